@@ -1,0 +1,75 @@
+"""Bring two images onto one grid."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Literal
+
+import numpy as np
+import PIL.Image
+
+from fnetcli.errors import PairError
+from fnetcli.image import Grid, Image, Pixels
+
+LARGEST_STRETCH = 1.02  # aspect ratios further apart than this show different scenes
+
+
+def onto_one_grid(
+    first: Image, second: Image, modalities: tuple[str, str], resize_to: str | None
+) -> tuple[Image, Image]:
+    """Return both images with one size.
+
+    `resize_to` names the modality whose size is kept; without it unequal sizes raise PairError.
+    """
+    if first.grid.shape == second.grid.shape:
+        return first, second
+    sizes = f"{modalities[0]} is {first.grid.size}, {modalities[1]} is {second.grid.size}"
+    if resize_to is None:
+        raise PairError(
+            f"sizes differ: {sizes}; align them, or keep one size with "
+            f"--resize {modalities[0]} or --resize {modalities[1]}"
+        )
+    stretch = _aspect(first) / _aspect(second)
+    if max(stretch, 1 / stretch) > LARGEST_STRETCH:
+        raise PairError(
+            f"shapes differ by more than 2 %: {sizes}; they do not show the same field: "
+            "crop or register them first"
+        )
+    if resize_to == modalities[0]:
+        return first, resize(second, first.grid)
+    return resize(first, second.grid), second
+
+
+def resize(image: Image, grid: Grid) -> Image:
+    """Resample a picture: area average along a shrinking side, bicubic along a growing one."""
+    pixels = np.stack([_resize_slice(part, grid) for part in image.pixels])
+    alpha = image.alpha
+    if alpha is not None:
+        alpha = np.stack([_resize_slice(part[..., None], grid)[..., 0] for part in alpha])
+        alpha = np.clip(alpha, 0, 1)
+    low, high = float(image.pixels.min()), float(image.pixels.max())
+    return replace(image, pixels=np.clip(pixels, low, high), grid=grid, alpha=alpha)
+
+
+def _resize_slice(pixels: Pixels, grid: Grid) -> Pixels:
+    """Resize (H, W, C) to the grid's height and width."""
+    channels = [_resize_channel(pixels[..., c], grid) for c in range(pixels.shape[-1])]
+    return np.stack(channels, axis=-1)
+
+
+def _resize_channel(channel: Pixels, grid: Grid) -> Pixels:
+    _, height, width = grid.shape
+    picture = PIL.Image.fromarray(np.ascontiguousarray(channel))
+    picture = picture.resize((width, picture.height), _filter(picture.width, width))
+    picture = picture.resize((width, height), _filter(picture.height, height))
+    return np.asarray(picture, dtype=np.float32)
+
+
+def _filter(
+    before: int, after: int
+) -> Literal[PIL.Image.Resampling.BOX, PIL.Image.Resampling.BICUBIC]:
+    return PIL.Image.Resampling.BOX if after < before else PIL.Image.Resampling.BICUBIC
+
+
+def _aspect(image: Image) -> float:
+    return image.grid.shape[2] / image.grid.shape[1]

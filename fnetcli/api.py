@@ -1,0 +1,65 @@
+"""The small Python API: what `from fnetcli import ...` gives."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from fnetcli.checkpoint import load_weights
+from fnetcli.engine import Engine, choose_device
+from fnetcli.errors import PairError, UsageError
+from fnetcli.formats import read_image
+from fnetcli.fusion import Fused, FuseOptions
+from fnetcli.fusion import fuse as fuse_images
+from fnetcli.image import Grid, Image
+from fnetcli.modality import MODALITIES, network_order
+
+
+def load_network(weights: str | Path | None = None, device: str = "auto") -> Engine:
+    """Load weights (default: the shipped ones) onto a device; raise CheckpointError, UsageError."""
+    return Engine(load_weights(Path(weights) if weights else None).network, choose_device(device))
+
+
+def fuse(
+    network: Engine,
+    *,
+    resize: str | None = None,
+    gray: bool = False,
+    features: bool = False,
+    **images: str | Path | Image | ArrayLike,
+) -> Fused:
+    """Fuse two images given by modality: ``fuse(network, vis="a.png", ir=array)``.
+
+    An image is a path, an `Image`, or a uint8 array (H, W) or (H, W, 3). The result's
+    ``image.pixels`` are (1, H, W, 1 or 3) in [0, 1]; ``parts`` holds the three signed maps. Raise
+    UsageError for a wrong choice of modalities, ReadError or PairError for the images.
+    """
+    unknown = images.keys() - {*MODALITIES}
+    if unknown:
+        raise UsageError(f"{min(unknown)}: no modality; use {', '.join(MODALITIES)}")
+    first, second = network_order(list(images))
+    options = FuseOptions(
+        modalities=(first, second), resize_to=resize, is_gray=gray, with_features=features
+    )
+    return fuse_images(_image(images[first]), _image(images[second]), network, options)
+
+
+def _image(source: str | Path | Image | ArrayLike) -> Image:
+    if isinstance(source, Image):
+        return source
+    if isinstance(source, str | Path):
+        return read_image(Path(source))
+    pixels = np.asarray(source)
+    if pixels.dtype != np.uint8 or pixels.ndim not in (2, 3) or pixels.size == 0:
+        raise PairError(
+            f"array of {pixels.dtype} {pixels.shape}: not a picture; "
+            "give uint8 (height, width) or (height, width, 3)"
+        )
+    if pixels.ndim == 2:
+        pixels = pixels[..., None]
+    if pixels.shape[2] not in (1, 3):
+        raise PairError(f"array {pixels.shape}: {pixels.shape[2]} channels; give 1 or 3")
+    height, width, _ = pixels.shape
+    return Image(pixels[None].astype(np.float32), Grid((1, height, width)))

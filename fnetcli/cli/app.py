@@ -1,0 +1,42 @@
+"""The `fnet` command: options and help; no torch until a command runs."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from fnetcli.cli.fuse import fuse
+from fnetcli.cli.train import train
+
+app = typer.Typer(
+    name="fnet",
+    help="Fuse what two sensors see, and show what each of them saw.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    epilog="Exit codes: 0 all done; 1 something failed or there was nothing to do; "
+    "2 wrong usage or missing path; 130 interrupted.",
+)
+
+
+def _version(is_wanted: bool) -> None:
+    if is_wanted:
+        from importlib.metadata import version
+
+        typer.echo(f"fnet {version('fnetcli')}")
+        raise typer.Exit
+
+
+@app.callback()
+def main(
+    version: Annotated[
+        bool,
+        typer.Option("--version", callback=_version, is_eager=True, help="Show the version."),
+    ] = False,
+) -> None:
+    """Fuse what two sensors see, and show what each of them saw."""
+
+
+app.command(no_args_is_help=True)(fuse)
+app.command(no_args_is_help=True)(train)

@@ -1,0 +1,132 @@
+"""The only place that prints: results to stdout, everything else to stderr."""
+
+from __future__ import annotations
+
+import functools
+import os
+import sys
+import time
+import traceback
+from collections.abc import Callable
+from typing import ParamSpec
+
+import typer
+
+from fnetcli.batch import EXIT_FAILED, EXIT_INTERRUPTED, EXIT_USAGE
+from fnetcli.errors import ConfigError, FnetError, UsageError
+
+P = ParamSpec("P")
+
+
+class Console:
+    """Words for the user; `is_quiet` leaves errors and warnings only."""
+
+    def __init__(self, *, is_quiet: bool = False) -> None:
+        self.is_quiet = is_quiet
+
+    def result(self, text: str) -> None:
+        """Print one line of result."""
+        if not self.is_quiet:
+            with _around_progress():
+                typer.echo(text)
+
+    def notice(self, text: str) -> None:
+        """Print what is good to know."""
+        if not self.is_quiet:
+            self._stderr(text)
+
+    def warning(self, text: str) -> None:
+        """Print what is probably not wanted."""
+        self._stderr(f"{typer.style('warning', fg='yellow')}: {text}")
+
+    def error(self, text: str) -> None:
+        """Print what failed: one line."""
+        self._stderr(f"{typer.style('error', fg='red')}: {' '.join(text.split())}")
+
+    def _stderr(self, text: str) -> None:
+        with _around_progress():
+            typer.echo(text, err=True)
+
+
+class Progress:
+    """A bar on a terminal; a plain line every few seconds otherwise; nothing when quiet."""
+
+    def __init__(self, total: int, unit: str, console: Console, seconds: float = 15.0) -> None:
+        self.total, self.unit, self.console, self.seconds = total, unit, console, seconds
+        self.count, self.started = 0, time.monotonic()
+        self.last_line = self.started
+        self._bar = None
+        if sys.stderr.isatty() and not console.is_quiet:
+            from tqdm import tqdm
+
+            self._bar = tqdm(total=total, unit=f" {unit}", dynamic_ncols=True, leave=False)
+
+    def step(self, text: str = "", count: int = 1) -> None:
+        """Say that `count` more are finished."""
+        self.count += count
+        if self._bar is not None:
+            self._bar.set_postfix_str(text, refresh=False)
+            self._bar.update(count)
+        elif time.monotonic() - self.last_line > self.seconds:
+            self.last_line = time.monotonic()
+            left = (self.last_line - self.started) / self.count * (self.total - self.count)
+            self.console.notice(
+                f"{self.count}/{self.total} {self.unit}, {_duration(left)} left"
+                + (f", {text}" if text else "")
+            )
+
+    def close(self) -> None:
+        """Take the bar away."""
+        if self._bar is not None:
+            self._bar.close()
+
+
+def _duration(seconds: float) -> str:
+    minutes, seconds = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{seconds:02}" if hours else f"{minutes}:{seconds:02}"
+
+
+class _around_progress:  # noqa: N801  used as a function
+    """Print a line without tearing a progress bar, if tqdm is in use at all."""
+
+    def __enter__(self) -> None:
+        tqdm = sys.modules.get("tqdm")
+        self._mode = tqdm.tqdm.external_write_mode() if tqdm else None
+        if self._mode is not None:
+            self._mode.__enter__()
+
+    def __exit__(self, *error: object) -> None:
+        if self._mode is not None:
+            self._mode.__exit__(None, None, None)
+
+
+def exits_properly(command: Callable[P, int]) -> Callable[P, None]:
+    """Turn a command's return value and every exception into a line and an exit code."""
+
+    @functools.wraps(command)
+    def wrapped(*args: P.args, **kwargs: P.kwargs) -> None:
+        console = Console(is_quiet=bool(kwargs.get("quiet")))
+        try:
+            code = command(*args, **kwargs)
+        except KeyboardInterrupt:
+            console.error("interrupted; what was finished is on disk")
+            code = EXIT_INTERRUPTED
+        except BrokenPipeError:
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            code = EXIT_FAILED
+        except FnetError as error:
+            if kwargs.get("debug"):
+                traceback.print_exc()
+            console.error(str(error))
+            code = EXIT_USAGE if isinstance(error, UsageError | ConfigError) else EXIT_FAILED
+        except typer.Exit:
+            raise
+        except Exception as error:  # noqa: BLE001  nothing foreign reaches the user as a traceback
+            if kwargs.get("debug"):
+                traceback.print_exc()
+            console.error(f"unexpected {type(error).__name__}: {error}; --debug shows where")
+            code = EXIT_FAILED
+        raise typer.Exit(code)
+
+    return wrapped

@@ -1,0 +1,177 @@
+"""`fnet train`: a recipe and pairs in, weights out."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from fnetcli.cli import options as given_options
+from fnetcli.cli.console import Console, Progress, exits_properly
+
+if TYPE_CHECKING:
+    from fnetcli.training.config import Recipe
+    from fnetcli.training.data import Pairs
+
+
+@exits_properly
+def train(
+    recipe: Annotated[
+        Path | None,
+        typer.Argument(help="TOML recipe, for example configs/fnet.toml.", show_default=False),
+    ] = None,
+    vis: given_options.Vis = None,
+    ir: given_options.Ir = None,
+    nir: given_options.Nir = None,
+    ct: given_options.Ct = None,
+    mri: given_options.Mri = None,
+    pet: given_options.Pet = None,
+    spect: given_options.Spect = None,
+    validation: Annotated[
+        Path | None,
+        typer.Option(
+            "--validation",
+            help="Folder with one sub-folder per modality (vis, ir, ...) of validation pairs.",
+            show_default=False,
+        ),
+    ] = None,
+    out: Annotated[
+        Path | None,
+        typer.Option("-o", "--out", help="Run folder. Default: runs/<recipe>.", show_default=False),
+    ] = None,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Go on from the run folder's last state.")
+    ] = False,
+    device: given_options.Device = "auto",
+    quiet: given_options.Quiet = False,
+    debug: given_options.Debug = False,  # noqa: ARG001  exits_properly reads it
+) -> int:
+    """Train FNet on aligned pairs: stage I with the inverse network, stage II alone.
+
+    Every number comes from the recipe (without one: the published recipe); image options name
+    folders and override those of the recipe. Ctrl-C saves the state and ends; --resume goes on with
+    the same numbers as an uninterrupted run. Writes best.safetensors, last.safetensors, log.jsonl,
+    loss.png, recipe.toml and state.pt into the run folder.
+    """
+    from fnetcli.engine import choose_device
+    from fnetcli.training import loop
+
+    console = Console(is_quiet=quiet)
+    plan = _plan(recipe, validation, given_options.given(
+        vis=vis, ir=ir, nir=nir, ct=ct, mri=mri, pet=pet, spect=spect
+    ))  # fmt: skip
+    run = out or Path("runs") / (recipe.stem if recipe else "paper")
+    _check_run_folder(run, resume=resume)
+    pairs = _pairs(plan.data, console, smallest=_largest_crop(plan))
+    validation_pairs = _pairs(plan.validation, console) if plan.validation else None
+    chosen = choose_device(device)
+    console.notice(f"{len(pairs)} pairs, device {chosen}, run folder {run}")
+    observer = _Observer(console, plan)
+    try:
+        loop.train(
+            plan, pairs, validation_pairs, run, device=chosen, resume=resume, observer=observer
+        )
+    except loop.Stopped:
+        console.error(f"interrupted; the state is saved, go on with --resume -o {run}")
+        return 130
+    finally:
+        observer.close()
+        _draw_curves(run)
+    console.result(str(run / (loop.BEST_FILE if plan.validation else loop.LAST_FILE)))
+    return 0
+
+
+class _Observer:
+    """Shows losses and time left, stage by stage."""
+
+    def __init__(self, console: Console, recipe: Recipe) -> None:
+        self.console, self.recipe = console, recipe
+        self.stage = 0
+        self.progress: Progress | None = None
+        self.smooth: dict[str, float] = {}
+
+    def step(self, stage: int, iteration: int, total: int, losses: dict[str, float]) -> None:
+        if stage != self.stage:
+            self.close()
+            self.stage, self.smooth = stage, dict(losses)
+            self.console.notice(f"stage {stage}: iterations {iteration} to {total}")
+            self.progress = Progress(
+                total - iteration + 1, f"iterations of stage {stage}", self.console
+            )
+        for name, value in losses.items():
+            self.smooth[name] += 0.05 * (value - self.smooth[name])
+        if self.progress is not None:
+            self.progress.step(
+                " ".join(f"{name} {value:.3f}" for name, value in self.smooth.items())
+            )
+
+    def message(self, text: str) -> None:
+        self.console.notice(text)
+
+    def close(self) -> None:
+        if self.progress is not None:
+            self.progress.close()
+
+
+def _plan(recipe: Path | None, validation: Path | None, folders: dict[str, Path]) -> Recipe:
+    """Return the recipe with the folders that the command line names."""
+    from fnetcli.errors import ConfigError
+    from fnetcli.training.config import Recipe, read_recipe
+
+    plan = read_recipe(recipe) if recipe else Recipe()
+    if folders:
+        plan = dataclasses.replace(plan, data={name: str(path) for name, path in folders.items()})
+    if validation is not None:
+        plan = dataclasses.replace(
+            plan, validation={name: str(validation / name) for name in plan.data}
+        )
+    if not plan.data:
+        raise ConfigError(
+            "no training pairs named; give --vis DIR --ir DIR or [data] in the recipe"
+        )
+    return plan
+
+
+def _check_run_folder(run: Path, *, resume: bool) -> None:
+    from fnetcli.errors import UsageError
+
+    if run.exists() and not run.is_dir():
+        raise UsageError(f"{run}: is a file; give a folder for the run")
+    if not resume and run.is_dir() and any(run.iterdir()):
+        raise UsageError(f"{run}: not empty; go on with --resume, or choose another folder with -o")
+
+
+def _largest_crop(recipe: Recipe) -> int:
+    stages = (recipe.stage_1, recipe.stage_2)
+    return max((stage.crop for stage in stages if stage.iterations), default=1)
+
+
+def _pairs(folders: dict[str, str], console: Console, smallest: int = 1) -> Pairs:
+    """Find, read and check all pairs of two folders."""
+    from fnetcli.errors import TrainingError
+    from fnetcli.modality import network_order
+    from fnetcli.pairing import pair_paths
+    from fnetcli.training.data import Pairs
+
+    first, second = network_order(list(folders))
+    pairing = pair_paths(Path(folders[first]), Path(folders[second]))
+    if not pairing.cases:
+        raise TrainingError(
+            f"{folders[first]} and {folders[second]}: no pairs, no two files have the same name; "
+            "check the folders"
+        )
+    if pairing.unpaired:
+        console.warning(f"{len(pairing.unpaired)} files without a partner are not used")
+    pairs = Pairs(pairing.cases, smallest)
+    pairs.check()
+    return pairs
+
+
+def _draw_curves(run: Path) -> None:
+    from fnetcli.reports.plots import draw_loss_curves
+    from fnetcli.training.loop import LOG_FILE
+
+    if (run / LOG_FILE).is_file():
+        draw_loss_curves(run / LOG_FILE, run / "loss.png")

@@ -1,0 +1,52 @@
+"""Every error that fnet raises on purpose.
+
+::
+
+    FnetError                  one line for the user: "path: what is wrong; what to do"
+    |-- UsageError             wrong options, missing path, impossible combination (exit code 2)
+    |-- ImageError             one image file or pair of images (the batch goes on without it)
+    |   |-- ReadError          cannot be opened, decoded or understood
+    |   |-- PairError          both are fine alone, but they do not fit together
+    |   `-- WriteError         the result cannot be stored
+    |-- CheckpointError        a weights file is not what it should be
+    |-- ConfigError            a training recipe is not what it should be
+    `-- TrainingError          training cannot start or go on
+"""
+
+from __future__ import annotations
+
+
+class FnetError(Exception):
+    """Base of all errors whose text is written for the user; exit code 1."""
+
+
+class UsageError(FnetError):
+    """The command cannot be understood or does not make sense; exit code 2."""
+
+
+class ImageError(FnetError):
+    """One image or pair failed; others may still succeed."""
+
+
+class ReadError(ImageError):
+    """A file is missing, unreadable, damaged or of an unknown kind."""
+
+
+class PairError(ImageError):
+    """Two images cannot be fused with each other as they are."""
+
+
+class WriteError(ImageError):
+    """A result cannot be stored: no permission, no space, no folder."""
+
+
+class CheckpointError(FnetError):
+    """A weights file is missing, damaged, unsafe or has the wrong tensors."""
+
+
+class ConfigError(FnetError):
+    """A training recipe has an unknown key or an impossible value; exit code 2."""
+
+
+class TrainingError(FnetError):
+    """Training cannot start or cannot go on."""

@@ -1,0 +1,22 @@
+"""Named arrays in one file, for what is no picture: codes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fnetcli.storage import atomic_write
+
+
+def write_npz(path: Path, arrays: Mapping[str, NDArray[Any]]) -> None:
+    """Write arrays by name, uncompressed (`numpy.load` reads it), whole or not at all.
+
+    Equal arrays give equal bytes. Make missing folders; raise WriteError where the file cannot be
+    stored.
+    """
+    named: dict[str, Any] = dict(arrays)
+    atomic_write(path, lambda file: np.savez(file, **named))

@@ -1,0 +1,45 @@
+"""From images as they are fused and stored to the 8-bit grey images that metrics compare."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fnetcli.metrics.base import Pixels, check_pixels
+
+BT601 = (np.float32(0.299), np.float32(0.587), np.float32(0.114))
+
+
+def to_grey8(pixels: Pixels) -> NDArray[np.uint8]:
+    """Return (H, W) uint8 for a colour (H, W, 3) or grey (H, W) image with values 0..255.
+
+    Colour becomes luma (ITU-R BT.601), summed red, green, blue in float32 because the published
+    scores were: in float64 a few pixels round to the other side.
+    """
+    if pixels.ndim != 2 and not (pixels.ndim == 3 and pixels.shape[2] == 3):
+        raise ValueError(f"to_grey8: shape is {pixels.shape}; give (H, W) or (H, W, 3)")
+    check_pixels(pixels, "to_grey8")
+    if pixels.ndim == 2:
+        return _round(pixels)
+    red, green, blue = np.moveaxis(pixels.astype(np.float32), 2, 0)
+    luma = red * BT601[0] + green * BT601[1] + blue * BT601[2]
+    return _round(luma)
+
+
+def quantise(fused: NDArray[np.floating]) -> NDArray[np.uint8]:
+    """Return the uint8 image that a fused image in [0, 1] becomes: clip, times 255, round.
+
+    Any shape. Never stretched to the full range, which would change every score.
+    """
+    if fused.dtype.kind != "f":
+        raise ValueError(f"quantise: pixels are {fused.dtype}; give floats in [0, 1]")
+    if fused.size == 0:
+        raise ValueError(f"quantise: the image is empty (shape {fused.shape}); give pixels")
+    if not np.isfinite(fused).all():
+        raise ValueError("quantise: some pixels are NaN or infinite; replace them first")
+    return _round(np.clip(fused, 0, 1) * 255)
+
+
+def _round(pixels: Pixels) -> NDArray[np.uint8]:
+    rounded: NDArray[np.uint8] = np.rint(pixels).astype(np.uint8)
+    return rounded

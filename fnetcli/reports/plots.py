@@ -1,0 +1,48 @@
+"""Plots as PNG files."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+
+from fnetcli.storage import atomic_write
+
+
+def draw_loss_curves(log: Path, picture: Path) -> None:
+    """Draw the losses of log.jsonl over the iterations, one panel a stage. Raise WriteError."""
+    import matplotlib as mpl
+    from matplotlib.figure import Figure
+
+    rows = [json.loads(line) for line in log.read_text(encoding="utf-8").splitlines()]
+    stages = sorted({row["stage"] for row in rows})
+    if not stages:
+        return
+    with mpl.rc_context({"font.size": 9}):
+        figure = Figure(figsize=(6 * len(stages), 4), layout="constrained")
+        for axes, stage in zip(
+            figure.subplots(1, len(stages), squeeze=False)[0], stages, strict=True
+        ):
+            of_stage = [row for row in rows if row["stage"] == stage]
+            for name in of_stage[0].keys() - {"stage", "iteration", "seconds", "validation"}:
+                iterations = np.array([row["iteration"] for row in of_stage])
+                values = _smooth(np.array([row[name] for row in of_stage]))
+                axes.plot(iterations[-len(values) :], values, label=name)
+            validated = [row for row in of_stage if "validation" in row]
+            if validated:
+                axes.plot(
+                    [row["iteration"] for row in validated],
+                    [row["validation"] for row in validated],
+                    "k.-",
+                    label="validation (total)",
+                )
+            axes.set(title=f"stage {stage}", xlabel="iteration", ylabel="loss", yscale="log")
+            axes.legend()
+        atomic_write(picture, lambda file: figure.savefig(file, format="png", dpi=120))
+
+
+def _smooth(values: np.ndarray) -> np.ndarray:
+    """Return the running mean over a fiftieth of the curve."""
+    width = max(1, len(values) // 50)
+    return np.convolve(values, np.ones(width) / width, mode="valid")

@@ -1,0 +1,1 @@
+"""`fnet train`: recipe, pairs, losses, loop."""

@@ -1,0 +1,101 @@
+"""Training pairs: kept as 8-bit luminance, cropped as a function of (seed, stage, iteration)."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from fnetcli.color import luminance
+from fnetcli.errors import TrainingError
+from fnetcli.formats import read_image
+from fnetcli.pairing import Case
+
+Luminance = NDArray[np.uint8]
+CACHE_BYTES = 4 << 30
+
+
+@dataclass
+class Pairs:
+    """Aligned pairs in memory; each is read and checked when it is first used."""
+
+    cases: list[Case]
+    smallest: int = 1  # shortest side allowed: the crop
+    _cache: dict[int, tuple[Luminance, Luminance]] = field(default_factory=dict)
+    _cached_bytes: int = 0
+
+    def __len__(self) -> int:
+        """Return the number of pairs."""
+        return len(self.cases)
+
+    def __getitem__(self, index: int) -> tuple[Luminance, Luminance]:
+        """Return the luminance of the first and second image, (H, W), 0..255."""
+        if index in self._cache:
+            return self._cache[index]
+        case = self.cases[index]
+        first, second = _read(case.first), _read(case.second)
+        if first.shape != second.shape:
+            raise TrainingError(
+                f"{case.first} is {_size(first)}, {case.second} is {_size(second)}; "
+                "training pairs must be aligned and of one size: correct or remove this pair"
+            )
+        if min(first.shape) < self.smallest:
+            raise TrainingError(
+                f"{case.first}: {_size(first)} is smaller than the crop of {self.smallest}; "
+                "remove this pair or choose a smaller crop in the recipe"
+            )
+        if self._cached_bytes < CACHE_BYTES:
+            self._cache[index] = (first, second)
+            self._cached_bytes += first.nbytes + second.nbytes
+        return first, second
+
+    def check(self) -> None:
+        """Read every pair once, so that a bad one is known before hours of training."""
+        for index in range(len(self)):
+            self[index]
+
+    def list_sha256(self) -> str:
+        """Return a hash over the names and contents of all files, in order."""
+        digest = hashlib.sha256()
+        for case in self.cases:
+            for path in (case.first, case.second):
+                content = hashlib.sha256(path.read_bytes()).hexdigest()
+                digest.update(f"{case.name}\t{content}\n".encode())
+        return digest.hexdigest()
+
+    def batch(self, size: int, crop: int, seed: tuple[int, ...]) -> tuple[Tensor, Tensor]:
+        """Return random crops of both images, each (size, 1, crop, crop) in [0, 1].
+
+        Pair, place and one of the eight flips and rotations depend on `seed` alone.
+        """
+        random = np.random.default_rng(seed)
+        crops = np.empty((2, size, 1, crop, crop), dtype=np.uint8)
+        for i in range(size):
+            first, second = self[int(random.integers(len(self)))]
+            top = int(random.integers(first.shape[0] - crop + 1))
+            left = int(random.integers(first.shape[1] - crop + 1))
+            quarter_turns, is_flipped = int(random.integers(4)), bool(random.integers(2))
+            for side, image in enumerate((first, second)):
+                piece = np.rot90(image[top : top + crop, left : left + crop], quarter_turns)
+                crops[side, i, 0] = piece[:, ::-1] if is_flipped else piece
+        return to_tensor(crops[0]), to_tensor(crops[1])
+
+
+def to_tensor(pixels: Luminance) -> Tensor:
+    """Return 8-bit values as float32 in [0, 1]."""
+    return torch.from_numpy(pixels.astype(np.float32) / 255)
+
+
+def _read(path: Path) -> Luminance:
+    pixels = read_image(path).pixels[0]
+    grey = luminance(pixels) if pixels.shape[-1] == 3 else pixels
+    return np.rint(grey[..., 0]).astype(np.uint8)
+
+
+def _size(image: Luminance) -> str:
+    return f"{image.shape[1]}x{image.shape[0]}"

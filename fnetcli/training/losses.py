@@ -1,0 +1,111 @@
+"""The losses of both training stages (section III-D of the paper).
+
+All images are (N, 1, H, W), luminance in [0, 1]; every function returns a scalar tensor.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import lru_cache
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+
+@lru_cache(maxsize=8)
+def _sobel_kernels(device: torch.device, dtype: torch.dtype) -> Tensor:
+    """Return the Sobel kernels, (2, 1, 3, 3): derivative along the width, along the height."""
+    along_width = torch.tensor(
+        [[-1.0, 0.0, 1.0], [-2.0, 0.0, 2.0], [-1.0, 0.0, 1.0]], device=device, dtype=dtype
+    )
+    return torch.stack((along_width, along_width.T))[:, None]
+
+
+def sobel(image: Tensor) -> Tensor:
+    """Return both Sobel derivatives, not divided, zero padding: (N, 2, H, W)."""
+    return F.conv2d(image, _sobel_kernels(image.device, image.dtype), padding=1)
+
+
+def spatial_gradient(image: Tensor) -> Tensor:
+    """Return both Sobel derivatives divided by 8, replicate padding: (N, 2, H, W)."""
+    padded = F.pad(image, (1, 1, 1, 1), mode="replicate")
+    return F.conv2d(padded, _sobel_kernels(image.device, image.dtype)) / 8
+
+
+def gradient_magnitude(image: Tensor) -> Tensor:
+    """Return abs(Sobel_x) + abs(Sobel_y), not divided, zero padding: (N, 1, H, W)."""
+    return sobel(image).abs().sum(dim=1, keepdim=True)
+
+
+@lru_cache(maxsize=8)
+def _gaussian(device: torch.device, dtype: torch.dtype) -> Tensor:
+    offsets = torch.arange(11, device=device, dtype=dtype) - 5
+    weights = torch.exp(-(offsets**2) / (2 * 1.5**2))
+    return weights / weights.sum()
+
+
+def _blur(images: Tensor) -> Tensor:
+    """Blur (N, C, H, W) with the 11x11 Gaussian of sigma 1.5, zero padding."""
+    n, channels, height, width = images.shape
+    window = _gaussian(images.device, images.dtype)
+    flat = images.reshape(n * channels, 1, height, width)
+    flat = F.conv2d(flat, window.view(1, 1, 11, 1), padding=(5, 0))
+    flat = F.conv2d(flat, window.view(1, 1, 1, 11), padding=(0, 5))
+    return flat.view(n, channels, height, width)
+
+
+def ssim(first: Tensor, second: Tensor) -> Tensor:
+    """Mean structural similarity (Wang 2004) with C1 = 0.01^2, C2 = 0.03^2, zero padding."""
+    moments = torch.cat((first, second, first * first, second * second, first * second), dim=1)
+    mean1, mean2, square1, square2, product = _blur(moments).split(1, dim=1)
+    variance1, variance2 = square1 - mean1**2, square2 - mean2**2
+    covariance = product - mean1 * mean2
+    c1, c2 = 0.01**2, 0.03**2
+    similarity = ((2 * mean1 * mean2 + c1) * (2 * covariance + c2)) / (
+        (mean1**2 + mean2**2 + c1) * (variance1 + variance2 + c2)
+    )
+    mean: Tensor = similarity.mean()
+    return mean
+
+
+def inversion_loss(estimate: Tensor, image: Tensor) -> Tensor:
+    """Stage I, one source (eq. 25): L1 of the image plus L1 of its gradient."""
+    return F.l1_loss(estimate, image) + F.l1_loss(
+        spatial_gradient(estimate), spatial_gradient(image)
+    )
+
+
+@dataclass(frozen=True)
+class FusionLoss:
+    """The three terms of stage II (eq. 26), weighted; `total` is what training minimises."""
+
+    intensity: Tensor
+    gradient: Tensor
+    ssim: Tensor
+
+    @property
+    def total(self) -> Tensor:
+        """Sum of the weighted terms."""
+        return self.intensity + self.gradient + self.ssim
+
+
+def fusion_loss(
+    fused: Tensor,
+    first: Tensor,
+    second: Tensor,
+    *,
+    intensity_weight: float = 20,
+    gradient_weight: float = 20,
+    ssim_weight: float = 15,
+) -> FusionLoss:
+    """Stage II (eq. 26): be as bright and detailed as the stronger source, and similar to both."""
+    detail1, detail2 = gradient_magnitude(first), gradient_magnitude(second)
+    share1 = detail1.mean() / (detail1.mean() + detail2.mean()).clamp_min(1e-12)
+    similarity = share1 * ssim(fused, first) + (1 - share1) * ssim(fused, second)
+    return FusionLoss(
+        intensity=intensity_weight * F.l1_loss(fused, torch.maximum(first, second)),
+        gradient=gradient_weight
+        * F.l1_loss(gradient_magnitude(fused), torch.maximum(detail1, detail2)),
+        ssim=ssim_weight * (1 - similarity),
+    )

@@ -1,0 +1,25 @@
+"""Run `fnet` in this process, as a user would."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+from typer.testing import CliRunner, Result
+
+from fnetcli.checkpoint import save_weights
+from fnetcli.cli.app import app
+from fnetcli.models.fnet import FNet, FNetConfig
+
+
+def fnet(*arguments: object) -> Result:
+    """Return exit code, stdout and stderr of one call."""
+    return CliRunner().invoke(app, [str(argument) for argument in arguments])
+
+
+def tiny_weights(folder: Path) -> Path:
+    """Write weights of a small random network and return their path."""
+    torch.manual_seed(0)
+    path = folder / "tiny.safetensors"
+    save_weights(path, FNet(FNetConfig(atoms=4, kernel_size=3, iterations=2)), {})
+    return path

@@ -1,0 +1,277 @@
+"""`fnet train` through its door: a tiny run, stopped and resumed, and all that can be wrong."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import imageio.v3 as iio
+import pytest
+import torch
+
+from fnetcli.checkpoint import load_weights
+from fnetcli.models import shaped
+from fnetcli.training.data import Pairs
+from tests.cli.command import fnet
+from tests.pictures import smooth_noise, write, write_pairs
+
+RECIPE = """
+seed = 5
+precision = "{precision}"
+validate_every = 4
+checkpoint_every = 3
+[data]
+vis = "data/vis"
+ir = "data/ir"
+[validation]
+vis = "data/vis"
+ir = "data/ir"
+[network]
+atoms = 4
+kernel_size = 3
+iterations = 2
+[inverse]
+atoms = 4
+kernel_size = 3
+iterations = 1
+[stage_1]
+iterations = 4
+batch = 2
+crop = 16
+learning_rate = 1e-3
+[stage_2]
+iterations = 8
+batch = 2
+crop = 16
+learning_rate = 1e-3
+warmup = 2
+decay = 3
+"""
+
+
+@pytest.fixture(autouse=True)
+def eager(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Compiling takes longer than these runs; tests/models compares both."""
+    monkeypatch.setattr(shaped, "compile_threshold", lambda: None)
+
+
+@pytest.fixture
+def recipe(tmp_path: Path) -> Path:
+    write_pairs(tmp_path / "data", 3)
+    path = tmp_path / "tiny.toml"
+    path.write_text(RECIPE.format(precision="fp32"))
+    return path
+
+
+def error_line(stderr: str) -> str:
+    assert "Traceback" not in stderr
+    (line,) = [line for line in stderr.splitlines() if line.startswith("error: ")]
+    return line
+
+
+def rows(run: Path) -> list[dict[str, float]]:
+    lines = (run / "log.jsonl").read_text().splitlines()
+    return [
+        {key: value for key, value in json.loads(line).items() if key != "seconds"}
+        for line in lines
+    ]
+
+
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+def test_both_stages(tmp_path: Path, recipe: Path, precision: str) -> None:
+    recipe.write_text(RECIPE.format(precision=precision))
+    run = tmp_path / "run"
+    result = fnet("train", recipe, "-o", run)
+    assert result.exit_code == 0, result.output
+    assert result.stdout == f"{run / 'best.safetensors'}\n"
+    assert sorted(path.name for path in run.iterdir()) == [
+        *("best.safetensors", "last.safetensors", "log.jsonl", "loss.png", "recipe.toml"),
+        "state.pt",
+    ]
+    log = rows(run)
+    assert [(row["stage"], row["iteration"]) for row in log] == [
+        *((1, i) for i in range(1, 5)),
+        *((2, i) for i in range(1, 9)),
+    ]
+    assert [row["iteration"] for row in log if "validation" in row] == [4, 8]
+    assert iio.imread(run / "loss.png").shape[2] >= 3
+    weights = load_weights(run / "best.safetensors")
+    assert weights.network.config.atoms == 4
+    assert weights.metadata["trained"]["pairs"] == 3
+    assert len(weights.metadata["training_list_sha256"]) == 64
+    assert "data" not in weights.metadata["recipe"]
+    assert str(tmp_path) not in json.dumps(weights.metadata)
+    fused = fnet(
+        *("fuse", "--vis", tmp_path / "data/vis/0.png", "--ir", tmp_path / "data/ir/0.png"),
+        *("-o", tmp_path / "out", "--weights", run / "last.safetensors"),
+    )
+    assert fused.exit_code == 0
+
+
+def test_stopped_and_resumed_gives_the_same_numbers(
+    tmp_path: Path, recipe: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """SIGINT in every stage; also a crash, after which lines beyond the state are dropped."""
+    whole, parts = tmp_path / "whole", tmp_path / "parts"
+    assert fnet("train", recipe, "-o", whole).exit_code == 0
+
+    stop_at, crash_at, original, calls = {2, 7}, 12, Pairs.batch, []
+
+    def batch(*arguments: object) -> object:
+        calls.append(1)
+        if len(calls) in stop_at:
+            os.kill(os.getpid(), signal.SIGINT)
+        if len(calls) == crash_at:
+            raise RuntimeError("power cut")
+        return original(*arguments)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(Pairs, "batch", batch)
+    first = fnet("train", recipe, "-o", parts)
+    assert first.exit_code == 130
+    assert "--resume" in error_line(first.stderr)
+    assert len(rows(parts)) == 2
+    assert fnet("train", recipe, "-o", parts, "--resume").exit_code == 130
+    assert len(rows(parts)) == 7
+    crashed = fnet("train", recipe, "-o", parts, "--resume")
+    assert crashed.exit_code == 1
+    assert "RuntimeError" in error_line(crashed.stderr)
+    assert len(rows(parts)) == 11
+    with (parts / "log.jsonl").open("a") as log:
+        log.write('{"stage": 2, "iter')
+    assert fnet("train", recipe, "-o", parts, "--resume").exit_code == 0
+    assert rows(parts) == rows(whole)
+    for name in ("best.safetensors", "last.safetensors"):
+        left, right = (load_weights(run / name).network.state_dict() for run in (whole, parts))
+        assert all(torch.equal(left[key], right[key]) for key in left), name
+
+
+def test_command_line_folders_and_default_run_folder(
+    tmp_path: Path, recipe: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "data").rename(tmp_path / "moved")
+    result = fnet(
+        *("train", recipe, "--vis", "moved/vis", "--ir", "moved/ir", "--validation", "moved", "-q")
+    )
+    assert (result.exit_code, result.output) == (0, "")
+    assert (tmp_path / "runs" / "tiny" / "best.safetensors").is_file()
+
+
+def test_existing_run_folder(tmp_path: Path, recipe: Path) -> None:
+    run = tmp_path / "run"
+    assert fnet("train", recipe, "-o", run).exit_code == 0
+    before = (run / "state.pt").read_bytes()
+    again = fnet("train", recipe, "-o", run)
+    assert again.exit_code == 2
+    assert "--resume" in error_line(again.stderr)
+    assert (run / "state.pt").read_bytes() == before
+    recipe.write_text(recipe.read_text().replace("seed = 5", "seed = 6"))
+    other = fnet("train", recipe, "-o", run, "--resume")
+    assert other.exit_code == 1
+    assert "another seed" in error_line(other.stderr)
+
+
+def test_longer_recipe_goes_on(tmp_path: Path, recipe: Path) -> None:
+    run = tmp_path / "run"
+    assert fnet("train", recipe, "-o", run).exit_code == 0
+    recipe.write_text(recipe.read_text().replace("iterations = 8", "iterations = 10"))
+    assert fnet("train", recipe, "-o", run, "--resume").exit_code == 0
+    assert rows(run)[-1]["iteration"] == 10
+
+
+@pytest.mark.parametrize("content", [b"", b"PK\x03\x04 junk", b"\x80\x04cos\nsystem\n(S'ls'\ntR."])
+def test_damaged_state(tmp_path: Path, recipe: Path, content: bytes) -> None:
+    run = tmp_path / "run"
+    assert fnet("train", recipe, "-o", run, "--resume").exit_code == 1
+    run.mkdir(exist_ok=True)
+    (run / "state.pt").write_bytes(content)
+    result = fnet("train", recipe, "-o", run, "--resume")
+    assert result.exit_code == 1
+    assert "damaged state" in error_line(result.stderr)
+
+
+class TestWrongData:
+    def test_unknown_key(self, recipe: Path) -> None:
+        recipe.write_text(recipe.read_text().replace("crop = 16", "crob = 16"))
+        result = fnet("train", recipe)
+        assert result.exit_code == 2
+        assert "did you mean 'crop'" in error_line(result.stderr)
+
+    def test_nothing_named(self) -> None:
+        result = fnet("train", "--resume")
+        assert result.exit_code == 2
+        assert "no training pairs named" in error_line(result.stderr)
+
+    def test_missing_recipe_and_folders(self, tmp_path: Path, recipe: Path) -> None:
+        for arguments in (
+            [tmp_path / "none.toml"],
+            [recipe, "--vis", tmp_path / "none", "--ir", tmp_path / "data/ir"],
+        ):
+            result = fnet("train", *arguments, "-o", tmp_path / "run")
+            assert result.exit_code == 2
+            assert "none" in error_line(result.stderr)
+
+    def test_one_modality(self, tmp_path: Path, recipe: Path) -> None:
+        result = fnet("train", recipe, "--vis", tmp_path / "data/vis", "-o", tmp_path / "run")
+        assert result.exit_code == 2
+        assert "exactly two" in error_line(result.stderr)
+
+    def test_empty_folders(self, tmp_path: Path, recipe: Path) -> None:
+        for name in ("a", "b"):
+            (tmp_path / name).mkdir()
+        result = fnet(
+            *("train", recipe, "--vis", tmp_path / "a", "--ir", tmp_path / "b", "-o"),
+            tmp_path / "run",
+        )
+        assert result.exit_code == 1
+        assert "no pairs" in error_line(result.stderr)
+
+    def test_unequal_and_small_and_broken_pairs(self, tmp_path: Path, recipe: Path) -> None:
+        broken = tmp_path / "data/vis/0.png"
+        for picture, message in (
+            (smooth_noise(24, 30, 1, 3), "is 30x24"),
+            (smooth_noise(24, 12, 1, 3), "smaller than the crop of 16"),
+            (None, "0.png"),
+        ):
+            if picture is None:
+                broken.write_bytes(b"junk")
+            else:
+                write(broken, picture)
+                if "crop" in message:
+                    write(tmp_path / "data/ir/0.png", smooth_noise(24, 12, 1))
+            result = fnet("train", recipe, "-o", tmp_path / "run")
+            assert result.exit_code == 1
+            assert message in error_line(result.stderr)
+            assert not (tmp_path / "run").exists()
+
+    def test_nan_loss_keeps_the_last_state(self, tmp_path: Path, recipe: Path) -> None:
+        text = recipe.read_text().replace(
+            "learning_rate = 1e-3\nwarmup", "learning_rate = 1e30\nwarmup"
+        )
+        recipe.write_text(text)
+        run = tmp_path / "run"
+        result = fnet("train", recipe, "-o", run)
+        assert result.exit_code == 1
+        assert "not a number at stage 2" in error_line(result.stderr)
+        assert load_weights(run / "last.safetensors").metadata["trained"]["stage"] == 2
+
+
+@pytest.mark.slow
+def test_ctrl_c_in_a_real_process(tmp_path: Path, recipe: Path) -> None:
+    recipe.write_text(recipe.read_text().replace("iterations = 8", "iterations = 100000"))
+    run = tmp_path / "run"
+    command = [sys.executable, "-m", "fnetcli", "train", str(recipe), "-o", str(run)]
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
+        deadline = time.monotonic() + 300
+        while not (run / "best.safetensors").is_file() and time.monotonic() < deadline:
+            time.sleep(0.1)
+        process.send_signal(signal.SIGINT)
+        _, stderr = process.communicate(timeout=120)
+    assert process.returncode == 130, stderr
+    assert "Traceback" not in stderr
+    assert (run / "loss.png").is_file()

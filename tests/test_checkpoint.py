@@ -1,0 +1,187 @@
+"""Weights files: both layouts, every way to be wrong, nothing unpickled."""
+
+from __future__ import annotations
+
+import pickle
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from safetensors.torch import save_file
+
+from fnetcli.checkpoint import LAYOUTS, default_weights_path, load_weights, save_weights
+from fnetcli.errors import CheckpointError
+from fnetcli.models.fnet import FNet, FNetConfig
+
+OWN, PUBLISHED = LAYOUTS
+Change = Callable[[dict[str, torch.Tensor]], object]
+
+
+def make(**config: Any) -> FNet:
+    torch.manual_seed(0)
+    return FNet(FNetConfig(**{"atoms": 5, "kernel_size": 3, "iterations": 3} | config))
+
+
+def published(network: FNet) -> dict[str, torch.Tensor]:
+    tensors = network.state_dict()
+    return {theirs: tensors[ours] for ours, theirs in PUBLISHED.keys(network.config).items()}
+
+
+def assert_same(loaded: FNet, network: FNet) -> None:
+    assert loaded.config == network.config
+    for (key, left), right in zip(
+        loaded.state_dict().items(), network.state_dict().values(), strict=True
+    ):
+        assert torch.equal(left, right), key
+
+
+class TestOwnLayout:
+    @pytest.mark.parametrize(
+        "config",
+        [
+            {},
+            {"shared_kernels": True},
+            {"momentum": "none", "threshold": "soft"},
+            {"momentum": "quasi-hyperbolic", "iterations": 5},
+            {"momentum": "polyak", "atoms": 1, "alpha": 0.2},
+        ],
+    )
+    def test_round_trip(self, tmp_path: Path, config: dict[str, object]) -> None:
+        network, path = make(**config), tmp_path / "n.safetensors"
+        save_weights(path, network, {"scores": {"MI": 2.5}, "note": "ä"})
+        weights = load_weights(path)
+        assert_same(weights.network, network)
+        assert weights.metadata["scores"] == {"MI": 2.5}
+        assert weights.metadata["note"] == "ä"
+        assert weights.layout == "fnet"
+        assert len(weights.sha256) == 64
+
+    def test_newer_format_is_refused(self, tmp_path: Path) -> None:
+        path = tmp_path / "n.safetensors"
+        save_file(make().state_dict(), path, {"format_version": "99", "config": "{}"})
+        with pytest.raises(CheckpointError, match="newer"):
+            load_weights(path)
+
+    @pytest.mark.parametrize("config", ["{}x", '{"atoms": "many"}', '{"speed": 3}', '{"atoms": 0}'])
+    def test_broken_config(self, tmp_path: Path, config: str) -> None:
+        path = tmp_path / "n.safetensors"
+        save_file(make().state_dict(), path, {"format_version": "1", "config": config})
+        with pytest.raises(CheckpointError, match=r"n\.safetensors"):
+            load_weights(path)
+
+    def test_without_config(self, tmp_path: Path) -> None:
+        path = tmp_path / "n.safetensors"
+        save_file(make().state_dict(), path)
+        with pytest.raises(CheckpointError, match="'config'"):
+            load_weights(path)
+
+
+class TestPublishedLayout:
+    @pytest.mark.parametrize("iterations", [1, 2, 3, 4, 5])
+    @pytest.mark.parametrize("atoms", [1, 7])
+    def test_sizes_come_from_shapes(self, tmp_path: Path, iterations: int, atoms: int) -> None:
+        network = make(iterations=iterations, atoms=atoms, kernel_size=5)
+        torch.save(published(network), tmp_path / "n.pth")
+        weights = load_weights(tmp_path / "n.pth")
+        assert_same(weights.network, network)
+        assert weights.layout == "published"
+
+    @pytest.mark.parametrize("wrapper", ["params", "params_ema", "state_dict", "model"])
+    @pytest.mark.parametrize("prefix", ["", "module."])
+    def test_wrappers_and_prefixes(self, tmp_path: Path, wrapper: str, prefix: str) -> None:
+        network = make()
+        tensors = {prefix + key: tensor for key, tensor in published(network).items()}
+        torch.save({wrapper: tensors, "epoch": 3}, tmp_path / "n.pth")
+        assert_same(load_weights(tmp_path / "n.pth").network, network)
+
+    def test_half_precision_and_our_keys_in_pth(self, tmp_path: Path) -> None:
+        network = make().half()
+        torch.save(published(network), tmp_path / "n.pth")
+        assert_same(load_weights(tmp_path / "n.pth").network, network.float())
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda t: t.pop("net_u.w_ro"), "missing, first 'net_u.w_ro'"),
+        (lambda t: t.pop("net_u.x0_block.conv_in.weight"), "without 'net_u.x0_block"),
+        (lambda t: t.update(extra=torch.ones(1)), "unexpected tensors, first 'extra'"),
+        (lambda t: t.update({"conv_u.weight": torch.ones(1, 5, 3, 5)}), r"\(1, 5, 3, 5\) where"),
+        (lambda t: t["conv_v.weight"].fill_(float("nan")), "'conv_v.weight' has values"),
+        (lambda t: t.update({"net_u.x0_block.conv_in.weight": torch.ones(3)}), "impossible"),
+        (lambda t: t.update({"conv_u.weight": 3}), "'conv_u.weight' is not a tensor"),
+        (lambda t: [t.pop(key) for key in list(t)], "no state dict"),
+    ],
+)
+def test_wrong_tensors_are_named(tmp_path: Path, change: Change, message: str) -> None:
+    tensors = published(make())
+    change(tensors)
+    torch.save(tensors, tmp_path / "n.pth")
+    with pytest.raises(CheckpointError, match=message) as caught:
+        load_weights(tmp_path / "n.pth")
+    assert str(caught.value).startswith(str(tmp_path / "n.pth"))
+
+
+def test_unknown_layout(tmp_path: Path) -> None:
+    torch.save({"conv1.weight": torch.ones(2, 2)}, tmp_path / "resnet.pth")
+    with pytest.raises(CheckpointError, match=r"conv1\.weight.*no known layout"):
+        load_weights(tmp_path / "resnet.pth")
+
+
+class TestDamage:
+    def test_missing_folder_and_empty(self, tmp_path: Path) -> None:
+        (tmp_path / "empty.pth").touch()
+        for name, message in [("none.pth", "no such"), (".", "folder"), ("empty.pth", "short")]:
+            with pytest.raises(CheckpointError, match=message):
+                load_weights(tmp_path / name)
+
+    @pytest.mark.parametrize("kind", ["safetensors", "pth"])
+    def test_truncated_anywhere(self, tmp_path: Path, kind: str) -> None:
+        path = tmp_path / f"n.{kind}"
+        if kind == "pth":
+            torch.save(published(make()), path)
+        else:
+            save_weights(path, make(), {})
+        content = path.read_bytes()
+        for share in range(1, 20):
+            path.write_bytes(content[: len(content) * share // 20])
+            with pytest.raises(CheckpointError, match=r"get it again|short"):
+                load_weights(path)
+
+    def test_text_and_noise(self, tmp_path: Path) -> None:
+        path = tmp_path / "n.pth"
+        for content in (b"not found: 404 page\n" * 9, bytes(range(256)) * 20):
+            path.write_bytes(content)
+            with pytest.raises(CheckpointError, match="not a weights file"):
+                load_weights(path)
+
+    @pytest.mark.parametrize("is_zip", [True, False])
+    def test_code_is_never_run(self, tmp_path: Path, is_zip: bool) -> None:
+        marker, path = tmp_path / "ran", tmp_path / "evil.pth"
+
+        class Evil:
+            def __reduce__(self) -> tuple[object, tuple[object, ...]]:
+                return (Path.touch, (marker,))
+
+        if is_zip:
+            torch.save({"conv_u.weight": Evil()}, path)
+        else:
+            path.write_bytes(pickle.dumps({"conv_u.weight": Evil(), "padding": "x" * 99}))
+        with pytest.raises(CheckpointError, match=r"could run code|not a weights file"):
+            load_weights(path)
+        assert not marker.exists()
+
+
+def test_shipped_weights_load_from_another_folder(tmp_path: Path) -> None:
+    assert default_weights_path().is_file()
+    program = (
+        "from fnetcli.checkpoint import load_weights; w = load_weights(); print(w.name, w.layout)"
+    )
+    output = subprocess.run(
+        [sys.executable, "-c", program], cwd=tmp_path, capture_output=True, text=True, check=True
+    )
+    assert output.stdout.split() == ["fnet.safetensors", "fnet"]
