@@ -42,9 +42,9 @@ def to_stored(unit: NDArray[np.float32], dtype: DTypeLike = np.uint8) -> NDArray
 def preview(part: NDArray[np.float32]) -> NDArray[np.uint8]:
     """Return an 8-bit view of a signed map, of any shape, on one fixed scale.
 
-    grey = round(127.5 + 127.5 * value / PREVIEW_RANGE), clipped: -1 and less is black, 0 is 128,
-    +1 and more is white. Fixed, so that maps of different images compare. Raise ImageError for NaN
-    and infinity.
+    grey = round(127.5 + 127.5 * value / PREVIEW_RANGE), clipped: -0.5 and less is black,
+    0 is 128, +0.5 and more is white. Fixed, so that maps of different images compare. Raise
+    ImageError for NaN and infinity.
     """
     _require_finite(part)
     return _to_bytes(127.5 + 127.5 * np.clip(part / PREVIEW_RANGE, -1, 1))

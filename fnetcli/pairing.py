@@ -56,7 +56,8 @@ def _by_stem(folder: Path) -> dict[str, Path]:
             f"{folder}: cannot be read ({error.strerror}); check permissions"
         ) from None
     for path in entries:
-        if path.name.startswith(".") or path.suffix.lower() not in IMAGE_SUFFIXES:
+        is_image = path.suffix.lower() in IMAGE_SUFFIXES and not path.is_dir()
+        if path.name.startswith(".") or not is_image:
             continue
         if path.stem in files:
             raise UsageError(

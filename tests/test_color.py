@@ -62,8 +62,8 @@ def test_agrees_with_jfif(colors: NDArray[np.uint8]) -> None:
     """Pillow converts as JPEG does, in whole levels."""
     ycc = np.asarray(PIL.Image.fromarray(colors).convert("YCbCr")).astype(np.float32)
     grey, chroma = split(unit(colors))
-    assert np.abs(grey * 255 - ycc[..., :1]).max() <= 1
-    assert np.abs(chroma * 255 + 128 - ycc[..., 1:]).max() <= 1
+    assert np.abs(grey * 255 - ycc[..., :1]).max() <= 1.001
+    assert np.abs(chroma * 255 + 128 - ycc[..., 1:]).max() <= 1.001
 
 
 @given(STORED)

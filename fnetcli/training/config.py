@@ -16,6 +16,7 @@ from fnetcli.errors import ConfigError
 from fnetcli.models.fnet import FNetConfig, LZSCConfig
 
 Precision = Literal["fp32", "bf16"]
+Optimizer = Literal["adam", "muon"]
 
 
 @dataclass(frozen=True)
@@ -57,6 +58,7 @@ class Recipe:
 
     seed: int = 1
     precision: Precision = "fp32"
+    optimizer: Optimizer = "adam"
     ema: float = 0.999  # decay of the moving average of the weights
     gradient_clip: float = 0.0  # largest gradient norm; 0: no clipping
     validate_every: int = 1000

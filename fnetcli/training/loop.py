@@ -24,6 +24,7 @@ from fnetcli.storage import atomic_write
 from fnetcli.training.config import Recipe, StageConfig
 from fnetcli.training.data import Pairs, to_tensor
 from fnetcli.training.losses import fusion_loss, inversion_loss
+from fnetcli.training.optimizers import Muon
 
 STATE_VERSION = 1
 STATE_FILE, LOG_FILE, RECIPE_FILE = "state.pt", "log.jsonl", "recipe.toml"
@@ -47,7 +48,7 @@ class State:
     network: FNet
     inverse: IFNet
     ema: FNet
-    optimizer: torch.optim.Adam
+    optimizer: torch.optim.Optimizer
     stage: int = 1
     iteration: int = 0  # finished ones of this stage
     best_loss: float = math.inf
@@ -119,7 +120,7 @@ class _Trainer:
         """Start stage II from the averaged weights of stage I, with a fresh optimiser."""
         state = self.state
         state.network.load_state_dict(state.ema.state_dict())
-        state.optimizer = _optimizer(2, state.network, state.inverse)
+        state.optimizer = _optimizer(self.recipe, 2, state.network, state.inverse)
         state.stage, state.iteration = 2, 0
         self._save()
 
@@ -254,18 +255,18 @@ def _compile(observer: Observer) -> None:
 # --- state ----------------------------------------------------------------------------------------
 
 
-def _optimizer(stage: int, network: FNet, inverse: IFNet) -> torch.optim.Adam:
+def _optimizer(recipe: Recipe, stage: int, network: FNet, inverse: IFNet) -> torch.optim.Optimizer:
     parameters = list(network.parameters())
     if stage == 1:
         parameters += list(inverse.parameters())
-    return torch.optim.Adam(parameters)
+    return Muon(parameters) if recipe.optimizer == "muon" else torch.optim.Adam(parameters)
 
 
 def _new_state(recipe: Recipe, device: torch.device) -> State:
     network = FNet(recipe.network).to(device)
     inverse = IFNet(recipe.inverse).to(device)
     ema = copy.deepcopy(network).requires_grad_(False)
-    return State(network, inverse, ema, _optimizer(1, network, inverse))
+    return State(network, inverse, ema, _optimizer(recipe, 1, network, inverse))
 
 
 @torch.no_grad()
@@ -304,7 +305,7 @@ def _load_state(run: Path, recipe: Recipe, device: torch.device) -> State:
         state.network.load_state_dict(content["network"])
         state.inverse.load_state_dict(content["inverse"])
         state.ema.load_state_dict(content["ema"])
-        state.optimizer = _optimizer(content["stage"], state.network, state.inverse)
+        state.optimizer = _optimizer(recipe, content["stage"], state.network, state.inverse)
         state.optimizer.load_state_dict(content["optimizer"])
         torch.set_rng_state(content["random"].cpu())
     except TrainingError:

@@ -23,6 +23,7 @@ from tests.pictures import smooth_noise, write, write_pairs
 RECIPE = """
 seed = 5
 precision = "{precision}"
+optimizer = "{optimizer}"
 validate_every = 4
 checkpoint_every = 3
 [data]
@@ -64,7 +65,7 @@ def eager(monkeypatch: pytest.MonkeyPatch) -> None:
 def recipe(tmp_path: Path) -> Path:
     write_pairs(tmp_path / "data", 3)
     path = tmp_path / "tiny.toml"
-    path.write_text(RECIPE.format(precision="fp32"))
+    path.write_text(RECIPE.format(precision="fp32", optimizer="muon"))
     return path
 
 
@@ -82,9 +83,9 @@ def rows(run: Path) -> list[dict[str, float]]:
     ]
 
 
-@pytest.mark.parametrize("precision", ["fp32", "bf16"])
-def test_both_stages(tmp_path: Path, recipe: Path, precision: str) -> None:
-    recipe.write_text(RECIPE.format(precision=precision))
+@pytest.mark.parametrize(("precision", "optimizer"), [("fp32", "muon"), ("bf16", "adam")])
+def test_both_stages(tmp_path: Path, recipe: Path, precision: str, optimizer: str) -> None:
+    recipe.write_text(RECIPE.format(precision=precision, optimizer=optimizer))
     run = tmp_path / "run"
     result = fnet("train", recipe, "-o", run)
     assert result.exit_code == 0, result.output
