@@ -23,7 +23,7 @@ import torch
 from safetensors.torch import save as safetensors_bytes
 from torch import Tensor
 
-from fnetcli.errors import CheckpointError
+from fnetcli.errors import CheckpointError, UsageError
 from fnetcli.models.fnet import FNet, FNetConfig
 from fnetcli.storage import atomic_write
 
@@ -60,7 +60,7 @@ def default_weights_path() -> Path:
 
 
 def load_weights(path: Path | None = None) -> Weights:
-    """Read a weights file (default: the shipped one). Raise CheckpointError.
+    """Read a weights file (default: the shipped one). Raise CheckpointError, UsageError.
 
     The network is float32, on the CPU, in evaluation mode.
     """
@@ -68,7 +68,7 @@ def load_weights(path: Path | None = None) -> Weights:
     try:
         content = path.read_bytes()
     except FileNotFoundError:
-        raise CheckpointError(f"{path}: no such file; name a .safetensors or .pth file") from None
+        raise UsageError(f"{path}: no such file; name a .safetensors or .pth file") from None
     except IsADirectoryError:
         raise CheckpointError(f"{path}: is a folder; name a .safetensors or .pth file") from None
     except OSError as error:

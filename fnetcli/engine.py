@@ -57,6 +57,8 @@ class Engine:
                 f"{size}: not enough memory on {self.device} for images of this size; "
                 "use smaller images or a machine with more memory"
             ) from None
+        if not torch.isfinite(parts.fused).all():
+            raise PairError("the network's result is not finite; check the weights")
         kept = None
         if with_codes:
             kept = {name: _to_numpy(code.half()) for name, code in codes._asdict().items()}

@@ -78,8 +78,9 @@ def train(
         return 130
     finally:
         observer.close()
-        _draw_curves(run)
-    console.result(str(run / (loop.BEST_FILE if plan.validation else loop.LAST_FILE)))
+        _draw_curves(console, run)
+    best, last = run / loop.BEST_FILE, run / loop.LAST_FILE
+    console.result(str(best if best.is_file() else last))
     return 0
 
 
@@ -169,9 +170,14 @@ def _pairs(folders: dict[str, str], console: Console, smallest: int = 1) -> Pair
     return pairs
 
 
-def _draw_curves(run: Path) -> None:
+def _draw_curves(console: Console, run: Path) -> None:
+    """Draw what the log holds, however training ended."""
+    from fnetcli.errors import WriteError
     from fnetcli.reports.plots import draw_loss_curves
     from fnetcli.training.loop import LOG_FILE
 
-    if (run / LOG_FILE).is_file():
-        draw_loss_curves(run / LOG_FILE, run / "loss.png")
+    try:
+        if (run / LOG_FILE).is_file():
+            draw_loss_curves(run / LOG_FILE, run / "loss.png")
+    except WriteError as error:
+        console.warning(str(error))

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from fnetcli.checkpoint import save_weights
-from fnetcli.errors import TrainingError
+from fnetcli.errors import TrainingError, UsageError
 from fnetcli.models import shaped
 from fnetcli.models.fnet import FNet, IFNet
 from fnetcli.storage import atomic_write
@@ -182,9 +182,18 @@ class _Trainer:
         is_last = state.iteration == stage.iterations
         if state.stage == 2 and (is_last or state.iteration % recipe.validate_every == 0):
             row |= self._validate()
-        self.log.write(json.dumps(row | {"seconds": round(state.seconds, 2)}) + "\n")
+        self._write_log(row | {"seconds": round(state.seconds, 2)})
         if is_last or state.iteration % recipe.checkpoint_every == 0:
             self._save()
+
+    def _write_log(self, row: dict[str, Any]) -> None:
+        try:
+            self.log.write(json.dumps(row) + "\n")
+        except OSError as error:
+            raise TrainingError(
+                f"{self.folder / LOG_FILE}: cannot be written ({error.strerror}); free some space, "
+                "then go on with --resume"
+            ) from None
 
     def _validate(self) -> dict[str, float]:
         """Return the averaged weights' mean loss over the validation pairs; keep the best."""
@@ -297,7 +306,7 @@ def _save_state(path: Path, state: State, recipe: Recipe) -> None:
 def _load_state(run: Path, recipe: Recipe, device: torch.device) -> State:
     path = run / STATE_FILE
     if not path.is_file():
-        raise TrainingError(f"{path}: nothing to resume; start without --resume")
+        raise UsageError(f"{path}: nothing to resume; start without --resume")
     try:
         content = torch.load(path, map_location=device, weights_only=True)
         _check_recipe(path, json.loads(content["recipe"]), recipe)
@@ -358,7 +367,13 @@ def _stop_signals() -> Iterator[list[bool]]:
     """Collect SIGINT and SIGTERM in a list instead of stopping in the middle of a step."""
     asked: list[bool] = []
     names = (signal.SIGINT, signal.SIGTERM)
-    previous = [signal.signal(name, lambda *_: asked.append(True)) for name in names]
+
+    def ask(*_: object) -> None:
+        if asked:  # a second time: at once, without saving
+            raise KeyboardInterrupt
+        asked.append(True)
+
+    previous = [signal.signal(name, ask) for name in names]
     try:
         yield asked
     finally:

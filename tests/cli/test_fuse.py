@@ -270,7 +270,7 @@ class TestWrongUse:
             assert result.exit_code == 2
             assert str(missing) in one_error_line(result.stderr)
         result = fnet("fuse", "--vis", pair[0], "--ir", pair[1], "--weights", missing)
-        assert result.exit_code == 1
+        assert result.exit_code == 2
         assert str(missing) in one_error_line(result.stderr)
 
     def test_folder_with_file(self, pair: tuple[Path, Path]) -> None:

@@ -188,8 +188,8 @@ def test_longer_recipe_goes_on(tmp_path: Path, recipe: Path) -> None:
 @pytest.mark.parametrize("content", [b"", b"PK\x03\x04 junk", b"\x80\x04cos\nsystem\n(S'ls'\ntR."])
 def test_damaged_state(tmp_path: Path, recipe: Path, content: bytes) -> None:
     run = tmp_path / "run"
-    assert fnet("train", recipe, "-o", run, "--resume").exit_code == 1
-    run.mkdir(exist_ok=True)
+    assert fnet("train", recipe, "-o", run, "--resume").exit_code == 2
+    run.mkdir()
     (run / "state.pt").write_bytes(content)
     result = fnet("train", recipe, "-o", run, "--resume")
     assert result.exit_code == 1
@@ -276,3 +276,22 @@ def test_ctrl_c_in_a_real_process(tmp_path: Path, recipe: Path) -> None:
     assert process.returncode == 130, stderr
     assert "Traceback" not in stderr
     assert (run / "loss.png").is_file()
+
+
+def test_second_ctrl_c_ends_at_once(
+    tmp_path: Path, recipe: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    original, calls = Pairs.batch, []
+
+    def batch(*arguments: object) -> object:
+        calls.append(1)
+        if len(calls) == 8:
+            os.kill(os.getpid(), signal.SIGINT)
+            os.kill(os.getpid(), signal.SIGINT)
+        return original(*arguments)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(Pairs, "batch", batch)
+    result = fnet("train", recipe, "-o", tmp_path / "run")
+    assert result.exit_code == 130
+    assert "interrupted" in error_line(result.stderr)
+    assert fnet("train", recipe, "-o", tmp_path / "run", "--resume").exit_code == 0
