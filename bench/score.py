@@ -15,18 +15,30 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from fnetcli.checkpoint import load_weights
+from fnetcli.checkpoint import Weights, load_weights, save_weights
 from fnetcli.engine import Engine
-from fnetcli.formats import read_image
-from fnetcli.metrics import METRICS, quantise, score, to_grey8
+from fnetcli.metrics import METRICS, quantise, score
 from fnetcli.pairing import pair_paths
+from fnetcli.training.data import read_luminance
 
 Grey = NDArray[np.uint8]
 
 
-def _read(path: Path) -> Grey:
-    pixels = read_image(path).pixels[0]
-    return to_grey8(pixels if pixels.shape[-1] == 3 else pixels[..., 0])
+def _fused(first: Grey, second: Grey, engine: Engine) -> dict[str, Grey]:
+    """Fuse two grey images in three ways."""
+    x, y = (image[None].astype(np.float32) / 255 for image in (first, second))
+    return {
+        "average": ((first.astype(np.uint16) + second) // 2).astype(np.uint8),
+        "maximum": np.maximum(first, second),
+        "weights": quantise(engine.run(x, y).fused[0]),
+    }
+
+
+def _store(weights: Weights, name: str, scores: dict[str, float]) -> None:
+    """Add scores to the metadata of a weights file."""
+    stored = weights.metadata.get("scores", {})
+    metadata = weights.metadata | {"scores": stored | {name: scores}}
+    save_weights(weights.path, weights.network, metadata)
 
 
 def main() -> None:
@@ -36,25 +48,28 @@ def main() -> None:
     parser.add_argument("--vis", type=Path, required=True)
     parser.add_argument("--weights", type=Path)
     parser.add_argument("--match", default="*", help="visible file names to take")
+    parser.add_argument("--store", metavar="NAME", help="keep the scores in the weights' metadata")
     arguments = parser.parse_args()
-    engine = Engine(load_weights(arguments.weights).network, torch.device("cpu"))
+    weights = load_weights(arguments.weights)
+    engine = Engine(weights.network, torch.device("cpu"))
     cases = pair_paths(arguments.ir, arguments.vis).cases
     rows: dict[str, list[dict[str, float]]] = {"average": [], "maximum": [], "weights": []}
     for case in [case for case in cases if case.second.match(arguments.match)]:
-        first, second = _read(case.first), _read(case.second)
-        unit = [image[None].astype(np.float32) / 255 for image in (first, second)]
-        fused = {
-            "average": ((first.astype(np.uint16) + second) // 2).astype(np.uint8),
-            "maximum": np.maximum(first, second),
-            "weights": quantise(engine.run(*unit).fused[0]),
-        }
-        for name, image in fused.items():
+        first, second = read_luminance(case.first), read_luminance(case.second)
+        for name, image in _fused(first, second, engine).items():
             rows[name].append(score(first, second, image))
+    means = {
+        name: {
+            metric.name: float(np.mean([row[metric.name] for row in scores])) for metric in METRICS
+        }
+        for name, scores in rows.items()
+    }
     names = [metric.name for metric in METRICS]
     print(f"{len(rows['average'])} pairs\n\n| | {' | '.join(names)} |\n|---|{'---|' * len(names)}")
-    for name, scores in rows.items():
-        means = [np.mean([row[metric] for row in scores]) for metric in names]
-        print(f"| {name} | {' | '.join(f'{mean:.3f}' for mean in means)} |")
+    for name, scores in means.items():
+        print(f"| {name} | {' | '.join(f'{value:.3f}' for value in scores.values())} |")
+    if arguments.store:
+        _store(weights, arguments.store, means["weights"])
 
 
 if __name__ == "__main__":

@@ -16,7 +16,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any, NoReturn, cast
 
 import safetensors
 import torch
@@ -24,7 +24,7 @@ from safetensors.torch import save as safetensors_bytes
 from torch import Tensor
 
 from fnetcli.errors import CheckpointError, UsageError
-from fnetcli.models.fnet import FNet, FNetConfig
+from fnetcli.models.fnet import LZSC, FNet, FNetConfig
 from fnetcli.storage import atomic_write
 
 FORMAT_VERSION = 1
@@ -45,6 +45,17 @@ class Weights:
     def name(self) -> str:
         """File name without folders."""
         return self.path.name
+
+    def notices(self) -> list[str]:
+        """Say where thresholds do not fall, or momentum does not rise, over the iterations."""
+        last, notices = self.network.config.iterations, []
+        for letter in "uvz":
+            block = cast("LZSC", getattr(self.network, f"encode_{letter}"))
+            if block.theta(last) >= block.theta(0):
+                notices.append(f"{self.name}: thresholds of block {letter} do not fall with k")
+            if self.network.config.momentum != "none" and block.rho(last) <= block.rho(1):
+                notices.append(f"{self.name}: momentum of block {letter} does not rise with k")
+        return notices
 
 
 def default_weights_path() -> Path:
@@ -83,8 +94,14 @@ def load_weights(path: Path | None = None) -> Weights:
             f"{path}: {len(tensors)} tensors ({shown}, ...) of no known layout; give {known} ones"
         )
     config = _config(path, layout, tensors, metadata)
-    network = FNet(config)
-    network.load_state_dict(_checked_tensors(path, layout, tensors, network))
+    if config.iterations > len(tensors):
+        raise CheckpointError(
+            f"{path}: {config.iterations} iterations, but {len(tensors)} tensors; check the file"
+        )
+    with torch.device("meta"):  # shapes are compared before anything is allocated
+        network = FNet(config)
+    checked = _checked_tensors(path, layout, tensors, network)
+    network.load_state_dict(checked, assign=True)
     return Weights(
         network=network.eval().requires_grad_(False),
         path=path,
@@ -140,15 +157,23 @@ def _read_safetensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
         with safetensors.safe_open(path, framework="pt") as file:
             header = file.metadata() or {}
             tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
-        metadata = {key: json.loads(text) for key, text in header.items() if key != "format"}
-    except (safetensors.SafetensorError, ValueError) as error:
+    except safetensors.SafetensorError as error:
         raise CheckpointError(f"{path}: damaged safetensors file ({error}); get it again") from None
+    metadata = {key: _json_or_text(text) for key, text in header.items() if key != "format"}
     version = metadata.get("format_version", FORMAT_VERSION)
     if not isinstance(version, int) or version > FORMAT_VERSION:
         raise CheckpointError(
             f"{path}: format version {version} is newer than this fnet; update fnet to use it"
         )
     return tensors, metadata
+
+
+def _json_or_text(text: str) -> Any:
+    """Return parsed JSON; other programs' metadata stays text."""
+    try:
+        return json.loads(text)
+    except ValueError:
+        return text
 
 
 def _unwrap(path: Path, loaded: object) -> dict[str, Tensor]:
@@ -188,7 +213,8 @@ def _own_config(_tensors: Tensors, metadata: Mapping[str, Any]) -> FNetConfig:
 
 
 def _own_keys(config: FNetConfig) -> dict[str, str]:
-    return {key: key for key in FNet(config).state_dict()}
+    with torch.device("meta"):
+        return {key: key for key in FNet(config).state_dict()}
 
 
 def _published_config(tensors: Tensors, _metadata: Mapping[str, Any]) -> FNetConfig:

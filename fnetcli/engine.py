@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import Any
 
@@ -46,9 +47,8 @@ class Engine:
     @torch.inference_mode()
     def run(self, first: Maps, second: Maps, *, with_codes: bool = False) -> Separated:
         """Separate and combine luminances in [0, 1], each (N, H, W) float32. Raise PairError."""
-        x, y = (torch.from_numpy(image)[:, None].to(self.device) for image in (first, second))
         try:
-            codes, parts = separate_and_combine(self.network, x, y)
+            return self._run(first, second, with_codes=with_codes)
         except (MemoryError, RuntimeError) as error:
             if not _is_out_of_memory(error):
                 raise
@@ -57,6 +57,10 @@ class Engine:
                 f"{size}: not enough memory on {self.device} for images of this size; "
                 "use smaller images or a machine with more memory"
             ) from None
+
+    def _run(self, first: Maps, second: Maps, *, with_codes: bool) -> Separated:
+        x, y = (torch.from_numpy(image)[:, None].to(self.device) for image in (first, second))
+        codes, parts = separate_and_combine(self.network, x, y)
         if not torch.isfinite(parts.fused).all():
             raise PairError("the network's result is not finite; check the weights")
         kept = None
@@ -84,14 +88,18 @@ def _is_out_of_memory(error: Exception) -> bool:
 
 
 def choose_device(text: str) -> torch.device:
-    """Turn auto, cpu, cuda, cuda:N or mps into a device that is there; raise UsageError."""
+    """Turn auto, cpu, cuda, cuda:N or mps into a device that is there; raise UsageError.
+
+    TF32 is switched off: float32 means float32 on every device.
+    """
+    torch.backends.cudnn.allow_tf32 = False
     if text == "auto":
         if torch.cuda.is_available():
             return torch.device("cuda")
         return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
-    name, _, number = text.partition(":")
-    if name not in ("cpu", "cuda", "mps") or (number and not (name == "cuda" and number.isdigit())):
+    if not re.fullmatch(r"cpu|mps|cuda(:[0-9]+)?", text):
         raise UsageError(f"--device {text}: not a device; use auto, cpu, cuda, cuda:N or mps")
+    name, _, number = text.partition(":")
     if name == "cuda" and int(number or 0) >= torch.cuda.device_count():
         raise UsageError(
             f"--device {text}: {torch.cuda.device_count()} CUDA devices here; use cpu or auto"

@@ -15,7 +15,7 @@ import numpy as np
 from fnetcli import color
 from fnetcli.align import onto_one_grid
 from fnetcli.engine import Engine, Maps, Separated
-from fnetcli.errors import PairError
+from fnetcli.errors import PairError, UsageError
 from fnetcli.formats import read_image, write_npz, write_png, write_tiff_float
 from fnetcli.image import Image, Pixels
 from fnetcli.intensity import preview, to_stored, to_unit
@@ -34,6 +34,14 @@ class FuseOptions:
     is_gray: bool = False  # write luminance only
     maps: MapsKind = "preview"
     with_features: bool = False
+
+    def __post_init__(self) -> None:
+        """Raise UsageError where the size to keep is of neither image."""
+        if self.resize_to not in (None, *self.modalities):
+            raise UsageError(
+                f"--resize {self.resize_to}: not one of the two images; "
+                f"use {' or '.join(self.modalities)}"
+            )
 
 
 @dataclass(frozen=True)

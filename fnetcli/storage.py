@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import secrets
 from collections.abc import Callable
 from pathlib import Path
 from typing import BinaryIO
@@ -16,7 +17,7 @@ def atomic_write(path: Path, write: Callable[[BinaryIO], object]) -> None:
     Whatever goes wrong, an older file stays as it was and no temporary one is left. Raise
     WriteError for what the system refuses (no permission, no space, a file in place of a folder).
     """
-    temporary = path.with_name(f".{path.name}.tmp-{os.getpid()}")
+    temporary = path.with_name(f".fnet-{os.getpid()}-{secrets.token_hex(4)}.tmp")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with temporary.open("wb") as file:

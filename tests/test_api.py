@@ -49,5 +49,7 @@ def test_wrong_calls_are_named(tmp_path: Path) -> None:
         fuse(network, vis=np.zeros((4, 4, 2), np.uint8), ir=grey)
     with pytest.raises(PairError, match="sizes differ"):
         fuse(network, vis=np.zeros((4, 5), np.uint8), ir=grey)
+    with pytest.raises(UsageError, match="use ir or vis"):
+        fuse(network, vis=grey, ir=grey, resize="vsi")
     with pytest.raises(ReadError, match="none"):
         fuse(network, vis=tmp_path / "none.png", ir=grey)

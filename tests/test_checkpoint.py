@@ -66,7 +66,13 @@ class TestOwnLayout:
         with pytest.raises(CheckpointError, match="newer"):
             load_weights(path)
 
-    @pytest.mark.parametrize("config", ["{}x", '{"atoms": "many"}', '{"speed": 3}', '{"atoms": 0}'])
+    @pytest.mark.parametrize(
+        "config",
+        [
+            *("{}x", "3", '{"atoms": "many"}', '{"speed": 3}', '{"atoms": 0}', '{"atoms": 4.0}'),
+            *('{"iterations": 2.5}', '{"atoms": 1000000000}', '{"iterations": 1000000000}'),
+        ],
+    )
     def test_broken_config(self, tmp_path: Path, config: str) -> None:
         path = tmp_path / "n.safetensors"
         save_file(make().state_dict(), path, {"format_version": "1", "config": config})
@@ -130,6 +136,14 @@ def test_unknown_layout(tmp_path: Path) -> None:
     torch.save({"conv1.weight": torch.ones(2, 2)}, tmp_path / "resnet.pth")
     with pytest.raises(CheckpointError, match=r"conv1\.weight.*no known layout"):
         load_weights(tmp_path / "resnet.pth")
+
+
+def test_absurd_sizes_cost_nothing(tmp_path: Path) -> None:
+    tensors = published(make())
+    tensors["net_u.IM.30000000.conv_in.weight"] = torch.ones(1)
+    torch.save(tensors, tmp_path / "n.pth")
+    with pytest.raises(CheckpointError, match="30000002 iterations"):
+        load_weights(tmp_path / "n.pth")
 
 
 class TestDamage:

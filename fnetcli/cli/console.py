@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import functools
+import io
 import os
+import signal
 import sys
 import time
 import traceback
@@ -41,7 +43,7 @@ class Console:
 
     def error(self, text: str) -> None:
         """Print what failed: one line."""
-        self._stderr(f"{typer.style('error', fg='red')}: {' '.join(text.split())}")
+        self._stderr(f"{typer.style('error', fg='red')}: {' '.join(text.splitlines())}")
 
     def _stderr(self, text: str) -> None:
         with _around_progress():
@@ -56,7 +58,7 @@ class Progress:
         self.count, self.started = 0, time.monotonic()
         self.last_line = self.started
         self._bar = None
-        if sys.stderr.isatty() and not console.is_quiet:
+        if sys.stderr is not None and sys.stderr.isatty() and not console.is_quiet:
             from tqdm import tqdm
 
             self._bar = tqdm(total=total, unit=f" {unit}", dynamic_ncols=True, leave=False)
@@ -106,27 +108,39 @@ def exits_properly(command: Callable[P, int]) -> Callable[P, None]:
 
     @functools.wraps(command)
     def wrapped(*args: P.args, **kwargs: P.kwargs) -> None:
-        console = Console(is_quiet=bool(kwargs.get("quiet")))
+        signal.signal(signal.SIGTERM, signal.default_int_handler)  # tidy up as after Ctrl-C
+        if isinstance(sys.stdout, io.TextIOWrapper):
+            sys.stdout.reconfigure(errors="surrogateescape")  # file names are bytes
         try:
             code = command(*args, **kwargs)
-        except KeyboardInterrupt:
-            console.error("interrupted; what was finished is on disk")
-            code = EXIT_INTERRUPTED
-        except BrokenPipeError:
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-            code = EXIT_FAILED
-        except FnetError as error:
-            if kwargs.get("debug"):
-                traceback.print_exc()
-            console.error(str(error))
-            code = EXIT_USAGE if isinstance(error, UsageError | ConfigError) else EXIT_FAILED
         except typer.Exit:
             raise
-        except Exception as error:  # noqa: BLE001  nothing foreign reaches the user as a traceback
+        except (Exception, KeyboardInterrupt) as error:  # noqa: BLE001  no traceback for users
             if kwargs.get("debug"):
                 traceback.print_exc()
-            console.error(f"unexpected {type(error).__name__}: {error}; --debug shows where")
-            code = EXIT_FAILED
+            code = _explain(error, Console(is_quiet=bool(kwargs.get("quiet"))))
         raise typer.Exit(code)
 
     return wrapped
+
+
+def _explain(error: BaseException, console: Console) -> int:
+    """Print one line about what ended a command; return the exit code."""
+    match error:
+        case KeyboardInterrupt():
+            console.error("interrupted; what was finished is on disk")
+            return EXIT_INTERRUPTED
+        case BrokenPipeError():  # the reader of stdout has left: nobody to talk to
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            return EXIT_FAILED
+        case OSError():  # a path that is too long, a parent that may not be searched
+            console.error(f"{error.filename}: {error.strerror}; check the path")
+            return EXIT_USAGE
+        case UsageError() | ConfigError():
+            console.error(str(error))
+            return EXIT_USAGE
+        case FnetError():
+            console.error(str(error))
+        case _:
+            console.error(f"unexpected {type(error).__name__}: {error}; --debug shows where")
+    return EXIT_FAILED

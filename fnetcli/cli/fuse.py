@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from fnetcli.batch import EXIT_FAILED
 from fnetcli.cli import options as given_options
 from fnetcli.cli.console import Console, Progress, exits_properly
 
@@ -88,7 +89,7 @@ def fuse(
     first, second = network_order(list(images))
     options = FuseOptions(
         modalities=(first, second),
-        resize_to=_checked_resize(resize, (first, second)),
+        resize_to=resize,
         is_gray=gray,
         maps=maps.value,
         with_features=features,
@@ -101,7 +102,7 @@ def fuse(
             f"{images[first]} and {images[second]}: nothing to fuse, no file of one folder has a "
             "partner of the same name in the other; rename files or check the folders"
         )
-        return 1
+        return EXIT_FAILED
     return _run(console, pairing, outputs, options, weights, device, is_debug=debug)
 
 
@@ -124,6 +125,8 @@ def _run(
     loaded = load_weights(weights)
     engine = Engine(loaded.network, chosen)
     console.notice(f"{len(pairing.cases)} pairs, weights {loaded.name}, device {chosen}")
+    for notice in loaded.notices():
+        console.notice(notice)
     if options.with_features:
         _tell_size(console, pairing, loaded.network.config.atoms)
     progress = Progress(len(pairing.cases), "pairs", console)
@@ -148,16 +151,6 @@ def _run(
         f"{len(report.done)} fused, {len(report.failed)} failed, {len(pairing.unpaired)} unpaired"
     )
     return report.exit_code
-
-
-def _checked_resize(resize: str | None, modalities: tuple[str, str]) -> str | None:
-    from fnetcli.errors import UsageError
-
-    if resize is not None and resize not in modalities:
-        raise UsageError(
-            f"--resize {resize}: not one of the two images; use {' or '.join(modalities)}"
-        )
-    return resize
 
 
 def _plan(

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from fnetcli.batch import EXIT_DONE, EXIT_INTERRUPTED
 from fnetcli.cli import options as given_options
 from fnetcli.cli.console import Console, Progress, exits_properly
 
@@ -50,19 +51,19 @@ def train(
 ) -> int:
     """Train FNet on aligned pairs: stage I with the inverse network, stage II alone.
 
-    Every number comes from the recipe (without one: the published recipe); image options name
-    folders and override those of the recipe. Ctrl-C saves the state and ends; --resume goes on with
-    the same numbers as an uninterrupted run. Writes best.safetensors, last.safetensors, log.jsonl,
-    loss.png, recipe.toml and state.pt into the run folder.
+    Every number comes from the recipe (without one: the published recipe, or with --resume the
+    run's own); image options name folders and replace those of the recipe, for validation too.
+    Ctrl-C saves the state and ends; --resume goes on with the same numbers as an uninterrupted
+    run. Writes best.safetensors, last.safetensors, log.jsonl, loss.png, recipe.toml and state.pt
+    into the run folder.
     """
     from fnetcli.engine import choose_device
     from fnetcli.training import loop
 
     console = Console(is_quiet=quiet)
-    plan = _plan(recipe, validation, given_options.given(
-        vis=vis, ir=ir, nir=nir, ct=ct, mri=mri, pet=pet, spect=spect
-    ))  # fmt: skip
     run = out or Path("runs") / (recipe.stem if recipe else "paper")
+    folders = given_options.given(vis=vis, ir=ir, nir=nir, ct=ct, mri=mri, pet=pet, spect=spect)
+    plan = _plan(recipe or _recipe_of(run, resume=resume), validation, folders)
     _check_run_folder(run, resume=resume)
     pairs = _pairs(plan.data, console, smallest=_largest_crop(plan))
     validation_pairs = _pairs(plan.validation, console) if plan.validation else None
@@ -75,13 +76,13 @@ def train(
         )
     except loop.Stopped:
         console.error(f"interrupted; the state is saved, go on with --resume -o {run}")
-        return 130
+        return EXIT_INTERRUPTED
     finally:
         observer.close()
         _draw_curves(console, run)
     best, last = run / loop.BEST_FILE, run / loop.LAST_FILE
     console.result(str(best if best.is_file() else last))
-    return 0
+    return EXIT_DONE
 
 
 class _Observer:
@@ -116,6 +117,14 @@ class _Observer:
             self.progress.close()
 
 
+def _recipe_of(run: Path, *, resume: bool) -> Path | None:
+    """Return the recipe that a resumed run keeps in its folder."""
+    from fnetcli.training.loop import RECIPE_FILE
+
+    kept = run / RECIPE_FILE
+    return kept if resume and kept.is_file() else None
+
+
 def _plan(recipe: Path | None, validation: Path | None, folders: dict[str, Path]) -> Recipe:
     """Return the recipe with the folders that the command line names."""
     from fnetcli.errors import ConfigError
@@ -123,10 +132,11 @@ def _plan(recipe: Path | None, validation: Path | None, folders: dict[str, Path]
 
     plan = read_recipe(recipe) if recipe else Recipe()
     if folders:
-        plan = dataclasses.replace(plan, data={name: str(path) for name, path in folders.items()})
+        data = {name: str(path.resolve()) for name, path in folders.items()}
+        plan = dataclasses.replace(plan, data=data, validation={})
     if validation is not None:
         plan = dataclasses.replace(
-            plan, validation={name: str(validation / name) for name in plan.data}
+            plan, validation={name: str((validation / name).resolve()) for name in plan.data}
         )
     if not plan.data:
         raise ConfigError(
@@ -172,12 +182,11 @@ def _pairs(folders: dict[str, str], console: Console, smallest: int = 1) -> Pair
 
 def _draw_curves(console: Console, run: Path) -> None:
     """Draw what the log holds, however training ended."""
-    from fnetcli.errors import WriteError
     from fnetcli.reports.plots import draw_loss_curves
     from fnetcli.training.loop import LOG_FILE
 
     try:
         if (run / LOG_FILE).is_file():
             draw_loss_curves(run / LOG_FILE, run / "loss.png")
-    except WriteError as error:
-        console.warning(str(error))
+    except Exception as error:  # noqa: BLE001  a picture must not hide how training ended
+        console.warning(f"{run / 'loss.png'}: not drawn ({error})")

@@ -5,9 +5,8 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from fnetcli.color import luminance
 from fnetcli.metrics.base import Pixels, check_pixels
-
-BT601 = (np.float32(0.299), np.float32(0.587), np.float32(0.114))
 
 
 def to_grey8(pixels: Pixels) -> NDArray[np.uint8]:
@@ -21,9 +20,7 @@ def to_grey8(pixels: Pixels) -> NDArray[np.uint8]:
     check_pixels(pixels, "to_grey8")
     if pixels.ndim == 2:
         return _round(pixels)
-    red, green, blue = np.moveaxis(pixels.astype(np.float32), 2, 0)
-    luma = red * BT601[0] + green * BT601[1] + blue * BT601[2]
-    return _round(luma)
+    return _round(luminance(pixels.astype(np.float32))[..., 0])
 
 
 def quantise(fused: NDArray[np.floating]) -> NDArray[np.uint8]:

@@ -67,6 +67,9 @@ class LZSCConfig:
 
     def __post_init__(self) -> None:
         """Raise ValueError where a field cannot make a network."""
+        for name in ("atoms", "kernel_size", "iterations"):
+            if type(getattr(self, name)) is not int:
+                raise ValueError(f"{name} must be a whole number, not {getattr(self, name)!r}")
         if self.atoms < 1:
             raise ValueError(f"atoms must be at least 1, not {self.atoms}")
         if self.kernel_size < 1 or self.kernel_size % 2 == 0:

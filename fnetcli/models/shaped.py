@@ -157,7 +157,8 @@ def compile_threshold() -> None:
     forward = torch.compile(_forward, dynamic=True)
     backward = torch.compile(_backward, dynamic=True)
     x, one = torch.linspace(-1, 1, 64), torch.ones(1)
-    forward(x, [], [], one, 0.1, 100.0)  # the first call is where a missing compiler shows
+    forward(x, [], [], one, 0.1, 100.0)  # the first calls are where a missing compiler shows
+    backward(x, x, [], [], one, 0.1, 100.0)
     _forward_step, _backward_step = forward, backward
 
 

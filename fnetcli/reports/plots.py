@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 
 from fnetcli.storage import atomic_write
+
+NOT_LOSSES = ("stage", "iteration", "seconds", "validation")
 
 
 def draw_loss_curves(log: Path, picture: Path) -> None:
@@ -15,7 +18,7 @@ def draw_loss_curves(log: Path, picture: Path) -> None:
     import matplotlib as mpl
     from matplotlib.figure import Figure
 
-    rows = [json.loads(line) for line in log.read_text(encoding="utf-8").splitlines()]
+    rows = list(_rows(log))
     stages = sorted({row["stage"] for row in rows})
     if not stages:
         return
@@ -25,7 +28,7 @@ def draw_loss_curves(log: Path, picture: Path) -> None:
             figure.subplots(1, len(stages), squeeze=False)[0], stages, strict=True
         ):
             of_stage = [row for row in rows if row["stage"] == stage]
-            for name in of_stage[0].keys() - {"stage", "iteration", "seconds", "validation"}:
+            for name in (name for name in of_stage[0] if name not in NOT_LOSSES):
                 iterations = np.array([row["iteration"] for row in of_stage])
                 values = _smooth(np.array([row[name] for row in of_stage]))
                 axes.plot(iterations[-len(values) :], values, label=name)
@@ -46,3 +49,12 @@ def _smooth(values: np.ndarray) -> np.ndarray:
     """Return the running mean over a fiftieth of the curve."""
     width = max(1, len(values) // 50)
     return np.convolve(values, np.ones(width) / width, mode="valid")
+
+
+def _rows(log: Path) -> Iterator[dict[str, float]]:
+    """Read the log; half a line from a crash is passed over."""
+    for line in log.read_text(encoding="utf-8").splitlines():
+        try:
+            yield json.loads(line)
+        except ValueError:
+            continue

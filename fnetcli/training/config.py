@@ -28,7 +28,7 @@ class StageConfig:
     crop: int = 128  # pixels, square
     learning_rate: float = 1e-4
     warmup: int = 0  # iterations over which the rate rises to learning_rate
-    decay: int = 0  # last iterations over which it falls along a cosine; 0 keeps it constant
+    decay: int = 0  # last iterations: it falls along a cosine to a hundredth; 0 keeps it constant
 
     def rate(self, iteration: int) -> float:
         """Return the learning rate of iteration 0 ... iterations - 1."""
@@ -60,6 +60,7 @@ class Recipe:
     precision: Precision = "fp32"
     optimizer: Optimizer = "adam"
     ema: float = 0.999  # decay of the moving average of the weights
+    ema_warmup: bool = False  # start each stage with a smaller decay, (1 + i) / (10 + i)
     gradient_clip: float = 0.0  # largest gradient norm; 0: no clipping
     validate_every: int = 1000
     checkpoint_every: int = 500
@@ -73,6 +74,10 @@ class Recipe:
     def as_dict(self) -> dict[str, Any]:
         """Return plain nested dictionaries, as TOML and JSON have them."""
         return dataclasses.asdict(self)
+
+    def average_decay(self, iteration: int) -> float:
+        """Return the decay of the moving average in iteration 0, 1, ... of a stage."""
+        return min(self.ema, (1 + iteration) / (10 + iteration)) if self.ema_warmup else self.ema
 
     def to_toml(self) -> str:
         """Write the recipe so that `read_recipe` reads the same one back."""
@@ -107,7 +112,7 @@ def read_recipe(path: Path) -> Recipe:
 
 
 def _resolve(folders: dict[str, str], base: Path) -> dict[str, str]:
-    return {modality: str(base / folder) for modality, folder in folders.items()}
+    return {modality: str((base / folder).resolve()) for modality, folder in folders.items()}
 
 
 def _build(kind: type, table: dict[str, Any], path: str, section: str) -> Any:

@@ -11,9 +11,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from fnetcli.color import luminance
 from fnetcli.errors import TrainingError
 from fnetcli.formats import read_image
+from fnetcli.metrics import to_grey8
 from fnetcli.pairing import Case
 
 Luminance = NDArray[np.uint8]
@@ -38,7 +38,7 @@ class Pairs:
         if index in self._cache:
             return self._cache[index]
         case = self.cases[index]
-        first, second = _read(case.first), _read(case.second)
+        first, second = read_luminance(case.first), read_luminance(case.second)
         if first.shape != second.shape:
             raise TrainingError(
                 f"{case.first} is {_size(first)}, {case.second} is {_size(second)}; "
@@ -91,10 +91,10 @@ def to_tensor(pixels: Luminance) -> Tensor:
     return torch.from_numpy(pixels.astype(np.float32) / 255)
 
 
-def _read(path: Path) -> Luminance:
+def read_luminance(path: Path) -> Luminance:
+    """Read a picture as 8-bit luminance, (H, W). Raise ReadError."""
     pixels = read_image(path).pixels[0]
-    grey = luminance(pixels) if pixels.shape[-1] == 3 else pixels
-    return np.rint(grey[..., 0]).astype(np.uint8)
+    return to_grey8(pixels if pixels.shape[-1] == 3 else pixels[..., 0])
 
 
 def _size(image: Luminance) -> str:

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import copy
+import io
 import json
 import math
 import signal
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Protocol, TextIO
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor, nn
@@ -23,7 +24,7 @@ from fnetcli.models.fnet import FNet, IFNet
 from fnetcli.storage import atomic_write
 from fnetcli.training.config import Recipe, StageConfig
 from fnetcli.training.data import Pairs, to_tensor
-from fnetcli.training.losses import fusion_loss, inversion_loss
+from fnetcli.training.losses import FusionLoss, fusion_loss, inversion_loss
 from fnetcli.training.optimizers import Muon
 
 STATE_VERSION = 1
@@ -53,6 +54,9 @@ class State:
     iteration: int = 0  # finished ones of this stage
     best_loss: float = math.inf
     seconds: float = 0.0  # spent so far, all sessions together
+    lists: dict[str, str] = field(
+        default_factory=dict
+    )  # hashes of the training and validation pairs
 
 
 class Stopped(Exception):  # noqa: N818  it is a way to end, not an error
@@ -69,15 +73,23 @@ def train(
     resume: bool,
     observer: Observer,
 ) -> None:
-    """Run both stages into folder `run`; raise TrainingError, or Stopped after SIGINT, SIGTERM."""
+    """Run both stages into folder `run`; raise TrainingError, or Stopped after a signal."""
     torch.manual_seed(recipe.seed)
     if device.type == "cpu":
         _compile(observer)
-    state = _load_state(run, recipe, device) if resume else _new_state(recipe, device)
-    atomic_write(run / RECIPE_FILE, lambda file: file.write(recipe.to_toml().encode()))
-    with _open_log(run / LOG_FILE, state) as log, _stop_signals() as stop_asked:
-        trainer = _Trainer(recipe, pairs, validation, run, device, observer, state, log)
-        trainer.run(stop_asked)
+    try:
+        lists = {
+            "training": pairs.list_sha256(),
+            "validation": validation.list_sha256() if validation else "",
+        }
+        state = _load_state(run, recipe, lists, device) if resume else _new_state(recipe, device)
+        state.lists = lists
+        atomic_write(run / RECIPE_FILE, lambda file: file.write(recipe.to_toml().encode()))
+        with _open_log(run / LOG_FILE, state) as log, _stop_signals() as stop_asked:
+            trainer = _Trainer(recipe, pairs, validation, run, device, observer, state, log)
+            trainer.run(stop_asked)
+    finally:
+        shaped.use_eager_threshold()
 
 
 class _Trainer:
@@ -92,15 +104,15 @@ class _Trainer:
         device: torch.device,
         observer: Observer,
         state: State,
-        log: TextIO,
+        log: io.FileIO,
     ) -> None:
         self.recipe, self.pairs, self.validation = recipe, pairs, validation
         self.folder, self.device, self.observer = folder, device, observer
         self.state, self.log = state, log
-        self.list_sha256 = pairs.list_sha256()
 
     def run(self, stop_asked: list[bool]) -> None:
         """Go through the stages from where the state stands."""
+        self._save()
         while True:
             stage = self._stage_config()
             while self.state.iteration < stage.iterations:
@@ -145,11 +157,7 @@ class _Trainer:
                 "again, or go on from the last checkpoint with --resume"
             )
         state.optimizer.step()
-        _average(
-            state.ema,
-            state.network,
-            min(self.recipe.ema, (1 + state.iteration) / (10 + state.iteration)),
-        )
+        _average(state.ema, state.network, self.recipe.average_decay(state.iteration))
         state.iteration += 1
         state.seconds += time.monotonic() - started
         self._record(stage, values)
@@ -164,15 +172,7 @@ class _Trainer:
                 first, second = shaped.invert(self.state.inverse, fused)
         if self.state.stage == 1:
             return {"first": inversion_loss(first, x), "second": inversion_loss(second, y)}
-        stage = self.recipe.stage_2
-        loss = fusion_loss(
-            fused,
-            x,
-            y,
-            intensity_weight=stage.intensity_weight,
-            gradient_weight=stage.gradient_weight,
-            ssim_weight=stage.ssim_weight,
-        )
+        loss = _fusion_loss(self.recipe, fused, x, y)
         return {"intensity": loss.intensity, "gradient": loss.gradient, "ssim": loss.ssim}
 
     def _record(self, stage: StageConfig, values: dict[str, float]) -> None:
@@ -188,7 +188,7 @@ class _Trainer:
 
     def _write_log(self, row: dict[str, Any]) -> None:
         try:
-            self.log.write(json.dumps(row) + "\n")
+            self.log.write((json.dumps(row) + "\n").encode())
         except OSError as error:
             raise TrainingError(
                 f"{self.folder / LOG_FILE}: cannot be written ({error.strerror}); free some space, "
@@ -224,7 +224,7 @@ class _Trainer:
                 "pairs": len(self.pairs),
                 "validation_loss": state.best_loss if name == BEST_FILE else None,
             },
-            "training_list_sha256": self.list_sha256,
+            "training_list_sha256": state.lists["training"],
         }
         save_weights(self.folder / name, state.ema, metadata)
 
@@ -235,20 +235,25 @@ _FOLDERS = ("data", "validation")  # somebody's paths do not travel with the wei
 @torch.no_grad()
 def validation_loss(network: FNet, pairs: Pairs, recipe: Recipe, device: torch.device) -> float:
     """Return the mean stage II loss over whole images."""
-    total, stage = 0.0, recipe.stage_2
+    total = 0.0
     for index in range(len(pairs)):
         x, y = (to_tensor(image)[None, None].to(device) for image in pairs[index])
         with torch.autocast(device.type, torch.bfloat16, enabled=recipe.precision == "bf16"):
             fused = shaped.separate_and_combine(network, x, y)[1].fused
-        total += fusion_loss(
-            fused,
-            x,
-            y,
-            intensity_weight=stage.intensity_weight,
-            gradient_weight=stage.gradient_weight,
-            ssim_weight=stage.ssim_weight,
-        ).total.item()
+        total += _fusion_loss(recipe, fused, x, y).total.item()
     return total / len(pairs)
+
+
+def _fusion_loss(recipe: Recipe, fused: Tensor, x: Tensor, y: Tensor) -> FusionLoss:
+    stage = recipe.stage_2
+    return fusion_loss(
+        fused,
+        x,
+        y,
+        intensity_weight=stage.intensity_weight,
+        gradient_weight=stage.gradient_weight,
+        ssim_weight=stage.ssim_weight,
+    )
 
 
 def _compile(observer: Observer) -> None:
@@ -296,6 +301,7 @@ def _save_state(path: Path, state: State, recipe: Recipe) -> None:
         "optimizer": state.optimizer.state_dict(),
         "stage": state.stage,
         "iteration": state.iteration,
+        "lists": state.lists,
         "best_loss": state.best_loss,
         "seconds": state.seconds,
         "random": torch.get_rng_state(),
@@ -303,13 +309,14 @@ def _save_state(path: Path, state: State, recipe: Recipe) -> None:
     atomic_write(path, lambda file: torch.save(content, file))
 
 
-def _load_state(run: Path, recipe: Recipe, device: torch.device) -> State:
+def _load_state(run: Path, recipe: Recipe, lists: dict[str, str], device: torch.device) -> State:
     path = run / STATE_FILE
     if not path.is_file():
         raise UsageError(f"{path}: nothing to resume; start without --resume")
     try:
         content = torch.load(path, map_location=device, weights_only=True)
         _check_recipe(path, json.loads(content["recipe"]), recipe)
+        _check_lists(path, content["lists"], lists)
         state = _new_state(recipe, device)
         state.network.load_state_dict(content["network"])
         state.inverse.load_state_dict(content["inverse"])
@@ -346,7 +353,17 @@ def _check_recipe(path: Path, before: dict[str, Any], recipe: Recipe) -> None:
         )
 
 
-def _open_log(path: Path, state: State) -> TextIO:
+def _check_lists(path: Path, before: dict[str, str], now: dict[str, str]) -> None:
+    """Refuse to go on with other pictures: the best loss and the record would be of a mixture."""
+    for name, digest in now.items():
+        if digest != before[name]:
+            raise TrainingError(
+                f"{path}: the {name} pairs have changed since; resume with the same pictures or "
+                "use another folder"
+            )
+
+
+def _open_log(path: Path, state: State) -> io.FileIO:
     """Open log.jsonl for one line per iteration; lines after the resumed state are dropped."""
     kept = []
     if path.is_file() and (state.stage, state.iteration) > (1, 0):
@@ -359,14 +376,16 @@ def _open_log(path: Path, state: State) -> TextIO:
                 break
             kept.append(line + "\n")
     atomic_write(path, lambda file: file.write("".join(kept).encode()))
-    return path.open("a", encoding="utf-8", buffering=1)
+    return io.FileIO(path, "a")  # unbuffered: a full disk shows at the line that does not fit
 
 
 @contextmanager
 def _stop_signals() -> Iterator[list[bool]]:
-    """Collect SIGINT and SIGTERM in a list instead of stopping in the middle of a step."""
+    """Collect requests to stop in a list instead of stopping in the middle of a step."""
     asked: list[bool] = []
-    names = (signal.SIGINT, signal.SIGTERM)
+    names = [signal.SIGINT, signal.SIGTERM]
+    if hasattr(signal, "SIGHUP") and signal.getsignal(signal.SIGHUP) != signal.SIG_IGN:
+        names.append(signal.SIGHUP)  # a lost terminal; under nohup it stays ignored
 
     def ask(*_: object) -> None:
         if asked:  # a second time: at once, without saving

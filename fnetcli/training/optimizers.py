@@ -57,7 +57,7 @@ class Muon(torch.optim.Optimizer):
     def _step_adam(self, parameter: nn.Parameter, group: dict[str, Any]) -> None:
         gradient, state = _gradient(parameter), self.state[parameter]
         if not state:
-            state["steps"] = torch.zeros(())
+            state["steps"] = 0
             state["mean"], state["square"] = (torch.zeros_like(parameter) for _ in range(2))
         beta1, beta2 = group["betas"]
         state["steps"] += 1

@@ -12,11 +12,15 @@ import pytest
 import tifffile
 import torch
 
-from fnetcli.checkpoint import load_weights
-from fnetcli.modality import PAIRS
+from fnetcli.checkpoint import load_weights, save_weights
+from fnetcli.models.fnet import FNet, FNetConfig
 from tests.cli.command import fnet, tiny_weights
 from tests.pictures import smooth_noise, write, write_pairs
 
+ORDERS = [  # what the network takes first, what second
+    *(("ir", "vis"), ("nir", "vis"), ("mri", "ct"), ("mri", "pet"), ("mri", "spect")),
+    *(("ct", "pet"), ("ct", "spect")),
+]
 SHARED = Path(__file__).parents[2].parent / "shared"
 
 
@@ -96,18 +100,6 @@ class TestOnePair:
             assert codes["u"].shape == (4, 20, 30)
             assert codes["u"].dtype == np.float16
 
-    def test_first_input_of_the_network_is_infrared(
-        self, tmp_path: Path, pair: tuple[Path, Path], weights: Path
-    ) -> None:
-        out = tmp_path / "out"
-        arguments = ["-o", out, "--weights", weights, "--maps", "float", "--gray"]
-        assert fnet("fuse", "--vis", pair[0], "--ir", pair[1], *arguments).exit_code == 0
-        network = load_weights(weights).network
-        ir = torch.from_numpy(iio.imread(pair[1]) / 255).float()[None, None]
-        expected = network.reconstruct_u(network.encode_u(ir))[0, 0].numpy()
-        written = tifffile.imread(out / "unique_ir" / "a.tif")
-        np.testing.assert_allclose(written, expected, atol=1e-5)
-
     def test_colour_is_that_of_the_visible_image(
         self, tmp_path: Path, pair: tuple[Path, Path], weights: Path
     ) -> None:
@@ -137,7 +129,7 @@ class TestOnePair:
         assert fnet("fuse", *arguments, "--vis", grey_as_rgb).exit_code == 0
         assert iio.imread(out / "fused" / "grey.png").ndim == 2
 
-    @pytest.mark.parametrize(("first", "second"), PAIRS)
+    @pytest.mark.parametrize(("first", "second"), ORDERS)
     def test_every_allowed_pair(
         self,
         tmp_path: Path,
@@ -149,7 +141,13 @@ class TestOnePair:
         out = tmp_path / "out"
         images = {first: pair[1], second: pair[0]}
         arguments = [text for name, path in images.items() for text in (f"--{name}", path)]
-        assert fnet("fuse", *arguments, "-o", out, "--weights", weights).exit_code == 0
+        arguments += ["-o", out, "--weights", weights, "--maps", "float"]
+        assert fnet("fuse", *arguments).exit_code == 0
+        network = load_weights(weights).network
+        x = torch.from_numpy(iio.imread(pair[1]) / 255).float()[None, None]
+        expected = network.reconstruct_u(network.encode_u(x))[0, 0].numpy()
+        written = tifffile.imread(out / f"unique_{first}" / "a.tif")
+        np.testing.assert_allclose(written, expected, atol=1e-5)
         assert (out / f"unique_{first}").is_dir()
         assert (out / f"unique_{second}").is_dir()
         is_colored = iio.imread(out / "fused" / "a.png").ndim == 3
@@ -207,6 +205,18 @@ class TestFolders:
         line = one_error_line(result.stderr)
         assert "0.jpg" in line
         assert "0.png" in line
+
+    def test_long_and_odd_names(self, tmp_path: Path, weights: Path) -> None:
+        vis, ir = write_pairs(tmp_path, 1)
+        names = ["x" * 245, "a\udce9 ü", "-o", "a  b"]
+        for folder in (vis, ir):
+            picture = (folder / "0.png").read_bytes()
+            for name in names:
+                (folder / f"{name}.png").write_bytes(picture)
+        out = tmp_path / "out"
+        result = fnet("fuse", "--vis", vis, "--ir", ir, "-o", out, "--weights", weights)
+        assert result.exit_code == 0, result.stderr
+        assert sorted(path.stem for path in (out / "fused").iterdir()) == sorted([*names, "0"])
 
     def test_quiet_says_nothing(self, tmp_path: Path, weights: Path) -> None:
         vis, ir = write_pairs(tmp_path, 1)
@@ -312,11 +322,18 @@ class TestWrongUse:
         assert result.exit_code == 2
         assert "give a folder" in one_error_line(result.stderr)
 
-    @pytest.mark.parametrize("device", ["tpu", "cuda:x", "cuda:99", "cpu:1"])
+    @pytest.mark.parametrize("device", ["tpu", "cuda:x", "cuda:99", "cpu:1", "cpu:", "cuda:²"])
     def test_devices(self, pair: tuple[Path, Path], device: str) -> None:
         result = fnet("fuse", "--vis", pair[0], "--ir", pair[1], "--device", device)
         assert result.exit_code == 2
         assert device in one_error_line(result.stderr)
+
+    def test_over_long_paths(self, pair: tuple[Path, Path], weights: Path) -> None:
+        for arguments in (["--vis", "x" * 300, "--ir", pair[1]], ["-o", "x" * 300]):
+            images = ["--vis", pair[0], "--ir", pair[1]] if "-o" in arguments else []
+            result = fnet("fuse", *images, *arguments, "--weights", weights)
+            assert result.exit_code == 2
+            assert "File name too long" in one_error_line(result.stderr)
 
     def test_resize_names_a_given_modality(self, pair: tuple[Path, Path]) -> None:
         result = fnet("fuse", "--vis", pair[0], "--ir", pair[1], "--resize", "mri")
@@ -326,6 +343,22 @@ class TestWrongUse:
     def test_unknown_option_and_command(self) -> None:
         assert fnet("fuse", "--visible", "x").exit_code == 2
         assert fnet("melt").exit_code == 2
+
+    def test_weights_with_odd_dynamics_are_said(
+        self, tmp_path: Path, pair: tuple[Path, Path]
+    ) -> None:
+        network = FNet(FNetConfig(atoms=4, kernel_size=3, iterations=2))
+        torch.nn.init.constant_(network.encode_v.w_theta, 0.5)
+        torch.nn.init.constant_(network.encode_z.w_rho, -0.5)
+        save_weights(tmp_path / "odd.safetensors", network, {})
+        result = fnet(
+            *("fuse", "--vis", pair[0], "--ir", pair[1], "-o", tmp_path / "out"),
+            *("--weights", tmp_path / "odd.safetensors"),
+        )
+        assert result.exit_code == 0
+        assert "odd.safetensors: thresholds of block v do not fall with k" in result.stderr
+        assert "odd.safetensors: momentum of block z does not rise with k" in result.stderr
+        assert "block u" not in result.stderr
 
     @pytest.mark.parametrize("content", [b"", b"junk" * 99, b"\x80\x04cos\nsystem\n(S'ls'\ntR."])
     def test_wrong_weights(self, tmp_path: Path, pair: tuple[Path, Path], content: bytes) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import signal
@@ -177,6 +178,67 @@ def test_existing_run_folder(tmp_path: Path, recipe: Path) -> None:
     assert "another seed" in error_line(other.stderr)
 
 
+def test_a_run_that_ends_at_once_can_be_resumed_from_its_own_folder(
+    tmp_path: Path, recipe: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Relative folders, an error before the first checkpoint, then --resume without a recipe."""
+    monkeypatch.chdir(tmp_path)
+
+    def broken(*_: object) -> object:
+        raise RuntimeError("power cut")
+
+    with monkeypatch.context() as context:
+        context.setattr(Pairs, "batch", broken)
+        assert fnet("train", recipe.name, "-o", "run").exit_code == 1
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    monkeypatch.chdir(elsewhere)
+    result = fnet("train", "-o", "../run", "--resume")
+    assert result.exit_code == 0, result.output
+    assert len(rows(tmp_path / "run")) == 12
+
+
+def test_other_pictures_are_refused_on_resume(tmp_path: Path, recipe: Path) -> None:
+    run = tmp_path / "run"
+    assert fnet("train", recipe, "-o", run).exit_code == 0
+    write(tmp_path / "data/vis/0.png", smooth_noise(24, 32, 99, 3))
+    result = fnet("train", recipe, "-o", run, "--resume")
+    assert result.exit_code == 1
+    assert "training pairs have changed" in error_line(result.stderr)
+
+
+def test_a_damaged_log_does_not_hide_the_error(tmp_path: Path, recipe: Path) -> None:
+    run = tmp_path / "run"
+    assert fnet("train", recipe, "-o", run).exit_code == 0
+    with (run / "log.jsonl").open("a") as log:
+        log.write('{"stage": 2, "iter')
+    recipe.write_text(recipe.read_text().replace("seed = 5", "seed = 6"))
+    result = fnet("train", recipe, "-o", run, "--resume")
+    assert "another seed" in error_line(result.stderr)
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="no /dev/full here")
+def test_full_disk_while_logging(
+    tmp_path: Path, recipe: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("fnetcli.training.loop._open_log", lambda *_: io.FileIO("/dev/full", "w"))
+    result = fnet("train", recipe, "-o", tmp_path / "run")
+    assert result.exit_code == 1
+    assert "log.jsonl: cannot be written (No space left" in error_line(result.stderr)
+
+
+def test_command_line_folders_replace_validation_too(tmp_path: Path, recipe: Path) -> None:
+    text = recipe.read_text().replace('vis = "data/vis"', 'vis = "none"')
+    recipe.write_text(text)
+    run = tmp_path / "run"
+    result = fnet(
+        *("train", recipe, "--vis", tmp_path / "data/vis", "--ir", tmp_path / "data/ir"),
+        *("-o", run),
+    )
+    assert result.exit_code == 0, result.output
+    assert result.stdout == f"{run / 'last.safetensors'}\n"
+
+
 def test_longer_recipe_goes_on(tmp_path: Path, recipe: Path) -> None:
     run = tmp_path / "run"
     assert fnet("train", recipe, "-o", run).exit_code == 0
@@ -260,6 +322,27 @@ class TestWrongData:
         assert result.exit_code == 1
         assert "not a number at stage 2" in error_line(result.stderr)
         assert load_weights(run / "last.safetensors").metadata["trained"]["stage"] == 2
+
+
+@pytest.mark.slow
+def test_compiled_run_resumes_to_the_same_numbers(
+    tmp_path: Path, recipe: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.undo()  # the real compiler, if there is one
+    recipe.write_text(RECIPE.format(precision="bf16", optimizer="muon"))
+    whole, parts, short = tmp_path / "whole", tmp_path / "parts", tmp_path / "short.toml"
+    short.write_text(recipe.read_text().replace("iterations = 8", "iterations = 5"))
+    recipe.write_text(recipe.read_text().replace("decay = 3", "decay = 0"))
+    short.write_text(short.read_text().replace("decay = 3", "decay = 0"))
+    assert fnet("train", recipe, "-o", whole).exit_code == 0
+    torch._dynamo.reset()
+    assert fnet("train", short, "-o", parts).exit_code == 0
+    torch._dynamo.reset()
+    assert fnet("train", recipe, "-o", parts, "--resume").exit_code == 0
+    left, right = (
+        load_weights(run / "last.safetensors").network.state_dict() for run in (whole, parts)
+    )
+    assert all(torch.equal(left[key], right[key]) for key in left)
 
 
 @pytest.mark.slow
