@@ -51,8 +51,8 @@ class Muon(torch.optim.Optimizer):
         for shape, members in by_shape.items():
             steps = _orthogonalise(torch.stack([matrix for _, matrix in members]))
             scale = ROOT_MEAN_SQUARE * max(steps.shape[1:]) ** 0.5
-            for (kernel, _), step in zip(members, steps, strict=True):
-                kernel.add_(step.view(shape), alpha=-group["lr"] * scale)
+            for (weights, _), step in zip(members, steps, strict=True):
+                weights.add_(step.view(shape), alpha=-group["lr"] * scale)
 
     def _step_adam(self, parameter: nn.Parameter, group: dict[str, Any]) -> None:
         gradient, state = _gradient(parameter), self.state[parameter]
@@ -80,7 +80,7 @@ def _atoms_first(kernels: Tensor) -> Tensor:
 def _orthogonalise(matrices: Tensor) -> Tensor:
     """Bring all singular values of (N, rows, columns) near 1 (Newton-Schulz, five steps)."""
     a, b, c = NEWTON_SCHULZ
-    x = matrices / (matrices.norm(dim=(-2, -1), keepdim=True) + 1e-12)
+    x: Tensor = matrices / (matrices.norm(dim=(-2, -1), keepdim=True) + 1e-12)
     for _ in range(5):
         square = x @ x.mT
         x = a * x + (b * square + c * square @ square) @ x
