@@ -4,7 +4,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test check format bench clean
+.PHONY: demo test lint check format bench clean
 
 demo: $(VENV)/.ready
 	$(BIN)/fnet fuse --vis examples/night-street/vis.png --ir examples/night-street/ir.png -o demo-out
@@ -14,12 +14,13 @@ demo: $(VENV)/.ready
 test: $(VENV)/.ready-test
 	$(BIN)/pytest
 
-check: $(VENV)/.ready-check
+lint: $(VENV)/.ready-check
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
-	$(BIN)/pytest
+
+check: test lint
 
 format: $(VENV)/.ready-check
 	$(BIN)/ruff format .
