@@ -335,21 +335,17 @@ def _load_state(run: Path, recipe: Recipe, lists: dict[str, str], device: torch.
     return state
 
 
+MUST_STAY = ("seed", "precision", "optimizer", "network", "inverse")
+
+
 def _check_recipe(path: Path, before: dict[str, Any], recipe: Recipe) -> None:
-    """Refuse to go on with another network, seed or stage I; lengths and intervals may change."""
+    """Refuse to go on with another network, seed or optimiser; the stages' numbers may change."""
     now = json.loads(json.dumps(recipe.as_dict()))
-    may_change = {"data", "validation", "validate_every", "checkpoint_every", "stage_1", "stage_2"}
-    changed = [key for key in now if key not in may_change and now[key] != before.get(key)]
-    for stage in ("stage_1", "stage_2"):
-        changed += [
-            f"{stage}.{key}"
-            for key in now[stage]
-            if key not in ("iterations", "decay") and now[stage][key] != before[stage].get(key)
-        ]
+    changed = [key for key in MUST_STAY if now[key] != before.get(key)]
     if changed:
         raise TrainingError(
-            f"{path}: was trained with another {', '.join(changed)}; "
-            "resume with the same recipe (iterations and decay may change) or use another folder"
+            f"{path}: was trained with another {', '.join(changed)}; resume with the same "
+            f"{', '.join(MUST_STAY)} or use another folder"
         )
 
 
