@@ -243,6 +243,7 @@ def test_longer_recipe_goes_on(tmp_path: Path, recipe: Path) -> None:
     run = tmp_path / "run"
     assert fnet("train", recipe, "-o", run).exit_code == 0
     recipe.write_text(recipe.read_text().replace("iterations = 8", "iterations = 10"))
+    recipe.write_text(recipe.read_text().replace("decay = 3", "decay = 2\nssim_weight = 30.0"))
     assert fnet("train", recipe, "-o", run, "--resume").exit_code == 0
     assert rows(run)[-1]["iteration"] == 10
 
