@@ -28,6 +28,7 @@ format: $(VENV)/.ready-check
 
 bench: $(VENV)/.ready
 	$(BIN)/python -m bench.forward
+	$(BIN)/python -m bench.batch
 
 clean:
 	rm -rf $(VENV) demo-out fnet-out .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -55,7 +55,7 @@ def main() -> None:
     cases = pair_paths(arguments.ir, arguments.vis).cases
     rows: dict[str, list[dict[str, float]]] = {"average": [], "maximum": [], "weights": []}
     for case in [case for case in cases if case.second.match(arguments.match)]:
-        first, second = read_luminance(case.first), read_luminance(case.second)
+        first, second = read_luminance(case.first, "ir"), read_luminance(case.second, "vis")
         for name, image in _fused(first, second, engine).items():
             rows[name].append(score(first, second, image))
     means = {

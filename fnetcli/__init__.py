@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from fnetcli.api import fuse, load_network
     from fnetcli.formats import read_image
+    from fnetcli.intensity import ScalingOptions
 
-__all__ = ["fuse", "load_network", "read_image"]
+__all__ = ["ScalingOptions", "fuse", "load_network", "read_image"]
 
 
 def __getattr__(name: str) -> object:
@@ -26,4 +27,8 @@ def __getattr__(name: str) -> object:
         from fnetcli.formats import read_image
 
         return read_image
+    if name == "ScalingOptions":
+        from fnetcli.intensity import ScalingOptions
+
+        return ScalingOptions
     raise AttributeError(f"module 'fnetcli' has no attribute {name!r}")

@@ -47,8 +47,13 @@ def resize(image: Image, grid: Grid) -> Image:
     if alpha is not None:
         alpha = np.stack([_resize_slice(part[..., None], grid)[..., 0] for part in alpha])
         alpha = np.clip(alpha, 0, 1)
+    valid = image.valid
+    if valid is not None:  # where most of what a new pixel covers holds data, it does
+        shares = [_resize_slice(part[..., None].astype(np.float32), grid) for part in valid]
+        valid = np.stack(shares)[..., 0] > 0.5
     low, high = float(image.pixels.min()), float(image.pixels.max())
-    return replace(image, pixels=np.clip(pixels, low, high), grid=grid, alpha=alpha)
+    pixels = np.clip(pixels, low, high)
+    return replace(image, pixels=pixels, grid=grid, alpha=alpha, valid=valid)
 
 
 def _resize_slice(pixels: Pixels, grid: Grid) -> Pixels:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +15,10 @@ from fnetcli.formats import read_image
 from fnetcli.fusion import Fused, FuseOptions
 from fnetcli.fusion import fuse as fuse_images
 from fnetcli.image import Grid, Image
+from fnetcli.intensity import ScalingOptions
 from fnetcli.modality import MODALITIES, network_order
+
+ARRAY_TYPES = [np.dtype(name) for name in ("u1", "i1", "u2", "i2", "u4", "i4", "f2", "f4", "f8")]
 
 
 def load_network(weights: str | Path | None = None, device: str = "auto") -> Engine:
@@ -28,11 +32,14 @@ def fuse(
     resize: str | None = None,
     gray: bool = False,
     features: bool = False,
+    scaling: Mapping[str, ScalingOptions] | None = None,
     **images: str | Path | Image | ArrayLike,
 ) -> Fused:
     """Fuse two images given by modality: ``fuse(network, vis="a.png", ir=array)``.
 
-    An image is a path, an `Image`, or a uint8 array (H, W) or (H, W, 3). The result's
+    An image is a path, an `Image`, or an array (H, W) or (H, W, 3) of integers or floats, scaled as
+    a file of its type would be: 8 bits by 255, 16-bit visible by 65535, everything else stretched
+    by percentiles. ``scaling={"ir": ScalingOptions(limits=(LO, HI))}`` says otherwise. The result's
     ``image.pixels`` are (1, H, W, 1 or 3) in [0, 1]; ``parts`` holds the three signed maps. Raise
     UsageError for a wrong choice of modalities, ReadError or PairError for the images.
     """
@@ -40,8 +47,18 @@ def fuse(
     if unknown:
         raise UsageError(f"{min(unknown)}: no modality; use {', '.join(MODALITIES)}")
     first, second = network_order(list(images))
+    chosen = scaling or {}
+    unused = chosen.keys() - {first, second}
+    if unused:
+        raise UsageError(
+            f"scaling of {min(unused)}: not one of the two images, {first} and {second}"
+        )
     options = FuseOptions(
-        modalities=(first, second), resize_to=resize, is_gray=gray, with_features=features
+        modalities=(first, second),
+        scaling=(chosen.get(first, ScalingOptions()), chosen.get(second, ScalingOptions())),
+        resize_to=resize,
+        is_gray=gray,
+        with_features=features,
     )
     return fuse_images(_image(images[first]), _image(images[second]), network, options)
 
@@ -52,14 +69,14 @@ def _image(source: str | Path | Image | ArrayLike) -> Image:
     if isinstance(source, str | Path):
         return read_image(Path(source))
     pixels = np.asarray(source)
-    if pixels.dtype != np.uint8 or pixels.ndim not in (2, 3) or pixels.size == 0:
+    if pixels.dtype not in ARRAY_TYPES or pixels.ndim not in (2, 3) or pixels.size == 0:
         raise PairError(
-            f"array of {pixels.dtype} {pixels.shape}: not a picture; "
-            "give uint8 (height, width) or (height, width, 3)"
+            f"array of {pixels.dtype} {pixels.shape}: not a picture; give integers of 8 to 32 bits "
+            "or floats, (height, width) or (height, width, 3)"
         )
     if pixels.ndim == 2:
         pixels = pixels[..., None]
     if pixels.shape[2] not in (1, 3):
         raise PairError(f"array {pixels.shape}: {pixels.shape[2]} channels; give 1 or 3")
     height, width, _ = pixels.shape
-    return Image(pixels[None].astype(np.float32), Grid((1, height, width)))
+    return Image(pixels[None], Grid((1, height, width)), pixels.dtype)

@@ -1,14 +1,17 @@
-"""Do one thing for many cases: one failure never stops the rest; the report owns the exit code."""
+"""Do one thing for many cases: reading, work and writing overlap, one failure stops nothing."""
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Iterable
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Generic, Protocol, TypeVar
 
 from fnetcli.errors import FnetError, ImageError
 
 EXIT_DONE, EXIT_FAILED, EXIT_USAGE, EXIT_INTERRUPTED = 0, 1, 2, 130
+MOST_BYTES = 1 << 30  # of cases on their way, beyond the one at work
 
 
 class HasName(Protocol):
@@ -20,6 +23,19 @@ class HasName(Protocol):
 
 
 CaseT = TypeVar("CaseT", bound=HasName)
+ReadT = TypeVar("ReadT")
+WorkedT = TypeVar("WorkedT")
+DoneT = TypeVar("DoneT")
+
+
+@dataclass(frozen=True)
+class Stages(Generic[CaseT, ReadT, WorkedT, DoneT]):
+    """The three steps of a case: `read` and `write` run in worker threads, `work` in this one."""
+
+    read: Callable[[CaseT], ReadT]
+    work: Callable[[CaseT, ReadT], WorkedT]
+    write: Callable[[CaseT, WorkedT], DoneT]
+    weigh: Callable[[ReadT], int] = lambda _: 0  # bytes that a case keeps in memory on its way
 
 
 @dataclass
@@ -35,31 +51,126 @@ class Report(Generic[CaseT]):
         return EXIT_DONE if self.done and not self.failed else EXIT_FAILED
 
 
-def run_cases(
-    cases: Iterable[CaseT],
-    work: Callable[[CaseT], None],
-    on_done: Callable[[CaseT], None],
-    on_failed: Callable[[CaseT, str], None],
-    *,
-    is_debug: bool = False,
-) -> Report[CaseT]:
-    """Call `work` for every case in order; with `is_debug` let unexpected exceptions through."""
-    report: Report[CaseT] = Report()
-    for case in cases:
+@dataclass
+class Batch(Generic[CaseT, ReadT, WorkedT, DoneT]):
+    """Cases on their way through the stages; `on_done`, `on_failed` hear of them in their order.
+
+    An ImageError fails its case, any other FnetError ends the batch; so does an interrupt. Then
+    what is being written is finished and reported first.
+    """
+
+    stages: Stages[CaseT, ReadT, WorkedT, DoneT]
+    on_done: Callable[[CaseT, DoneT], None]
+    on_failed: Callable[[CaseT, str], None]
+    workers: int = 2
+    stops_at_failure: bool = False
+    is_debug: bool = False  # let unexpected exceptions through
+    report: Report[CaseT] = field(default_factory=Report)
+
+    def run(self, cases: Iterable[CaseT]) -> Report[CaseT]:
+        """Take every case through all stages."""
+        self._waiting = iter(cases)
+        self._reading: deque[tuple[CaseT, Future[ReadT]]] = deque()
+        self._writing: deque[tuple[CaseT, Future[DoneT]]] = deque()
+        self._heaviest: int | None = None  # unknown before the first case is read
+        with ThreadPoolExecutor(self.workers, thread_name_prefix="fnet") as pool:
+            try:
+                self._fill(pool)
+                while self._reading and not self._is_stopped():
+                    self._next(pool)
+                    self._fill(pool)
+                self._forget_reading()
+                self._settle_all()
+            except BaseException:
+                self._forget_reading()
+                self._settle_all(is_ending=True)
+                raise
+        return self.report
+
+    def _is_stopped(self) -> bool:
+        return self.stops_at_failure and bool(self.report.failed)
+
+    def _fill(self, pool: ThreadPoolExecutor) -> None:
+        """Read ahead: a case for every worker, while their images fit into memory."""
+        while len(self._reading) < self.workers and self._has_room():
+            case = next(self._waiting, None)
+            if case is None:
+                return
+            self._reading.append((case, pool.submit(self.stages.read, case)))
+
+    def _has_room(self) -> bool:
+        if self._heaviest is None:
+            return not self._reading
+        on_their_way = len(self._reading) + len(self._writing)
+        return not self._reading or (on_their_way + 1) * self._heaviest <= MOST_BYTES
+
+    def _next(self, pool: ThreadPoolExecutor) -> None:
+        """Work on the next case that is read; report those that are written."""
+        case, future = self._reading.popleft()
         try:
-            work(case)
+            read = future.result()
+            self._heaviest = max(self._heaviest or 0, self.stages.weigh(read))
+        except Exception as error:  # noqa: BLE001  sorted when the case's turn comes
+            written: Future[DoneT] = _failed(error)
+        else:
+            self._fill(pool)
+            written = self._work(pool, case, read)
+        self._writing.append((case, written))
+        while self._writing and (self._writing[0][1].done() or not self._may_wait()):
+            self._settle_next()
+
+    def _work(self, pool: ThreadPoolExecutor, case: CaseT, read: ReadT) -> Future[DoneT]:
+        try:
+            worked = self.stages.work(case, read)
+        except Exception as error:  # noqa: BLE001  sorted when the case's turn comes
+            return _failed(error)
+        return pool.submit(self.stages.write, case, worked)
+
+    def _may_wait(self) -> bool:
+        count = len(self._writing)
+        others = count - 1 + len(self._reading)
+        return count <= self.workers and others * (self._heaviest or 0) <= MOST_BYTES
+
+    def _forget_reading(self) -> None:
+        """Leave out what nobody has begun to work on."""
+        for _, future in self._reading:
+            future.cancel()
+
+    def _settle_all(self, *, is_ending: bool = False) -> None:
+        """Report everything that was on its way to disk; `is_ending`: an error is under way."""
+        while self._writing:
+            try:
+                self._settle_next()
+            except Exception:
+                if not is_ending:
+                    raise
+
+    def _settle_next(self) -> None:
+        """Wait for the case that was first and report it; an interrupt while waiting loses none."""
+        case, future = self._writing[0]
+        future.exception()
+        self._writing.popleft()
+        try:
+            done = future.result()
         except FnetError as error:
             if not isinstance(error, ImageError):
                 raise
-            report.failed.append((case, str(error)))
-            on_failed(case, str(error))
+            self._fail(case, str(error))
         except Exception as error:  # the one broad except: per case, so that the rest goes on
-            if is_debug:
+            if self.is_debug:
                 raise
             text = f"{case.name}: unexpected {type(error).__name__} ({error}); --debug shows more"
-            report.failed.append((case, text))
-            on_failed(case, text)
+            self._fail(case, text)
         else:
-            report.done.append(case)
-            on_done(case)
-    return report
+            self.report.done.append(case)
+            self.on_done(case, done)
+
+    def _fail(self, case: CaseT, text: str) -> None:
+        self.report.failed.append((case, text))
+        self.on_failed(case, text)
+
+
+def _failed(error: Exception) -> Future[DoneT]:
+    future: Future[DoneT] = Future()
+    future.set_exception(error)
+    return future

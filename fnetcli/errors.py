@@ -7,7 +7,8 @@
     |-- ImageError             one image file or pair of images (the batch goes on without it)
     |   |-- ReadError          cannot be opened, decoded or understood
     |   |-- PairError          both are fine alone, but they do not fit together
-    |   `-- WriteError         the result cannot be stored
+    |   `-- WriteError         this result cannot be stored
+    |-- OutputError            nothing more can be stored: disk full, no permission, folder gone
     |-- CheckpointError        a weights file is not what it should be
     |-- ConfigError            a training recipe is not what it should be
     `-- TrainingError          training cannot start or go on
@@ -37,7 +38,11 @@ class PairError(ImageError):
 
 
 class WriteError(ImageError):
-    """A result cannot be stored: no permission, no space, no folder."""
+    """One result cannot be stored: a name that is too long, a folder where the file should be."""
+
+
+class OutputError(FnetError):
+    """The folder for the results takes nothing more; what is in it stays whole."""
 
 
 class CheckpointError(FnetError):

@@ -1,14 +1,14 @@
 """The walk of one pair: read this file first.
 
-disk -> formats -> Image -> align (one grid) -> intensity (unit range) -> color (luminance)
+disk -> formats -> Image -> intensity (unit range) -> align (one grid) -> color (luminance)
      -> engine -> color (colour back) -> intensity (stored range) -> formats -> disk
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 
@@ -16,13 +16,30 @@ from fnetcli import color
 from fnetcli.align import onto_one_grid
 from fnetcli.engine import Engine, Maps, Separated
 from fnetcli.errors import PairError, UsageError
-from fnetcli.formats import read_image, write_npz, write_png, write_tiff_float
-from fnetcli.image import Image, Pixels
-from fnetcli.intensity import preview, to_stored, to_unit
+from fnetcli.formats import (
+    PICTURE_KINDS,
+    ReadOptions,
+    read_image,
+    write_npz,
+    write_picture,
+    write_png,
+    write_tiff_float,
+)
+from fnetcli.image import Image, Mask, Pixels, Stored
+from fnetcli.intensity import (
+    Scaled,
+    ScalingOptions,
+    mark_nodata,
+    preview,
+    to_stored,
+    to_unit,
+)
 from fnetcli.modality import WITH_COLOR
 from fnetcli.pairing import Case
 
 MapsKind = Literal["preview", "float", "none"]
+Depth = Literal["auto", "8", "16", "float"]
+DEPTHS: dict[Depth, type[np.generic]] = {"8": np.uint8, "16": np.uint16, "float": np.float32}
 
 
 @dataclass(frozen=True)
@@ -30,18 +47,66 @@ class FuseOptions:
     """What decides the pixels, and which files are written."""
 
     modalities: tuple[str, str]  # first, second, in the network's order
+    scaling: tuple[ScalingOptions, ScalingOptions] = (ScalingOptions(), ScalingOptions())
+    reading: tuple[ReadOptions, ReadOptions] = (ReadOptions(), ReadOptions())
     resize_to: str | None = None  # modality whose size is kept where the two differ
     is_gray: bool = False  # write luminance only
+    depth: Depth = "auto"  # of the fused picture; auto: that of the second image
+    kind: str = "png"  # of the fused picture's file
     maps: MapsKind = "preview"
     with_features: bool = False
 
     def __post_init__(self) -> None:
-        """Raise UsageError where the size to keep is of neither image."""
+        """Raise UsageError where two choices contradict each other."""
         if self.resize_to not in (None, *self.modalities):
             raise UsageError(
                 f"--resize {self.resize_to}: not one of the two images; "
                 f"use {' or '.join(self.modalities)}"
             )
+        if self.depth != "auto" and not self._holds(DEPTHS[self.depth]):
+            raise UsageError(
+                f"--depth {self.depth}: a {self.kind} file cannot hold it; use --format tiff"
+            )
+
+    def stored_type(self, source: np.dtype[Any]) -> np.dtype[Any]:
+        """Return the type of the fused picture's numbers, where `source` is the second image's."""
+        if self.depth != "auto":
+            return np.dtype(DEPTHS[self.depth])
+        wanted: type[np.generic] = np.uint8 if source.itemsize == 1 else np.uint16
+        if source.kind == "f":
+            wanted = np.float32
+        kinds = (wanted, np.uint16, np.uint8)
+        return np.dtype(next(kind for kind in kinds if self._holds(kind)))
+
+    def record(self) -> dict[str, Any]:
+        """Return everything that changes pixels or the set of files, as JSON takes it."""
+        first, second = self.modalities
+        return {
+            "modalities": [first, second],
+            "scaling": {
+                name: asdict(scaling)
+                for name, scaling in zip(self.modalities, self.scaling, strict=True)
+            },
+            "pages": [reading.page for reading in self.reading],
+            "resize": self.resize_to,
+            "gray": self.is_gray,
+            "depth": self.depth,
+            "format": self.kind,
+            "maps": self.maps,
+            "features": self.with_features,
+        }
+
+    def _holds(self, kind: type[np.generic]) -> bool:
+        return np.dtype(kind) in PICTURE_KINDS[self.kind].dtypes
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """Two images on one grid in [0, 1], ready for the network; one holds luminance alone."""
+
+    units: tuple[Image, Image]
+    scaled: tuple[Scaled, Scaled]  # as they were before they came onto one grid
+    luminances: tuple[Maps, Maps]  # (slices, H, W)
 
 
 @dataclass(frozen=True)
@@ -51,7 +116,8 @@ class Fused:
     image: Image
     separated: Separated
     modalities: tuple[str, str]
-    notices: list[str] = field(default_factory=list)
+    ranges: dict[str, dict[str, float]]  # stored numbers that became 0 and 1; pixels without data
+    notices: list[str]
 
     @property
     def parts(self) -> dict[str, Maps]:
@@ -66,15 +132,36 @@ class Fused:
 
 def fuse(first: Image, second: Image, engine: Engine, options: FuseOptions) -> Fused:
     """Fuse two images of the modalities named in the options. Raise PairError."""
-    first, second = onto_one_grid(first, second, options.modalities, options.resize_to)
-    x, y = to_unit(first), to_unit(second)
-    notices = _palette_notices((x, y), options.modalities)
-    separated = engine.run(
-        _luminance(x)[..., 0], _luminance(y)[..., 0], with_codes=options.with_features
+    prepared = prepare(first, second, options)
+    separated = engine.run(*prepared.luminances, with_codes=options.with_features)
+    return finish(prepared, separated, options)
+
+
+def prepare(first: Image, second: Image, options: FuseOptions) -> Prepared:
+    """Bring two images as read to [0, 1], onto one grid, and take their luminance."""
+    scaled_first, scaled_second = (
+        to_unit(image, scaling.choose(image.stored_type, modality, image.bits))
+        for image, scaling, modality in zip(
+            (first, second), options.scaling, options.modalities, strict=True
+        )
     )
-    pixels = _with_color((x, y), separated.fused[..., None], options)
-    image = Image(pixels, first.grid, first.stored_type, _alpha((x, y), options.modalities))
-    return Fused(image, separated, options.modalities, notices)
+    x, y = onto_one_grid(
+        scaled_first.image, scaled_second.image, options.modalities, options.resize_to
+    )
+    luminances = (_luminance(x)[..., 0], _luminance(y)[..., 0])
+    return Prepared((x, y), (scaled_first, scaled_second), luminances)
+
+
+def finish(prepared: Prepared, separated: Separated, options: FuseOptions) -> Fused:
+    """Give the fused luminance its colour, and what else the two images hand on."""
+    pixels = _with_color(prepared.units, separated.fused[..., None], options)
+    image = _hand_on(prepared, pixels, options)
+    ranges = {
+        modality: {"low": scaled.low, "high": scaled.high, "invalid": scaled.invalid}
+        for modality, scaled in zip(options.modalities, prepared.scaled, strict=True)
+    }
+    notices = _notices(prepared, image, options)
+    return Fused(image, separated, options.modalities, ranges, notices)
 
 
 def _luminance(unit: Image) -> Pixels:
@@ -86,15 +173,6 @@ def _has_color(unit: Image) -> bool:
     return unit.is_color and not color.is_gray(unit.pixels)
 
 
-def _palette_notices(units: tuple[Image, Image], modalities: tuple[str, str]) -> list[str]:
-    return [
-        f"the {modality} picture has colours, which mean nothing there: its luminance is used; "
-        "export it as plain grey for a better result"
-        for unit, modality in zip(units, modalities, strict=True)
-        if modality not in WITH_COLOR and _has_color(unit)
-    ]
-
-
 def _with_color(units: tuple[Image, Image], luminance: Pixels, options: FuseOptions) -> Pixels:
     """Give the fused luminance the colour of vis, pet or spect, if there is any; clip once."""
     if not options.is_gray:
@@ -104,12 +182,56 @@ def _with_color(units: tuple[Image, Image], luminance: Pixels, options: FuseOpti
     return np.clip(luminance, 0, 1)
 
 
+def _hand_on(prepared: Prepared, pixels: Pixels, options: FuseOptions) -> Image:
+    """Return the fused image with the place, transparency and profile that its sources give it."""
+    x, y = prepared.units
+    kept = [
+        unit
+        for unit, scaled in zip((y, x), reversed(prepared.scaled), strict=True)
+        if unit.grid is scaled.image.grid  # it was not resized
+    ]
+    return Image(
+        pixels=pixels,
+        grid=y.grid,
+        stored_type=y.stored_type,
+        alpha=_alpha((x, y), options.modalities),
+        valid=_both_valid(x.valid, y.valid),
+        nodata=next((unit.nodata for unit in kept if unit.nodata is not None), None),
+        georeference=next((unit.georeference for unit in kept if unit.georeference), None),
+        color_profile=y.color_profile if pixels.shape[-1] == 3 else None,
+    )
+
+
+def _both_valid(first: Mask | None, second: Mask | None) -> Mask | None:
+    if first is None or second is None:
+        return second if first is None else first
+    both: Mask = first & second
+    return both
+
+
 def _alpha(units: tuple[Image, Image], modalities: tuple[str, str]) -> Pixels | None:
     """Return the transparency of the image that gives colour, else of the other one."""
     by_importance = sorted(
         zip(units, modalities, strict=True), key=lambda pair: pair[1] not in WITH_COLOR
     )
     return next((unit.alpha for unit, _ in by_importance if unit.alpha is not None), None)
+
+
+def _notices(prepared: Prepared, fused: Image, options: FuseOptions) -> list[str]:
+    """Say what a user should know of this pair."""
+    notices = []
+    for modality, unit, scaled in zip(
+        options.modalities, prepared.units, prepared.scaled, strict=True
+    ):
+        notices += [f"{modality}: {text}" for text in (*unit.notices, *scaled.notices)]
+        if modality not in WITH_COLOR and _has_color(unit):
+            notices.append(
+                f"the {modality} picture has colours, which mean nothing there: its luminance is "
+                "used; export it as plain grey for a better result"
+            )
+    if fused.alpha is not None and not PICTURE_KINDS[options.kind].keeps_alpha:
+        notices.append(f"{options.kind} cannot hold transparency: left out; use --format png")
+    return notices
 
 
 # --- files ----------------------------------------------------------------------------------------
@@ -123,17 +245,18 @@ class Outputs:
     parts: dict[str, Path]
     features: Path | None
 
-    def all(self) -> list[Path]:
-        """Return every path."""
-        features = [self.features] if self.features else []
-        return [self.fused, *self.parts.values(), *features]
+    def all(self) -> dict[str, Path]:
+        """Return every path by its name; the fused picture, which is written last, comes last."""
+        features = {"features": self.features} if self.features else {}
+        return {**self.parts, **features, "fused": self.fused}
 
 
 def outputs_in_folder(case: Case, folder: Path, options: FuseOptions) -> Outputs:
     """Return ``folder/fused/<case>.png``, ``folder/unique_<modality>/<case>.png`` and so on."""
     suffix = _map_suffix(options)
+    picture = PICTURE_KINDS[options.kind].suffix
     return Outputs(
-        fused=folder / "fused" / f"{case.name}.png",
+        fused=folder / "fused" / f"{case.name}{picture}",
         parts={name: folder / name / f"{case.name}{suffix}" for name in _part_names(options)},
         features=folder / "features" / f"{case.name}.npz" if options.with_features else None,
     )
@@ -158,32 +281,70 @@ def _map_suffix(options: FuseOptions) -> str:
     return ".tif" if options.maps == "float" else ".png"
 
 
-def fuse_files(case: Case, outputs: Outputs, engine: Engine, options: FuseOptions) -> list[str]:
-    """Read, fuse and write one case; return its notices. Raise ImageError."""
-    first, second = read_image(case.first), read_image(case.second)
+def read_case(case: Case, options: FuseOptions) -> Prepared:
+    """Read both images of a case and prepare them. Raise ImageError."""
+    first, second = (
+        read_image(path, reading)
+        for path, reading in zip((case.first, case.second), options.reading, strict=True)
+    )
     try:
-        fused = fuse(first, second, engine, options)
+        return prepare(first, second, options)
     except PairError as error:
         raise PairError(f"{case.first} and {case.second}: {error}") from None
-    write_fused(fused, outputs, options)
-    return [f"{case.name}: {notice}" for notice in fused.notices]
 
 
 def write_fused(fused: Fused, outputs: Outputs, options: FuseOptions) -> None:
     """Write one slice's picture, maps and codes; the fused image comes last. Raise WriteError."""
+    image = fused.image
+    valid = None if image.valid is None else image.valid[0]
     for name, path in outputs.parts.items():
         part = fused.parts[name][0]
         if options.maps == "float":
-            write_tiff_float(path, part)
+            if valid is not None:
+                part = np.where(valid, part, np.float32(np.nan))
+            nodata = None if valid is None else np.nan
+            write_tiff_float(path, part, georeference=image.georeference, nodata=nodata)
         else:
             write_png(path, preview(part))
     if outputs.features is not None and fused.separated.codes is not None:
         write_npz(outputs.features, {name: code[0] for name, code in fused.separated.codes.items()})
-    picture = to_stored(fused.image.pixels)[0]
-    if fused.image.alpha is not None:
-        alpha = to_stored(fused.image.alpha)[0, ..., None]
-        picture = np.concatenate((picture, alpha), axis=-1)
-    write_png(outputs.fused, picture)
+    kind = options.stored_type(image.stored_type)
+    pixels, nodata = _with_nodata(to_stored(image.pixels, kind)[0], image, options)
+    write_picture(
+        outputs.fused,
+        options.kind,
+        pixels,
+        alpha=_stored_alpha(image, kind, options),
+        georeference=image.georeference,
+        nodata=nodata,
+        color_profile=image.color_profile,
+    )
+
+
+def _with_nodata(pixels: Stored, image: Image, options: FuseOptions) -> tuple[Stored, float | None]:
+    """Mark what no sensor saw, where the format can say so; return the mark too."""
+    is_needed = image.valid is not None or image.nodata is not None
+    if not is_needed or not PICTURE_KINDS[options.kind].keeps_nodata:
+        return pixels, None
+    nodata = _fitting_nodata(image.nodata, pixels.dtype)
+    valid = None if image.valid is None else image.valid[0]
+    return mark_nodata(pixels, valid, nodata), nodata
+
+
+def _fitting_nodata(declared: float | None, kind: np.dtype[Any]) -> float:
+    """Return the source's own mark if this type can hold it, else NaN or 0."""
+    if kind.kind == "f":
+        is_free = declared is not None and 1 < abs(declared) < np.finfo(np.float32).max
+        return float(np.float32(declared)) if declared is not None and is_free else np.nan
+    is_level = declared is not None and declared in range(np.iinfo(kind).max + 1)
+    return declared if declared is not None and is_level else 0.0
+
+
+def _stored_alpha(image: Image, kind: np.dtype[Any], options: FuseOptions) -> Stored | None:
+    if image.alpha is None or not PICTURE_KINDS[options.kind].keeps_alpha:
+        return None
+    levels: Stored = to_stored(image.alpha, kind)[0]
+    return levels
 
 
 def features_bytes(height: int, width: int, atoms: int) -> int:

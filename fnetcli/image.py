@@ -1,13 +1,16 @@
-"""One image type for everything: pixels, and where they lie."""
+"""One image type for everything: pixels, where they lie, and what the file said of them."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 Pixels = NDArray[np.float32]
+Stored = NDArray[Any]  # numbers of any real type, as a file holds them
+Mask = NDArray[np.bool_]
 
 
 @dataclass(frozen=True)
@@ -24,18 +27,34 @@ class Grid:
 
 
 @dataclass(frozen=True)
-class Image:
-    """A picture or volume: float32 pixels (slices, height, width, channels).
+class Georeference:
+    """The GeoTIFF tags of a picture, kept as they are: (code, TIFF data type, value)."""
 
-    A PNG is one slice. Channels are 1 (grey) or 3 (RGB). Pixels are in stored units as read, for
-    example 0..255, until `intensity.to_unit` brings them to [0, 1]. `alpha` is (slices, height,
-    width) in [0, 1], or None where the file has none.
+    tags: tuple[tuple[int, int, Any], ...]
+
+
+@dataclass(frozen=True)
+class Image:
+    """A picture or volume: pixels (slices, height, width, channels), channels 1 (grey) or 3 (RGB).
+
+    A PNG is one slice. As read, pixels are the stored numbers in the file's own type;
+    `intensity.to_unit` makes them float32 in [0, 1]. `alpha` is float32 (slices, height, width) in
+    [0, 1], `valid` a mask of the same shape that is False where the sensor saw nothing (NaN,
+    infinity, nodata); None means opaque, and valid, everywhere.
     """
 
-    pixels: Pixels
+    pixels: Stored
     grid: Grid
-    stored_type: np.dtype[np.generic] = field(default_factory=lambda: np.dtype(np.uint8))
+    stored_type: np.dtype[Any] = field(default_factory=lambda: np.dtype(np.uint8))
     alpha: Pixels | None = None
+    valid: Mask | None = None
+    bits: int | None = (
+        None  # per channel, where the file says that fewer are used than the type has
+    )
+    nodata: float | None = None  # the stored number that means "nothing seen"
+    georeference: Georeference | None = None
+    color_profile: bytes | None = None  # ICC, where it is not sRGB
+    notices: tuple[str, ...] = ()  # what a user should know of the file
 
     @property
     def is_color(self) -> bool:

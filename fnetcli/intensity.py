@@ -2,44 +2,249 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
+from scipy import ndimage
 
 from fnetcli.errors import ImageError
-from fnetcli.image import Image
+from fnetcli.image import Image, Mask, Pixels, Stored
 
-LEVELS = np.float32(255)  # white of 8 bits
 PREVIEW_RANGE = 0.5  # the value shown as white; its negative is black
+DEFAULT_STRETCH = (0.1, 99.9)  # percentiles that become black and white
+# The lowest and highest float32 and float64 stand for "no data" in many programs' files, often
+# undeclared; no sensor measures that much.
+BEYOND_MEASURE = 3e38
+
+Limits = tuple[float, float]
 
 
-def to_unit(image: Image) -> Image:
-    """Return the image with pixels in [0, 1]: stored 8-bit values divided by 255.
+# --- what becomes black, what white -------------------------------------------------------------
 
-    Raise ImageError for any other stored type.
+
+@dataclass(frozen=True)
+class Scaling:
+    """One image's way to [0, 1]: the stored numbers, or the percentiles, of black and white."""
+
+    limits: Limits = (0.0, 255.0)
+    are_percentiles: bool = False
+    is_inverted: bool = False
+
+
+@dataclass(frozen=True)
+class ScalingOptions:
+    """How the images of one modality are scaled, whatever they hold.
+
+    `limits` are in stored units and hold for every image. Without them 8-bit pictures are divided
+    by 255, visible pictures of 16 bits by 2**bits - 1, and everything else (thermal counts, 32
+    bits, float, signed) is stretched: `folder_limits` in stored units if they are known, else
+    percentiles of the image itself; with `stretch` None the full range of the type, [0, 1] of
+    floats.
     """
-    if image.stored_type != np.uint8:
-        raise ImageError(
-            f"pixels of type {image.stored_type} are not supported yet; "
-            "convert it to 8 bits per channel"
+
+    limits: Limits | None = None
+    bits: int | None = None  # that integers of more than 8 bits really use, whatever they say
+    found_bits: int | None = None  # the same, for files that say nothing
+    stretch: Limits | None = DEFAULT_STRETCH
+    stretches_all: bool = False  # 8-bit and visible pictures too
+    folder_limits: Limits | None = None
+    is_inverted: bool = False
+
+    def choose(self, kind: np.dtype[Any], modality: str, bits: int | None = None) -> Scaling:
+        """Return the way of an image of this type; `bits` are those that its file declares."""
+        limits, are_percentiles = self._limits(kind, modality, bits)
+        return Scaling(limits, are_percentiles, self.is_inverted)
+
+    def is_stretched(self, kind: np.dtype[Any], modality: str) -> bool:
+        """Whether such an image is stretched, so that its own or its folder's numbers decide."""
+        if self.limits is not None or self.stretch is None:
+            return False
+        if self.stretches_all:
+            return True
+        if kind == np.uint8 or (self.bits is not None and kind.kind == "u"):
+            return False
+        return not (kind == np.uint16 and modality == "vis")
+
+    def _limits(self, kind: np.dtype[Any], modality: str, bits: int | None) -> tuple[Limits, bool]:
+        if self.limits is not None:
+            return self.limits, False
+        if self.is_stretched(kind, modality) and self.stretch is not None:
+            if self.folder_limits is not None:
+                return self.folder_limits, False
+            return self.stretch, True
+        if kind.kind == "f":
+            return (0.0, 1.0), False
+        if kind.kind == "u":
+            most = 8 * kind.itemsize
+            used = self.bits or bits or self.found_bits or most
+            return (0.0, 2.0 ** (min(used, most) if most > 8 else most) - 1), False
+        return (float(np.iinfo(kind).min), float(np.iinfo(kind).max)), False
+
+
+@dataclass(frozen=True)
+class Scaled:
+    """An image in [0, 1], and the stored numbers that became 0 and 1 (exchanged if inverted)."""
+
+    image: Image
+    low: float
+    high: float
+    invalid: int  # pixels without data, filled
+    notices: tuple[str, ...] = ()
+
+
+def to_unit(image: Image, scaling: Scaling) -> Scaled:
+    """Return the image as float32 in [0, 1], holes filled from their nearest neighbours.
+
+    A pixel is a hole where it is NaN, infinite or the file's nodata; `valid` is False there. What
+    has no data at all, or is constant where the image's own range decides, becomes black: that
+    leaves the other image as it is.
+    """
+    valid = valid_pixels(image)
+    invalid = 0 if valid is None else int(valid.size - np.count_nonzero(valid))
+    if valid is not None and not valid.any():
+        black = np.zeros(image.pixels.shape, np.float32)
+        notice = "no pixel holds data: it is taken as black"
+        scaled = replace(image, pixels=black, valid=valid)
+        low, high = (0.0, 0.0) if scaling.are_percentiles else scaling.limits
+        return Scaled(scaled, low, high, invalid, (notice,))
+    seen = image.pixels if valid is None else image.pixels[valid]
+    (low, high), notices = _find_limits(seen, scaling)
+    if valid is not None:
+        share = _percent(invalid / valid.size)
+        notices.append(
+            f"{invalid} pixels ({share}) are NaN, infinite or nodata: filled from their neighbours"
         )
-    return replace(image, pixels=image.pixels / LEVELS)
+    unit = _scale(image.pixels, low, high, valid)
+    if scaling.is_inverted and low < high:
+        unit = 1 - unit
+    if valid is not None:
+        unit = _fill(unit, valid)
+    return Scaled(replace(image, pixels=unit, valid=valid), low, high, invalid, tuple(notices))
 
 
-def to_stored(unit: NDArray[np.float32], dtype: DTypeLike = np.uint8) -> NDArray[np.uint8]:
-    """Return unit values, of any shape, as they are stored: clipped to [0, 1], times 255, rounded.
+def valid_pixels(image: Image) -> Mask | None:
+    """Return where (slices, H, W) the image holds data, or None where it does everywhere."""
+    pixels = image.pixels
+    holes: Mask | None = None
+    if pixels.dtype.kind == "f":
+        limit = BEYOND_MEASURE if pixels.itemsize > 2 else np.inf
+        holes = np.asarray(~(np.abs(pixels) < limit).all(axis=-1))
+    if image.nodata is not None and np.isfinite(image.nodata):
+        with np.errstate(over="ignore"):
+            kind = pixels.dtype if pixels.dtype.kind == "f" else np.dtype(np.float64)
+            is_nodata = (pixels == np.asarray(image.nodata).astype(kind)).all(-1)
+        holes = is_nodata if holes is None else holes | is_nodata
+    if holes is None or not holes.any():
+        return None
+    valid: Mask = ~holes
+    return valid
 
-    Exact halves go to the even neighbour. Raise ImageError for NaN and infinity, which clipping
-    would hide, and for other types than uint8.
+
+def own_limits(image: Image, stretch: Limits) -> Limits | None:
+    """Return the stored numbers at two percentiles of the pixels with data, None without any."""
+    valid = valid_pixels(image)
+    seen = image.pixels if valid is None else image.pixels[valid]
+    if not seen.size:
+        return None
+    return _percentiles(seen, stretch)
+
+
+def _percentiles(seen: Stored, stretch: Limits) -> Limits:
+    low, high = np.percentile(seen.astype(_exact(seen.dtype), copy=False), stretch)
+    return float(low), float(high)
+
+
+def _exact(kind: np.dtype[Any]) -> type[np.float64] | np.dtype[Any]:
+    """Return a type that holds the numbers of this one and can be computed with."""
+    return kind if kind == np.float32 else np.float64
+
+
+def _find_limits(seen: Stored, scaling: Scaling) -> tuple[Limits, list[str]]:
+    """Return the stored numbers of black and white, and what is to be said of them."""
+    if not scaling.are_percentiles:
+        return scaling.limits, []
+    low, high = _percentiles(seen, scaling.limits)
+    if low < high:
+        return (low, high), []
+    low, high = float(seen.min()), float(seen.max())
+    if low < high:
+        notice = "almost all pixels are equal: stretched from its lowest to its highest value"
+        return (low, high), [notice]
+    return (low, low), [f"all pixels are equal ({low:g}): it is taken as black"]
+
+
+def _scale(pixels: Stored, low: float, high: float, valid: Mask | None) -> Pixels:
+    """Map low..high to 0..1, clipped; everything to 0 where there is no span."""
+    if not low < high:
+        return np.zeros(pixels.shape, np.float32)
+    # float32 holds 16-bit integers exactly, and resolves float32 no worse than the file does.
+    is_enough = (pixels.itemsize <= 2 or pixels.dtype == np.float32) and high - low < 1e38
+    work = np.dtype(np.float32 if is_enough else np.float64)
+    if valid is not None:
+        pixels = np.where(valid[..., None], pixels, pixels.dtype.type(0))
+    unit = pixels.astype(work)
+    np.clip(unit, work.type(low), work.type(high), out=unit)  # first, so that nothing overflows
+    unit -= work.type(low)
+    unit /= work.type(high - low)
+    clipped: Pixels = np.clip(unit, 0, 1, out=unit).astype(np.float32, copy=False)
+    return clipped
+
+
+def _fill(unit: Pixels, valid: Mask) -> Pixels:
+    """Give every hole the value of the nearest pixel with data in its slice."""
+    filled = unit.copy()
+    for values, mask in zip(filled, valid, strict=True):
+        if mask.all():
+            continue
+        if not mask.any():
+            values[:] = 0
+            continue
+        nearest = ndimage.distance_transform_edt(~mask, return_distances=False, return_indices=True)
+        values[~mask] = values[tuple(nearest[:, ~mask])]
+    return filled
+
+
+def _percent(share: float) -> str:
+    return "under 0.1 %" if share < 0.001 else f"{100 * share:.1f} %"
+
+
+# --- back to stored numbers ----------------------------------------------------------------------
+
+
+def to_stored(unit: Pixels, kind: DTypeLike = np.uint8) -> NDArray[Any]:
+    """Return unit values, of any shape, as they are stored: clipped to [0, 1], scaled, rounded.
+
+    White is 255 in uint8, 65535 in uint16, 1 in float32. Exact halves go to the even neighbour.
+    Raise ImageError for NaN and infinity, which clipping would hide, ValueError for other types.
     """
-    if np.dtype(dtype) != np.uint8:
-        raise ImageError(f"pixels of type {np.dtype(dtype)} cannot be stored yet; use 8 bits")
     _require_finite(unit)
-    return _to_bytes(np.clip(unit, 0, 1) * LEVELS)
+    kind, clipped = np.dtype(kind), np.clip(unit, 0, 1)
+    if kind == np.float32:
+        return clipped.astype(np.float32, copy=False)
+    if kind not in (np.uint8, np.uint16):
+        raise ValueError(f"results are stored as uint8, uint16 or float32, not {kind}")
+    levels: NDArray[Any] = np.rint(clipped * np.float32(np.iinfo(kind).max)).astype(kind)
+    return levels
 
 
-def preview(part: NDArray[np.float32]) -> NDArray[np.uint8]:
+def mark_nodata(stored: Stored, valid: Mask | None, nodata: float) -> Stored:
+    """Return pixels (H, W, C) with `nodata` where `valid` (H, W) is False, and nowhere else.
+
+    What happens to be `nodata` in a channel of other pixels moves by one level: many programs ask
+    every channel by itself.
+    """
+    marked, value = stored.copy(), stored.dtype.type(nodata)
+    if stored.dtype.kind == "u":
+        neighbour = value - 1 if value == np.iinfo(stored.dtype).max else value + 1
+        marked[stored == value] = neighbour
+    if valid is not None:
+        marked[~valid] = value
+    return marked
+
+
+def preview(part: Pixels) -> NDArray[np.uint8]:
     """Return an 8-bit view of a signed map, of any shape, on one fixed scale.
 
     grey = round(127.5 + 127.5 * value / PREVIEW_RANGE), clipped: -0.5 and less is black,
@@ -47,13 +252,11 @@ def preview(part: NDArray[np.float32]) -> NDArray[np.uint8]:
     ImageError for NaN and infinity.
     """
     _require_finite(part)
-    return _to_bytes(127.5 + 127.5 * np.clip(part / PREVIEW_RANGE, -1, 1))
+    levels = 127.5 + 127.5 * np.clip(part / PREVIEW_RANGE, -1, 1)
+    grey: NDArray[np.uint8] = np.rint(levels).astype(np.uint8)
+    return grey
 
 
-def _require_finite(values: NDArray[np.float32]) -> None:
+def _require_finite(values: Pixels) -> None:
     if not np.isfinite(values).all():
         raise ImageError("the result holds NaN or infinity; check the weights and the input")
-
-
-def _to_bytes(levels: NDArray[np.float32]) -> NDArray[np.uint8]:
-    return np.rint(levels).astype(np.uint8)

@@ -1,21 +1,35 @@
-"""Files appear whole or not at all."""
+"""Files appear whole or not at all; a folder of results belongs to one run at a time."""
 
 from __future__ import annotations
 
+import errno
 import os
+import re
 import secrets
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import BinaryIO
+from types import TracebackType
+from typing import BinaryIO, Self
 
-from fnetcli.errors import WriteError
+from fnetcli.errors import OutputError, UsageError, WriteError
+
+try:
+    import fcntl
+except ImportError:  # Windows
+    fcntl = None  # type: ignore[assignment]
+
+TEMPORARY = re.compile(r"\.fnet-\d+-[0-9a-f]{8}\.tmp")
+# Refusals that the next file in the same folder would meet too.
+HOPELESS = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM}
 
 
 def atomic_write(path: Path, write: Callable[[BinaryIO], object]) -> None:
     """Write a file under a temporary name beside it, then rename it; make missing folders.
 
     Whatever goes wrong, an older file stays as it was and no temporary one is left. Raise
-    WriteError for what the system refuses (no permission, no space, a file in place of a folder).
+    OutputError where the system takes nothing more (no space, no permission), WriteError for what
+    it refuses of this file (a name too long, a file in place of a folder).
     """
     temporary = path.with_name(f".fnet-{os.getpid()}-{secrets.token_hex(4)}.tmp")
     try:
@@ -27,13 +41,18 @@ def atomic_write(path: Path, write: Callable[[BinaryIO], object]) -> None:
         temporary.replace(path)
     except OSError as error:
         _remove(temporary)
-        reason = error.strerror or str(error) or type(error).__name__
-        raise WriteError(
-            f"{path}: cannot be written ({reason}); check the folder's permissions and free space"
-        ) from None
+        raise _refused(path, error) from None
     except BaseException:
         _remove(temporary)
         raise
+
+
+def _refused(path: Path, error: OSError) -> OutputError | WriteError:
+    reason = error.strerror or str(error) or type(error).__name__
+    kind = OutputError if error.errno in HOPELESS else WriteError
+    return kind(
+        f"{path}: cannot be written ({reason}); check the folder's permissions and free space"
+    )
 
 
 def _remove(path: Path) -> None:
@@ -41,3 +60,82 @@ def _remove(path: Path) -> None:
         path.unlink(missing_ok=True)
     except OSError:
         return  # the folder itself is gone or read-only: there is nothing left to tidy
+
+
+class OutputFolder:
+    """A folder of results, made if it is missing, that no other run may write to meanwhile.
+
+    The lock is the folder's own (flock), so that nothing of it stays behind, however a run ends.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._handle = -1
+
+    def __enter__(self) -> Self:
+        """Raise OutputError where the folder cannot be made, UsageError where it is in use."""
+        try:
+            self.path.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise OutputError(str(_refused(self.path, error))) from None
+        if fcntl is not None:
+            try:
+                self._handle = os.open(self.path, os.O_RDONLY)
+                fcntl.flock(self._handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                self._close()
+                raise UsageError(
+                    f"{self.path}: another fnet is writing there; wait for it or choose another -o"
+                ) from None
+            except OSError:
+                pass  # a file system without locks: then nobody checks
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._close()
+
+    @contextmanager
+    def in_place(self) -> Iterator[None]:
+        """Require the folder before something is written, and again where that fails."""
+        self.require()
+        try:
+            yield
+        except WriteError:
+            self.require()
+            raise
+
+    def require(self) -> None:
+        """Raise OutputError where the folder has been removed or replaced under our feet."""
+        if self._handle < 0:
+            is_there = self.path.is_dir()
+        else:
+            try:
+                is_there = os.path.samestat(os.fstat(self._handle), self.path.stat())
+            except OSError:
+                is_there = False
+        if not is_there:
+            raise OutputError(
+                f"{self.path}: was removed while results were written to it; "
+                "run the same command again"
+            )
+
+    def _close(self) -> None:
+        if self._handle >= 0:
+            os.close(self._handle)
+            self._handle = -1
+
+
+def sweep(folders: Iterable[Path]) -> None:
+    """Remove the temporary files that a killed run left directly in these folders."""
+    for folder in folders:
+        try:
+            left = [entry.path for entry in os.scandir(folder) if TEMPORARY.fullmatch(entry.name)]
+        except OSError:
+            continue  # not there yet
+        for path in left:
+            _remove(Path(path))

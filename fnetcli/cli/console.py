@@ -10,7 +10,7 @@ import sys
 import time
 import traceback
 from collections.abc import Callable
-from typing import ParamSpec
+from typing import ParamSpec, Self
 
 import typer
 
@@ -23,12 +23,16 @@ P = ParamSpec("P")
 class Console:
     """Words for the user; `is_quiet` leaves errors and warnings only."""
 
-    def __init__(self, *, is_quiet: bool = False) -> None:
+    def __init__(
+        self, *, is_quiet: bool = False, is_verbose: bool = False, has_results: bool = True
+    ) -> None:
         self.is_quiet = is_quiet
+        self.is_verbose = is_verbose
+        self.has_results = has_results  # False where stdout is for something else
 
     def result(self, text: str) -> None:
         """Print one line of result."""
-        if not self.is_quiet:
+        if self.has_results and not self.is_quiet:
             with _around_progress():
                 typer.echo(text)
 
@@ -36,6 +40,11 @@ class Console:
         """Print what is good to know."""
         if not self.is_quiet:
             self._stderr(text)
+
+    def detail(self, text: str) -> None:
+        """Print what only those who ask (-v) want to know."""
+        if self.is_verbose:
+            self.notice(text)
 
     def warning(self, text: str) -> None:
         """Print what is probably not wanted."""
@@ -53,8 +62,10 @@ class Console:
 class Progress:
     """A bar on a terminal; a plain line every few seconds otherwise; nothing when quiet."""
 
-    def __init__(self, total: int, unit: str, console: Console, seconds: float = 15.0) -> None:
-        self.total, self.unit, self.console, self.seconds = total, unit, console, seconds
+    SECONDS = 15.0  # between two plain lines
+
+    def __init__(self, total: int | None, unit: str, console: Console) -> None:
+        self.total, self.unit, self.console = total, unit, console
         self.count, self.started = 0, time.monotonic()
         self.last_line = self.started
         self._bar = None
@@ -69,18 +80,32 @@ class Progress:
         if self._bar is not None:
             self._bar.set_postfix_str(text, refresh=False)
             self._bar.update(count)
-        elif time.monotonic() - self.last_line > self.seconds:
+        elif time.monotonic() - self.last_line > self.SECONDS:
             self.last_line = time.monotonic()
-            left = (self.last_line - self.started) / self.count * (self.total - self.count)
-            self.console.notice(
-                f"{self.count}/{self.total} {self.unit}, {_duration(left)} left"
-                + (f", {text}" if text else "")
-            )
+            self.console.notice(self._line() + (f", {text}" if text else ""))
+
+    def _line(self) -> str:
+        elapsed = self.last_line - self.started
+        if self.total is None:
+            return f"{self.count} {self.unit}"
+        left = _duration(elapsed / self.count * (self.total - self.count))
+        return f"{self.count}/{self.total} {self.unit}, {_rate(self.count / elapsed)}, {left} left"
+
+    def __enter__(self) -> Self:
+        """Show the bar."""
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.close()
 
     def close(self) -> None:
         """Take the bar away."""
         if self._bar is not None:
             self._bar.close()
+
+
+def _rate(per_second: float) -> str:
+    return f"{per_second:.1f}/s" if per_second >= 1 else f"{1 / per_second:.1f} s each"
 
 
 def _duration(seconds: float) -> str:

@@ -2,21 +2,52 @@
 
 from __future__ import annotations
 
+import json
+import os
+import sys
+from collections import Counter
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from fnetcli.batch import EXIT_FAILED
+from fnetcli.batch import EXIT_DONE, EXIT_FAILED
 from fnetcli.cli import options as given_options
 from fnetcli.cli.console import Console, Progress, exits_properly
+from fnetcli.errors import FnetError, UsageError
 
 if TYPE_CHECKING:
-    from fnetcli.fusion import FuseOptions, Outputs
+    from fnetcli.engine import Engine
+    from fnetcli.fusion import Outputs
+    from fnetcli.job import Job, Run
+    from fnetcli.manifest import Record
     from fnetcli.pairing import Case, Pairing
 
 SHOWN_UNPAIRED = 20
+SHOWN_ALIKE = 3  # warnings that differ in nothing but the case
+STDOUT = Path("-")
+
+_RESULTS = "Results"
+_RUNNING = "Running"
+
+
+class Kind(StrEnum):
+    """What kind of file the fused pictures are."""
+
+    png = "png"
+    tiff = "tiff"
+    jpeg = "jpeg"
+    webp = "webp"
+
+
+class Depth(StrEnum):
+    """How deep the fused pictures are."""
+
+    auto = "auto"
+    eight = "8"
+    sixteen = "16"
+    float = "float"
 
 
 class Maps(StrEnum):
@@ -25,6 +56,14 @@ class Maps(StrEnum):
     preview = "preview"
     float = "float"
     none = "none"
+
+
+class Existing(StrEnum):
+    """What happens to results that are there already."""
+
+    skip = "skip"
+    overwrite = "overwrite"
+    error = "error"
 
 
 @exits_properly
@@ -36,19 +75,17 @@ def fuse(
     mri: given_options.Mri = None,
     pet: given_options.Pet = None,
     spect: given_options.Spect = None,
-    out: Annotated[
-        Path,
-        typer.Option("-o", "--out", help="Folder for the results; for one pair also a .png file."),
-    ] = Path("fnet-out"),
-    weights: Annotated[
-        Path | None,
-        typer.Option(
-            "--weights",
-            help="Weights: ours (.safetensors) or the published layout (.pth). "
-            "Default: the shipped ones.",
-            show_default=False,
-        ),
-    ] = None,
+    pairs: given_options.Pairs = None,
+    recursive: given_options.Recursive = False,
+    suffix: given_options.Suffix = None,
+    strict: given_options.Strict = False,
+    page: given_options.Page = None,
+    max_pixels: given_options.MaxPixels = 500.0,
+    bits: given_options.Bits = None,
+    value_range: given_options.Range = None,
+    stretch: given_options.Stretch = None,
+    stretch_scope: given_options.StretchScope = given_options.Scope.image,
+    invert: given_options.Invert = None,
     resize: Annotated[
         str | None,
         typer.Option(
@@ -58,128 +95,238 @@ def fuse(
             show_default=False,
         ),
     ] = None,
-    gray: Annotated[bool, typer.Option("--gray", help="Write luminance only, no colour.")] = False,
+    weights: Annotated[
+        Path | None,
+        typer.Option(
+            "--weights",
+            help="Weights: ours (.safetensors) or the published layout (.pth). "
+            "Default: the shipped ones.",
+            show_default=False,
+        ),
+    ] = None,
+    out: Annotated[
+        Path,
+        typer.Option(
+            "-o",
+            "--out",
+            help="Folder for the results; for one pair also a .png, .tif, .jpg or .webp file.",
+            rich_help_panel=_RESULTS,
+        ),
+    ] = Path("fnet-out"),
+    kind: Annotated[
+        Kind | None,
+        typer.Option(
+            "--format",
+            help="Of the fused pictures. Default: png; tiff for floats and GeoTIFF.",
+            show_default=False,
+            rich_help_panel=_RESULTS,
+        ),
+    ] = None,
+    depth: Annotated[
+        Depth,
+        typer.Option(
+            "--depth",
+            help="Bits of the fused pictures; auto: as the visible (CT, PET, SPECT) image has; "
+            "float: TIFF.",
+            rich_help_panel=_RESULTS,
+        ),
+    ] = Depth.auto,
+    gray: Annotated[
+        bool,
+        typer.Option("--gray", help="Write luminance only, no colour.", rich_help_panel=_RESULTS),
+    ] = False,
     maps: Annotated[
         Maps,
         typer.Option(
             "--maps",
             help="Unique and common maps: 8-bit previews (grey 128 is zero), float32 TIFF "
             "(their sum is the unclipped fused luminance), or none.",
+            rich_help_panel=_RESULTS,
         ),
     ] = Maps.preview,
     features: Annotated[
-        bool, typer.Option("--features", help="Also write the codes u, v, z as float16 (large).")
+        bool,
+        typer.Option(
+            "--features",
+            help="Also write the codes u, v, z as float16 (large).",
+            rich_help_panel=_RESULTS,
+        ),
     ] = False,
+    report: Annotated[
+        bool,
+        typer.Option(
+            "--report",
+            help="Write OUT/index.html, a contact sheet that opens in any browser.",
+            rich_help_panel=_RESULTS,
+        ),
+    ] = False,
+    existing: Annotated[
+        Existing,
+        typer.Option(
+            "--existing",
+            help="Results that are there: skip what was made of the same files with the same "
+            "options, overwrite all, or end with an error.",
+            rich_help_panel=_RESULTS,
+        ),
+    ] = Existing.skip,
+    dry_run: Annotated[
+        bool,
+        typer.Option(
+            "--dry-run",
+            help="List the pairs and what would be skipped; write nothing.",
+            rich_help_panel=_RUNNING,
+        ),
+    ] = False,
+    fail_fast: Annotated[
+        bool,
+        typer.Option(
+            "--fail-fast", help="End at the first pair that fails.", rich_help_panel=_RUNNING
+        ),
+    ] = False,
+    workers: Annotated[
+        int | None,
+        typer.Option(
+            "--workers",
+            metavar="N",
+            min=1,
+            max=64,
+            help="Threads that read and write beside the network. Default: one a core, at most 4.",
+            show_default=False,
+            rich_help_panel=_RUNNING,
+        ),
+    ] = None,
+    summary: Annotated[
+        Path | None,
+        typer.Option(
+            "--json",
+            metavar="FILE",
+            help="Write a summary of the run as JSON; - for stdout, in place of the paths.",
+            show_default=False,
+            rich_help_panel=_RUNNING,
+        ),
+    ] = None,
     device: given_options.Device = "auto",
+    verbose: given_options.Verbose = False,
     quiet: given_options.Quiet = False,
     debug: given_options.Debug = False,
 ) -> int:
-    """Fuse one pair of files, or two folders of files with equal names.
+    """Fuse one pair of files, or all pairs of two folders or a list.
 
     Two files: fnet fuse --vis a.png --ir b.png. Two folders: fnet fuse --vis DIR --ir DIR -o OUT;
     they are paired by file name without suffix. Results: OUT/fused, OUT/unique_<modality>,
-    OUT/common; existing ones are replaced. Paths of the fused images go to stdout.
+    OUT/common. OUT/manifest.jsonl says what was made of what: the same command again goes on where
+    it was stopped. Paths of the fused images go to stdout.
     """
+    from fnetcli.checkpoint import load_weights
+    from fnetcli.engine import Engine, choose_device
     from fnetcli.fusion import FuseOptions
-    from fnetcli.modality import network_order
-    from fnetcli.pairing import pair_paths
+    from fnetcli.job import Job, Run, refuse_inside_inputs
+    from fnetcli.survey import survey
 
-    console = Console(is_quiet=quiet)
+    console = Console(
+        is_quiet=quiet, is_verbose=verbose, has_results=not dry_run and summary != STDOUT
+    )
     images = given_options.given(vis=vis, ir=ir, nir=nir, ct=ct, mri=mri, pet=pet, spect=spect)
-    first, second = network_order(list(images))
+    modalities, pairing = given_options.find_pairs(images, pairs, suffix, is_recursive=recursive)
+    file_kind = _kind_of_file(out, pairing)
+    if file_kind and (report or (kind and kind.value != file_kind)):
+        raise UsageError(
+            f"-o {out}: names a file; give a folder with --report, and no other --format"
+        )
+    wanted_kind = file_kind or (kind and kind.value)
     options = FuseOptions(
-        modalities=(first, second),
+        modalities=modalities,
+        scaling=given_options.scaling_options(modalities, bits, value_range, stretch, invert),
+        reading=given_options.read_options(page, max_pixels, modalities),
         resize_to=resize,
         is_gray=gray,
+        depth=depth.value,
+        kind=wanted_kind or ("tiff" if depth is Depth.float else "png"),
         maps=maps.value,
         with_features=features,
     )
-    pairing = pair_paths(images[first], images[second])
-    outputs = _plan(pairing, out, options, is_one_pair=images[first].is_file())
+    refuse_inside_inputs(out, pairing)
     _tell_unpaired(console, pairing)
     if not pairing.cases:
-        console.error(
-            f"{images[first]} and {images[second]}: nothing to fuse, no file of one folder has a "
-            "partner of the same name in the other; rename files or check the folders"
-        )
-        return EXIT_FAILED
-    return _run(console, pairing, outputs, options, weights, device, is_debug=debug)
-
-
-def _run(
-    console: Console,
-    pairing: Pairing,
-    outputs: dict[str, Outputs],
-    options: FuseOptions,
-    weights: Path | None,
-    device: str,
-    *,
-    is_debug: bool,
-) -> int:
-    from fnetcli.batch import run_cases
-    from fnetcli.checkpoint import load_weights
-    from fnetcli.engine import Engine, choose_device
-    from fnetcli.fusion import fuse_files
-
-    chosen = choose_device(device)
+        raise FnetError(_nothing(pairing, pairs, is_recursive=recursive))
     loaded = load_weights(weights)
-    engine = Engine(loaded.network, chosen)
-    console.notice(f"{len(pairing.cases)} pairs, weights {loaded.name}, device {chosen}")
+    engine = Engine(loaded.network, choose_device(device))
+    console.notice(f"{len(pairing.cases)} pairs, weights {loaded.name}, device {engine.device}")
     for notice in loaded.notices():
         console.notice(notice)
-    if options.with_features:
-        _tell_size(console, pairing, loaded.network.config.atoms)
-    progress = Progress(len(pairing.cases), "pairs", console)
-
-    def work(case: Case) -> None:
-        for notice in fuse_files(case, outputs[case.name], engine, options):
-            console.warning(notice)
-
-    def on_done(case: Case) -> None:
-        progress.step(case.name)
-        console.result(str(outputs[case.name].fused))
-
-    def on_failed(case: Case, text: str) -> None:
-        progress.step(case.name)
-        console.error(text)
-
-    try:
-        report = run_cases(pairing.cases, work, on_done, on_failed, is_debug=is_debug)
-    finally:
-        progress.close()
-    console.notice(
-        f"{len(report.done)} fused, {len(report.failed)} failed, {len(pairing.unpaired)} unpaired"
+    workers = workers or min(4, os.cpu_count() or 1)
+    with Progress(None, "headers and ranges", console) as progress:
+        found = survey(
+            pairing.cases,
+            options,
+            scope=stretch_scope.value,
+            kind=wanted_kind,
+            workers=workers,
+            on_step=progress.step,
+        )
+    for notice in found.notices:
+        console.notice(notice)
+    job = Job(
+        pairing=pairing,
+        options=found.options,
+        out=out,
+        weights={"name": loaded.name, "sha256": loaded.sha256},
+        is_file=file_kind is not None,
+        existing=existing.value,
     )
-    return report.exit_code
+    watcher = _Watcher(console)
+    run = Run(job, watcher, command=["fnet", *sys.argv[1:]])
+    _look(console, run)
+    if dry_run:
+        return _tell_plan(run)
+    if features:
+        _tell_size(console, job, loaded.network.config.atoms)
+    return _work(
+        console,
+        run,
+        watcher,
+        engine,
+        workers=workers,
+        fail_fast=fail_fast,
+        strict=strict,
+        report=report,
+        summary=summary,
+        debug=debug,
+    )
 
 
-def _plan(
-    pairing: Pairing, out: Path, options: FuseOptions, *, is_one_pair: bool
-) -> dict[str, Outputs]:
-    """Decide every output path; refuse to write over an input or into a file."""
-    from fnetcli.errors import UsageError
-    from fnetcli.formats import IMAGE_SUFFIXES
-    from fnetcli.fusion import outputs_beside_file, outputs_in_folder
+# --- before anything runs -------------------------------------------------------------------------
 
-    names_file = out.suffix.lower() in IMAGE_SUFFIXES and not out.is_dir()
-    if names_file and not is_one_pair:
-        raise UsageError(f"-o {out}: names a file, but folders are fused; give a folder")
-    if names_file and out.suffix.lower() != ".png":
-        raise UsageError(f"-o {out}: results are PNG files; give a name that ends in .png")
-    if not names_file and out.exists() and not out.is_dir():
-        raise UsageError(f"-o {out}: is a file; give a folder, or a name that ends in .png")
-    plan = {
-        case.name: outputs_beside_file(out, options)
-        if names_file
-        else outputs_in_folder(case, out, options)
-        for case in pairing.cases
-    }
-    inputs = {path.resolve() for case in pairing.cases for path in (case.first, case.second)}
-    for outputs in plan.values():
-        for path in outputs.all():
-            if path.resolve() in inputs:
-                raise UsageError(f"{path}: would be overwritten, but is an input; change -o")
-    return plan
+
+def _kind_of_file(out: Path, pairing: Pairing) -> str | None:
+    """Return the format that -o asks for where it names the fused picture; refuse odd names."""
+    from fnetcli.formats import IMAGE_SUFFIXES, PICTURE_KINDS
+
+    suffix = out.suffix.lower()
+    if suffix not in IMAGE_SUFFIXES or out.is_dir():
+        if out.exists() and not out.is_dir():
+            raise UsageError(f"-o {out}: is a file; give a folder, or a name that ends in .png")
+        return None
+    if pairing.source != "files":
+        raise UsageError(f"-o {out}: names a file, but {pairing.source} are fused; give a folder")
+    for kind in PICTURE_KINDS.values():
+        if suffix in kind.suffixes:
+            return kind.name
+    raise UsageError(
+        f"-o {out}: results are PNG, TIFF, JPEG or WebP; "
+        "give a name that ends in .png, .tif, .jpg or .webp"
+    )
+
+
+def _nothing(pairing: Pairing, pairs: Path | None, *, is_recursive: bool) -> str:
+    if pairs is not None:
+        return f"{pairs}: nothing to fuse, no pairs below the first line; add them"
+    first, second = pairing.roots
+    deeper = "" if is_recursive else ", or look in sub-folders with --recursive"
+    return (
+        f"{first} and {second}: nothing to fuse, no file of one folder has a partner of the same "
+        f"name in the other; rename files, or name their endings with --suffix{deeper}"
+    )
 
 
 def _tell_unpaired(console: Console, pairing: Pairing) -> None:
@@ -192,17 +339,155 @@ def _tell_unpaired(console: Console, pairing: Pairing) -> None:
         )
 
 
-def _tell_size(console: Console, pairing: Pairing, atoms: int) -> None:
+def _look(console: Console, run: Run) -> None:
+    """Plan, with a bar: files that may be done are hashed."""
+    with Progress(len(run.job.pairing.cases), "cases compared", console) as progress:
+        run.look(progress.step)
+    if run.damaged_lines:
+        console.warning(
+            f"{run.manifest_path}: {run.damaged_lines} lines are damaged; their cases are made anew"
+        )
+
+
+def _tell_plan(run: Run) -> int:
+    """Print what a run would do, one case a line, separated by tabs."""
+    skipped = {case.name for case in run.plan.skipped}
+    for case in run.job.pairing.cases:
+        verb = "skip" if case.name in skipped else "fuse"
+        fused = run.plan.outputs[case.name].fused
+        typer.echo("\t".join(map(str, (verb, case.name, case.first, case.second, fused))))
+    typer.echo(
+        f"{len(run.plan.todo)} to fuse, {len(skipped)} to skip, "
+        f"{len(run.job.pairing.unpaired)} unpaired; nothing was written",
+        err=True,
+    )
+    return EXIT_DONE
+
+
+def _tell_size(console: Console, job: Job, atoms: int) -> None:
     """Say how much the codes will take, from the size of the first pair."""
     from fnetcli.errors import ReadError
-    from fnetcli.formats import read_image
+    from fnetcli.formats import probe_image
     from fnetcli.fusion import features_bytes
 
     try:
-        grid = read_image(pairing.cases[0].second).grid
+        header = probe_image(job.pairing.cases[0].second, job.options.reading[1])
     except ReadError:
         return  # it is reported when its turn comes
-    megabytes = features_bytes(*grid.shape[1:], atoms) / 1e6
+    megabytes = features_bytes(header.height, header.width, atoms) / 1e6
     console.notice(
-        f"features: about {megabytes:,.0f} MB for a pair of {grid.size}, {len(pairing.cases)} pairs"
+        f"features: about {megabytes:,.0f} MB for a pair of {header.width}x{header.height}, "
+        f"{len(job.pairing.cases)} pairs"
     )
+
+
+# --- the run --------------------------------------------------------------------------------------
+
+
+class _Watcher:
+    """Tells what becomes of every case."""
+
+    def __init__(self, console: Console) -> None:
+        self.console = console
+        self.progress: Progress | None = None
+        self.failures = 0
+        self.warned: Counter[str] = Counter()
+
+    def done(self, case: Case, outputs: Outputs, record: Record) -> None:
+        self._step(case)
+        self.console.result(str(outputs.fused))
+        self.console.detail(_details(record))
+        for notice in record["notices"]:
+            self.warned[notice] += 1
+            if self.warned[notice] <= SHOWN_ALIKE:
+                self.console.warning(f"{case.name}: {notice}")
+
+    def failed(self, case: Case, text: str) -> None:
+        self.failures += 1
+        self._step(case)
+        self.console.error(text)
+
+    def tell_rest(self) -> None:
+        """Count the warnings that were not repeated for every case."""
+        for notice, count in self.warned.items():
+            if count > SHOWN_ALIKE:
+                self.console.warning(f"{count - SHOWN_ALIKE} more cases: {notice}")
+
+    def _step(self, case: Case) -> None:
+        if self.progress is not None:
+            failures = f", {self.failures} failed" if self.failures else ""
+            self.progress.step(f"{case.name}{failures}")
+
+
+def _details(record: Record) -> str:
+    """Say in one line what was made of what."""
+    inputs = ", ".join(
+        f"{modality} {known['size']} {known['path']} "
+        f"[{record['ranges'][modality]['low']:g}, {record['ranges'][modality]['high']:g}]"
+        for modality, known in record["inputs"].items()
+    )
+    return (
+        f"{record['case']}: {inputs}; {record['seconds']:.2f} s, "
+        f"{record['network_seconds']:.2f} s of them in the network"
+    )
+
+
+def _work(
+    console: Console,
+    run: Run,
+    watcher: _Watcher,
+    engine: Engine,
+    *,
+    workers: int,
+    fail_fast: bool,
+    strict: bool,
+    report: bool,
+    summary: Path | None,
+    debug: bool,
+) -> int:
+    """Work off the plan, whatever happens say how it ended; return the exit code."""
+    for case in run.plan.skipped:
+        console.result(str(run.plan.outputs[case.name].fused))
+    try:
+        with Progress(len(run.plan.todo), "pairs", console) as watcher.progress:
+            run.work(engine, workers=workers, stops_at_failure=fail_fast, is_debug=debug)
+    finally:
+        watcher.tell_rest()
+        _tell_end(console, run)
+        if summary is not None:
+            _write_summary(summary, run)
+    if report:
+        _write_report(console, run, workers)
+    totals = run.totals()
+    is_fine = not totals["failed"] and not totals["left"]
+    return EXIT_DONE if is_fine and not (strict and totals["unpaired"]) else EXIT_FAILED
+
+
+def _tell_end(console: Console, run: Run) -> None:
+    totals = run.totals()
+    left = f", {totals['left']} left" if totals["left"] else ""
+    where = f"; list: {run.manifest_path}" if run.manifest_path else ""
+    console.notice(
+        f"{totals['done']} fused, {totals['skipped']} skipped, {totals['failed']} failed, "
+        f"{totals['unpaired']} unpaired{left}{where}"
+    )
+
+
+def _write_summary(path: Path, run: Run) -> None:
+    from fnetcli.storage import atomic_write
+
+    text = json.dumps(run.summary(), indent=2)
+    if path == STDOUT:
+        typer.echo(text)
+    else:
+        atomic_write(path, lambda file: file.write(f"{text}\n".encode()))
+
+
+def _write_report(console: Console, run: Run, workers: int) -> None:
+    from fnetcli.reports.contact_sheet import write_contact_sheet
+
+    with Progress(None, "pictures drawn", console) as progress:
+        path = write_contact_sheet(
+            run.job, run.records(), run.summary(), workers=workers, on_step=progress.step
+        )
+    console.notice(f"contact sheet: {path}")

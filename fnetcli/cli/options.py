@@ -1,13 +1,29 @@
-"""Options that several commands share."""
+"""Options that several commands share, and what their texts mean."""
 
 from __future__ import annotations
 
+import math
+from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from fnetcli.errors import UsageError
+
+if TYPE_CHECKING:
+    from fnetcli.formats import ReadOptions
+    from fnetcli.intensity import Limits, ScalingOptions
+    from fnetcli.pairing import Pairing
+
+BOTH = ""  # key of a value that holds for both modalities
+MOST_BITS, MOST_PAGES = 32, 1_000_000
+
 _IMAGES = "Images: exactly two that belong together"
+_FILES = "Which files, and which belong together"
+_NUMBERS = "From stored numbers to grey levels"
+
+# --- images ---------------------------------------------------------------------------------------
 
 Vis = Annotated[
     Path | None,
@@ -40,13 +56,274 @@ Spect = Annotated[
     ),
 ]
 
-Device = Annotated[
-    str, typer.Option("--device", help="auto, cpu, cuda, cuda:N or mps.", metavar="DEVICE")
-]
-Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Say only what went wrong.")]
-Debug = Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")]
-
 
 def given(**images: Path | None) -> dict[str, Path]:
     """Return the modalities that were given."""
     return {modality: path for modality, path in images.items() if path is not None}
+
+
+# --- which files belong together ------------------------------------------------------------------
+
+Pairs = Annotated[
+    Path | None,
+    typer.Option(
+        "--pairs",
+        metavar="FILE.csv",
+        help="A list instead of two image options: its first line names two modalities, as "
+        "vis,ir, and case if wanted; paths are relative to the list.",
+        show_default=False,
+        rich_help_panel=_FILES,
+    ),
+]
+Recursive = Annotated[
+    bool,
+    typer.Option(
+        "--recursive", help="Look in sub-folders too; results keep them.", rich_help_panel=_FILES
+    ),
+]
+Suffix = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--suffix",
+        metavar="MODALITY=TEXT",
+        help="Take only files whose names end so, and pair them without it: vis=_RGB, ir=_T.",
+        show_default=False,
+        rich_help_panel=_FILES,
+    ),
+]
+Strict = Annotated[
+    bool,
+    typer.Option(
+        "--strict", help="Exit code 1 where files have no partner.", rich_help_panel=_FILES
+    ),
+]
+Page = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--page",
+        metavar="[MODALITY=]N",
+        help="Which page of multi-page TIFF files, from 1 on.",
+        show_default=False,
+        rich_help_panel=_FILES,
+    ),
+]
+MaxPixels = Annotated[
+    float,
+    typer.Option(
+        "--max-pixels",
+        metavar="MEGAPIXELS",
+        help="Refuse larger images before they are decoded.",
+        min=0.000001,
+        rich_help_panel=_FILES,
+    ),
+]
+
+
+def find_pairs(
+    images: dict[str, Path], pairs: Path | None, suffix: list[str] | None, *, is_recursive: bool
+) -> tuple[tuple[str, str], Pairing]:
+    """Return the modalities in the network's order, and the cases. Raise UsageError."""
+    from fnetcli.modality import network_order
+    from fnetcli.pairing import PairingOptions, pair_list, pair_paths
+
+    if pairs is None:
+        modalities = first, second = network_order(list(images))
+        stripped = per_modality("--suffix", suffix, modalities)
+        options = PairingOptions(is_recursive, (stripped.get(first, ""), stripped.get(second, "")))
+        return modalities, pair_paths(images[first], images[second], options)
+    unfit = {
+        f"--{min(images, default='')}": images,
+        "--suffix": suffix,
+        "--recursive": is_recursive,
+    }
+    for option, value in unfit.items():
+        if value:
+            raise UsageError(f"{option} and --pairs: the list names the files; leave one out")
+    return pair_list(pairs)
+
+
+def read_options(
+    page: list[str] | None, max_pixels: float, modalities: tuple[str, str]
+) -> tuple[ReadOptions, ReadOptions]:
+    """Return what is read of both images. Raise UsageError."""
+    from fnetcli.formats import ReadOptions
+
+    pages = per_modality("--page", page, modalities, has_default=True)
+    numbers = {name: _number("--page", text, MOST_PAGES) for name, text in pages.items()}
+
+    def one(modality: str) -> ReadOptions:
+        return ReadOptions(numbers.get(modality, numbers.get(BOTH)), round(max_pixels * 1e6))
+
+    first, second = modalities
+    return one(first), one(second)
+
+
+# --- from stored numbers to grey levels -----------------------------------------------------------
+
+
+class Scope(StrEnum):
+    """Over what a stretch is measured."""
+
+    image = "image"
+    folder = "folder"
+
+
+Bits = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--bits",
+        metavar="MODALITY=N",
+        help="White is 2^N - 1: vis=12. Default: 16-bit visible images that hold nothing above "
+        "4095 (1023) have 12 (10) bits.",
+        show_default=False,
+        rich_help_panel=_NUMBERS,
+    ),
+]
+Range = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--range",
+        metavar="MODALITY=LO,HI",
+        help="The stored numbers that become black and white: ir=29315,31315.",
+        show_default=False,
+        rich_help_panel=_NUMBERS,
+    ),
+]
+Stretch = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--stretch",
+        metavar="[MODALITY=]LO,HI",
+        help="The percentiles that become black and white, or minmax, or none; of images that are "
+        "neither 8-bit nor visible 16-bit, with MODALITY= of all its images. Default: 0.1,99.9.",
+        show_default=False,
+        rich_help_panel=_NUMBERS,
+    ),
+]
+StretchScope = Annotated[
+    Scope,
+    typer.Option(
+        "--stretch-scope",
+        help="Stretch each image by itself, or all by one range (sequences: no flicker).",
+        rich_help_panel=_NUMBERS,
+    ),
+]
+Invert = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--invert",
+        metavar="MODALITY",
+        help="Exchange black and white: ir for black-hot thermal images.",
+        show_default=False,
+        rich_help_panel=_NUMBERS,
+    ),
+]
+
+
+def scaling_options(
+    modalities: tuple[str, str],
+    bits: list[str] | None,
+    ranges: list[str] | None,
+    stretch: list[str] | None,
+    invert: list[str] | None,
+) -> tuple[ScalingOptions, ScalingOptions]:
+    """Return how both modalities are scaled. Raise UsageError for what makes no sense."""
+    from fnetcli.intensity import DEFAULT_STRETCH, ScalingOptions
+
+    rules = {
+        "--bits": per_modality("--bits", bits, modalities),
+        "--range": per_modality("--range", ranges, modalities),
+        "--stretch": per_modality("--stretch", stretch, modalities, has_default=True),
+    }
+    for modality in {*(invert or ())} - {*modalities}:
+        raise UsageError(
+            f"--invert {modality}: not one of the two images; use {' or '.join(modalities)}"
+        )
+
+    def one(modality: str) -> ScalingOptions:
+        named = [option for option, values in rules.items() if modality in values]
+        if len(named) > 1:
+            raise UsageError(
+                f"{named[0]} and {named[1]}: both say how {modality} is scaled; leave one out"
+            )
+        of_all, of_this = rules["--stretch"].get(BOTH), rules["--stretch"].get(modality)
+        text = of_all if of_this is None else of_this
+        return ScalingOptions(
+            limits=_limits("--range", rules["--range"].get(modality)),
+            bits=_number("--bits", rules["--bits"].get(modality), MOST_BITS),
+            stretch=DEFAULT_STRETCH if text is None else _percentiles(text),
+            stretches_all=of_this is not None,
+            is_inverted=modality in (invert or ()),
+        )
+
+    first, second = modalities
+    return one(first), one(second)
+
+
+def _number(option: str, text: str | None, most: int) -> int | None:
+    """Read a whole number from 1 to `most`."""
+    if text is None:
+        return None
+    if not text.isdecimal() or len(text) > len(str(most)) or not 1 <= int(text) <= most:
+        raise UsageError(f"{option} {text}: give a number from 1 to {most}")
+    return int(text)
+
+
+def _percentiles(text: str) -> Limits | None:
+    """Read percentiles, minmax or none."""
+    if text == "none":
+        return None
+    limits = (0.0, 100.0) if text == "minmax" else _limits("--stretch", text)
+    if limits is None or limits[0] < 0 or limits[1] > 100:
+        raise UsageError(f"--stretch {text}: percentiles lie between 0 and 100; or minmax, or none")
+    return limits
+
+
+def _limits(option: str, text: str | None) -> Limits | None:
+    """Read ``LO,HI``."""
+    if text is None:
+        return None
+    try:
+        low, high = (float(part) for part in text.split(","))
+    except ValueError:
+        low = high = math.nan
+    if not (math.isfinite(low) and math.isfinite(high) and low < high):
+        raise UsageError(f"{option} {text}: give two numbers, the lower first, as LO,HI")
+    return low, high
+
+
+def per_modality(
+    option: str,
+    values: list[str] | None,
+    modalities: tuple[str, str],
+    *,
+    has_default: bool = False,
+) -> dict[str, str]:
+    """Read ``vis=12`` and the like; with `has_default` a value alone holds for both, key BOTH.
+
+    Raise UsageError for a modality that is not fused, and for two values of one.
+    """
+    found: dict[str, str] = {}
+    for text in values or []:
+        name, mark, value = text.partition("=")
+        if has_default and not mark:
+            name, value = BOTH, text
+        elif name not in modalities or not value:
+            raise UsageError(
+                f"{option} {text}: give it as {option} {modalities[0]}=VALUE or "
+                f"{option} {modalities[1]}=VALUE" + f" or {option} VALUE" * has_default
+            )
+        if name in found:
+            raise UsageError(f"{option} {text}: said twice; leave one out")
+        found[name] = value
+    return found
+
+
+# --- running --------------------------------------------------------------------------------------
+
+Device = Annotated[
+    str, typer.Option("--device", help="auto, cpu, cuda, cuda:N or mps.", metavar="DEVICE")
+]
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Say only what went wrong.")]
+Verbose = Annotated[bool, typer.Option("--verbose", "-v", help="Say more of every case.")]
+Debug = Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")]

@@ -162,8 +162,10 @@ def _largest_crop(recipe: Recipe) -> int:
 def _pairs(folders: dict[str, str], console: Console, smallest: int = 1) -> Pairs:
     """Find, read and check all pairs of two folders."""
     from fnetcli.errors import TrainingError
+    from fnetcli.fusion import FuseOptions
     from fnetcli.modality import network_order
     from fnetcli.pairing import pair_paths
+    from fnetcli.survey import survey
     from fnetcli.training.data import Pairs
 
     first, second = network_order(list(folders))
@@ -175,7 +177,10 @@ def _pairs(folders: dict[str, str], console: Console, smallest: int = 1) -> Pair
         )
     if pairing.unpaired:
         console.warning(f"{len(pairing.unpaired)} files without a partner are not used")
-    pairs = Pairs(pairing.cases, smallest)
+    found = survey(pairing.cases, FuseOptions((first, second)))
+    for notice in found.notices:
+        console.notice(notice)
+    pairs = Pairs(pairing.cases, smallest, (first, second), found.options.scaling)
     pairs.check()
     return pairs
 

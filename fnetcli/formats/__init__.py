@@ -9,28 +9,62 @@ from __future__ import annotations
 from pathlib import Path
 
 from fnetcli.formats.arrays import write_npz
-from fnetcli.formats.base import Format, read_with
-from fnetcli.formats.raster import BMP, JPEG, PNG, TIFF, WEBP, write_png, write_tiff_float
+from fnetcli.formats.base import (
+    Format,
+    Header,
+    ReadOptions,
+    content_sha256,
+    probe_with,
+    read_with,
+)
+from fnetcli.formats.png import PNG
+from fnetcli.formats.raster import BMP, JPEG, WEBP
+from fnetcli.formats.tiff import TIFF
+from fnetcli.formats.writers import (
+    PICTURE_KINDS,
+    PictureKind,
+    write_picture,
+    write_png,
+    write_tiff_float,
+)
 from fnetcli.image import Image
 
 FORMATS: tuple[Format, ...] = (PNG, JPEG, TIFF, BMP, WEBP)
 IMAGE_SUFFIXES: tuple[str, ...] = tuple(suffix for one in FORMATS for suffix in one.suffixes)
+DEFAULT_OPTIONS = ReadOptions()
 
 __all__ = [
     "FORMATS",
     "IMAGE_SUFFIXES",
+    "PICTURE_KINDS",
     "Format",
+    "Header",
+    "PictureKind",
+    "ReadOptions",
+    "content_sha256",
+    "probe_image",
     "read_image",
     "write_npz",
+    "write_picture",
     "write_png",
     "write_tiff_float",
 ]
 
 
-def read_image(path: Path) -> Image:
+def read_image(path: Path, options: ReadOptions = DEFAULT_OPTIONS) -> Image:
     """Read one image; its kind is recognised by content, whatever the suffix says.
 
-    Pixels come in stored units (0..255), upright (EXIF orientation applied), alpha in [0, 1].
-    Raise ReadError, with one line for the user, for whatever cannot be read.
+    Pixels are the stored numbers in the file's own type (grey of 1, 2 and 4 bits and palettes:
+    0..255), upright (EXIF orientation applied), alpha in [0, 1]. Raise ReadError, with one line
+    for the user, for whatever cannot be read.
     """
-    return read_with(FORMATS, path)
+    return read_with(FORMATS, path, options)
+
+
+def probe_image(path: Path, options: ReadOptions = DEFAULT_OPTIONS) -> Header:
+    """Tell what `read_image` would give, from the file's header alone; decode no pixels.
+
+    Raise ReadError for whatever the header shows to be unreadable. Damage further on shows only
+    when the image is read.
+    """
+    return probe_with(FORMATS, path, options)

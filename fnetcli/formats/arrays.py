@@ -15,8 +15,7 @@ from fnetcli.storage import atomic_write
 def write_npz(path: Path, arrays: Mapping[str, NDArray[Any]]) -> None:
     """Write arrays by name, uncompressed (`numpy.load` reads it), whole or not at all.
 
-    Equal arrays give equal bytes. Make missing folders; raise WriteError where the file cannot be
-    stored.
+    Equal arrays give equal bytes. Make missing folders; raise what `atomic_write` raises.
     """
     named: dict[str, Any] = dict(arrays)
     atomic_write(path, lambda file: np.savez(file, **named))

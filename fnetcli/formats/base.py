@@ -2,18 +2,54 @@
 
 from __future__ import annotations
 
+import hashlib
 import stat
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO, NoReturn
+from typing import Any, BinaryIO, NoReturn, TypeVar
+
+import numpy as np
 
 from fnetcli.errors import ReadError
 from fnetcli.image import Image
 
 HEAD_BYTES = 256  # enough for every signature, also for those that do not start at byte 0
 LONGEST_DETAIL = 80  # characters; what a decoder says at greater length is not for users
+ENDS_EARLY = ("truncated", "not enough image data", "stream too small")  # in decoders' words
 COPY_AGAIN = "copy or export the file again"
+
+Read = TypeVar("Read")
+
+
+@dataclass(frozen=True)
+class ReadOptions:
+    """What to read of a file, and how much of it at most.
+
+    `page` is the page of a multi-page TIFF, from 1 on; other files ignore it. `pixel_limit` is
+    width x height; more is taken for a decompression bomb.
+    """
+
+    page: int | None = None
+    pixel_limit: int = 500_000_000
+
+
+@dataclass(frozen=True)
+class Header:
+    """What a file says of its picture before anything is decoded.
+
+    `height` and `width` are those of the upright picture, `channels` 1 (grey) or 3 (RGB) without
+    alpha, `dtype` and `bits` those of the Image that reading would give. `pages` counts pictures.
+    """
+
+    format: str
+    height: int
+    width: int
+    channels: int
+    dtype: np.dtype[Any]
+    bits: int | None = None
+    is_georeferenced: bool = False
+    pages: int = 1
 
 
 class ContentError(Exception):
@@ -31,31 +67,85 @@ class Format:
     """One kind of file.
 
     `starts` tells from the first HEAD_BYTES whether a file is of this kind; suffixes are only for
-    scanning folders. `read` turns the open file into an Image; it raises ContentError for what it
-    recognises as wrong, and may let any exception of its decoder through.
+    scanning folders. `read` turns the open file into an Image, `probe` tells from its header what
+    would come; both raise ContentError for what they recognise as wrong, and may let any exception
+    of their decoder through.
     """
 
     name: str
     suffixes: tuple[str, ...]
     starts: Callable[[bytes], bool]
-    read: Callable[[BinaryIO], Image]
+    read: Callable[[BinaryIO, ReadOptions], Image]
+    probe: Callable[[BinaryIO, ReadOptions], Header]
 
 
-def read_with(formats: tuple[Format, ...], path: Path) -> Image:
+def starts_with(*signatures: bytes) -> Callable[[bytes], bool]:
+    """Return a test for files that begin with one of `signatures`."""
+    return lambda head: head.startswith(signatures)
+
+
+def read_with(formats: tuple[Format, ...], path: Path, options: ReadOptions) -> Image:
     """Read an image with the first of `formats` that recognises its content.
 
     Raise ReadError, and nothing else, for whatever is wrong with the path or the content.
     """
+    return _open_with(formats, path, lambda kind, file: kind.read(file, options))
+
+
+def probe_with(formats: tuple[Format, ...], path: Path, options: ReadOptions) -> Header:
+    """Tell what `read_with` would give, from the file's header; raise the same errors."""
+    return _open_with(formats, path, lambda kind, file: kind.probe(file, options))
+
+
+def content_sha256(path: Path) -> str:
+    """Return the hash of an image file's content; raise ReadError where there is none."""
+
+    def digest(file: BinaryIO) -> str:
+        found = hashlib.sha256()
+        while part := file.read(1 << 20):
+            found.update(part)
+        return found.hexdigest()
+
+    return _open(path, digest)
+
+
+def _open_with(
+    formats: tuple[Format, ...], path: Path, action: Callable[[Format, BinaryIO], Read]
+) -> Read:
+    def act(file: BinaryIO) -> Read:
+        head = file.read(HEAD_BYTES)
+        file.seek(0)
+        return _guarded(_recognise(formats, head), file, action)
+
+    return _open(path, act)
+
+
+def _open(path: Path, action: Callable[[BinaryIO], Read]) -> Read:
+    """Open a file that can hold an image, and map what is wrong with it to ReadError."""
     try:
         _require_content(path)
         with path.open("rb") as file:
-            head = file.read(HEAD_BYTES)
-            file.seek(0)
-            return _read_as(_recognise(formats, head), file)
+            return action(file)
     except ContentError as refused:
         raise ReadError(f"{path}: {refused}") from refused
     except OSError as error:
         raise ReadError(f"{path}: {_system_reason(error)}") from error
+
+
+def require_size(width: int, height: int, options: ReadOptions) -> None:
+    """Raise ContentError for a picture without pixels, or with more than `options` allow."""
+    if width < 1 or height < 1:
+        raise ContentError(f"has no pixels ({width}x{height})", COPY_AGAIN)
+    if width * height > options.pixel_limit:
+        raise ContentError(
+            f"{width}x{height} is {_megapixels(width * height)} megapixels, more than the limit"
+            f" of {_megapixels(options.pixel_limit)}",
+            "make it smaller, or raise the limit with --max-pixels",
+        )
+
+
+def _megapixels(count: int) -> str:
+    return f"{count / 1e6:.0f}" if count >= 10_000_000 else f"{count / 1e6:g}"
 
 
 def _require_content(path: Path) -> None:
@@ -79,9 +169,9 @@ def _recognise(formats: tuple[Format, ...], head: bytes) -> Format:
     raise ContentError(f"not an image of a known kind ({names})", "convert it to PNG or TIFF")
 
 
-def _read_as(kind: Format, file: BinaryIO) -> Image:
+def _guarded(kind: Format, file: BinaryIO, action: Callable[[Format, BinaryIO], Read]) -> Read:
     try:
-        return kind.read(file)
+        return action(kind, file)
     except ContentError:
         raise
     except MemoryError:
@@ -94,7 +184,7 @@ def _read_as(kind: Format, file: BinaryIO) -> Image:
 
 def _refuse_broken(name: str, error: Exception) -> NoReturn:
     words = " ".join(str(error).split())
-    if "truncated" in words.lower():
+    if any(sign in words.lower() for sign in ENDS_EARLY):
         raise ContentError(f"not a complete {name} (ends early)", COPY_AGAIN) from error
     detail = f" ({words})" if _helps(error, words) else ""
     raise ContentError(f"not a readable {name}{detail}", COPY_AGAIN) from error

@@ -1,4 +1,7 @@
-"""Pillow's settings are the whole process's: change them while we read, then give them back."""
+"""Pillow's pictures as arrays; and its settings, which are the whole process's.
+
+We change them while we read, then give them back.
+"""
 
 from __future__ import annotations
 
@@ -6,13 +9,53 @@ import threading
 import warnings
 from types import TracebackType
 
+import numpy as np
 import PIL.Image
+
+from fnetcli.formats.base import ContentError
+from fnetcli.formats.upright import ORIENTATION_TAG, UPRIGHT, known_orientation
+from fnetcli.image import Pixels, Stored
+
+GRAY_MODES = frozenset({"1", "L", "LA", "La"})
+COLOR_MODES = frozenset({"P", "PA", "RGB", "RGBA", "RGBX", "RGBa", "CMYK", "YCbCr"})
+ALPHA_MODES = frozenset({"LA", "La", "PA", "RGBA", "RGBa"})
+
+
+def color_mode(picture: PIL.Image.Image) -> str:
+    """Return "L" or "RGB", as which a picture is read; raise ContentError for what has not 8 bits.
+
+    Pillow opens more than it can keep: whatever would not come out as stored is refused.
+    """
+    if picture.mode not in GRAY_MODES | COLOR_MODES:
+        raise ContentError(
+            f"pixels of type {picture.mode} are not supported", "convert it to 8-bit RGB or grey"
+        )
+    return "L" if picture.mode in GRAY_MODES else "RGB"
+
+
+def to_planes(picture: PIL.Image.Image) -> tuple[Stored, Pixels | None]:
+    """Return pixels (H, W, 1 or 3) uint8 and alpha (H, W) in [0, 1], or None, of a picture."""
+    mode = color_mode(picture)
+    has_alpha = picture.mode in ALPHA_MODES or "transparency" in picture.info
+    stored = np.asarray(picture.convert(f"{mode}A" if has_alpha else mode))
+    planes = stored.reshape(picture.height, picture.width, -1)
+    if not has_alpha:
+        return planes, None
+    return planes[..., : len(mode)], planes[..., -1].astype(np.float32) / np.float32(255)
+
+
+def exif_orientation(picture: PIL.Image.Image) -> int:
+    """Return how EXIF data say that a picture has to be turned; upright where they are broken."""
+    try:
+        return known_orientation(picture.getexif().get(ORIENTATION_TAG, UPRIGHT))
+    except Exception:  # noqa: BLE001 - metadata that no one can read must not cost us the pixels
+        return UPRIGHT
 
 
 class _OurRules:
     """While any thread is inside, Pillow warns about nothing and has no size limit of its own.
 
-    Broken metadata is no news for the user, and sizes are checked by `raster.PIXEL_LIMIT`. The
+    Broken metadata is no news for the user, and sizes are checked by `base.require_size`. The
     first thread in makes the settings and the last one out takes them back: threads that decode
     side by side do not undo each other's.
     """

@@ -11,9 +11,11 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from fnetcli.color import luminance
 from fnetcli.errors import TrainingError
 from fnetcli.formats import read_image
-from fnetcli.metrics import to_grey8
+from fnetcli.intensity import ScalingOptions, to_unit
+from fnetcli.metrics import quantise, to_grey8
 from fnetcli.pairing import Case
 
 Luminance = NDArray[np.uint8]
@@ -26,6 +28,8 @@ class Pairs:
 
     cases: list[Case]
     smallest: int = 1  # shortest side allowed: the crop
+    modalities: tuple[str, str] = ("ir", "vis")
+    scaling: tuple[ScalingOptions, ScalingOptions] = (ScalingOptions(), ScalingOptions())
     _cache: dict[int, tuple[Luminance, Luminance]] = field(default_factory=dict)
     _cached_bytes: int = 0
 
@@ -38,7 +42,12 @@ class Pairs:
         if index in self._cache:
             return self._cache[index]
         case = self.cases[index]
-        first, second = read_luminance(case.first), read_luminance(case.second)
+        first, second = (
+            read_luminance(path, modality, scaling)
+            for path, modality, scaling in zip(
+                (case.first, case.second), self.modalities, self.scaling, strict=True
+            )
+        )
         if first.shape != second.shape:
             raise TrainingError(
                 f"{case.first} is {_size(first)}, {case.second} is {_size(second)}; "
@@ -91,10 +100,15 @@ def to_tensor(pixels: Luminance) -> Tensor:
     return torch.from_numpy(pixels.astype(np.float32) / 255)
 
 
-def read_luminance(path: Path) -> Luminance:
-    """Read a picture as 8-bit luminance, (H, W). Raise ReadError."""
-    pixels = read_image(path).pixels[0]
-    return to_grey8(pixels if pixels.shape[-1] == 3 else pixels[..., 0])
+def read_luminance(path: Path, modality: str, scaling: ScalingOptions | None = None) -> Luminance:
+    """Read an image as 8-bit luminance, (H, W), scaled as `fnet fuse` does it. Raise ReadError."""
+    image = read_image(path)
+    if image.stored_type == np.uint8:
+        pixels = image.pixels[0].astype(np.float32)
+        return to_grey8(pixels if image.is_color else pixels[..., 0])
+    chosen = (scaling or ScalingOptions()).choose(image.stored_type, modality, image.bits)
+    unit = to_unit(image, chosen).image.pixels[0]
+    return quantise(luminance(unit)[..., 0] if image.is_color else unit[..., 0])
 
 
 def _size(image: Luminance) -> str:

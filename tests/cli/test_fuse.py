@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import imageio.v3 as iio
 import numpy as np
@@ -13,6 +15,7 @@ import tifffile
 import torch
 
 from fnetcli.checkpoint import load_weights, save_weights
+from fnetcli.engine import Engine, Separated
 from fnetcli.models.fnet import FNet, FNetConfig
 from tests.cli.command import fnet, tiny_weights
 from tests.pictures import smooth_noise, write, write_pairs
@@ -52,11 +55,12 @@ class TestOnePair:
         result = fnet("fuse", "--vis", pair[0], "--ir", pair[1], "-o", out, "--weights", weights)
         assert result.exit_code == 0, result.output
         assert result.stdout.split() == [str(out / "fused" / "a.png")]
-        assert "1 fused, 0 failed, 0 unpaired" in result.stderr
+        assert "1 fused, 0 skipped, 0 failed, 0 unpaired" in result.stderr
         assert iio.imread(out / "fused" / "a.png").shape == (20, 30, 3)
         for name in ("unique_vis", "unique_ir", "common"):
             assert iio.imread(out / name / "a.png").shape == (20, 30)
-        assert len([path for path in out.rglob("*") if path.is_file()]) == 4
+        names = sorted(path.name for path in out.rglob("*") if path.is_file())
+        assert names == ["a.png", "a.png", "a.png", "a.png", "manifest.jsonl", "run.json"]
 
     def test_named_output_file(
         self, tmp_path: Path, pair: tuple[Path, Path], weights: Path
@@ -94,7 +98,7 @@ class TestOnePair:
         result = fnet("fuse", *arguments, "--maps", "none", "--features")
         assert result.exit_code == 0, result.output
         assert "features: about 0 MB for a pair of 30x20, 1 pairs" in result.stderr
-        assert sorted(path.name for path in out.iterdir()) == ["features", "fused"]
+        assert sorted(path.name for path in out.iterdir() if path.is_dir()) == ["features", "fused"]
         with np.load(out / "features" / "a.npz", allow_pickle=False) as codes:
             assert sorted(codes) == ["u", "v", "z"]
             assert codes["u"].shape == (4, 20, 30)
@@ -169,7 +173,7 @@ class TestFolders:
         assert sorted(path.name for path in (out / "common").iterdir()) == names
         assert "1 files without a partner: " in result.stderr
         assert "alone.png" in result.stderr
-        assert "3 fused, 0 failed, 1 unpaired" in result.stderr
+        assert "3 fused, 0 skipped, 0 failed, 1 unpaired" in result.stderr
 
     def test_a_failing_pair_does_not_stop_the_rest(self, tmp_path: Path, weights: Path) -> None:
         vis, ir = write_pairs(tmp_path, 4)
@@ -183,7 +187,7 @@ class TestFolders:
         errors = [line for line in result.stderr.splitlines() if line.startswith("error: ")]
         assert [str(vis / "0.png") in errors[0], str(ir / "1.png") in errors[1]] == [True, True]
         assert str(ir / "2.png") in errors[2]
-        assert "1 fused, 3 failed, 0 unpaired" in result.stderr
+        assert "1 fused, 0 skipped, 3 failed, 0 unpaired" in result.stderr
         assert not list(out.rglob(".*"))
 
     def test_mislabelled_image_is_recognised_by_content(
@@ -307,7 +311,7 @@ class TestWrongUse:
         for out, code, message in (
             (tmp_path / "file", 2, "is a file"),
             (tmp_path / "file" / "sub", 1, "cannot be written"),
-            (tmp_path / "x.jpg", 2, "PNG"),
+            (tmp_path / "x.bmp", 2, "PNG, TIFF, JPEG or WebP"),
             (pair[0], 2, "is an input"),
             (Path("/proc/fnet-out"), 1, "cannot be written"),
         ):
@@ -329,11 +333,13 @@ class TestWrongUse:
         assert device in one_error_line(result.stderr)
 
     def test_over_long_paths(self, pair: tuple[Path, Path], weights: Path) -> None:
-        for arguments in (["--vis", "x" * 300, "--ir", pair[1]], ["-o", "x" * 300]):
-            images = ["--vis", pair[0], "--ir", pair[1]] if "-o" in arguments else []
-            result = fnet("fuse", *images, *arguments, "--weights", weights)
-            assert result.exit_code == 2
-            assert "File name too long" in one_error_line(result.stderr)
+        out = ["-o", "x" * 300]
+        result = fnet("fuse", "--vis", pair[0], "--ir", pair[1], *out, "--weights", weights)
+        assert result.exit_code == 2
+        assert "File name too long" in one_error_line(result.stderr)
+        result = fnet("fuse", "--vis", "x" * 300, "--ir", pair[1], "--weights", weights)
+        assert result.exit_code == 2
+        assert "no such file" in one_error_line(result.stderr)
 
     def test_resize_names_a_given_modality(self, pair: tuple[Path, Path]) -> None:
         result = fnet("fuse", "--vis", pair[0], "--ir", pair[1], "--resize", "mri")
@@ -410,28 +416,36 @@ class TestProcess:
     ) -> None:
         vis, ir = write_pairs(tmp_path, 3)
         calls = []
+        run = Engine.run
 
-        def interrupted(*_: object) -> list[str]:
+        def interrupted(self: Engine, *args: Any, **kwargs: Any) -> Separated:
             calls.append(1)
             if len(calls) == 2:
                 raise KeyboardInterrupt
-            return []
+            return run(self, *args, **kwargs)
 
-        monkeypatch.setattr("fnetcli.fusion.fuse_files", interrupted)
-        result = fnet("fuse", "--vis", vis, "--ir", ir, "--weights", weights)
+        monkeypatch.setattr(Engine, "run", interrupted)
+        out = tmp_path / "out"
+        arguments = ["fuse", "--vis", vis, "--ir", ir, "--weights", weights, "-o", out]
+        result = fnet(*arguments)
         assert result.exit_code == 130
         assert "interrupted" in one_error_line(result.stderr)
+        assert "1 fused, 0 skipped, 0 failed, 0 unpaired, 2 left" in result.stderr
+        assert json.loads((out / "run.json").read_text())["status"] == "interrupted"
+        assert [path.name for path in (out / "fused").iterdir()] == ["0.png"]
+        monkeypatch.undo()
+        assert "2 fused, 1 skipped, 0 failed, 0 unpaired;" in fnet(*arguments).stderr
 
     def test_unexpected_errors_are_one_line_unless_debug(
         self, tmp_path: Path, weights: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         vis, ir = write_pairs(tmp_path, 1)
 
-        def broken(*_: object) -> list[str]:
+        def broken(*_: object, **__: object) -> Separated:
             raise RuntimeError("a bug")
 
-        monkeypatch.setattr("fnetcli.fusion.fuse_files", broken)
-        arguments = ["fuse", "--vis", vis, "--ir", ir, "--weights", weights]
+        monkeypatch.setattr(Engine, "run", broken)
+        arguments = ["fuse", "--vis", vis, "--ir", ir, "--weights", weights, "-o", tmp_path / "o"]
         result = fnet(*arguments)
         assert result.exit_code == 1
         assert "0: unexpected RuntimeError (a bug)" in one_error_line(result.stderr)

@@ -1,0 +1,156 @@
+"""PNG of every depth: the chunks before the pixels by hand, the pixels by imagecodecs (libpng).
+
+Pillow, which decodes the other plain pictures, cuts 16-bit RGB down to 8 bits, and leaves the rest
+blank where the pixel stream ends early; libpng does neither.
+"""
+
+from __future__ import annotations
+
+import io
+import struct
+import zlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import BinaryIO
+
+import imagecodecs
+import numpy as np
+import PIL.Image
+
+from fnetcli.formats.base import (
+    COPY_AGAIN,
+    ContentError,
+    Format,
+    Header,
+    ReadOptions,
+    require_size,
+    starts_with,
+)
+from fnetcli.formats.codecs import silence
+from fnetcli.formats.pillow import our_rules
+from fnetcli.formats.profiles import check_profile
+from fnetcli.formats.upright import (
+    ORIENTATION_TAG,
+    UPRIGHT,
+    known_orientation,
+    new_image,
+    upright_size,
+)
+from fnetcli.image import Image
+
+SIGNATURE = b"\x89PNG\r\n\x1a\n"
+GREY, RGB, PALETTE, GREY_ALPHA, RGB_ALPHA = 0, 2, 3, 4, 6  # colour types (PNG standard, 11.2.1)
+DEPTHS = {
+    GREY: {1, 2, 4, 8, 16},
+    RGB: {8, 16},
+    PALETTE: {1, 2, 4, 8},
+    GREY_ALPHA: {8, 16},
+    RGB_ALPHA: {8, 16},
+}
+KEPT_CHUNKS = frozenset({b"acTL", b"eXIf", b"iCCP", b"sRGB"})
+LONGEST_CHUNK = 1 << 24  # bytes of one that is kept, also after inflating
+
+
+@dataclass(frozen=True)
+class Head:
+    """What stands around the pixels."""
+
+    height: int
+    width: int
+    bits: int
+    color: int
+    chunks: dict[bytes, bytes]
+
+    @property
+    def channels(self) -> int:
+        """1 for grey or 3 for RGB, into which palettes turn."""
+        return 1 if self.color in {GREY, GREY_ALPHA} else 3
+
+    @property
+    def dtype(self) -> np.dtype[np.uint8] | np.dtype[np.uint16]:
+        """Type of the pixels: fewer than 8 bits are widened."""
+        return np.dtype(np.uint16) if self.bits == 16 else np.dtype(np.uint8)
+
+
+def read(file: BinaryIO, options: ReadOptions) -> Image:
+    """Read a PNG."""
+    head = _read_head(file, options)
+    file.seek(0)
+    with silence:
+        stored = imagecodecs.png_decode(file.read())
+    planes = stored.reshape(head.height, head.width, -1)
+    has_alpha = planes.shape[2] > head.channels
+    white = np.float32(np.iinfo(head.dtype).max)
+    profile, words = check_profile(_profile(head), head.channels == 3)
+    return new_image(
+        planes[..., : head.channels].astype(head.dtype, copy=False),
+        planes[..., -1].astype(np.float32) / white if has_alpha else None,
+        _orientation(head),
+        color_profile=profile,
+        notices=words,
+    )
+
+
+def probe(file: BinaryIO, options: ReadOptions) -> Header:
+    """Tell what `read` would give."""
+    head = _read_head(file, options)
+    height, width = upright_size(head.height, head.width, _orientation(head))
+    return Header("PNG", height, width, head.channels, head.dtype)
+
+
+def _read_head(file: BinaryIO, options: ReadOptions) -> Head:
+    begin = file.read(33)  # signature, and the first chunk with its checksum
+    if len(begin) < 33:
+        raise ContentError("not a complete PNG (ends early)", COPY_AGAIN)
+    if begin[12:16] != b"IHDR":
+        raise ContentError("not a readable PNG (its header is missing)", COPY_AGAIN)
+    width, height, bits, color = struct.unpack(">IIBB", begin[16:26])
+    require_size(width, height, options)
+    if bits not in DEPTHS.get(color, ()):
+        raise ContentError("not a readable PNG (impossible depth)", COPY_AGAIN)
+    head = Head(height, width, bits, color, dict(_chunks(file)))
+    animation = head.chunks.get(b"acTL", b"")
+    if int.from_bytes(animation[:4], "big") > 1:
+        raise ContentError(
+            "an animation, not one picture", "export the one to use as a file of its own"
+        )
+    return head
+
+
+def _chunks(file: BinaryIO) -> Iterator[tuple[bytes, bytes]]:
+    """Return name and content of those that we know, wherever they stand; pixels are passed by."""
+    length = file.seek(0, io.SEEK_END)
+    place = 33
+    while place + 8 <= length:
+        file.seek(place)
+        size, name = struct.unpack(">I4s", file.read(8))
+        if name == b"IEND":
+            return
+        if name in KEPT_CHUNKS and size <= LONGEST_CHUNK:
+            yield name, file.read(size)
+        place += 12 + size
+
+
+def _profile(head: Head) -> bytes | None:
+    """Return the ICC profile: name, zero byte, method 0, deflated (PNG standard, 11.3.2.3)."""
+    if b"sRGB" in head.chunks or b"iCCP" not in head.chunks:
+        return None
+    _, _, rest = head.chunks[b"iCCP"].partition(b"\0")
+    try:
+        return zlib.decompressobj().decompress(rest[1:], LONGEST_CHUNK) or b"broken"
+    except zlib.error:
+        return b"broken"  # for `check_profile` to tell
+
+
+def _orientation(head: Head) -> int:
+    """Return the orientation of the chunk eXIf, which is a TIFF file without pixels."""
+    exif = PIL.Image.Exif()
+    try:
+        with our_rules:
+            exif.load(head.chunks.get(b"eXIf", b""))
+        return known_orientation(exif.get(ORIENTATION_TAG, UPRIGHT))
+    except Exception:  # noqa: BLE001 - metadata that no one can read must not cost us the pixels
+        return UPRIGHT
+
+
+PNG = Format("PNG", (".png",), starts_with(SIGNATURE), read, probe)

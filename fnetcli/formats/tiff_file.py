@@ -1,0 +1,293 @@
+"""Pages, tags and pixels of a TIFF file, by tifffile.
+
+tifffile passes over damaged tags, fills what is missing with zeros and believes the sizes that a
+file claims: what pixels depend on is checked here, before anything is decoded.
+"""
+
+from __future__ import annotations
+
+import io
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any, BinaryIO, Literal
+
+import imagecodecs
+import numpy as np
+from numpy.typing import NDArray
+from tifffile import DATATYPE, TIFF, TiffFile, TiffFileError, TiffPage
+
+from fnetcli.formats.base import COPY_AGAIN, ContentError
+
+MOST_PAGES = 65_535  # that are looked at
+MOST_BANDS = 65_535  # what the tag's own type can hold
+MOST_TAG_BYTES = 1 << 25  # tifffile turns them into lists of numbers
+MORE_TAG_BYTES = 1 << 15  # for each further page
+SLACK_BYTES = 256  # that encoders add to a strip
+LARGEST_SPARE_TILE = 1 << 24  # pixels of a tile that is larger than its picture
+
+WIDTH_TAG = 256
+STRIP_OFFSETS_TAG, STRIP_COUNTS_TAG, TILE_OFFSETS_TAG, TILE_COUNTS_TAG = 273, 279, 324, 325
+IS_REDUCED, IS_MASK = 0b001, 0b100  # bits of the tag NewSubfileType
+FRACTIONS = frozenset({DATATYPE.RATIONAL, DATATYPE.SRATIONAL})
+
+NO_COMPRESSION = 1
+CODECS = frozenset(  # values of the Compression tag: none, LZW, deflate, PackBits, LZMA, Zstandard
+    {NO_COMPRESSION, 5, 8, 32946, 32773, 34925, 34926, 50000}
+)
+
+
+class _Meter:
+    """A file that gives a limited number of bytes: tags that overlap may add up to terabytes."""
+
+    def __init__(self, file: BinaryIO) -> None:
+        self.file, self.seek, self.tell = file, file.seek, file.tell
+        self.left = MOST_TAG_BYTES
+
+    def read(self, size: int = -1) -> bytes:
+        content = self.file.read(size)
+        self.left -= len(content)
+        if self.left < 0:
+            raise ContentError("not a readable TIFF (its tags are too large)", COPY_AGAIN)
+        return content
+
+    def readinto(self, buffer: Any) -> int:
+        content = self.read(memoryview(buffer).nbytes)
+        memoryview(buffer).cast("B")[: len(content)] = content
+        return len(content)
+
+
+@dataclass(frozen=True)
+class Tags:
+    """The tags of one page; `codes` are all that stand there, also those that cannot be read."""
+
+    file: BinaryIO
+    page: TiffPage
+    codes: frozenset[int]
+
+    def __contains__(self, tag: int) -> bool:
+        return tag in self.codes
+
+    def numbers(self, tag: int) -> NDArray[Any]:
+        """Return all values of a tag; none where it is missing.
+
+        Raise ContentError where they lie beyond the end of the file, or are no numbers.
+        """
+        if tag not in self:
+            return np.zeros(0, np.uint8)
+        self._require_readable(tag)
+        value = self.page.tags[tag].value
+        values = np.ravel(list(value) if isinstance(value, bytes) else value)
+        if values.dtype.kind not in "uif" or self.page.tags[tag].dtype in FRACTIONS:
+            raise ContentError(f"not a readable TIFF (tag {tag} holds no numbers)", COPY_AGAIN)
+        return values
+
+    def number(self, tag: int, default: int) -> int:
+        """Return the first value of a tag as a whole number, or `default` where it is missing."""
+        values = self.numbers(tag)
+        return int(values[0]) if values.size else default
+
+    def content(self, tag: int) -> bytes | None:
+        """Return the bytes of a tag, or None where it is missing."""
+        if tag not in self:
+            return None
+        self._require_readable(tag)
+        entry = self.page.tags[tag]
+        self.file.seek(entry.valueoffset)
+        return self.file.read(entry.valuebytecount)
+
+    def kind(self, tag: int) -> int:
+        """Return the TIFF data type of a tag."""
+        self._require_readable(tag)
+        return int(self.page.tags[tag].dtype)
+
+    def segments(self) -> tuple[NDArray[Any], NDArray[Any]]:
+        """Return offsets and byte counts of strips or tiles."""
+        if TILE_OFFSETS_TAG in self:
+            return self.numbers(TILE_OFFSETS_TAG), self.numbers(TILE_COUNTS_TAG)
+        return self.numbers(STRIP_OFFSETS_TAG), self.numbers(STRIP_COUNTS_TAG)
+
+    def _require_readable(self, tag: int) -> None:
+        if tag not in self.page.tags:
+            raise ContentError("not a complete TIFF (ends early)", COPY_AGAIN)
+
+
+@dataclass(frozen=True)
+class Pictures:
+    """The pages of a file that are pictures, at least one, and whether their list breaks off."""
+
+    file: BinaryIO
+    tiff: TiffFile
+    indices: list[int]
+    is_broken: bool
+
+    def tags(self, number: int) -> Tags:
+        """Return the tags of a picture, counted from 0."""
+        page = self.tiff.pages[self.indices[number]].aspage()
+        return Tags(self.file, page, _directory(page)[0])
+
+
+def find_pictures(file: BinaryIO) -> Pictures:
+    """Look at all pages; smaller copies (thumbnails, pyramids) and masks are no pictures.
+
+    Raise ContentError, or an error of tifffile's, where there is not even one page.
+    """
+    meter: Any = _Meter(file)
+    tiff = TiffFile(meter, is_lsm=False, is_ndpi=False, is_scanimage=False)  # no vendors' ways
+    pictures: list[int] = []
+    seen: set[int] = set()
+    last: TiffPage | None = None
+    try:
+        for page in tiff.pages:
+            if page.offset in seen or len(seen) == MOST_PAGES:
+                break
+            if seen and WIDTH_TAG not in page.aspage().tags:  # garbage after the last page
+                break
+            last = page.aspage()
+            if not last.subfiletype & (IS_REDUCED | IS_MASK):
+                pictures.append(len(seen))
+            seen.add(page.offset)
+            meter.left += MORE_TAG_BYTES
+    except Exception:
+        if last is None:
+            raise
+    if last is None:
+        raise ContentError("not a complete TIFF (ends early)", COPY_AGAIN)
+    meter.left += MOST_TAG_BYTES  # for the one that is chosen
+    return Pictures(file, tiff, pictures or [0], is_broken=_directory(last)[1] != 0)
+
+
+def _directory(page: TiffPage) -> tuple[frozenset[int], int]:
+    """Return the codes of all tags of a page, and where the next page is said to be (0: none)."""
+    file, form = page.parent.filehandle, page.parent.tiff
+    order: Literal["big", "little"] = "big" if form.byteorder == ">" else "little"
+    file.seek(page.offset)
+    body = file.read(int.from_bytes(file.read(form.tagnosize), order) * form.tagsize)
+    codes = (int.from_bytes(body[i : i + 2], order) for i in range(0, len(body), form.tagsize))
+    return frozenset(codes), int.from_bytes(file.read(form.offsetsize), order)
+
+
+# --- pixels ---------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Layout:
+    """How the numbers of a page lie in its file.
+
+    `dtype` is what they become; `bits` may be fewer than it has. `rows` and `columns` are the size
+    of a strip or tile, `together` the bands that are stored side by side.
+    """
+
+    height: int
+    width: int
+    samples: int
+    together: int
+    bits: int
+    dtype: np.dtype[Any]
+    rows: int
+    columns: int
+    is_bit_reversed: bool
+
+    @property
+    def is_packed(self) -> bool:
+        """Whether numbers share bytes."""
+        return self.bits != self.dtype.itemsize * 8
+
+    @property
+    def stored_bytes(self) -> int:
+        """Bytes of one strip or tile, every row from a new byte on."""
+        return self.rows * -(-self.columns * self.together * self.bits // 8)
+
+    @property
+    def unpacked_bytes(self) -> int:
+        """Bytes of one strip or tile if every number has its own."""
+        return self.rows * self.columns * self.together * self.dtype.itemsize
+
+
+def require_sane(page: TiffPage, layout: Layout) -> None:
+    """Raise ContentError for what tifffile would understand in another way than we do.
+
+    Also for tiles that would need far more memory than the picture itself.
+    """
+    if page.imagedepth != 1:
+        raise ContentError(
+            f"a volume of {page.imagedepth} slices, not one picture", "export a slice of its own"
+        )
+    if layout.rows < 1 or layout.columns < 1:
+        raise ContentError("not a readable TIFF (its tiles are empty)", COPY_AGAIN)
+    tile, whole = (layout.columns, layout.rows), (layout.width, layout.height)
+    if math.prod(tile) > max(LARGEST_SPARE_TILE, 4 * math.prod(whole)):
+        raise ContentError(
+            "not a readable TIFF (tiles of {}x{} for a picture of {}x{})".format(*tile, *whole),
+            COPY_AGAIN,
+        )
+    is_tiled = page.is_tiled
+    seen = (page.tilewidth, page.tilelength) if is_tiled else (page.imagewidth, page.rowsperstrip)
+    planes = layout.samples // layout.together
+    shape = (planes, 1, layout.height, layout.width, layout.together)
+    is_same = (page.shaped, page.tiledepth, seen) == (shape, 1, tile)
+    if not is_same or page.dtype not in {layout.dtype, np.dtype(bool)}:
+        raise ContentError("not a readable TIFF (its tags contradict each other)", COPY_AGAIN)
+
+
+def read_pixels(tags: Tags, layout: Layout, fill: float) -> NDArray[Any]:
+    """Return (height, width, samples) as stored; `fill` stands for tiles that were left out.
+
+    Raise ContentError where pixels are missing.
+    """
+    page, codec = tags.page, tags.page.compression
+    places = list(_places(tags, layout))
+
+    def plain(offset: int, count: int) -> bytes:
+        tags.file.seek(offset)
+        content: bytes | bytearray = tags.file.read(count)
+        if layout.is_bit_reversed:
+            content = imagecodecs.bitorder_decode(content)
+        if codec != NO_COMPRESSION:
+            # tifffile takes the last strip for broken where it is as long as the others.
+            size = layout.unpacked_bytes + SLACK_BYTES
+            content = TIFF.DECOMPRESSORS[codec](content, out=size)
+        return bytes(content)
+
+    if layout.is_packed and layout.bits > 1:  # some writers give each number its own bytes
+        first = next((place for place in places if place is not None), None)
+        if first is not None and len(plain(*first)) >= layout.unpacked_bytes:
+            page.bitspersample = layout.dtype.itemsize * 8
+    page.compression = page.fillorder = NO_COMPRESSION  # of what `plain` returns
+    pixels = np.empty((layout.height, layout.width, layout.samples), layout.dtype)
+    for number, place in enumerate(places):
+        try:
+            decoded = page.decode(None if place is None else plain(*place), number)
+        except TiffFileError as error:
+            message = "not a complete TIFF (its pixel data end early)"
+            raise ContentError(message, COPY_AGAIN) from error
+        segment, (plane, _, top, left, _), (_, rows, columns, bands) = decoded
+        target = pixels[top : top + rows, left : left + columns, plane : plane + bands]
+        target[...] = fill if segment is None else segment[0, : target.shape[0], : target.shape[1]]
+    return pixels
+
+
+def _places(tags: Tags, layout: Layout) -> Iterator[tuple[int, int] | None]:
+    """Return (offset, bytes) of every strip or tile; None where it was left out (sparse)."""
+    offsets, counts = tags.segments()
+    down, across = -(-layout.height // layout.rows), -(-layout.width // layout.columns)
+    needed = down * across * (layout.samples // layout.together)
+    is_plain = tags.page.compression == NO_COMPRESSION
+    if is_plain and needed == 1 and not counts.size:
+        counts = np.zeros(1, int)
+    if len(offsets) < needed or len(counts) < needed:
+        raise ContentError("not a complete TIFF (strips or tiles are missing)", COPY_AGAIN)
+    length = tags.file.seek(0, io.SEEK_END)
+    most = layout.unpacked_bytes if is_plain else 2 * layout.unpacked_bytes + (1 << 16)
+    for offset, count in zip(offsets[:needed].tolist(), counts[:needed].tolist(), strict=True):
+        if offset == 0 and count == 0:  # GDAL leaves out tiles in which nothing was seen
+            yield None
+            continue
+        size = min(count, most)
+        if is_plain and needed == 1 and size < most:  # a wrong number: everyone bears with it
+            size = layout.stored_bytes
+        if size < 1:
+            raise ContentError("not a complete TIFF (strips or tiles are missing)", COPY_AGAIN)
+        if offset + size > length:
+            raise ContentError("not a complete TIFF (ends early)", COPY_AGAIN)
+        yield offset, size

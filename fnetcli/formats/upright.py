@@ -1,0 +1,64 @@
+"""From decoded planes to an Image that stands upright."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fnetcli.image import Grid, Image, Pixels, Stored
+
+UPRIGHT = 1  # EXIF 2.3, 4.6.4: orientation 1 needs nothing
+ORIENTATION_TAG = 0x0112  # EXIF and TIFF
+SWAPS_SIDES = frozenset({5, 6, 7, 8})
+
+TURNED_GEOREFERENCE = (
+    "it was turned upright as its orientation tag says, so its georeference is dropped"
+)
+
+
+def new_image(planes: Stored, alpha: Pixels | None, orientation: int, **details: Any) -> Image:
+    """Return the Image of decoded pixels (H, W, C) and alpha (H, W), turned upright.
+
+    `details` are further fields of Image. A georeference is that of the stored picture: where it
+    is turned, it is dropped, and a notice says so.
+    """
+    pixels = np.ascontiguousarray(_turn(planes, orientation))[None]
+    image = Image(
+        pixels=pixels,
+        grid=Grid((1, pixels.shape[1], pixels.shape[2])),
+        stored_type=pixels.dtype,
+        alpha=None if alpha is None else np.ascontiguousarray(_turn(alpha, orientation))[None],
+        **details,
+    )
+    return image if orientation == UPRIGHT else without_georeference(image)
+
+
+def without_georeference(image: Image) -> Image:
+    """Drop the georeference of a picture that was turned; say so where there was one."""
+    if image.georeference is None:
+        return image
+    return replace(image, georeference=None, notices=(*image.notices, TURNED_GEOREFERENCE))
+
+
+def known_orientation(value: object) -> int:
+    """Return an orientation as a tag gives it, or upright for what the standard does not know."""
+    return value if isinstance(value, int) and 1 <= value <= 8 else UPRIGHT
+
+
+def upright_size(height: int, width: int, orientation: int) -> tuple[int, int]:
+    """Return (height, width) after turning."""
+    return (width, height) if orientation in SWAPS_SIDES else (height, width)
+
+
+def _turn(stored: NDArray[Any], orientation: int) -> NDArray[Any]:
+    """Return a view of (H, W, ...) that is upright."""
+    if orientation in SWAPS_SIDES:
+        stored = np.swapaxes(stored, 0, 1)
+    if orientation in {3, 4, 7, 8}:
+        stored = stored[::-1]
+    if orientation in {2, 3, 6, 7}:
+        stored = stored[:, ::-1]
+    return stored

@@ -1,0 +1,414 @@
+"""A whole run of `fnet fuse`: plan every file, leave out what is done, work off the rest."""
+
+from __future__ import annotations
+
+import os
+import platform
+import time
+from collections.abc import Callable, Mapping
+from contextlib import nullcontext
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from importlib.metadata import version
+from pathlib import Path
+from typing import Literal, Protocol
+
+from fnetcli.batch import Batch, Report, Stages
+from fnetcli.engine import Engine, Separated
+from fnetcli.errors import OutputError, ReadError, UsageError
+from fnetcli.formats import content_sha256
+from fnetcli.fusion import (
+    FuseOptions,
+    Outputs,
+    Prepared,
+    finish,
+    outputs_beside_file,
+    outputs_in_folder,
+    read_case,
+    write_fused,
+)
+from fnetcli.manifest import (
+    DONE,
+    FAILED,
+    MANIFEST_FILE,
+    Manifest,
+    Record,
+    fingerprint,
+    relative_path,
+    write_run,
+)
+from fnetcli.pairing import Case, Pairing
+from fnetcli.storage import OutputFolder, sweep
+
+Existing = Literal["skip", "overwrite", "error"]
+# Raised whenever the same command would give other pixels than before: what older versions of fnet
+# made is then made anew.
+PIXELS_VERSION = 1
+
+
+@dataclass(frozen=True)
+class Job:
+    """What is to be fused, how, and where it goes; `out` is a folder, or a file for one pair."""
+
+    pairing: Pairing
+    options: FuseOptions
+    out: Path
+    weights: Mapping[str, str]  # name, sha256
+    is_file: bool = False
+    existing: Existing = "skip"
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Where every case goes, and which cases need no work."""
+
+    outputs: dict[str, Outputs]
+    skipped: list[Case]
+    todo: list[Case]
+
+
+class Events(Protocol):
+    """Who hears of a run while it lasts."""
+
+    def done(self, case: Case, outputs: Outputs, record: Record) -> None:
+        """Hear that a case is on disk."""
+
+    def failed(self, case: Case, text: str) -> None:
+        """Hear that a case failed."""
+
+
+# --- before anything runs -------------------------------------------------------------------------
+
+
+def plan_outputs(job: Job) -> dict[str, Outputs]:
+    """Decide every output path. Raise UsageError where results would hit inputs or each other."""
+    outputs = {
+        case.name: outputs_beside_file(job.out, job.options)
+        if job.is_file
+        else outputs_in_folder(case, job.out, job.options)
+        for case in job.pairing.cases
+    }
+    inputs = {path.resolve() for case in job.pairing.cases for path in (case.first, case.second)}
+    files, folders = dict[Path, str](), dict[Path, str]()
+    for name, planned in outputs.items():
+        for path in planned.all().values():
+            if path.resolve() in inputs:
+                raise UsageError(f"{path}: would be overwritten, but is an input; change -o")
+            files[path] = name
+            folders |= dict.fromkeys(path.parents, name)
+    for path in files.keys() & folders.keys():
+        raise UsageError(
+            f"{path}: would be a file of case {files[path]!r} and a folder of {folders[path]!r}; "
+            "rename one of them"
+        )
+    return outputs
+
+
+def refuse_inside_inputs(out: Path, pairing: Pairing) -> None:
+    """Raise UsageError where the folder for the results lies in, or is, a folder of inputs."""
+    for folder in pairing.roots if pairing.source == "folders" else ():
+        if out.resolve().is_relative_to(folder.resolve()):
+            raise UsageError(
+                f"-o {out}: lies in the input folder {folder}, where results would be taken for "
+                "inputs the next time; choose a folder outside"
+            )
+
+
+def plan(job: Job, manifest: Manifest | None, on_step: Callable[[], None]) -> Plan:
+    """Sort the cases into done and to do. Raise UsageError where existing files forbid work."""
+    outputs = plan_outputs(job)
+    if job.existing == "error":
+        for planned in outputs.values():
+            for path in planned.all().values():
+                if os.path.lexists(path):
+                    raise UsageError(
+                        f"{path}: exists; remove it, or use --existing skip or overwrite"
+                    )
+    skipped, todo = list[Case](), list[Case]()
+    for case in job.pairing.cases:
+        is_done = (
+            job.existing == "skip"
+            and manifest is not None
+            and _is_done(job, case, outputs[case.name], manifest)
+        )
+        (skipped if is_done else todo).append(case)
+        on_step()
+    return Plan(outputs, skipped, todo)
+
+
+def _is_done(job: Job, case: Case, outputs: Outputs, manifest: Manifest) -> bool:
+    """Whether all files of a case exist, made of the same content with the same options."""
+    old = manifest.get(case.name)
+    if old is None or old.get("status") != DONE:
+        return False
+    if not all(path.is_file() for path in outputs.all().values()):
+        return False
+    inputs = _inputs(job, case)
+    try:
+        _hash(inputs, case)
+    except ReadError:
+        return False  # it is reported when its turn comes
+    return fingerprint(old) == fingerprint(_record(job, case, outputs, inputs))
+
+
+def _record(job: Job, case: Case, outputs: Outputs, inputs: Record) -> Record:
+    """Return the part of a case's record that is known before it is made."""
+    return {
+        "case": case.name,
+        "inputs": inputs,
+        "weights": dict(job.weights),
+        "options": job.options.record(),
+        "pixels_version": PIXELS_VERSION,
+        "outputs": {
+            name: relative_path(path, job.out) for name, path in sorted(outputs.all().items())
+        },
+    }
+
+
+def _inputs(job: Job, case: Case) -> Record:
+    """Return what is known of a case's files before they are opened."""
+    return {
+        modality: {"path": relative_path(path, root), "sha256": None}
+        for modality, path, root in zip(
+            job.options.modalities, (case.first, case.second), job.pairing.roots, strict=True
+        )
+    }
+
+
+def _hash(inputs: Record, case: Case) -> None:
+    """Fill in what the files hold. Raise ReadError."""
+    for known, path in zip(inputs.values(), (case.first, case.second), strict=True):
+        known["sha256"] = content_sha256(path)
+
+
+# --- the run --------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class _Read:
+    prepared: Prepared
+    started: float
+    seconds: float
+
+
+@dataclass(frozen=True)
+class _Separated:
+    read: _Read
+    separated: Separated
+    seconds: float
+
+
+@dataclass
+class Run:
+    """One run: holds the output folder while it lasts, keeps manifest and run.json."""
+
+    job: Job
+    events: Events
+    command: list[str] = field(default_factory=list)
+    report: Report[Case] = field(default_factory=Report)
+    plan: Plan = field(default_factory=lambda: Plan({}, [], []))
+    status: str = "running"
+    _device: str = ""
+    _manifest: Manifest | None = None
+    _on_their_way: dict[str, Record] = field(default_factory=dict)  # the cases' inputs
+
+    def __post_init__(self) -> None:
+        self._began = datetime.now(UTC)
+
+    def look(self, on_step: Callable[[], None] = lambda: None) -> None:
+        """Find out what there is to do; write nothing. Raise UsageError where nothing may be."""
+        if not self.job.is_file:
+            self._manifest = Manifest(self.job.out)
+        self.plan = plan(self.job, self._manifest, on_step)
+
+    def work(
+        self,
+        engine: Engine,
+        *,
+        workers: int = 2,
+        stops_at_failure: bool = False,
+        is_debug: bool = False,
+    ) -> None:
+        """Do everything that `look` found to do; the folder is locked meanwhile.
+
+        However it ends, what is finished is whole and in the manifest. Raise OutputError, and
+        UsageError where another run holds the folder.
+        """
+        self._device = str(engine.device)
+        with self._folder() as folder:
+            self._begin()
+            batch = Batch(
+                Stages(
+                    read=self._read,
+                    work=lambda _, read: _separate(engine, read, self.job.options),
+                    write=lambda case, separated: self._write(case, separated, folder),
+                    weigh=_weigh,
+                ),
+                on_done=self._done,
+                on_failed=self._failed,
+                workers=workers,
+                stops_at_failure=stops_at_failure,
+                is_debug=is_debug,
+                report=self.report,
+            )
+            try:
+                batch.run(self.plan.todo)
+                self._require_results()
+                self.status = "stopped" if self._left() else "finished"
+            except KeyboardInterrupt:
+                self.status = "interrupted"
+                raise
+            except BaseException:
+                self.status = "stopped"
+                raise
+            finally:
+                self._end(folder)
+
+    def summary(self) -> Record:
+        """Return what run.json holds."""
+        now = datetime.now(UTC)
+        first, second = self.job.options.modalities
+        return {
+            "status": self.status,
+            "command": self.command,
+            "started": self._began.isoformat(timespec="seconds"),
+            "updated": now.isoformat(timespec="seconds"),
+            "seconds": round((now - self._began).total_seconds(), 3),
+            "versions": {name: version(name) for name in ("fnetcli", "torch", "numpy")}
+            | {"python": platform.python_version()},
+            "device": self._device,
+            "weights": dict(self.job.weights),
+            "options": self.job.options.record(),
+            "inputs": {
+                modality: str(root)
+                for modality, root in zip((first, second), self.job.pairing.roots, strict=True)
+            },
+            "out": str(self.job.out),
+            "totals": self.totals(),
+            "failed": [{"case": case.name, "error": text} for case, text in self.report.failed],
+            "unpaired": [str(path) for path in self.job.pairing.unpaired],
+        }
+
+    def totals(self) -> dict[str, int]:
+        """Return how many cases there are, were done, skipped, failed, are left; lone files."""
+        return {
+            "cases": len(self.job.pairing.cases),
+            "done": len(self.report.done),
+            "skipped": len(self.plan.skipped),
+            "failed": len(self.report.failed),
+            "left": self._left(),
+            "unpaired": len(self.job.pairing.unpaired),
+        }
+
+    @property
+    def manifest_path(self) -> Path | None:
+        """Where the list of all cases is; None where a file was named."""
+        return None if self.job.is_file else self.job.out / MANIFEST_FILE
+
+    @property
+    def damaged_lines(self) -> int:
+        """How many lines of the manifest that was there are no records."""
+        return self._manifest.damaged if self._manifest else 0
+
+    def records(self) -> list[Record]:
+        """Return the records of this run's cases, in order; none where a file was named."""
+        if self._manifest is None:
+            return []
+        found = (self._manifest.get(case.name) for case in self.job.pairing.cases)
+        return [record for record in found if record is not None]
+
+    def _left(self) -> int:
+        return len(self.plan.todo) - len(self.report.done) - len(self.report.failed)
+
+    def _folder(self) -> OutputFolder | nullcontext[None]:
+        return nullcontext() if self.job.is_file else OutputFolder(self.job.out)
+
+    def _begin(self) -> None:
+        if self._manifest is None:
+            return
+        if self._manifest.is_stale():
+            raise UsageError(
+                f"{self.job.out}: another fnet wrote there a moment ago; run the same command again"
+            )
+        parents = {
+            path.parent for made in self.plan.outputs.values() for path in made.all().values()
+        }
+        sweep({self.job.out, *parents})
+        names = [case.name for case in self.job.pairing.cases]
+        self._manifest.begin(names, anew=[case.name for case in self.plan.todo])
+        write_run(self.job.out, self.summary())
+
+    def _read(self, case: Case) -> _Read:
+        started = time.perf_counter()
+        inputs = self._on_their_way[case.name] = _inputs(self.job, case)
+        _hash(inputs, case)
+        prepared = read_case(case, self.job.options)
+        for known, scaled in zip(inputs.values(), prepared.scaled, strict=True):
+            known["size"] = scaled.image.grid.size
+        return _Read(prepared, started, time.perf_counter() - started)
+
+    def _write(self, case: Case, worked: _Separated, folder: OutputFolder | None) -> Record:
+        started = time.perf_counter()
+        outputs = self.plan.outputs[case.name]
+        fused = finish(worked.read.prepared, worked.separated, self.job.options)
+        with folder.in_place() if folder is not None else nullcontext():
+            write_fused(fused, outputs, self.job.options)
+        seconds = worked.read.seconds + worked.seconds + time.perf_counter() - started
+        return _record(self.job, case, outputs, self._on_their_way.pop(case.name)) | {
+            "status": DONE,
+            "ranges": fused.ranges,
+            "notices": fused.notices,
+            "seconds": round(seconds, 4),
+            "network_seconds": round(worked.seconds, 4),
+        }
+
+    def _done(self, case: Case, record: Record) -> None:
+        if self._manifest is not None:
+            self._manifest.put(record)
+        self.events.done(case, self.plan.outputs[case.name], record)
+
+    def _failed(self, case: Case, text: str) -> None:
+        if self._manifest is not None:
+            inputs = self._on_their_way.pop(case.name, None) or _inputs(self.job, case)
+            record = _record(self.job, case, self.plan.outputs[case.name], inputs)
+            self._manifest.put(record | {"outputs": {}, "status": FAILED, "error": text})
+        self.events.failed(case, text)
+
+    def _require_results(self) -> None:
+        """Raise OutputError where finished files have vanished meanwhile."""
+        if self._manifest is None:
+            return
+        gone = [
+            case.name
+            for case in self.report.done
+            if not self.plan.outputs[case.name].fused.is_file()
+        ]
+        if gone:
+            self._manifest.begin([case.name for case in self.job.pairing.cases], anew=gone)
+            raise OutputError(
+                f"{self.job.out}: {len(gone)} results were removed while others were written; "
+                "run the same command again"
+            )
+
+    def _end(self, folder: OutputFolder | None) -> None:
+        """Save manifest and run.json, unless the folder is gone: then there is nothing to say."""
+        if self._manifest is None or folder is None:
+            return
+        try:
+            folder.require()
+        except OutputError:
+            return
+        self._manifest.save()
+        write_run(self.job.out, self.summary())
+
+
+def _separate(engine: Engine, read: _Read, options: FuseOptions) -> _Separated:
+    started = time.perf_counter()
+    separated = engine.run(*read.prepared.luminances, with_codes=options.with_features)
+    return _Separated(read, separated, time.perf_counter() - started)
+
+
+def _weigh(read: _Read) -> int:
+    """Return the bytes that a case takes from reading to writing, roughly."""
+    pixels = sum(unit.pixels.nbytes for unit in read.prepared.units)
+    return 2 * pixels + 4 * read.prepared.luminances[0].nbytes

@@ -1,0 +1,386 @@
+"""A contact sheet of a run: OUT/index.html, one page that needs no other file and no network."""
+
+from __future__ import annotations
+
+import base64
+import io
+import math
+import os
+import re
+import shlex
+import threading
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import nullcontext
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path, PurePath
+from typing import Any, BinaryIO, TypeVar
+from urllib.parse import quote
+
+import jinja2
+import numpy as np
+import PIL.Image
+from numpy.typing import NDArray
+
+from fnetcli.errors import ImageError
+from fnetcli.formats import ReadOptions, probe_image, read_image
+from fnetcli.fusion import outputs_in_folder
+from fnetcli.image import Image, Stored
+from fnetcli.intensity import Scaling, preview, to_stored, to_unit, valid_pixels
+from fnetcli.job import Job
+from fnetcli.manifest import DONE, FAILED, MANIFEST_FILE, RUN_FILE, Record
+from fnetcli.pairing import Case
+from fnetcli.storage import atomic_write
+
+PAGE_FILE = "index.html"
+MOST_CASES = 300  # shown; of more, an even sample
+MOST_LISTED = 300  # failures, and files without a partner
+LONGEST_SIDE = 240  # of a thumbnail, in pixels
+JPEG_QUALITY = 80
+LARGE = 32_000_000  # pixels; pictures beyond are held in memory one at a time
+SHORT_SHA = 12  # digits that name weights well enough
+
+MODALITY_NAMES = {
+    "vis": "visible",
+    "ir": "thermal infrared",
+    "nir": "near infrared",
+    "ct": "CT",
+    "mri": "MRI",
+    "pet": "PET",
+    "spect": "SPECT",
+}
+# What no HTML file may hold: controls, halves of surrogate pairs (bytes of a file name that are no
+# UTF-8), and the two characters that are none.
+UNPRINTABLE = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff\ufffe\uffff]")
+
+ItemT = TypeVar("ItemT")
+
+
+@dataclass(frozen=True)
+class Thumbnail:
+    """A small picture as a data URI, or the reason why there is none."""
+
+    label: str
+    data: str = ""
+    width: int = 0
+    height: int = 0
+    link: str | None = None  # to the file that it shows
+    problem: str = ""
+
+
+@dataclass(frozen=True)
+class Source:
+    """What is said of an input."""
+
+    label: str
+    path: str
+    size: str
+    scale: str  # the stored numbers that became black and white
+
+
+@dataclass(frozen=True)
+class Row:
+    """One case of the sheet."""
+
+    name: str
+    seconds: str
+    sources: list[Source]
+    notices: list[str]
+    thumbnails: list[Thumbnail]
+
+    @property
+    def size(self) -> str:
+        """The size of both inputs if they have the same, else both sizes."""
+        return " + ".join(dict.fromkeys(source.size for source in self.sources if source.size))
+
+
+def write_contact_sheet(
+    job: Job,
+    records: list[Record],
+    summary: Record,
+    *,
+    workers: int = 2,
+    on_step: Callable[[], None] = lambda: None,
+    most_cases: int = MOST_CASES,
+) -> Path:
+    """Write OUT/index.html of a run into a folder and return its path.
+
+    `records` are those of the run's cases, in order, `summary` is what run.json holds. Pictures are
+    read again, in threads; one that cannot be read leaves a gap with the reason in it. Raise
+    OutputError or WriteError where the page cannot be stored.
+    """
+    cases = {case.name: case for case in job.pairing.cases}
+    done = [one for one in records if one["status"] == DONE and one["case"] in cases]
+    painter = _Painter(job)
+    rows = []
+    with ThreadPoolExecutor(workers) as pool:
+        shown = sample(done, most_cases)
+        for row in pool.map(painter.row, [cases[one["case"]] for one in shown], shown):
+            rows.append(row)
+            on_step()
+    failures = [(one["case"], _error(one)) for one in records if one["status"] == FAILED]
+    page = _template().generate(
+        title=_title(job),
+        columns=_labels(job),
+        rows=rows,
+        case_count=len(done),
+        totals=_totals(summary),
+        facts=_facts(summary),
+        failures=failures[:MOST_LISTED],
+        failure_count=len(failures),
+        unpaired=[(path, "") for path in summary["unpaired"][:MOST_LISTED]],
+        unpaired_count=len(summary["unpaired"]),
+        has_maps=job.options.maps != "none",
+        manifest=MANIFEST_FILE,
+        run_file=RUN_FILE,
+    )
+    path = job.out / PAGE_FILE
+    atomic_write(path, lambda file: _write_all(file, page))
+    return path
+
+
+def sample(items: list[ItemT], most: int) -> list[ItemT]:
+    """Return at most so many items, evenly spread and in order, the first and last among them."""
+    if len(items) <= most:
+        return items
+    steps = max(most - 1, 1)
+    return [items[i * (len(items) - 1) // steps] for i in range(most)]
+
+
+# --- pictures -------------------------------------------------------------------------------------
+
+
+class _Painter:
+    """Draws the thumbnails of one case after the other; may be used in threads."""
+
+    def __init__(self, job: Job) -> None:
+        self.job = job
+        self._large_one = threading.Lock()
+        # A result may be as large as the larger limit of the two inputs allows.
+        self._reading = ReadOptions(pixel_limit=max(one.pixel_limit for one in job.options.reading))
+
+    def row(self, case: Case, record: Record) -> Row:
+        """Return all that is shown of a case that is done."""
+        return Row(
+            name=case.name,
+            seconds=_seconds(record),
+            sources=_described(self.job, case, record),
+            notices=[str(text) for text in record.get("notices") or []],
+            thumbnails=[*self._sources(case, record), *self._results(case)],
+        )
+
+    def _sources(self, case: Case, record: Record) -> Iterator[Thumbnail]:
+        """Draw both inputs as the network saw them, in colour if they have it."""
+        options = self.job.options
+        for modality, path, reading, chosen in zip(
+            options.modalities,
+            (case.first, case.second),
+            options.reading,
+            options.scaling,
+            strict=True,
+        ):
+            label, limits = _name(modality), _limits(record, modality)
+            if limits is None:
+                yield Thumbnail(label, problem="its range is not recorded")
+                continue
+            scaling = Scaling(limits, is_inverted=chosen.is_inverted)
+            yield self._draw(label, path, reading, partial(_as_seen, scaling=scaling))
+
+    def _results(self, case: Case) -> Iterator[Thumbnail]:
+        """Draw the fused picture and, where they were written, its parts."""
+        outputs = outputs_in_folder(case, self.job.out, self.job.options)
+        paths = [(outputs.fused, _as_stored), *((path, _as_map) for path in outputs.parts.values())]
+        for label, (path, draw) in zip(_labels(self.job)[2:], paths, strict=True):
+            yield self._draw(label, path, self._reading, draw)
+
+    def _draw(
+        self,
+        label: str,
+        path: Path,
+        reading: ReadOptions,
+        draw: Callable[[Image], NDArray[np.uint8]],
+    ) -> Thumbnail:
+        try:
+            header = probe_image(path, reading)
+            is_large = header.height * header.width > LARGE
+            with self._large_one if is_large else nullcontext():
+                picture = shrink(draw(read_image(path, reading)))
+        except ImageError as error:
+            return Thumbnail(label, problem=str(error).removeprefix(f"{path}: "))
+        except MemoryError:
+            return Thumbnail(label, problem="needs more memory than there is")
+        data = _data_uri(picture)
+        return Thumbnail(label, data, *picture.size, link=relative_url(path, self.job.out))
+
+
+def _as_seen(image: Image, scaling: Scaling) -> NDArray[np.uint8]:
+    return to_stored(to_unit(image, scaling).image.pixels[0])
+
+
+def _as_stored(image: Image) -> NDArray[np.uint8]:
+    """Return a result on the scale of its type, black where it has no data."""
+    kind = image.pixels.dtype
+    white = 1.0 if kind.kind == "f" else float(np.iinfo(kind).max)
+    whole = replace(image, pixels=_without_holes(image), nodata=None)
+    return _as_seen(whole, Scaling((0.0, white)))
+
+
+def _as_map(image: Image) -> NDArray[np.uint8]:
+    """Return a signed map, or the preview of one, as a preview; no data is zero."""
+    if image.pixels.dtype.kind != "f":
+        return _as_stored(image)
+    return preview(_without_holes(image)[0].astype(np.float32, copy=False))
+
+
+def _without_holes(image: Image) -> Stored:
+    valid = valid_pixels(image)
+    if valid is None:
+        return image.pixels
+    return np.where(valid[..., None], image.pixels, image.pixels.dtype.type(0))
+
+
+def shrink(levels: NDArray[np.uint8]) -> PIL.Image.Image:
+    """Return (H, W, 1 or 3) as a picture that fits a thumbnail; small ones stay as they are."""
+    picture = PIL.Image.fromarray(
+        np.ascontiguousarray(levels[..., 0] if levels.shape[2] == 1 else levels)
+    )
+    ratio = LONGEST_SIDE / max(picture.size)
+    if ratio >= 1:
+        return picture
+    width, height = (max(1, round(side * ratio)) for side in picture.size)
+    return picture.resize((width, height), PIL.Image.Resampling.BOX)  # the mean over the area
+
+
+def _data_uri(picture: PIL.Image.Image) -> str:
+    buffer = io.BytesIO()
+    picture.save(buffer, "JPEG", quality=JPEG_QUALITY, optimize=True)
+    return f"data:image/jpeg;base64,{base64.b64encode(buffer.getbuffer()).decode()}"
+
+
+def relative_url(path: Path, folder: Path) -> str | None:
+    """Return the address of a file as seen from a folder; None where no path leads there."""
+    try:
+        steps = PurePath(os.path.relpath(path, folder)).as_posix()
+        return quote(os.fsencode(steps))
+    except ValueError:  # another drive, or a name that no file can have
+        return None
+
+
+# --- words ----------------------------------------------------------------------------------------
+
+
+def _name(modality: str) -> str:
+    return MODALITY_NAMES.get(modality, modality)
+
+
+def _labels(job: Job) -> list[str]:
+    """Return the names of a case's pictures, in their order."""
+    first, second = map(_name, job.options.modalities)
+    labels = [first, second, "fused"]
+    if job.options.maps != "none":
+        labels += [f"unique to {first}", f"unique to {second}", "common to both"]
+    return labels
+
+
+def _title(job: Job) -> str:
+    first, second = map(_name, job.options.modalities)
+    return f"{second} + {first}"
+
+
+def _error(record: Record) -> str:
+    """Return what went wrong; the case's name stands beside it and need not be repeated."""
+    return str(record.get("error", "")).removeprefix(f"{record['case']}: ")
+
+
+def _described(job: Job, case: Case, record: Record) -> list[Source]:
+    options = job.options
+    return [
+        Source(
+            label=_name(modality),
+            path=str(path),
+            size=str(record["inputs"][modality].get("size", "")),
+            scale=_scale(_limits(record, modality), is_inverted=chosen.is_inverted),
+        )
+        for modality, path, chosen in zip(
+            options.modalities, (case.first, case.second), options.scaling, strict=True
+        )
+    ]
+
+
+def _scale(limits: tuple[float, float] | None, *, is_inverted: bool) -> str:
+    if limits is None:
+        return ""
+    return f"[{limits[0]:g}, {limits[1]:g}]{' inverted' if is_inverted else ''}"
+
+
+def _seconds(record: Record) -> str:
+    value = record.get("seconds")
+    return f"{value:.2f} s" if isinstance(value, int | float) else ""
+
+
+def _limits(record: Record, modality: str) -> tuple[float, float] | None:
+    """Return the range that was used; None where an edited manifest does not tell it."""
+    try:
+        used = record["ranges"][modality]
+        low, high = float(used["low"]), float(used["high"])
+    except (KeyError, TypeError, ValueError):
+        return None
+    return (low, high) if math.isfinite(low) and math.isfinite(high) else None
+
+
+def _totals(summary: Record) -> list[tuple[str, int]]:
+    totals = summary["totals"]
+    shown = [
+        ("fused", totals["done"]),
+        ("skipped", totals["skipped"]),
+        ("failed", totals["failed"]),
+        ("unpaired", totals["unpaired"]),
+    ]
+    return shown + ([("left", totals["left"])] if totals.get("left") else [])
+
+
+def _facts(summary: Record) -> list[tuple[str, str]]:
+    """Return what is said of the whole run, as terms and texts; empty ones are left out."""
+    weights, versions = summary["weights"], summary["versions"]
+    facts = [
+        ("command", shlex.join(summary["command"])),
+        ("weights", f"{weights['name']}, sha256 {weights['sha256'][:SHORT_SHA]}"),
+        ("date", _date(summary["started"])),
+        ("took", f"{summary['seconds']:,.1f} s"),
+        ("device", summary["device"]),
+        ("versions", ", ".join(f"{name} {number}" for name, number in versions.items())),
+        ("ended", "" if summary["status"] == "finished" else summary["status"]),
+    ]
+    return [(term, text) for term, text in facts if text]
+
+
+def _date(iso: str) -> str:
+    return iso.replace("T", " ").replace("+00:00", " UTC")
+
+
+# --- the page -------------------------------------------------------------------------------------
+
+
+def _template() -> jinja2.Template:
+    environment = jinja2.Environment(
+        loader=jinja2.PackageLoader("fnetcli.reports"),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        finalize=_printable,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    return environment.get_template("contact_sheet.html")
+
+
+def _printable(value: Any) -> Any:
+    """Return text, which may come from file names, without what a page cannot hold.
+
+    Everything that the template prints comes through here, and is escaped afterwards.
+    """
+    return UNPRINTABLE.sub("\ufffd", value) if type(value) is str else value
+
+
+def _write_all(file: BinaryIO, page: Iterator[str]) -> None:
+    file.writelines(piece.encode() for piece in page)
