@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Literal
 
 import numpy as np
 import PIL.Image
@@ -41,7 +40,11 @@ def onto_one_grid(
 
 
 def resize(image: Image, grid: Grid) -> Image:
-    """Resample a picture: area average along a shrinking side, bicubic along a growing one."""
+    """Resample a picture in [0, 1] or any other range, which is kept.
+
+    Along a growing side bicubic, along a shrinking one the mean of the covered pixels, or where
+    they are no whole number a Hamming-windowed mean: a box would shift and weigh them unevenly.
+    """
     pixels = np.stack([_resize_slice(part, grid) for part in image.pixels])
     alpha = image.alpha
     if alpha is not None:
@@ -70,10 +73,10 @@ def _resize_channel(channel: Pixels, grid: Grid) -> Pixels:
     return np.asarray(picture, dtype=np.float32)
 
 
-def _filter(
-    before: int, after: int
-) -> Literal[PIL.Image.Resampling.BOX, PIL.Image.Resampling.BICUBIC]:
-    return PIL.Image.Resampling.BOX if after < before else PIL.Image.Resampling.BICUBIC
+def _filter(before: int, after: int) -> PIL.Image.Resampling:
+    if before % after == 0:
+        return PIL.Image.Resampling.BOX
+    return PIL.Image.Resampling.HAMMING if after < before else PIL.Image.Resampling.BICUBIC
 
 
 def _aspect(image: Image) -> float:

@@ -229,6 +229,12 @@ def _notices(prepared: Prepared, fused: Image, options: FuseOptions) -> list[str
                 f"the {modality} picture has colours, which mean nothing there: its luminance is "
                 "used; export it as plain grey for a better result"
             )
+    places = [unit.georeference.place for unit in prepared.units if unit.georeference]
+    if options.resize_to is None and len(places) == 2 and places[0] != places[1]:
+        notices.append(
+            "the two images lie at different places on the map: they may not show the same scene; "
+            f"the result is placed as {options.modalities[1]}"
+        )
     if fused.alpha is not None and not PICTURE_KINDS[options.kind].keeps_alpha:
         notices.append(f"{options.kind} cannot hold transparency: left out; use --format png")
     return notices

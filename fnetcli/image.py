@@ -12,6 +12,8 @@ Pixels = NDArray[np.float32]
 Stored = NDArray[Any]  # numbers of any real type, as a file holds them
 Mask = NDArray[np.bool_]
 
+PLACE_TAGS = (33550, 33922, 34264)  # GeoTIFF 1.1, 7.1: pixel scale, tie points, transformation
+
 
 @dataclass(frozen=True)
 class Grid:
@@ -31,6 +33,11 @@ class Georeference:
     """The GeoTIFF tags of a picture, kept as they are: (code, TIFF data type, value)."""
 
     tags: tuple[tuple[int, int, Any], ...]
+
+    @property
+    def place(self) -> dict[int, Any]:
+        """The tags that say where the pixels lie: scale, tie points, transformation."""
+        return {code: value for code, _, value in self.tags if code in PLACE_TAGS}
 
 
 @dataclass(frozen=True)

@@ -120,11 +120,11 @@ class TestPixels:
         np.testing.assert_array_equal(resize(before, before.grid).pixels, before.pixels)
 
     @given(SIDES, SIDES, SIDES, SIDES)
-    def test_mirrored_and_grown_is_grown_and_mirrored(
-        self, height: int, width: int, more_height: int, more_width: int
+    def test_mirrored_and_resized_is_resized_and_mirrored(
+        self, height: int, width: int, new_height: int, new_width: int
     ) -> None:
         before = image(height, width)
-        grid = Grid((1, height + more_height, width + more_width))
+        grid = Grid((1, new_height, new_width))
         mirrored = replace(before, pixels=before.pixels[:, ::-1, ::-1])
         np.testing.assert_allclose(
             resize(mirrored, grid).pixels[:, ::-1, ::-1], resize(before, grid).pixels, atol=1e-6

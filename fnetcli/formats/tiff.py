@@ -46,7 +46,7 @@ from fnetcli.formats.upright import (
     upright_size,
     without_georeference,
 )
-from fnetcli.image import Georeference, Image, Pixels
+from fnetcli.image import PLACE_TAGS, Georeference, Image, Pixels
 
 SIGNATURES = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")  # little and big endian; "+" is BigTIFF
 
@@ -58,7 +58,6 @@ LONGEST_TEXT = 1 << 16
 TEXT_TYPES = frozenset({DATATYPE.BYTE, DATATYPE.ASCII, DATATYPE.UNDEFINED})
 NO_PREDICTOR, HORIZONTAL, FLOATING = 1, 2, 3
 
-PLACE_TAGS = (33550, 33922, 34264)  # GeoTIFF 1.1, 7.1: pixel scale, tie points, transformation
 KEY_TAGS = (34735, 34736, 34737)  # geokeys, and their numbers and texts
 
 WHITE_IS_ZERO, BLACK_IS_ZERO, RGB, PALETTE, YCBCR = 0, 1, 2, 3, 6

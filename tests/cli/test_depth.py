@@ -418,6 +418,22 @@ class TestNoData:
         with rasterio.open(tmp_path / "out" / "fused" / "a.tif") as file:
             assert file.crs is None
 
+    def test_pictures_of_different_places_are_said(self, tmp_path: Path, vis: Path) -> None:
+        assert vis.is_file()
+        images = {}
+        for name, west in (("vis", 0), ("ir", 50)):
+            images[name] = tmp_path / f"{name}.tif"
+            with rasterio.open(
+                images[name], "w", driver="GTiff", height=HEIGHT, width=WIDTH, count=1,
+                dtype="uint8", crs="EPSG:32633",
+                transform=rasterio.transform.from_origin(west, 0, 2, 2),
+            ) as file:  # fmt: skip
+                file.write(smooth_noise(HEIGHT, WIDTH, 3), 1)
+        _, record = fuse(tmp_path, images["vis"], images["ir"])
+        assert "different places on the map" in record["stderr"]
+        _, record = fuse(tmp_path, images["vis"], images["vis"])
+        assert "different places" not in record["stderr"]
+
     @pytest.mark.parametrize(
         ("value", "message"),
         [(np.nan, "no pixel holds data"), (293.5, "all pixels are equal (293.5)")],
