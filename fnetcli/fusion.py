@@ -25,7 +25,7 @@ from fnetcli.formats import (
     write_png,
     write_tiff_float,
 )
-from fnetcli.image import Image, Mask, Pixels, Stored
+from fnetcli.image import Grid, Image, Mask, Pixels, Stored
 from fnetcli.intensity import (
     Scaled,
     ScalingOptions,
@@ -65,7 +65,8 @@ class FuseOptions:
             )
         if self.depth != "auto" and not self._holds(DEPTHS[self.depth]):
             raise UsageError(
-                f"--depth {self.depth}: a {self.kind} file cannot hold it; use --format tiff"
+                f"--depth {self.depth}: a {self.kind} file cannot hold it; use TIFF "
+                "(--format tiff, or a name that ends in .tif)"
             )
 
     def stored_type(self, source: np.dtype[Any]) -> np.dtype[Any]:
@@ -101,12 +102,31 @@ class FuseOptions:
 
 
 @dataclass(frozen=True)
-class Prepared:
-    """Two images on one grid in [0, 1], ready for the network; one holds luminance alone."""
+class Source:
+    """What is remembered of an image as it was before both came onto one grid."""
 
+    grid: Grid
+    limits: tuple[float, float]  # the stored numbers that became 0 and 1
+    invalid: int  # pixels without data
+    notices: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """Two images on one grid in [0, 1], ready for the network."""
+
+    sources: tuple[Source, Source]
     units: tuple[Image, Image]
-    scaled: tuple[Scaled, Scaled]  # as they were before they came onto one grid
     luminances: tuple[Maps, Maps]  # (slices, H, W)
+
+    @property
+    def were_resized(self) -> tuple[bool, bool]:
+        """Which of the two did not keep its grid."""
+        first, second = (
+            unit.grid is not source.grid
+            for unit, source in zip(self.units, self.sources, strict=True)
+        )
+        return first, second
 
 
 @dataclass(frozen=True)
@@ -149,7 +169,12 @@ def prepare(first: Image, second: Image, options: FuseOptions) -> Prepared:
         scaled_first.image, scaled_second.image, options.modalities, options.resize_to
     )
     luminances = (_luminance(x)[..., 0], _luminance(y)[..., 0])
-    return Prepared((x, y), (scaled_first, scaled_second), luminances)
+    return Prepared((_source(scaled_first), _source(scaled_second)), (x, y), luminances)
+
+
+def _source(scaled: Scaled) -> Source:
+    limits = (scaled.low, scaled.high)
+    return Source(scaled.image.grid, limits, scaled.invalid, scaled.notices)
 
 
 def finish(prepared: Prepared, separated: Separated, options: FuseOptions) -> Fused:
@@ -157,8 +182,12 @@ def finish(prepared: Prepared, separated: Separated, options: FuseOptions) -> Fu
     pixels = _with_color(prepared.units, separated.fused[..., None], options)
     image = _hand_on(prepared, pixels, options)
     ranges = {
-        modality: {"low": scaled.low, "high": scaled.high, "invalid": scaled.invalid}
-        for modality, scaled in zip(options.modalities, prepared.scaled, strict=True)
+        modality: {
+            "low": source.limits[0],
+            "high": source.limits[1],
+            "invalid": source.invalid,
+        }
+        for modality, source in zip(options.modalities, prepared.sources, strict=True)
     }
     notices = _notices(prepared, image, options)
     return Fused(image, separated, options.modalities, ranges, notices)
@@ -185,11 +214,8 @@ def _with_color(units: tuple[Image, Image], luminance: Pixels, options: FuseOpti
 def _hand_on(prepared: Prepared, pixels: Pixels, options: FuseOptions) -> Image:
     """Return the fused image with the place, transparency and profile that its sources give it."""
     x, y = prepared.units
-    kept = [
-        unit
-        for unit, scaled in zip((y, x), reversed(prepared.scaled), strict=True)
-        if unit.grid is scaled.image.grid  # it was not resized
-    ]
+    was_first_resized, was_second_resized = prepared.were_resized
+    kept = [y] * (not was_second_resized) + [x] * (not was_first_resized)
     return Image(
         pixels=pixels,
         grid=y.grid,
@@ -220,24 +246,30 @@ def _alpha(units: tuple[Image, Image], modalities: tuple[str, str]) -> Pixels | 
 def _notices(prepared: Prepared, fused: Image, options: FuseOptions) -> list[str]:
     """Say what a user should know of this pair."""
     notices = []
-    for modality, unit, scaled in zip(
-        options.modalities, prepared.units, prepared.scaled, strict=True
+    for modality, unit, source in zip(
+        options.modalities, prepared.units, prepared.sources, strict=True
     ):
-        notices += [f"{modality}: {text}" for text in (*unit.notices, *scaled.notices)]
+        notices += [f"{modality}: {text}" for text in (*unit.notices, *source.notices)]
         if modality not in WITH_COLOR and _has_color(unit):
             notices.append(
                 f"the {modality} picture has colours, which mean nothing there: its luminance is "
                 "used; export it as plain grey for a better result"
             )
-    places = [unit.georeference.place for unit in prepared.units if unit.georeference]
-    if options.resize_to is None and len(places) == 2 and places[0] != places[1]:
-        notices.append(
-            "the two images lie at different places on the map: they may not show the same scene; "
-            f"the result is placed as {options.modalities[1]}"
-        )
+    notices += _place_notices(prepared, fused, options)
     if fused.alpha is not None and not PICTURE_KINDS[options.kind].keeps_alpha:
         notices.append(f"{options.kind} cannot hold transparency: left out; use --format png")
     return notices
+
+
+def _place_notices(prepared: Prepared, fused: Image, options: FuseOptions) -> list[str]:
+    """Say where georeferences contradict each other, or get lost."""
+    found = [unit.georeference for unit in prepared.units if unit.georeference]
+    if found and not fused.georeference:
+        return ["the resized image's georeference is lost: the size of the other one was kept"]
+    if len(found) == 2 and not any(prepared.were_resized) and found[0].place != found[1].place:
+        notice = "the two images lie at different places on the map: they may not show the same"
+        return [f"{notice} scene; the result is placed as {options.modalities[1]}"]
+    return []
 
 
 # --- files ----------------------------------------------------------------------------------------
@@ -315,12 +347,17 @@ def write_fused(fused: Fused, outputs: Outputs, options: FuseOptions) -> None:
     if outputs.features is not None and fused.separated.codes is not None:
         write_npz(outputs.features, {name: code[0] for name, code in fused.separated.codes.items()})
     kind = options.stored_type(image.stored_type)
-    pixels, nodata = _with_nodata(to_stored(image.pixels, kind)[0], image, options)
+    alpha = _stored_alpha(image, kind, options)
+    pixels, nodata = to_stored(image.pixels, kind)[0], None
+    if alpha is None:
+        pixels, nodata = _with_nodata(pixels, image, options)
+    elif valid is not None:  # transparent says it: a number beside it would contradict it
+        alpha[~valid] = 0
     write_picture(
         outputs.fused,
         options.kind,
         pixels,
-        alpha=_stored_alpha(image, kind, options),
+        alpha=alpha,
         georeference=image.georeference,
         nodata=nodata,
         color_profile=image.color_profile,
@@ -342,8 +379,9 @@ def _fitting_nodata(declared: float | None, kind: np.dtype[Any]) -> float:
     if kind.kind == "f":
         is_free = declared is not None and 1 < abs(declared) < np.finfo(np.float32).max
         return float(np.float32(declared)) if declared is not None and is_free else np.nan
-    is_level = declared is not None and declared in range(np.iinfo(kind).max + 1)
-    return declared if declared is not None and is_level else 0.0
+    if declared is None or not declared.is_integer() or not 0 <= declared <= np.iinfo(kind).max:
+        return 0.0
+    return declared
 
 
 def _stored_alpha(image: Image, kind: np.dtype[Any], options: FuseOptions) -> Stored | None:

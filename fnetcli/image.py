@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -12,7 +12,9 @@ Pixels = NDArray[np.float32]
 Stored = NDArray[Any]  # numbers of any real type, as a file holds them
 Mask = NDArray[np.bool_]
 
-PLACE_TAGS = (33550, 33922, 34264)  # GeoTIFF 1.1, 7.1: pixel scale, tie points, transformation
+# GeoTIFF 1.1, 7.1: pixel scale, tie points, transformation; keys.
+PLACE_TAGS = (33550, 33922, 34264, 34735)
+UNKNOWN = np.dtype(np.void)
 
 
 @dataclass(frozen=True)
@@ -36,7 +38,7 @@ class Georeference:
 
     @property
     def place(self) -> dict[int, Any]:
-        """The tags that say where the pixels lie: scale, tie points, transformation."""
+        """The tags that say where the pixels lie, and in which system of coordinates."""
         return {code: value for code, _, value in self.tags if code in PLACE_TAGS}
 
 
@@ -45,14 +47,15 @@ class Image:
     """A picture or volume: pixels (slices, height, width, channels), channels 1 (grey) or 3 (RGB).
 
     A PNG is one slice. As read, pixels are the stored numbers in the file's own type;
-    `intensity.to_unit` makes them float32 in [0, 1]. `alpha` is float32 (slices, height, width) in
-    [0, 1], `valid` a mask of the same shape that is False where the sensor saw nothing (NaN,
-    infinity, nodata); None means opaque, and valid, everywhere.
+    `intensity.to_unit` makes them float32 in [0, 1]; that they are not of `stored_type` tells that
+    it has. `alpha` is float32 (slices, height, width) in [0, 1], `valid` a mask of the same shape
+    that is False where the sensor saw nothing (NaN, infinity, nodata); None means opaque, and
+    valid, everywhere.
     """
 
     pixels: Stored
     grid: Grid
-    stored_type: np.dtype[Any] = field(default_factory=lambda: np.dtype(np.uint8))
+    stored_type: np.dtype[Any] = UNKNOWN  # of the file's numbers; default: that of the pixels
     alpha: Pixels | None = None
     valid: Mask | None = None
     bits: int | None = (
@@ -62,6 +65,11 @@ class Image:
     georeference: Georeference | None = None
     color_profile: bytes | None = None  # ICC, where it is not sRGB
     notices: tuple[str, ...] = ()  # what a user should know of the file
+
+    def __post_init__(self) -> None:
+        """Take the type of the pixels where none is given."""
+        if self.stored_type is UNKNOWN:
+            object.__setattr__(self, "stored_type", self.pixels.dtype)
 
     @property
     def is_color(self) -> bool:

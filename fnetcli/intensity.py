@@ -99,8 +99,10 @@ def to_unit(image: Image, scaling: Scaling) -> Scaled:
 
     A pixel is a hole where it is NaN, infinite or the file's nodata; `valid` is False there. What
     has no data at all, or is constant where the image's own range decides, becomes black: that
-    leaves the other image as it is.
+    leaves the other image as it is. An image that is scaled already comes back as it is.
     """
+    if image.pixels.dtype != image.stored_type:
+        return Scaled(image, 0.0, 1.0, 0)
     valid = valid_pixels(image)
     invalid = 0 if valid is None else int(valid.size - np.count_nonzero(valid))
     if valid is not None and not valid.any():
@@ -109,8 +111,7 @@ def to_unit(image: Image, scaling: Scaling) -> Scaled:
         scaled = replace(image, pixels=black, valid=valid)
         low, high = (0.0, 0.0) if scaling.are_percentiles else scaling.limits
         return Scaled(scaled, low, high, invalid, (notice,))
-    seen = image.pixels if valid is None else image.pixels[valid]
-    (low, high), notices = _find_limits(seen, scaling)
+    (low, high), notices = _find_limits(_seen(image, valid), scaling)
     if valid is not None:
         share = _percent(invalid / valid.size)
         notices.append(
@@ -136,23 +137,41 @@ def valid_pixels(image: Image) -> Mask | None:
             kind = pixels.dtype if pixels.dtype.kind == "f" else np.dtype(np.float64)
             is_nodata = (pixels == np.asarray(image.nodata).astype(kind)).all(-1)
         holes = is_nodata if holes is None else holes | is_nodata
+    if image.valid is not None:
+        holes = ~image.valid if holes is None else holes | ~image.valid
     if holes is None or not holes.any():
         return None
     valid: Mask = ~holes
     return valid
 
 
-def own_limits(image: Image, stretch: Limits) -> Limits | None:
-    """Return the stored numbers at two percentiles of the pixels with data, None without any."""
-    valid = valid_pixels(image)
-    seen = image.pixels if valid is None else image.pixels[valid]
+def seen_pixels(image: Image) -> Stored:
+    """Return what counts for ranges, (pixels, channels): data that are not fully transparent."""
+    return _seen(image, valid_pixels(image))
+
+
+def _seen(image: Image, valid: Mask | None) -> Stored:
+    opaque = None if image.alpha is None else image.alpha > 0
+    if opaque is not None and valid is not None:
+        opaque &= valid
+    if opaque is not None and opaque.any():
+        return image.pixels[opaque]
+    return (
+        image.pixels.reshape(-1, image.pixels.shape[-1]) if valid is None else image.pixels[valid]
+    )
+
+
+def own_limits(image: Image, stretch: Limits) -> tuple[Limits, Limits] | None:
+    """Return the stored numbers at two percentiles, and lowest and highest; None without data."""
+    seen = seen_pixels(image)
     if not seen.size:
         return None
-    return _percentiles(seen, stretch)
+    return _percentiles(seen, stretch), (float(seen.min()), float(seen.max()))
 
 
 def _percentiles(seen: Stored, stretch: Limits) -> Limits:
-    low, high = np.percentile(seen.astype(_exact(seen.dtype), copy=False), stretch)
+    values = seen.astype(_exact(seen.dtype), copy=False)
+    low, high = np.percentile(values, stretch, overwrite_input=not np.shares_memory(values, seen))
     return float(low), float(high)
 
 

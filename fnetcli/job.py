@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import os
 import platform
+import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import nullcontext
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import cache
 from importlib.metadata import version
 from pathlib import Path
 from typing import Literal, Protocol
@@ -21,6 +23,7 @@ from fnetcli.fusion import (
     FuseOptions,
     Outputs,
     Prepared,
+    features_bytes,
     finish,
     outputs_beside_file,
     outputs_in_folder,
@@ -33,7 +36,8 @@ from fnetcli.manifest import (
     MANIFEST_FILE,
     Manifest,
     Record,
-    fingerprint,
+    content,
+    deciding,
     relative_path,
     write_run,
 )
@@ -88,26 +92,52 @@ def plan_outputs(job: Job) -> dict[str, Outputs]:
         else outputs_in_folder(case, job.out, job.options)
         for case in job.pairing.cases
     }
-    inputs = {path.resolve() for case in job.pairing.cases for path in (case.first, case.second)}
-    files, folders = dict[Path, str](), dict[Path, str]()
-    for name, planned in outputs.items():
-        for path in planned.all().values():
-            if path.resolve() in inputs:
-                raise UsageError(f"{path}: would be overwritten, but is an input; change -o")
-            files[path] = name
-            folders |= dict.fromkeys(path.parents, name)
-    for path in files.keys() & folders.keys():
-        raise UsageError(
-            f"{path}: would be a file of case {files[path]!r} and a folder of {folders[path]!r}; "
-            "rename one of them"
-        )
+    _refuse_inputs(job, (path for made in outputs.values() for path in made.all().values()))
+    files: dict[str, str] = {}
+    for name, made in outputs.items():
+        for path in made.all().values():
+            other = files.setdefault(_as_the_disk_sees(path), name)
+            if other != name:
+                raise UsageError(
+                    f"cases {other!r} and {name!r}: would both be stored as {path}; rename one"
+                )
+    for folder in {path.parent for made in outputs.values() for path in made.all().values()}:
+        for path in (folder, *folder.parents):
+            if _as_the_disk_sees(path) in files:
+                raise UsageError(
+                    f"{path}: would be a file of case {files[_as_the_disk_sees(path)]!r} and a "
+                    "folder of another one; rename it"
+                )
     return outputs
+
+
+def refuse_input(job: Job, path: Path) -> None:
+    """Raise UsageError where a file that will be written is an input."""
+    _refuse_inputs(job, [path])
+
+
+def _refuse_inputs(job: Job, paths: Iterable[Path]) -> None:
+    @cache
+    def real(folder: Path) -> str:
+        return os.path.realpath(folder)  # Path.resolve minds loops of links
+
+    inputs = [path for case in job.pairing.cases for path in (case.first, case.second)]
+    taken = {(real(path.parent), path.name) for path in inputs}
+    taken |= {os.path.split(os.path.realpath(path)) for path in inputs if path.is_symlink()}
+    for path in paths:
+        if (real(path.parent), path.name) in taken:
+            raise UsageError(f"{path}: would be overwritten, but is an input; choose another name")
+
+
+def _as_the_disk_sees(path: Path) -> str:
+    """Return a path as text that is equal for names that some systems take for the same."""
+    return str(path).casefold() if sys.platform in {"win32", "darwin"} else str(path)
 
 
 def refuse_inside_inputs(out: Path, pairing: Pairing) -> None:
     """Raise UsageError where the folder for the results lies in, or is, a folder of inputs."""
     for folder in pairing.roots if pairing.source == "folders" else ():
-        if out.resolve().is_relative_to(folder.resolve()):
+        if Path(os.path.realpath(out)).is_relative_to(os.path.realpath(folder)):
             raise UsageError(
                 f"-o {out}: lies in the input folder {folder}, where results would be taken for "
                 "inputs the next time; choose a folder outside"
@@ -144,11 +174,14 @@ def _is_done(job: Job, case: Case, outputs: Outputs, manifest: Manifest) -> bool
     if not all(path.is_file() for path in outputs.all().values()):
         return False
     inputs = _inputs(job, case)
+    new = _record(job, case, outputs, inputs)
+    if deciding(old) != deciding(new):
+        return False
     try:
         _hash(inputs, case)
     except ReadError:
         return False  # it is reported when its turn comes
-    return fingerprint(old) == fingerprint(_record(job, case, outputs, inputs))
+    return content(old) == content(new)
 
 
 def _record(job: Job, case: Case, outputs: Outputs, inputs: Record) -> Record:
@@ -207,9 +240,10 @@ class Run:
     command: list[str] = field(default_factory=list)
     report: Report[Case] = field(default_factory=Report)
     plan: Plan = field(default_factory=lambda: Plan({}, [], []))
-    status: str = "running"
+    status: str = "planned"
     _device: str = ""
     _manifest: Manifest | None = None
+    _held: OutputFolder | None = None
     _on_their_way: dict[str, Record] = field(default_factory=dict)  # the cases' inputs
 
     def __post_init__(self) -> None:
@@ -235,14 +269,15 @@ class Run:
         UsageError where another run holds the folder.
         """
         self._device = str(engine.device)
+        atoms = engine.network.config.atoms
         with self._folder() as folder:
-            self._begin()
+            self._held = folder
             batch = Batch(
                 Stages(
                     read=self._read,
                     work=lambda _, read: _separate(engine, read, self.job.options),
-                    write=lambda case, separated: self._write(case, separated, folder),
-                    weigh=_weigh,
+                    write=self._write,
+                    weigh=lambda read: _weigh(read, atoms if self.job.options.with_features else 0),
                 ),
                 on_done=self._done,
                 on_failed=self._failed,
@@ -252,6 +287,7 @@ class Run:
                 report=self.report,
             )
             try:
+                self._begin()
                 batch.run(self.plan.todo)
                 self._require_results()
                 self.status = "stopped" if self._left() else "finished"
@@ -262,7 +298,7 @@ class Run:
                 self.status = "stopped"
                 raise
             finally:
-                self._end(folder)
+                self._end()
 
     def summary(self) -> Record:
         """Return what run.json holds."""
@@ -335,6 +371,7 @@ class Run:
         }
         sweep({self.job.out, *parents})
         names = [case.name for case in self.job.pairing.cases]
+        self.status = "running"
         self._manifest.begin(names, anew=[case.name for case in self.plan.todo])
         write_run(self.job.out, self.summary())
 
@@ -343,15 +380,15 @@ class Run:
         inputs = self._on_their_way[case.name] = _inputs(self.job, case)
         _hash(inputs, case)
         prepared = read_case(case, self.job.options)
-        for known, scaled in zip(inputs.values(), prepared.scaled, strict=True):
-            known["size"] = scaled.image.grid.size
+        for known, source in zip(inputs.values(), prepared.sources, strict=True):
+            known["size"] = source.grid.size
         return _Read(prepared, started, time.perf_counter() - started)
 
-    def _write(self, case: Case, worked: _Separated, folder: OutputFolder | None) -> Record:
+    def _write(self, case: Case, worked: _Separated) -> Record:
         started = time.perf_counter()
         outputs = self.plan.outputs[case.name]
         fused = finish(worked.read.prepared, worked.separated, self.job.options)
-        with folder.in_place() if folder is not None else nullcontext():
+        with self._held.in_place() if self._held is not None else nullcontext():
             write_fused(fused, outputs, self.job.options)
         seconds = worked.read.seconds + worked.seconds + time.perf_counter() - started
         return _record(self.job, case, outputs, self._on_their_way.pop(case.name)) | {
@@ -363,16 +400,20 @@ class Run:
         }
 
     def _done(self, case: Case, record: Record) -> None:
-        if self._manifest is not None:
-            self._manifest.put(record)
+        self._put(record)
         self.events.done(case, self.plan.outputs[case.name], record)
 
     def _failed(self, case: Case, text: str) -> None:
         if self._manifest is not None:
             inputs = self._on_their_way.pop(case.name, None) or _inputs(self.job, case)
             record = _record(self.job, case, self.plan.outputs[case.name], inputs)
-            self._manifest.put(record | {"outputs": {}, "status": FAILED, "error": text})
+            self._put(record | {"outputs": {}, "status": FAILED, "error": text})
         self.events.failed(case, text)
+
+    def _put(self, record: Record) -> None:
+        if self._manifest is not None and self._held is not None:
+            self._held.require()  # or saving would make a folder that was removed again
+            self._manifest.put(record)
 
     def _require_results(self) -> None:
         """Raise OutputError where finished files have vanished meanwhile."""
@@ -381,21 +422,22 @@ class Run:
         gone = [
             case.name
             for case in self.report.done
-            if not self.plan.outputs[case.name].fused.is_file()
+            if not all(path.is_file() for path in self.plan.outputs[case.name].all().values())
         ]
         if gone:
             self._manifest.begin([case.name for case in self.job.pairing.cases], anew=gone)
             raise OutputError(
-                f"{self.job.out}: {len(gone)} results were removed while others were written; "
+                f"{self.job.out}: results of {len(gone)} cases were removed while others were "
+                "written; "
                 "run the same command again"
             )
 
-    def _end(self, folder: OutputFolder | None) -> None:
+    def _end(self) -> None:
         """Save manifest and run.json, unless the folder is gone: then there is nothing to say."""
-        if self._manifest is None or folder is None:
+        if self._manifest is None or self._held is None or self.status == "planned":
             return
         try:
-            folder.require()
+            self._held.require()
         except OutputError:
             return
         self._manifest.save()
@@ -408,7 +450,9 @@ def _separate(engine: Engine, read: _Read, options: FuseOptions) -> _Separated:
     return _Separated(read, separated, time.perf_counter() - started)
 
 
-def _weigh(read: _Read) -> int:
-    """Return the bytes that a case takes from reading to writing, roughly."""
+def _weigh(read: _Read, atoms: int) -> int:
+    """Return the bytes that a case takes from reading to writing, roughly; atoms of codes kept."""
+    luminance = read.prepared.luminances[0]
+    height, width = luminance.shape[1:]
     pixels = sum(unit.pixels.nbytes for unit in read.prepared.units)
-    return 2 * pixels + 4 * read.prepared.luminances[0].nbytes
+    return 2 * pixels + 4 * luminance.nbytes + features_bytes(height, width, atoms)

@@ -65,8 +65,8 @@ class Manifest:
         ours = [name for name in self._order if name in self._lines]
         others = self._lines.keys() - {*ours}
         names = [*ours, *(name for name in self._lines if name in others)]
-        content = "".join(f"{self._lines[name]}\n" for name in names).encode()
-        atomic_write(self.path, lambda file: file.write(content))
+        lines = (f"{self._lines[name]}\n".encode() for name in names)
+        atomic_write(self.path, lambda file: file.writelines(lines))
         now = time.monotonic()
         self._next_save = now + max(LEAST_REST, REST * (now - started))
 
@@ -100,15 +100,18 @@ def _case_of(line: str) -> str | None:
     return name if isinstance(name, str) else None
 
 
-def fingerprint(record: Record) -> str:
-    """Return what decides a case's files, as text: equal texts, equal files."""
+def deciding(record: Record) -> str:
+    """Return what decides a case's files beside its inputs, as text: equal texts, equal files."""
+    return json.dumps({key: record.get(key) for key in DECIDING}, sort_keys=True)
+
+
+def content(record: Record) -> dict[str, str | None]:
+    """Return the hashes of a case's inputs by modality; no more than that if they are damaged."""
     inputs = record.get("inputs")
-    deciding = {key: record.get(key) for key in DECIDING}
-    content = {
+    return {
         modality: known.get("sha256") if isinstance(known, dict) else None
         for modality, known in (inputs.items() if isinstance(inputs, dict) else ())
     }
-    return json.dumps([deciding, content], sort_keys=True)
 
 
 def write_run(folder: Path, run: Mapping[str, Any]) -> None:

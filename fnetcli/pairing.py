@@ -175,6 +175,8 @@ def _text(path: Path) -> str:
 
 
 def _modalities(path: Path, columns: list[str]) -> tuple[str, str]:
+    if columns.count(CASE_COLUMN) > 1:
+        raise UsageError(f"{path}: two columns are called {CASE_COLUMN!r}; leave one out")
     named = [name for name in columns if name in MODALITIES]
     if len(named) != 2:
         shown = ", ".join(columns) or "empty"
@@ -216,5 +218,5 @@ def _is_below(folder: Path, value: str) -> bool:
 
 def _is_plain(name: str) -> bool:
     """Whether a name can be that of a file and of nothing else."""
-    has_separator = any(mark in name for mark in "/\\\0")
-    return not has_separator and ".." not in name and name not in ("", ".")
+    marks = "/\\\0:" if os.name == "nt" else "/\\\0"  # a colon names a drive or a stream
+    return not any(mark in name for mark in marks) and ".." not in name and name not in ("", ".")

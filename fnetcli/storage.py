@@ -48,8 +48,16 @@ def atomic_write(path: Path, write: Callable[[BinaryIO], object]) -> None:
 
 
 def _refused(path: Path, error: OSError) -> OutputError | WriteError:
+    if error.errno in {errno.EEXIST, errno.ENOTDIR}:
+        return OutputError(
+            f"{path}: cannot be written (a file stands where a folder is needed); move that file "
+            "away or choose another -o"
+        )
+    if error.errno == errno.ENAMETOOLONG:
+        return WriteError(f"{path}: cannot be written ({error.strerror}); shorten the name")
     reason = error.strerror or str(error) or type(error).__name__
-    kind = OutputError if error.errno in HOPELESS else WriteError
+    is_open_elsewhere = os.name == "nt" and isinstance(error, PermissionError)  # by a viewer, say
+    kind = OutputError if error.errno in HOPELESS and not is_open_elsewhere else WriteError
     return kind(
         f"{path}: cannot be written ({reason}); check the folder's permissions and free space"
     )

@@ -15,11 +15,12 @@ from fnetcli.errors import ReadError
 from fnetcli.formats import Header, ReadOptions, probe_image, read_image
 from fnetcli.fusion import FuseOptions
 from fnetcli.image import Image
-from fnetcli.intensity import Limits, ScalingOptions, own_limits, valid_pixels
+from fnetcli.intensity import Limits, ScalingOptions, own_limits, seen_pixels
 from fnetcli.pairing import Case
 
 Scope = Literal["image", "folder"]
 USED_BITS = (10, 12)  # that 16-bit files may really hold, fewest first
+MOST_BYTES = 1 << 30  # of images that are measured side by side
 
 ItemT = TypeVar("ItemT")
 FoundT = TypeVar("FoundT")
@@ -59,6 +60,7 @@ def survey(
         scalings.append(_complete(side, scaling, scope, notices, on_step))
     kind = kind or _kind(options, headers, notices)
     first, second = scalings
+    notices += _lost_depth(replace(options, kind=kind), headers[1])
     return Survey(replace(options, scaling=(first, second), kind=kind), notices)
 
 
@@ -71,16 +73,28 @@ class _Side:
     reading: ReadOptions
     workers: int
 
-    def images(self, paths: Iterable[Path]) -> Iterator[Image]:
-        """Read images side by side, in order; leave out those that fail."""
+    def measure(
+        self, paths: list[Path], find: Callable[[Image], FoundT | None]
+    ) -> Iterator[FoundT]:
+        """Read images side by side and yield what is found in them, in order.
 
-        def read(path: Path) -> Image | None:
+        Those that fail are left out; large ones are read one at a time.
+        """
+
+        def read(path: Path) -> FoundT | None:
             try:
-                return read_image(path, self.reading)
+                return find(read_image(path, self.reading))
             except ReadError:
                 return None
 
-        return (image for image in _ahead(read, paths, self.workers) if image is not None)
+        largest = max((_bytes(self.headers[path]) for path in paths), default=0)
+        workers = self.workers if self.workers * largest <= MOST_BYTES else 1
+        return (found for found in _ahead(read, paths, workers) if found is not None)
+
+
+def _bytes(header: Header) -> int:
+    """Return what measuring an image takes, roughly: the pixels, and a copy to sort."""
+    return header.height * header.width * header.channels * (header.dtype.itemsize + 8)
 
 
 def _headers(
@@ -134,14 +148,16 @@ def _used_bits(side: _Side, scaling: ScalingOptions, on_step: Callable[[], None]
         if header.dtype == np.uint16 and header.bits in (None, 16)
     ]
     highest = 0
-    for image in side.images(undeclared):
+    for found in side.measure(undeclared, _highest):
         on_step()
-        valid = valid_pixels(image)
-        seen = image.pixels if valid is None else image.pixels[valid]
-        highest = max(highest, int(seen.max(initial=0)))
+        highest = max(highest, found)
         if highest >= 2 ** USED_BITS[-1]:
             return None
     return next((bits for bits in USED_BITS if highest < 2**bits), None) if highest else None
+
+
+def _highest(image: Image) -> int:
+    return int(seen_pixels(image).max(initial=0))
 
 
 def _folder_limits(
@@ -149,7 +165,8 @@ def _folder_limits(
 ) -> Limits | None:
     """Return one range for all images that are stretched: no image loses more than on its own.
 
-    It reaches from the lowest of the images' low percentiles to the highest of their high ones.
+    It reaches from the lowest of the images' low percentiles to the highest of their high ones; if
+    these are equal, because little stands out anywhere, from the lowest number to the highest.
     """
     if scaling.stretch is None:
         return None
@@ -158,14 +175,16 @@ def _folder_limits(
         for path, header in side.headers.items()
         if scaling.is_stretched(header.dtype, side.modality)
     ]
-    lows, highs = [], []
-    for image in side.images(stretched):
+    stretch = scaling.stretch
+    found: list[tuple[Limits, Limits]] = []
+    for one in side.measure(stretched, lambda image: own_limits(image, stretch)):
         on_step()
-        limits = own_limits(image, scaling.stretch)
-        if limits is not None:
-            lows.append(limits[0])
-            highs.append(limits[1])
-    return (min(lows), max(highs)) if lows and min(lows) < max(highs) else None
+        found.append(one)
+    for limits in zip(*found, strict=True):  # the percentiles of all images, then their extremes
+        low, high = min(low for low, _ in limits), max(high for _, high in limits)
+        if low < high:
+            return low, high
+    return None
 
 
 def _kind(options: FuseOptions, headers: list[dict[Path, Header]], notices: list[str]) -> str:
@@ -176,9 +195,19 @@ def _kind(options: FuseOptions, headers: list[dict[Path, Header]], notices: list
         notices.append(f"{options.modalities[1]} images hold floats: results are float TIFF")
         return "tiff"
     if any(header.is_georeferenced for side in headers for header in side.values()):
-        notices.append("some images are GeoTIFF: results are TIFF and keep their georeference")
+        notices.append("some images are GeoTIFF: results are TIFF, which can say where they lie")
         return "tiff"
     return "png"
+
+
+def _lost_depth(options: FuseOptions, headers: dict[Path, Header]) -> list[str]:
+    """Say where the format holds fewer bits than the images whose depth it should follow."""
+    if options.depth != "auto":
+        return []
+    kinds = {header.dtype for header in headers.values()}
+    if all(options.stored_type(kind).itemsize >= min(kind.itemsize, 2) for kind in kinds):
+        return []
+    return [f"{options.kind} holds 8 bits, the images have more: use --format png or tiff"]
 
 
 def _ahead(do: Callable[[ItemT], FoundT], items: Iterable[ItemT], workers: int) -> Iterator[FoundT]:

@@ -309,7 +309,9 @@ class TestPrecision:
         random = np.random.default_rng(0)
         stored = random.normal(29_315, 20, (300, 300)).astype(np.float32)
         expected = np.percentile(stored.astype(np.float64), DEFAULT_STRETCH)
-        assert own_limits(image(stored), DEFAULT_STRETCH) == pytest.approx(expected, rel=1e-7)
+        found = own_limits(image(stored), DEFAULT_STRETCH)
+        assert found is not None
+        assert found[0] == pytest.approx(expected, rel=1e-7)
 
     @pytest.mark.parametrize("kind", ["float32", "float64"])
     @pytest.mark.parametrize("scaling", [MIN_MAX, DEFAULT, Scaling((0, 1e-3)), Scaling((-1, 1))])
@@ -468,8 +470,16 @@ class TestHoles:
         stored = np.array([[-9999, 10, 20, 30]], np.int16)
         scaled = to_unit(image(stored, -9999), MIN_MAX)
         assert (scaled.low, scaled.high, scaled.invalid) == (10, 30, 1)
-        assert own_limits(image(stored, -9999), (0, 50)) == (10, 20)
-        assert own_limits(image(stored), (0, 100)) == (-9999, 30)
+        assert own_limits(image(stored, -9999), (0, 50)) == ((10, 20), (10, 30))
+        assert own_limits(image(stored), (0, 100)) == ((-9999, 30), (-9999, 30))
+
+    def test_transparent_pixels_do_not_count_either(self) -> None:
+        stored = np.array([[7, 10, 20, 30]], np.uint16)
+        alpha = np.array([[[0, 0.1, 1, 1]]], np.float32)
+        scaled = to_unit(replace(image(stored), alpha=alpha), MIN_MAX)
+        assert (scaled.low, scaled.high, scaled.invalid) == (10, 30, 0)
+        clear = replace(image(stored), alpha=np.zeros_like(alpha))
+        assert own_limits(clear, (0, 100)) == ((7, 30), (7, 30))
 
     @pytest.mark.parametrize(
         ("side", "text"),
@@ -540,7 +550,7 @@ class TestHardlyAnything:
         assert not scaled.image.pixels.any()
         assert scaled.invalid == 8
         assert len(scaled.notices) == 2
-        assert own_limits(image(stored), DEFAULT_STRETCH) == (300, 300)
+        assert own_limits(image(stored), DEFAULT_STRETCH) == ((300, 300), (300, 300))
 
     @pytest.mark.parametrize("kind", [*INTEGERS, *FLOATS])
     @pytest.mark.parametrize(("most", "other", "bright"), [(5, 9, 1), (9, 5, 0)])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import io
 import os
@@ -9,13 +10,13 @@ import signal
 import sys
 import time
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import ParamSpec, Self
 
 import typer
 
 from fnetcli.batch import EXIT_FAILED, EXIT_INTERRUPTED, EXIT_USAGE
-from fnetcli.errors import ConfigError, FnetError, UsageError
+from fnetcli.errors import ConfigError, FnetError, OutputError, UsageError
 
 P = ParamSpec("P")
 
@@ -33,8 +34,15 @@ class Console:
     def result(self, text: str) -> None:
         """Print one line of result."""
         if self.has_results and not self.is_quiet:
-            with _around_progress():
-                typer.echo(text)
+            try:
+                with _around_progress():
+                    typer.echo(text)
+            except BrokenPipeError:
+                raise
+            except OSError as error:
+                raise OutputError(
+                    f"standard output: cannot be written ({error.strerror}); check where it goes"
+                ) from None
 
     def notice(self, text: str) -> None:
         """Print what is good to know."""
@@ -112,6 +120,27 @@ def _duration(seconds: float) -> str:
     minutes, seconds = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours}:{minutes:02}:{seconds:02}" if hours else f"{minutes}:{seconds:02}"
+
+
+@contextlib.contextmanager
+def leaving_at_once() -> Iterator[None]:
+    """While nothing is written yet, let an interrupt end the process on the spot.
+
+    An exception in the middle of an import may be swallowed there, or come out as another one.
+    """
+
+    def leave(*_: object) -> None:
+        Console().error("interrupted; nothing was written")
+        os._exit(EXIT_INTERRUPTED)
+
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    for number in before:
+        signal.signal(number, leave)
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 class _around_progress:  # noqa: N801  used as a function

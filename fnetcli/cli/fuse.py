@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import sys
 from collections import Counter
 from enum import StrEnum
@@ -14,7 +15,7 @@ import typer
 
 from fnetcli.batch import EXIT_DONE, EXIT_FAILED
 from fnetcli.cli import options as given_options
-from fnetcli.cli.console import Console, Progress, exits_properly
+from fnetcli.cli.console import Console, Progress, exits_properly, leaving_at_once
 from fnetcli.errors import FnetError, UsageError
 
 if TYPE_CHECKING:
@@ -217,11 +218,12 @@ def fuse(
     OUT/common. OUT/manifest.jsonl says what was made of what: the same command again goes on where
     it was stopped. Paths of the fused images go to stdout.
     """
-    from fnetcli.checkpoint import load_weights
-    from fnetcli.engine import Engine, choose_device
-    from fnetcli.fusion import FuseOptions
-    from fnetcli.job import Job, Run, refuse_inside_inputs
-    from fnetcli.survey import survey
+    with leaving_at_once():
+        from fnetcli.checkpoint import load_weights
+        from fnetcli.engine import Engine, choose_device
+        from fnetcli.fusion import FuseOptions
+        from fnetcli.job import Job, Run, refuse_inside_inputs
+        from fnetcli.survey import survey
 
     console = Console(
         is_quiet=quiet, is_verbose=verbose, has_results=not dry_run and summary != STDOUT
@@ -274,11 +276,13 @@ def fuse(
         is_file=file_kind is not None,
         existing=existing.value,
     )
+    if summary not in (None, STDOUT):
+        _check_summary(summary, job, weights, pairs)
     watcher = _Watcher(console)
     run = Run(job, watcher, command=["fnet", *sys.argv[1:]])
     _look(console, run)
     if dry_run:
-        return _tell_plan(run)
+        return _tell_plan(run, summary, is_strict=strict)
     if features:
         _tell_size(console, job, loaded.network.config.atoms)
     return _work(
@@ -349,10 +353,23 @@ def _look(console: Console, run: Run) -> None:
         )
 
 
-def _tell_plan(run: Run) -> int:
+def _check_summary(path: Path, job: Job, *others: Path | None) -> None:
+    """Refuse to replace what a run needs or makes by the summary, before anything runs."""
+    from fnetcli.job import refuse_input
+
+    refuse_input(job, path)
+    if path.is_dir():
+        raise UsageError(f"--json {path}: is a folder; name a file")
+    if any(other is not None and path.exists() and path.samefile(other) for other in others):
+        raise UsageError(f"--json {path}: is an input; choose another name")
+
+
+def _tell_plan(run: Run, summary: Path | None, *, is_strict: bool) -> int:
     """Print what a run would do, one case a line, separated by tabs."""
     skipped = {case.name for case in run.plan.skipped}
-    for case in run.job.pairing.cases:
+    if summary is not None:
+        _write_summary(summary, run)
+    for case in run.job.pairing.cases if summary != STDOUT else ():
         verb = "skip" if case.name in skipped else "fuse"
         fused = run.plan.outputs[case.name].fused
         typer.echo("\t".join(map(str, (verb, case.name, case.first, case.second, fused))))
@@ -361,7 +378,7 @@ def _tell_plan(run: Run) -> int:
         f"{len(run.job.pairing.unpaired)} unpaired; nothing was written",
         err=True,
     )
-    return EXIT_DONE
+    return EXIT_FAILED if is_strict and run.job.pairing.unpaired else EXIT_DONE
 
 
 def _tell_size(console: Console, job: Job, atoms: int) -> None:
@@ -398,8 +415,9 @@ class _Watcher:
         self.console.result(str(outputs.fused))
         self.console.detail(_details(record))
         for notice in record["notices"]:
-            self.warned[notice] += 1
-            if self.warned[notice] <= SHOWN_ALIKE:
+            alike = re.sub(r"[0-9][0-9.]*", "N", notice)
+            self.warned[alike] += 1
+            if self.warned[alike] <= SHOWN_ALIKE:
                 self.console.warning(f"{case.name}: {notice}")
 
     def failed(self, case: Case, text: str) -> None:
@@ -451,16 +469,35 @@ def _work(
     try:
         with Progress(len(run.plan.todo), "pairs", console) as watcher.progress:
             run.work(engine, workers=workers, stops_at_failure=fail_fast, is_debug=debug)
-    finally:
-        watcher.tell_rest()
-        _tell_end(console, run)
-        if summary is not None:
-            _write_summary(summary, run)
+    except BaseException:
+        _end(console, run, watcher, summary, is_ending=True)
+        raise
+    _end(console, run, watcher, summary)
     if report:
         _write_report(console, run, workers)
     totals = run.totals()
     is_fine = not totals["failed"] and not totals["left"]
     return EXIT_DONE if is_fine and not (strict and totals["unpaired"]) else EXIT_FAILED
+
+
+def _end(
+    console: Console,
+    run: Run,
+    watcher: _Watcher,
+    summary: Path | None,
+    *,
+    is_ending: bool = False,
+) -> None:
+    """Say how it ended; `is_ending`: an error is under way that must not be hidden."""
+    watcher.tell_rest()
+    _tell_end(console, run)
+    try:
+        if summary is not None:
+            _write_summary(summary, run)
+    except FnetError as error:
+        if not is_ending:
+            raise
+        console.warning(str(error))
 
 
 def _tell_end(console: Console, run: Run) -> None:

@@ -150,9 +150,12 @@ def read_options(
 
     pages = per_modality("--page", page, modalities, has_default=True)
     numbers = {name: _number("--page", text, MOST_PAGES) for name, text in pages.items()}
+    if not math.isfinite(max_pixels):
+        raise UsageError(f"--max-pixels {max_pixels}: give a number of megapixels")
+    limit = round(max_pixels * 1e6)
 
     def one(modality: str) -> ReadOptions:
-        return ReadOptions(numbers.get(modality, numbers.get(BOTH)), round(max_pixels * 1e6))
+        return ReadOptions(numbers.get(modality, numbers.get(BOTH)), limit)
 
     first, second = modalities
     return one(first), one(second)

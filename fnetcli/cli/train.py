@@ -10,7 +10,7 @@ import typer
 
 from fnetcli.batch import EXIT_DONE, EXIT_INTERRUPTED
 from fnetcli.cli import options as given_options
-from fnetcli.cli.console import Console, Progress, exits_properly
+from fnetcli.cli.console import Console, Progress, exits_properly, leaving_at_once
 
 if TYPE_CHECKING:
     from fnetcli.training.config import Recipe
@@ -57,8 +57,9 @@ def train(
     run. Writes best.safetensors, last.safetensors, log.jsonl, loss.png, recipe.toml and state.pt
     into the run folder.
     """
-    from fnetcli.engine import choose_device
-    from fnetcli.training import loop
+    with leaving_at_once():
+        from fnetcli.engine import choose_device
+        from fnetcli.training import loop
 
     console = Console(is_quiet=quiet)
     run = out or Path("runs") / (recipe.stem if recipe else "paper")

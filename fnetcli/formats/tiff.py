@@ -58,7 +58,7 @@ LONGEST_TEXT = 1 << 16
 TEXT_TYPES = frozenset({DATATYPE.BYTE, DATATYPE.ASCII, DATATYPE.UNDEFINED})
 NO_PREDICTOR, HORIZONTAL, FLOATING = 1, 2, 3
 
-KEY_TAGS = (34735, 34736, 34737)  # geokeys, and their numbers and texts
+KEY_TAGS = (34736, 34737)  # numbers and texts of the geokeys
 
 WHITE_IS_ZERO, BLACK_IS_ZERO, RGB, PALETTE, YCBCR = 0, 1, 2, 3, 6
 PHOTOMETRICS = {
@@ -131,9 +131,7 @@ class Page:
     @property
     def is_georeferenced(self) -> bool:
         """Whether the picture, as it is handed out, has a place on earth."""
-        return self.orientation == UPRIGHT and any(
-            tag in self.tags for tag in (*PLACE_TAGS, KEY_TAGS[0])
-        )
+        return self.orientation == UPRIGHT and any(tag in self.tags for tag in PLACE_TAGS)
 
 
 def probe(file: BinaryIO, options: ReadOptions) -> Header:
@@ -191,10 +189,12 @@ def _open_page(file: BinaryIO, options: ReadOptions) -> Page:
     width, height = tags.number(WIDTH_TAG, 0), tags.number(HEIGHT_TAG, 0)
     require_size(width, height, options)
     page = _describe(tags, count, height, width)
+    notices = []
     if pictures.is_broken:
-        notice = f"its list of pages is damaged after page {count}: what follows is left out"
-        page = replace(page, notices=(notice, *page.notices))
-    return page
+        notices.append(f"its list of pages is damaged after page {count}: what follows is left out")
+    if pictures.has_mask:
+        notices.append("the mask in it is not used: mark what holds no data by nodata or alpha")
+    return replace(page, notices=(*notices, *page.notices))
 
 
 def _choose(count: int, options: ReadOptions) -> int:
@@ -343,7 +343,7 @@ def _nodata(tags: Tags) -> tuple[float | None, tuple[str, ...]]:
 
 
 def _georeference(tags: Tags) -> tuple[Georeference | None, tuple[str, ...]]:
-    if not any(tag in tags for tag in (*PLACE_TAGS, KEY_TAGS[0])):
+    if not any(tag in tags for tag in PLACE_TAGS):
         return None, ()
     kept = []
     try:

@@ -120,6 +120,7 @@ class Pictures:
     tiff: TiffFile
     indices: list[int]
     is_broken: bool
+    has_mask: bool
 
     def tags(self, number: int) -> Tags:
         """Return the tags of a picture, counted from 0."""
@@ -135,6 +136,7 @@ def find_pictures(file: BinaryIO) -> Pictures:
     meter: Any = _Meter(file)
     tiff = TiffFile(meter, is_lsm=False, is_ndpi=False, is_scanimage=False)  # no vendors' ways
     pictures: list[int] = []
+    has_mask = False
     seen: set[int] = set()
     last: TiffPage | None = None
     try:
@@ -146,6 +148,7 @@ def find_pictures(file: BinaryIO) -> Pictures:
             last = page.aspage()
             if not last.subfiletype & (IS_REDUCED | IS_MASK):
                 pictures.append(len(seen))
+            has_mask |= last.subfiletype & (IS_REDUCED | IS_MASK) == IS_MASK
             seen.add(page.offset)
             meter.left += MORE_TAG_BYTES
     except Exception:
@@ -154,7 +157,8 @@ def find_pictures(file: BinaryIO) -> Pictures:
     if last is None:
         raise ContentError("not a complete TIFF (ends early)", COPY_AGAIN)
     meter.left += MOST_TAG_BYTES  # for the one that is chosen
-    return Pictures(file, tiff, pictures or [0], is_broken=_directory(last)[1] != 0)
+    is_broken = _directory(last)[1] != 0
+    return Pictures(file, tiff, pictures or [0], is_broken=is_broken, has_mask=has_mask)
 
 
 def _directory(page: TiffPage) -> tuple[frozenset[int], int]:

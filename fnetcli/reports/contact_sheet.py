@@ -165,7 +165,7 @@ class _Painter:
         return Row(
             name=case.name,
             seconds=_seconds(record),
-            sources=_described(self.job, case, record),
+            sources=_described(self.job, record),
             notices=[str(text) for text in record.get("notices") or []],
             thumbnails=[*self._sources(case, record), *self._results(case)],
         )
@@ -293,18 +293,16 @@ def _error(record: Record) -> str:
     return str(record.get("error", "")).removeprefix(f"{record['case']}: ")
 
 
-def _described(job: Job, case: Case, record: Record) -> list[Source]:
+def _described(job: Job, record: Record) -> list[Source]:
     options = job.options
     return [
         Source(
             label=_name(modality),
-            path=str(path),
+            path=str(record["inputs"][modality].get("path", "")),
             size=str(record["inputs"][modality].get("size", "")),
             scale=_scale(_limits(record, modality), is_inverted=chosen.is_inverted),
         )
-        for modality, path, chosen in zip(
-            options.modalities, (case.first, case.second), options.scaling, strict=True
-        )
+        for modality, chosen in zip(options.modalities, options.scaling, strict=True)
     ]
 
 

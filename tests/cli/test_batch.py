@@ -16,7 +16,9 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 import imageio.v3 as iio
+import numpy as np
 import pytest
+import tifffile
 
 from bench.batch import peak_megabytes
 from fnetcli import storage
@@ -328,8 +330,62 @@ class TestRefusals:
         assert "another fnet is writing there" in errors(result.stderr)[0]
         assert not list(out.iterdir())
 
+    @pytest.mark.parametrize("name", ["vis/0.png", "list.csv", "tiny.safetensors", "ir"])
+    def test_a_summary_in_place_of_what_is_needed(
+        self, tmp_path: Path, weights: Path, name: str
+    ) -> None:
+        write_pairs(tmp_path, 1)
+        (tmp_path / "list.csv").write_text("vis,ir\nvis/0.png,ir/0.png\n")
+        arguments = ["--pairs", tmp_path / "list.csv", "--weights", weights]
+        result = fnet("fuse", *arguments, "-o", tmp_path / "out", "--json", tmp_path / name)
+        assert result.exit_code == 2
+        assert str(tmp_path / name) in errors(result.stderr)[0]
+        assert iio.imread(tmp_path / "vis" / "0.png").shape == (24, 32, 3)
+        assert not (tmp_path / "out").exists()
+
+    def test_a_refused_run_does_not_claim_to_run(self, tmp_path: Path, weights: Path) -> None:
+        vis, ir = write_pairs(tmp_path, 1)
+        out = tmp_path / "out"
+        arguments = ["fuse", "--vis", vis, "--ir", ir, "-o", out, "--weights", weights]
+        with storage.OutputFolder(out):
+            result = fnet(*arguments, "--json", "-")
+        assert json.loads(result.stdout)["status"] == "planned"
+
+    def test_a_file_in_place_of_a_folder_ends_the_run(self, tmp_path: Path, weights: Path) -> None:
+        vis, ir = write_pairs(tmp_path, 5)
+        (tmp_path / "out").mkdir()
+        (tmp_path / "out" / "fused").write_text("mine")
+        result = fnet(
+            *("fuse", "--vis", vis, "--ir", ir, "-o", tmp_path / "out", "--weights", weights),
+            *("--maps", "none"),
+        )
+        assert result.exit_code == 1
+        (line,) = errors(result.stderr)
+        assert "a file stands where a folder is needed" in line
+        assert (tmp_path / "out" / "fused").read_text() == "mine"
+
 
 class TestFailures:
+    def test_a_loop_of_links_fails_its_case_alone(self, tmp_path: Path, weights: Path) -> None:
+        vis, ir = write_pairs(tmp_path, 3)
+        (ir / "1.png").unlink()
+        (ir / "1.png").symlink_to("1.png")
+        result = fnet("fuse", "--vis", vis, "--ir", ir, "-o", tmp_path / "o", "--weights", weights)
+        assert result.exit_code == 1
+        assert "2 fused, 0 skipped, 1 failed" in result.stderr
+        assert str(ir / "1.png") in errors(result.stderr)[0]
+
+    def test_standard_output_that_takes_nothing(self, tmp_path: Path, weights: Path) -> None:
+        vis, ir = write_pairs(tmp_path, 1)
+        command = [sys.executable, "-m", "fnetcli", "fuse", "--vis", str(vis), "--ir", str(ir)]
+        command += ["-o", str(tmp_path / "out"), "--weights", str(weights)]
+        with Path("/dev/full").open("w") as full:
+            done = subprocess.run(
+                command, stdout=full, stderr=subprocess.PIPE, text=True, check=False
+            )
+        assert done.returncode == 1
+        assert "standard output: cannot be written (No space left" in done.stderr
+
     def test_fail_fast(self, tmp_path: Path, weights: Path) -> None:
         vis, ir = write_pairs(tmp_path, 12)
         (ir / "1.png").write_bytes(b"junk")
@@ -350,6 +406,7 @@ class TestFailures:
         arguments = ["fuse", "--vis", vis, "--ir", ir, "-o", tmp_path / "o", "--weights", weights]
         assert fnet(*arguments).exit_code == 0
         assert fnet(*arguments, "--strict").exit_code == 1
+        assert fnet(*arguments, "--strict", "--dry-run").exit_code == 1
         assert run_file(tmp_path / "o")["unpaired"] == [str(vis / "1.png")]
 
     @pytest.mark.parametrize("number", [errno.ENOSPC, errno.EACCES, errno.EROFS])
@@ -405,7 +462,11 @@ class TestFailures:
 
     @pytest.mark.parametrize(
         ("what", "when", "message"),
-        [(".", 4, "was removed"), ("fused", 8, "results were removed")],
+        [
+            (".", 4, "was removed"),
+            ("fused", 8, "were removed while"),
+            ("common", 8, "were removed while"),
+        ],
     )
     def test_results_removed_under_our_feet(
         self,
@@ -485,6 +546,9 @@ class TestManners:
         result = fnet(*arguments, "--json", tmp_path / "tiny.safetensors" / "s.json")
         assert result.exit_code == 1
         assert "cannot be written" in errors(result.stderr)[0]
+        result = fnet(*arguments, "--json", "-", "--dry-run")
+        assert json.loads(result.stdout)["totals"]["skipped"] == 2
+        assert json.loads(result.stdout)["status"] == "planned"
 
     def test_verbose_tells_of_every_case(self, tmp_path: Path, weights: Path) -> None:
         vis, ir = write_pairs(tmp_path, 2)
@@ -496,12 +560,16 @@ class TestManners:
         self, tmp_path: Path, weights: Path
     ) -> None:
         vis, ir = write_pairs(tmp_path, 8)
-        for path in ir.iterdir():
-            write(path, smooth_noise(24, 32, 3, 3))
+        for i, path in enumerate(sorted(ir.iterdir())):
+            path.unlink()
+            frame = smooth_noise(24, 32, 3).astype(np.float32)
+            frame[0, : i + 1] = np.nan
+            tifffile.imwrite(path.with_suffix(".tif"), frame)
         arguments = ["fuse", "--vis", vis, "--ir", ir, "-o", tmp_path / "out", "--weights", weights]
-        lines = [line for line in fnet(*arguments).stderr.splitlines() if "has colours" in line]
+        lines = [line for line in fnet(*arguments).stderr.splitlines() if "NaN, infinite" in line]
         assert len(lines) == 4
-        assert "5 more cases" in lines[-1]
+        assert "2: ir: 3 pixels (0.4 %)" in lines[2]
+        assert "5 more cases" in lines[3]
 
     def test_progress_in_plain_lines(
         self, tmp_path: Path, weights: Path, monkeypatch: pytest.MonkeyPatch

@@ -139,6 +139,22 @@ class TestThermal:
         np.testing.assert_allclose(unit_parts(tmp_path, "ir"), expected, atol=1e-5)
 
     @pytest.mark.usefixtures("weights")
+    def test_a_few_hot_pixels_make_one_range_too(self, tmp_path: Path) -> None:
+        for i in range(3):
+            frame = np.full((HEIGHT * 4, WIDTH * 4), KELVIN, np.uint16)
+            frame[5, 5 : 7 + i] = KELVIN + 1000 * (i + 1)  # fewer than one in a thousand
+            tiff(tmp_path / "ir" / f"{i}.tif", frame)
+            write(tmp_path / "vis" / f"{i}.png", smooth_noise(HEIGHT * 4, WIDTH * 4, 3))
+        folders = ["--vis", tmp_path / "vis", "--ir", tmp_path / "ir", "-o", tmp_path / "out"]
+        result = fnet(
+            *("fuse", *folders, "--weights", tmp_path / "tiny.safetensors"),
+            *("--stretch-scope", "folder"),
+        )
+        assert result.exit_code == 0
+        ranges = [one["ranges"]["ir"] for one in records(tmp_path / "out")]
+        assert ranges == [{"low": KELVIN, "high": KELVIN + 3000, "invalid": 0}] * 3
+
+    @pytest.mark.usefixtures("weights")
     def test_a_sequence_does_not_flicker(self, tmp_path: Path) -> None:
         """A warm object crosses a still scene: with one range the still part stays the same."""
         scene = thermal(2, KELVIN, KELVIN + 400)
@@ -271,8 +287,8 @@ class TestOutput:
     @pytest.mark.parametrize(
         ("options", "message"),
         [
-            (["--depth", "16", "--format", "jpeg"], "use --format tiff"),
-            (["--depth", "float", "--format", "png"], "use --format tiff"),
+            (["--depth", "16", "--format", "jpeg"], "use TIFF"),
+            (["--depth", "float", "--format", "png"], "use TIFF"),
             (["--format", "jpeg", "-o", "x.png"], "no other --format"),
             (["--report", "-o", "x.png"], "give a folder with --report"),
             (["--bits", "vis=0"], "from 1 to 32"),
@@ -391,7 +407,7 @@ class TestNoData:
             file.write(counts, 1)
         fused, record = fuse(tmp_path, vis, path, "--maps", "float")
         assert record["outputs"]["fused"] == "fused/a.tif"
-        assert "keep their georeference" in record["stderr"]
+        assert "can say where they lie" in record["stderr"]
         assert record["ranges"]["ir"]["invalid"] == 5 * HEIGHT
         assert record["ranges"]["ir"]["low"] > KELVIN
         assert fused.dtype == np.uint8
@@ -402,6 +418,42 @@ class TestNoData:
                 assert (file.read_masks(1) == 0).sum() == 5 * HEIGHT
         with rasterio.open(tmp_path / "out" / "fused" / "a.tif") as file:
             assert file.nodata == 7
+
+    def test_transparent_thermal_pixels_do_not_count(self, tmp_path: Path, vis: Path) -> None:
+        counts = thermal()
+        alpha = np.full_like(counts, 65535)
+        counts[:, :5], alpha[:, :5] = 0, 0
+        both = np.stack([counts, alpha], -1)
+        path = tiff(
+            tmp_path / "ir.tif", both, photometric="minisblack", extrasamples=["unassalpha"]
+        )
+        _, record = fuse(tmp_path, vis, path)
+        assert record["ranges"]["ir"]["low"] > KELVIN
+
+    def test_transparency_and_nodata_agree(self, tmp_path: Path, vis: Path) -> None:
+        colour = iio.imread(vis)
+        rgba = np.concatenate((colour, np.full((HEIGHT, WIDTH, 1), 255, np.uint8)), -1)
+        write(tmp_path / "rgba" / "a.png", rgba)
+        holes = self.kelvin()
+        holes[3, 4:8] = np.nan
+        ir = tiff(tmp_path / "ir.tif", holes)
+        for kind, suffix in (("tiff", "tif"), ("png", "png")):
+            fuse(tmp_path, tmp_path / "rgba" / "a.png", ir, "--format", kind)
+            with rasterio.open(tmp_path / "out" / "fused" / f"a.{suffix}") as file:
+                assert file.nodata is None
+                mask = file.dataset_mask()
+            assert (mask == 0).sum() == 4
+            assert (mask[3, 4:8] == 0).all()
+
+    def test_a_mask_inside_a_file_is_said(self, tmp_path: Path, vis: Path) -> None:
+        with rasterio.Env(GDAL_TIFF_INTERNAL_MASK=True), rasterio.open(
+            tmp_path / "ir.tif", "w", driver="GTiff", height=HEIGHT, width=WIDTH, count=1,
+            dtype="uint16",
+        ) as file:  # fmt: skip
+            file.write(thermal(), 1)
+            file.write_mask(thermal() > KELVIN + 100)
+        _, record = fuse(tmp_path, vis, tmp_path / "ir.tif")
+        assert "the mask in it is not used" in record["stderr"]
 
     def test_the_kept_grid_gives_the_place(self, tmp_path: Path, vis: Path) -> None:
         path = tmp_path / "ir.tif"
@@ -414,7 +466,8 @@ class TestNoData:
         fuse(tmp_path, vis, path, "--resize", "ir")
         with rasterio.open(tmp_path / "out" / "fused" / "a.tif") as file:
             assert file.transform == transform
-        fuse(tmp_path, vis, path, "--resize", "vis")
+        _, record = fuse(tmp_path, vis, path, "--resize", "vis")
+        assert "georeference is lost" in record["stderr"]
         with rasterio.open(tmp_path / "out" / "fused" / "a.tif") as file:
             assert file.crs is None
 
@@ -483,3 +536,5 @@ class TestPages:
         result = fnet("fuse", *images, "--page", "1", "--max-pixels", "0.0005")
         assert result.exit_code == 1
         assert "--max-pixels" in result.stderr
+        for number in ("inf", "nan", "1e400"):
+            assert fnet("fuse", *images, "--max-pixels", number).exit_code == 2

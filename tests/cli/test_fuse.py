@@ -397,6 +397,19 @@ class TestProcess:
             assert option in help_text
         assert fnet("--version").stdout.startswith("fnet 0.")
 
+    def test_interrupted_before_anything_is_written(self) -> None:
+        program = (
+            "import os, signal\n"
+            "from fnetcli.cli.console import leaving_at_once\n"
+            "with leaving_at_once():\n"
+            "    os.kill(os.getpid(), signal.SIGINT)\n"
+            "print('went on')"
+        )
+        command = [sys.executable, "-c", program]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        assert (done.returncode, done.stdout) == (130, "")
+        assert one_error_line(done.stderr) == "error: interrupted; nothing was written"
+
     def test_real_process_with_the_shipped_weights(
         self, tmp_path: Path, pair: tuple[Path, Path]
     ) -> None:
