@@ -28,13 +28,15 @@ from fnetcli.fusion import FuseOptions, read_case
 from fnetcli.models.fnet import FNet, FNetConfig
 from fnetcli.pairing import pair_paths
 
+# Linux: VmHWM is the peak of this program alone; ru_maxrss starts with that of the parent process.
 PEAK = """
-import resource, sys
+import pathlib, sys
 from fnetcli.cli.app import app
 try:
     app(sys.argv[1:])
 finally:
-    print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, file=sys.stderr)
+    status = pathlib.Path("/proc/self/status").read_text()
+    print(status.split("VmHWM:")[1].split()[0], file=sys.stderr)
 """
 
 

@@ -584,6 +584,7 @@ class TestManners:
         assert "0:00 left, 2, 1 failed" in stderr
 
     @pytest.mark.slow
+    @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="reads /proc")
     def test_memory_does_not_grow_with_the_number_of_pairs(
         self, tmp_path: Path, weights: Path
     ) -> None:
