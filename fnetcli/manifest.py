@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from fnetcli.errors import UsageError
-from fnetcli.storage import atomic_write
+from fnetcli.storage import atomic_write, sync_folder
 
 MANIFEST_FILE, RUN_FILE = "manifest.jsonl", "run.json"
 DONE, FAILED = "done", "failed"
@@ -67,6 +67,7 @@ class Manifest:
         names = [*ours, *(name for name in self._lines if name in others)]
         lines = (f"{self._lines[name]}\n".encode() for name in names)
         atomic_write(self.path, lambda file: file.writelines(lines))
+        sync_folder(self.path.parent)  # what was forgotten must stay so, also after a power cut
         now = time.monotonic()
         self._next_save = now + max(LEAST_REST, REST * (now - started))
 
