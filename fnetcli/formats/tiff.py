@@ -43,10 +43,11 @@ from fnetcli.formats.upright import (
     UPRIGHT,
     known_orientation,
     new_image,
+    turn,
     upright_size,
     without_georeference,
 )
-from fnetcli.image import PLACE_TAGS, Georeference, Image, Pixels
+from fnetcli.image import PLACE_TAGS, Georeference, Image, Mask, Pixels
 
 SIGNATURES = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")  # little and big endian; "+" is BigTIFF
 
@@ -110,6 +111,7 @@ class Page:
     bands: Bands
     by_pillow: bool
     notices: tuple[str, ...]
+    mask: Tags | None = None
 
     @property
     def dtype(self) -> np.dtype[Any]:
@@ -162,10 +164,12 @@ def _read(file: BinaryIO, options: ReadOptions) -> Image:
     nodata, complaints = _nodata(page.tags)
     georeference, more = _georeference(page.tags)
     profile, words = _profile(page)
+    valid, doubts = _read_mask(page)
     details: dict[str, Any] = {
+        "valid": valid,
         "georeference": georeference,
         "color_profile": profile,
-        "notices": (*page.notices, *complaints, *more, *words),
+        "notices": (*page.notices, *complaints, *more, *words, *doubts),
     }
     if page.by_pillow:
         return _read_by_pillow(file, page, nodata, details)
@@ -185,16 +189,16 @@ def _open_page(file: BinaryIO, options: ReadOptions) -> Page:
     """Choose the page and check all its tags that matter, without decoding anything."""
     pictures = find_pictures(file)
     count = len(pictures.indices)
-    tags = pictures.tags(_choose(count, options))
+    number = _choose(count, options)
+    tags = pictures.tags(number)
     width, height = tags.number(WIDTH_TAG, 0), tags.number(HEIGHT_TAG, 0)
     require_size(width, height, options)
     page = _describe(tags, count, height, width)
-    notices = []
+    page = replace(page, mask=pictures.mask(number))
     if pictures.is_broken:
-        notices.append(f"its list of pages is damaged after page {count}: what follows is left out")
-    if pictures.has_mask:
-        notices.append("the mask in it is not used: mark what holds no data by nodata or alpha")
-    return replace(page, notices=(*notices, *page.notices))
+        notice = f"its list of pages is damaged after page {count}: what follows is left out"
+        page = replace(page, notices=(notice, *page.notices))
+    return page
 
 
 def _choose(count: int, options: ReadOptions) -> int:
@@ -366,6 +370,22 @@ def _profile(page: Page) -> tuple[bytes | None, tuple[str, ...]]:
     return check_profile(content, page.bands.colors == 3)
 
 
+def _read_mask(page: Page) -> tuple[Mask | None, tuple[str, ...]]:
+    """Return where (H, W) the picture holds data, as a mask page says it (GDAL, TIFF 6.0)."""
+    if page.mask is None:
+        return None, ()
+    tags, height, width = page.mask, page.layout.height, page.layout.width
+    try:
+        bits, kind = _number_type(tags, 1)
+        layout = _layout(tags, height, width, 1, bits, kind)
+        require_sane(tags.page, layout)
+        if tags.number(COMPRESSION_TAG, 1) in CODECS and bits in {1, 8}:
+            return read_pixels(tags, layout, 0)[..., 0] != 0, ()
+    except ContentError:
+        pass
+    return None, ("the mask in it cannot be read: all its pixels are taken for data",)
+
+
 # --- from stored numbers to pixels ----------------------------------------------------------------
 
 
@@ -473,6 +493,8 @@ def _read_by_pillow(
         if color_mode(picture) != ("L" if page.bands.colors == 1 else "RGB"):
             raise ContentError("not a readable TIFF (its colours are ambiguous)", COPY_AGAIN)
         pixels, alpha = to_planes(picture)
+    if details["valid"] is not None:
+        details |= {"valid": turn(details["valid"], page.orientation)}
     has_numbers = layout.bits == 8 and page.photometric in {BLACK_IS_ZERO, RGB, YCBCR}
     image = new_image(pixels, alpha, UPRIGHT, nodata=nodata if has_numbers else None, **details)
     return image if page.orientation == UPRIGHT else without_georeference(image)

@@ -119,12 +119,19 @@ class Pictures:
     file: BinaryIO
     tiff: TiffFile
     indices: list[int]
+    masks: dict[int, int]  # number of a picture -> page that says where it holds data
     is_broken: bool
-    has_mask: bool
 
     def tags(self, number: int) -> Tags:
         """Return the tags of a picture, counted from 0."""
-        page = self.tiff.pages[self.indices[number]].aspage()
+        return self._tags(self.indices[number])
+
+    def mask(self, number: int) -> Tags | None:
+        """Return the tags of the mask of a picture, if it has one."""
+        return self._tags(self.masks[number]) if number in self.masks else None
+
+    def _tags(self, index: int) -> Tags:
+        page = self.tiff.pages[index].aspage()
         return Tags(self.file, page, _directory(page)[0])
 
 
@@ -136,7 +143,7 @@ def find_pictures(file: BinaryIO) -> Pictures:
     meter: Any = _Meter(file)
     tiff = TiffFile(meter, is_lsm=False, is_ndpi=False, is_scanimage=False)  # no vendors' ways
     pictures: list[int] = []
-    has_mask = False
+    masks: dict[int, int] = {}
     seen: set[int] = set()
     last: TiffPage | None = None
     try:
@@ -148,7 +155,8 @@ def find_pictures(file: BinaryIO) -> Pictures:
             last = page.aspage()
             if not last.subfiletype & (IS_REDUCED | IS_MASK):
                 pictures.append(len(seen))
-            has_mask |= last.subfiletype & (IS_REDUCED | IS_MASK) == IS_MASK
+            elif pictures and not last.subfiletype & IS_REDUCED:
+                masks.setdefault(len(pictures) - 1, len(seen))
             seen.add(page.offset)
             meter.left += MORE_TAG_BYTES
     except Exception:
@@ -158,7 +166,7 @@ def find_pictures(file: BinaryIO) -> Pictures:
         raise ContentError("not a complete TIFF (ends early)", COPY_AGAIN)
     meter.left += MOST_TAG_BYTES  # for the one that is chosen
     is_broken = _directory(last)[1] != 0
-    return Pictures(file, tiff, pictures or [0], is_broken=is_broken, has_mask=has_mask)
+    return Pictures(file, tiff, pictures or [0], masks, is_broken)
 
 
 def _directory(page: TiffPage) -> tuple[frozenset[int], int]:

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fnetcli.image import Grid, Image, Pixels, Stored
+from fnetcli.image import Grid, Image, Mask, Pixels, Stored
 
 UPRIGHT = 1  # EXIF 2.3, 4.6.4: orientation 1 needs nothing
 ORIENTATION_TAG = 0x0112  # EXIF and TIFF
@@ -19,18 +19,25 @@ TURNED_GEOREFERENCE = (
 )
 
 
-def new_image(planes: Stored, alpha: Pixels | None, orientation: int, **details: Any) -> Image:
-    """Return the Image of decoded pixels (H, W, C) and alpha (H, W), turned upright.
+def new_image(
+    planes: Stored,
+    alpha: Pixels | None,
+    orientation: int,
+    valid: Mask | None = None,
+    **details: Any,
+) -> Image:
+    """Return the Image of decoded pixels (H, W, C), alpha and mask (H, W), turned upright.
 
     `details` are further fields of Image. A georeference is that of the stored picture: where it
     is turned, it is dropped, and a notice says so.
     """
-    pixels = np.ascontiguousarray(_turn(planes, orientation))[None]
+    pixels = np.ascontiguousarray(turn(planes, orientation))[None]
     image = Image(
         pixels=pixels,
         grid=Grid((1, pixels.shape[1], pixels.shape[2])),
         stored_type=pixels.dtype,
-        alpha=None if alpha is None else np.ascontiguousarray(_turn(alpha, orientation))[None],
+        alpha=None if alpha is None else np.ascontiguousarray(turn(alpha, orientation))[None],
+        valid=None if valid is None else np.ascontiguousarray(turn(valid, orientation))[None],
         **details,
     )
     return image if orientation == UPRIGHT else without_georeference(image)
@@ -53,7 +60,7 @@ def upright_size(height: int, width: int, orientation: int) -> tuple[int, int]:
     return (width, height) if orientation in SWAPS_SIDES else (height, width)
 
 
-def _turn(stored: NDArray[Any], orientation: int) -> NDArray[Any]:
+def turn(stored: NDArray[Any], orientation: int) -> NDArray[Any]:
     """Return a view of (H, W, ...) that is upright."""
     if orientation in SWAPS_SIDES:
         stored = np.swapaxes(stored, 0, 1)

@@ -445,15 +445,31 @@ class TestNoData:
             assert (mask == 0).sum() == 4
             assert (mask[3, 4:8] == 0).all()
 
-    def test_a_mask_inside_a_file_is_said(self, tmp_path: Path, vis: Path) -> None:
-        with rasterio.Env(GDAL_TIFF_INTERNAL_MASK=True), rasterio.open(
-            tmp_path / "ir.tif", "w", driver="GTiff", height=HEIGHT, width=WIDTH, count=1,
-            dtype="uint16",
-        ) as file:  # fmt: skip
-            file.write(thermal(), 1)
-            file.write_mask(thermal() > KELVIN + 100)
-        _, record = fuse(tmp_path, vis, tmp_path / "ir.tif")
-        assert "the mask in it is not used" in record["stderr"]
+    @pytest.mark.parametrize("compress", ["NONE", "DEFLATE", "LZW", "JPEG"])
+    def test_a_mask_inside_a_file_counts(self, tmp_path: Path, vis: Path, compress: str) -> None:
+        """GDAL's internal masks, as orthophotos have them, JPEG-compressed ones too."""
+        counts = thermal()
+        counts[:, :5] = 0
+        values = np.rint((counts - KELVIN) / 6.0).clip(0, 255) if compress == "JPEG" else counts
+        kind = "uint8" if compress == "JPEG" else "uint16"
+        with (
+            rasterio.Env(GDAL_TIFF_INTERNAL_MASK=True),
+            rasterio.open(
+                tmp_path / "ir.tif", "w", driver="GTiff", height=HEIGHT, width=WIDTH, count=1,
+                dtype=kind, compress=compress,
+            ) as file,
+        ):  # fmt: skip
+            file.write(values.astype(kind), 1)
+            file.write_mask(counts > 0)
+        options = ["--format", "tiff", "--maps", "float"]
+        _, record = fuse(tmp_path, vis, tmp_path / "ir.tif", *options)
+        assert record["ranges"]["ir"]["invalid"] == 5 * HEIGHT
+        assert compress == "JPEG" or record["ranges"]["ir"]["low"] > KELVIN
+        for name in ("fused", "common"):
+            with rasterio.open(tmp_path / "out" / name / "a.tif") as file:
+                mask = file.read_masks(1)
+            assert (mask == 0).sum() == 5 * HEIGHT
+            assert (mask[:, :5] == 0).all()
 
     def test_the_kept_grid_gives_the_place(self, tmp_path: Path, vis: Path) -> None:
         path = tmp_path / "ir.tif"
