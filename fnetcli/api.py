@@ -69,6 +69,7 @@ def _image(source: str | Path | Image | ArrayLike) -> Image:
     if isinstance(source, str | Path):
         return read_image(Path(source))
     pixels = np.asarray(source)
+    pixels = pixels.astype(pixels.dtype.newbyteorder("="), copy=False)
     if pixels.dtype not in ARRAY_TYPES or pixels.ndim not in (2, 3) or pixels.size == 0:
         raise PairError(
             f"array of {pixels.dtype} {pixels.shape}: not a picture; give integers of 8 to 32 bits "

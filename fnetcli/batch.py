@@ -45,11 +45,6 @@ class Report(Generic[CaseT]):
     done: list[CaseT] = field(default_factory=list)
     failed: list[tuple[CaseT, str]] = field(default_factory=list)
 
-    @property
-    def exit_code(self) -> int:
-        """0 where everything was done, 1 where something failed or there was nothing to do."""
-        return EXIT_DONE if self.done and not self.failed else EXIT_FAILED
-
 
 @dataclass
 class Batch(Generic[CaseT, ReadT, WorkedT, DoneT]):

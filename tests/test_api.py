@@ -44,7 +44,7 @@ def test_arrays_of_other_depths_are_scaled_as_files_are(tmp_path: Path) -> None:
     plain = fuse(network, vis=vis, ir=np.rint(unit * 255).astype(np.uint8))
     np.testing.assert_allclose(by_hand.image.pixels, plain.image.pixels, atol=1e-5)
     counts = (29000 + 1000 * unit).astype(np.uint16)
-    stretched = fuse(network, vis=vis, ir=counts)
+    stretched = fuse(network, vis=vis, ir=counts.astype(">u2"))
     low, high = np.percentile(counts, (0.1, 99.9))
     assert stretched.ranges["ir"] == {"low": low, "high": high, "invalid": 0}
     holed = unit.copy()

@@ -101,7 +101,10 @@ def to_tensor(pixels: Luminance) -> Tensor:
 
 
 def read_luminance(path: Path, modality: str, scaling: ScalingOptions | None = None) -> Luminance:
-    """Read an image as 8-bit luminance, (H, W), scaled as `fnet fuse` does it. Raise ReadError."""
+    """Read an image as 8-bit luminance, (H, W). Raise ReadError.
+
+    8-bit pictures are taken as they are, all others are scaled as `fnet fuse` does it.
+    """
     image = read_image(path)
     if image.stored_type == np.uint8:
         pixels = image.pixels[0].astype(np.float32)
