@@ -117,8 +117,8 @@ def content(record: Record) -> dict[str, str | None]:
 
 def write_run(folder: Path, run: Mapping[str, Any]) -> None:
     """Write OUT/run.json, whole. Raise OutputError."""
-    content = json.dumps(run, indent=2).encode() + b"\n"
-    atomic_write(folder / RUN_FILE, lambda file: file.write(content))
+    text = json.dumps(run, indent=2).encode() + b"\n"
+    atomic_write(folder / RUN_FILE, lambda file: file.write(text))
 
 
 def relative_path(path: Path, root: Path) -> str:

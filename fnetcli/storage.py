@@ -28,8 +28,9 @@ def atomic_write(path: Path, write: Callable[[BinaryIO], object]) -> None:
     """Write a file under a temporary name beside it, then rename it; make missing folders.
 
     Whatever goes wrong, an older file stays as it was and no temporary one is left. Raise
-    OutputError where the system takes nothing more (no space, no permission), WriteError for what
-    it refuses of this file (a name too long, a file in place of a folder).
+    OutputError where the next file would fare no better (no space, no permission, a file in place
+    of a folder), WriteError for what the system refuses of this one (a name too long, a folder in
+    its place).
     """
     temporary = path.with_name(f".fnet-{os.getpid()}-{secrets.token_hex(4)}.tmp")
     try:

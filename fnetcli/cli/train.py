@@ -178,7 +178,8 @@ def _pairs(folders: dict[str, str], console: Console, smallest: int = 1) -> Pair
         )
     if pairing.unpaired:
         console.warning(f"{len(pairing.unpaired)} files without a partner are not used")
-    found = survey(pairing.cases, FuseOptions((first, second)))
+    # Nothing is written: a format that holds everything leaves nothing to be said of formats.
+    found = survey(pairing.cases, FuseOptions((first, second)), kind="tiff")
     for notice in found.notices:
         console.notice(notice)
     pairs = Pairs(pairing.cases, smallest, (first, second), found.options.scaling)

@@ -12,12 +12,16 @@ import time
 from pathlib import Path
 
 import imageio.v3 as iio
+import numpy as np
 import pytest
+import tifffile
 import torch
 
 from fnetcli.checkpoint import load_weights
+from fnetcli.intensity import ScalingOptions
+from fnetcli.metrics import to_grey8
 from fnetcli.models import shaped
-from fnetcli.training.data import Pairs
+from fnetcli.training.data import Pairs, read_luminance
 from tests.cli.command import fnet
 from tests.pictures import smooth_noise, write, write_pairs
 
@@ -162,6 +166,26 @@ def test_command_line_folders_and_default_run_folder(
     )
     assert (result.exit_code, result.output) == (0, "")
     assert (tmp_path / "runs" / "tiny" / "best.safetensors").is_file()
+
+
+def test_deep_pictures_are_scaled_as_in_fusing(tmp_path: Path, recipe: Path) -> None:
+    for i in range(3):
+        for side, channels in (("vis", 3), ("ir", 1)):
+            path = tmp_path / "data" / side / f"{i}.png"
+            deep = iio.imread(path).astype(np.uint16) * 16  # 12 bits
+            path.unlink()
+            counts = deep if channels == 3 else deep + 29000
+            tifffile.imwrite(path.with_suffix(".tif"), counts)
+    result = fnet("train", recipe, "-o", tmp_path / "run")
+    assert result.exit_code == 0, result.output
+    assert "vis: 16-bit files, but no value above 4095: taken as 12 bits" in result.stderr
+    assert "results are" not in result.stderr
+    grey = read_luminance(tmp_path / "data" / "ir" / "0.tif", "ir")
+    assert (grey.min(), grey.max()) == (0, 255)
+    found = ScalingOptions(found_bits=12)
+    bright = read_luminance(tmp_path / "data" / "vis" / "0.tif", "vis", found)
+    plain = to_grey8(smooth_noise(24, 32, 0, 3))
+    assert np.abs(bright.astype(int) - plain).max() <= 1
 
 
 def test_existing_run_folder(tmp_path: Path, recipe: Path) -> None:
