@@ -224,7 +224,7 @@ def _like(flat: Tensor, code: Tensor) -> Tensor:
 # --- the networks ---------------------------------------------------------------------------------
 
 
-def _scales(block: LZSC, k: int) -> tuple[list[Tensor], list[Tensor]]:
+def scales(block: LZSC, k: int) -> tuple[list[Tensor], list[Tensor]]:
     """Return the factors of x_{k-1}, x_{k-2} and of their residuals' analysis kernels in step k."""
     one, rho = torch.ones_like(block.w_theta), block.rho(k)
     match block.config.momentum:
@@ -244,7 +244,7 @@ def encode(block: LZSC, e: Tensor) -> Tensor:
     for k in range(config.iterations + 1):
         module = block.iteration(k)
         maps, kernels = [e], [module.encode.weight]
-        code_scales, kernel_scales = _scales(block, k) if k else ([], [])
+        code_scales, kernel_scales = scales(block, k) if k else ([], [])
         for age, scale in enumerate(kernel_scales):
             maps.append(seen[age][min(age, len(seen[age]) - 1)])
             kernels.append(scale * module.residual(age).analysis.weight)
@@ -254,14 +254,22 @@ def encode(block: LZSC, e: Tensor) -> Tensor:
     return codes[0]
 
 
-def _synthesise_for_later(block: LZSC, k: int, x: Tensor) -> list[Tensor]:
-    """Return C_{k+1} * x_k and C'_{k+2} * x_k, as far as they exist, from one convolution."""
+def maps_for_later(block: LZSC, k: int) -> list[Tensor]:
+    """Return the kernels of the maps that later iterations take from x_k: C_{k+1}, C'_{k+2}.
+
+    As far as they exist; with shared kernels they are one.
+    """
     ages = (0,) if block.config.shared_kernels else (0, 1)
-    kernels = [
+    return [
         block.iteration(k + 1 + age).residual(age).synthesis.weight
         for age in ages
-        if k + 1 + age <= block.config.iterations and len(_scales(block, k + 1 + age)[1]) > age
+        if k + 1 + age <= block.config.iterations and len(scales(block, k + 1 + age)[1]) > age
     ]
+
+
+def _synthesise_for_later(block: LZSC, k: int, x: Tensor) -> list[Tensor]:
+    """Return C_{k+1} * x_k and C'_{k+2} * x_k, as far as they exist, from one convolution."""
+    kernels = maps_for_later(block, k)
     if not kernels:
         return []
     return list(synthesise(x, torch.cat(kernels)).split(block.channels, dim=1))

@@ -1,0 +1,420 @@
+"""The engine's compiled path on CPUs: ``native.cpp``, built once on the machine that runs it."""
+
+from __future__ import annotations
+
+import copy
+import ctypes
+import functools
+import hashlib
+import os
+import platform
+import shutil
+import subprocess
+import sys
+import tempfile
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from fnetcli.models.fnet import LZSC, Codes, FNet, Parts
+from fnetcli.models.shaped import maps_for_later, scales
+
+SOURCE = Path(__file__).with_name("native.cpp")
+FLAGS = ("-std=c++20", "-O3", "-fPIC", "-shared", "-pthread", "-fno-math-errno")
+TUNINGS = (("-march=native",), ("-mcpu=native",), ())  # the first that the compiler takes
+BUILD_SECONDS = 120  # it takes about five
+SWITCH = "FNET_NATIVE"  # 0: do without
+
+POINTS = (0.0, 0.75, -0.75, 1.5, -1.5)  # and infinity, as in native.cpp
+TAPS, STEP = 3, 4
+THRESHOLDS = {"sigmoidal": 0, "soft": 1, "hard": 2}
+JOBS_PER_THREAD = 4  # fewer in a step, and threads wait for each other
+OUT_OF_MEMORY = 1
+
+
+# --- what native.cpp reads ------------------------------------------------------------------------
+
+
+class _Stage(ctypes.Structure):
+    _fields_ = (
+        ("theta", ctypes.c_double),
+        ("newest", ctypes.c_double),
+        ("older", ctypes.c_double),
+        ("sources", ctypes.c_int32),
+        ("source_stage", ctypes.c_int32 * 2),
+        ("source_map", ctypes.c_int32 * 2),
+        ("outputs", ctypes.c_int32),
+        ("analysis", ctypes.c_void_p),
+        ("synthesis", ctypes.c_void_p),
+        ("analysis_direct", ctypes.c_void_p),
+        ("synthesis_direct", ctypes.c_void_p),
+    )
+
+
+class _Block(ctypes.Structure):
+    _fields_ = (
+        ("channels", ctypes.c_int32),
+        ("atoms", ctypes.c_int32),
+        ("real_atoms", ctypes.c_int32),
+        ("kernel_size", ctypes.c_int32),
+        ("stages", ctypes.c_int32),
+        ("threshold", ctypes.c_int32),
+        ("alpha", ctypes.c_double),
+        ("gamma", ctypes.c_double),
+        ("stage", ctypes.POINTER(_Stage)),
+    )
+
+
+class _Stream(ctypes.Structure):
+    _fields_ = (
+        ("block", ctypes.POINTER(_Block)),
+        ("input", ctypes.c_void_p),
+        ("output", ctypes.c_void_p),
+        ("codes", ctypes.c_void_p),
+    )
+
+
+# --- kernels at the points ------------------------------------------------------------------------
+
+
+def _evaluation() -> Tensor:
+    """Return the (6, 3) matrix that evaluates a piece of a kernel at the points.
+
+    It holds the denominators of the interpolation as well, so that native.cpp has none.
+    """
+    rows = []
+    for point in POINTS:
+        others = [point - other for other in POINTS if other != point]
+        rows.append([point**tap / float(np.prod(others)) for tap in range(TAPS)])
+    return torch.tensor([*rows, [0.0, 0.0, 1.0]], dtype=torch.float64)
+
+
+def _at_points(kernels: Tensor) -> Tensor:
+    """Turn (A, B, k, k) kernels into (A, B, pieces, pieces, 36) values at the points."""
+    size = kernels.shape[-1]
+    pieces = -(-size // TAPS)
+    missing = pieces * TAPS - size
+    whole = F.pad(kernels, (0, missing, 0, missing))
+    cut = whole.unflatten(3, (pieces, TAPS)).unflatten(2, (pieces, TAPS))
+    evaluation = _evaluation()
+    values = torch.einsum("pa,xyiajb,qb->xyijpq", evaluation, cut, evaluation)
+    return values.flatten(4)
+
+
+@dataclass(frozen=True)
+class _Layout:
+    """How native.cpp wants its kernels packed."""
+
+    lanes: int
+    group: int
+    maps: int
+
+    def pack_analysis(self, kernels: Tensor) -> Tensor:
+        """(A, maps, k, k) -> [36][A / group][inputs][group]."""
+        values = _at_points(kernels).flatten(1, 3)  # (A, inputs, 36)
+        return values.unflatten(0, (-1, self.group)).permute(3, 0, 2, 1)
+
+    def pack_synthesis(self, kernels: Tensor) -> Tensor:
+        """(outputs, A, k, k) -> [36][A / group][n / maps][group][maps]."""
+        values = _at_points(kernels.flip(2, 3)).permute(0, 2, 3, 1, 4).flatten(0, 2)  # (n, A, 36)
+        values = F.pad(values, (0, 0, 0, 0, 0, -len(values) % self.maps))
+        grouped = values.unflatten(1, (-1, self.group)).unflatten(0, (-1, self.maps))
+        return grouped.permute(4, 2, 0, 3, 1)
+
+
+class _PackedBlock:
+    """An LZSC block, and what is synthesised from its code, as native.cpp reads them."""
+
+    def __init__(
+        self, block: LZSC, results: list[Tensor], layout: _Layout, dtype: torch.dtype
+    ) -> None:
+        """`results`: kernels (1, M, k, k) of the maps that the whole network takes from the code."""
+        config = block.config
+        self.channels, self.outputs = block.channels, len(results)
+        self.stages = config.iterations + 1
+        self.missing = -config.atoms % layout.group  # atoms of zeros, to fill the last group
+        self._layout, self._dtype = layout, dtype
+        self._kept: list[Tensor] = []  # native.cpp holds their addresses
+        stages = [self._stage(block, k, results) for k in range(self.stages)]
+        self._stages = (_Stage * self.stages)(*stages)
+        self.struct = _Block(
+            channels=block.channels,
+            atoms=config.atoms + self.missing,
+            real_atoms=config.atoms,
+            kernel_size=config.kernel_size,
+            stages=self.stages,
+            threshold=THRESHOLDS[config.threshold],
+            alpha=config.alpha,
+            gamma=config.gamma,
+            stage=self._stages,
+        )
+
+    def _stage(self, block: LZSC, k: int, results: list[Tensor]) -> _Stage:
+        module = block.iteration(k)
+        code_scales, kernel_scales = scales(block, k) if k else ([], [])
+        kernels = [
+            scale * module.residual(age).analysis.weight for age, scale in enumerate(kernel_scales)
+        ]
+        analysis = torch.cat([*kernels, module.encode.weight], dim=1)
+        later = maps_for_later(block, k) if k < block.config.iterations else results
+        synthesis = torch.cat(later)
+        by_code = [float(scale) for scale in code_scales] + [0.0, 0.0]
+        ages = range(len(kernel_scales))
+        counts = [len(maps_for_later(block, k - 1 - age)) for age in ages]
+        stage = _Stage(
+            theta=float(block.theta(k)),
+            newest=by_code[0],
+            older=by_code[1],
+            sources=len(kernel_scales),
+            outputs=len(synthesis),
+        )
+        for age, count in zip(ages, counts, strict=True):
+            stage.source_stage[age] = k - 1 - age
+            stage.source_map[age] = min(age, count - 1) * block.channels
+        analysis = F.pad(analysis, (0, 0, 0, 0, 0, 0, 0, self.missing))
+        synthesis = F.pad(synthesis, (0, 0, 0, 0, 0, self.missing))
+        stage.analysis = self._keep(self._layout.pack_analysis(analysis))
+        stage.synthesis = self._keep(self._layout.pack_synthesis(synthesis))
+        stage.analysis_direct = self._keep(analysis)
+        stage.synthesis_direct = self._keep(synthesis)
+        return stage
+
+    def _keep(self, kernels: Tensor) -> int:
+        kept = kernels.to(self._dtype).contiguous()
+        self._kept.append(kept)
+        return kept.data_ptr()
+
+
+# --- the executor ---------------------------------------------------------------------------------
+
+
+class Native:
+    """Run a network of float32 or float64 parameters on a CPU through the compiled library."""
+
+    name = "compiled"
+
+    def __init__(self, network: FNet, library: ctypes.CDLL) -> None:
+        dtype = network.reconstruct_z.weight.dtype
+        self.config = network.config
+        self._dtype = dtype
+        self._call = library.fnet_double if dtype == torch.float64 else library.fnet_float
+        numbers = (ctypes.c_int32 * 3)()
+        library.fnet_layout(numbers)
+        self._layout = _Layout(*numbers)
+        with torch.inference_mode():
+            exact = copy.deepcopy(network).cpu().double()
+            self._u, self._v, self._z = (
+                _PackedBlock(block, [one.weight for one in results], self._layout, dtype)
+                for block, results in (
+                    (exact.encode_u, [exact.explain_u, exact.reconstruct_u]),
+                    (exact.encode_v, [exact.explain_v, exact.reconstruct_v]),
+                    (exact.encode_z, [exact.reconstruct_z]),
+                )
+            )
+
+    @torch.inference_mode()
+    def run(self, x: Tensor, y: Tensor, *, with_codes: bool) -> tuple[Parts, Codes | None]:
+        """Separate and combine (N, 1, H, W) images. Raise MemoryError."""
+        (from_u, u), (from_v, v) = self._encode((self._u, self._v), (x, y), with_codes=with_codes)
+        residuals = torch.cat((x - from_u[:, :1], y - from_v[:, :1]), dim=1)
+        ((part_z, z),) = self._encode((self._z,), (residuals,), with_codes=with_codes)
+        parts = Parts(from_u[:, 1:], from_v[:, 1:], part_z)
+        if u is None or v is None or z is None:
+            return parts, None
+        return parts, Codes(u, v, z)
+
+    def bytes_needed(self, count: int, height: int, width: int, *, with_codes: bool) -> int:
+        """Return the peak working memory of `run` in bytes, roughly."""
+        streams = min(2 * count, self._streams_at_once(width, self._u.stages))
+        item = 8 if self._dtype == torch.float64 else 4
+        config, pixels = self.config, height * width
+        lanes = self._layout.lanes * STEP
+        columns = (width + lanes - 1) // lanes * lanes
+        lag = (TAPS * (-(-config.kernel_size // TAPS) - 1) + 5) // STEP + 1
+        rows = ((2 * lag + 1) * config.iterations + lag) * STEP
+        ring = rows * columns * (config.atoms + 7) * item
+        maps = pixels * (item * (2 + 4 * (config.iterations + 1)) + 2) * 5 // 4
+        codes = 3 * config.atoms * pixels * item if with_codes else 0
+        images = 12 * pixels * item
+        return streams * (ring + maps) + count * (codes + images)
+
+    def _encode(
+        self, blocks: tuple[_PackedBlock, ...], inputs: tuple[Tensor, ...], *, with_codes: bool
+    ) -> list[tuple[Tensor, Tensor | None]]:
+        """Return the maps (N, outputs, H, W) and codes (N, M, H, W) of every block."""
+        results = []
+        streams = []
+        for block, given in zip(blocks, inputs, strict=True):
+            images = given.to(self._dtype).contiguous()
+            count, _, height, width = images.shape
+            maps = images.new_empty(count, block.outputs, height, width)
+            codes = (
+                images.new_empty(count, self.config.atoms, height, width) if with_codes else None
+            )
+            streams += [
+                _Stream(
+                    ctypes.pointer(block.struct),
+                    images[i].data_ptr(),
+                    maps[i].data_ptr(),
+                    None if codes is None else codes[i].data_ptr(),
+                )
+                for i in range(count)
+            ]
+            results.append((images, maps, codes))
+        at_once = self._streams_at_once(width, blocks[0].stages)
+        for i in range(0, len(streams), at_once):
+            self._stream(streams[i : i + at_once], height, width)
+        return [(maps, codes) for _, maps, codes in results]
+
+    def _streams_at_once(self, width: int, stages: int) -> int:
+        """Return how many images go together: few stay in cache, many keep all threads busy."""
+        chunks = -(-width // (self._layout.lanes * STEP))
+        return max(1, -(-JOBS_PER_THREAD * torch.get_num_threads() // (stages * chunks)))
+
+    def _stream(self, streams: list[_Stream], height: int, width: int) -> None:
+        """Call the library in a thread, so that an interrupt is heard meanwhile."""
+        cancel = ctypes.c_int32(0)
+        array = (_Stream * len(streams))(*streams)
+        arguments = (array, len(streams), height, width, torch.get_num_threads())
+        with ThreadPoolExecutor(1, thread_name_prefix="fnet-engine") as thread:
+            future = thread.submit(self._call, *arguments, ctypes.byref(cancel))
+            try:
+                code = future.result()
+            except BaseException:
+                cancel.value = 1
+                raise
+        if code == OUT_OF_MEMORY:
+            raise MemoryError
+
+
+# --- building the library -------------------------------------------------------------------------
+
+
+class NoLibraryError(Exception):
+    """The compiled path is not to be had here; the text says why."""
+
+
+@functools.cache
+def load_library() -> ctypes.CDLL:
+    """Return the library, building it at the first call on a machine. Raise NoLibraryError."""
+    if os.environ.get(SWITCH) == "0":
+        raise NoLibraryError(f"{SWITCH}=0")
+    if sys.platform == "win32":
+        raise NoLibraryError("not supported on Windows")
+    for folder in _folders():
+        path = folder / f"{_identity()}.so"
+        if _is_ours(path):
+            break
+        if _can_hold(folder):
+            _build(path)
+            break
+    else:
+        raise NoLibraryError("no folder to build it in")
+    try:
+        library = ctypes.CDLL(str(path))
+    except OSError as error:
+        raise NoLibraryError(f"{path} cannot be loaded ({error})") from None
+    for name in ("fnet_float", "fnet_double"):
+        function = getattr(library, name)
+        function.restype = ctypes.c_int
+        function.argtypes = [
+            ctypes.POINTER(_Stream),
+            *[ctypes.c_int32] * 4,
+            ctypes.POINTER(ctypes.c_int32),
+        ]
+    library.fnet_layout.argtypes = [ctypes.POINTER(ctypes.c_int32)]
+    library.fnet_layout.restype = None
+    return library
+
+
+def _folders() -> list[Path]:
+    """Return where libraries are kept: the user's cache, else a folder of this process alone."""
+    base = os.environ.get("XDG_CACHE_HOME")
+    cache = Path(base) if base and Path(base).is_absolute() else Path("~/.cache").expanduser()
+    return [cache / "fnet", _own_folder()]
+
+
+@functools.cache
+def _own_folder() -> Path:
+    import atexit
+
+    folder = Path(tempfile.gettempdir()) / f"fnet-{os.getpid()}-{os.urandom(4).hex()}"
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    return folder
+
+
+def _can_hold(folder: Path) -> bool:
+    try:
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    except OSError:
+        return False
+    return os.access(folder, os.W_OK) and _is_private(folder)
+
+
+def _is_ours(path: Path) -> bool:
+    return path.is_file() and _is_private(path) and _is_private(path.parent)
+
+
+def _is_private(path: Path) -> bool:
+    """Return whether nobody else could have put something there."""
+    try:
+        status = path.stat()
+    except OSError:
+        return False
+    return status.st_uid in (os.getuid(), 0) and not status.st_mode & 0o022
+
+
+def _identity() -> str:
+    """Return a name for the library that is right for this source on this processor."""
+    digest = hashlib.sha256(SOURCE.read_bytes())
+    digest.update(repr((FLAGS, TUNINGS, platform.machine(), platform.system())).encode())
+    digest.update(_processor())
+    return f"engine-{digest.hexdigest()[:20]}"
+
+
+def _processor() -> bytes:
+    """Return what tells processors apart, as far as compiled code minds."""
+    try:
+        lines = Path("/proc/cpuinfo").read_bytes().splitlines()
+    except OSError:
+        return torch.backends.cpu.get_cpu_capability().encode() + platform.processor().encode()
+    told = (b"vendor_id", b"cpu family", b"model", b"flags", b"Features", b"CPU part")
+    return b"\n".join(sorted({line for line in lines if line.startswith(told)}))
+
+
+def _compiler() -> str:
+    """Return the C++ compiler that torch would take, else any."""
+    names = (os.environ.get("CXX"), "c++", "g++", "clang++")
+    for name in names:
+        if name and (found := shutil.which(name)):
+            return found
+    raise NoLibraryError("no C++ compiler found (g++ or clang++)")
+
+
+def _build(path: Path) -> None:
+    """Compile native.cpp; whole or not at all, whoever else builds it at the same time."""
+    compiler = _compiler()
+    unfinished = path.with_name(f"{path.name}.{os.getpid()}.tmp")
+    text = "it said nothing"
+    try:
+        for tuning in TUNINGS:
+            command = [compiler, *FLAGS, *tuning, str(SOURCE), "-o", str(unfinished)]
+            done = subprocess.run(  # noqa: S603
+                command, capture_output=True, text=True, check=False, timeout=BUILD_SECONDS
+            )
+            if done.returncode == 0:
+                unfinished.chmod(0o700)
+                unfinished.replace(path)
+                return
+            text = next((line for line in done.stderr.splitlines() if "error" in line), text)
+    except (OSError, subprocess.SubprocessError) as error:
+        text = str(error)
+    finally:
+        unfinished.unlink(missing_ok=True)
+    raise NoLibraryError(f"{compiler} could not build it: {text}")
+
