@@ -1,4 +1,12 @@
-"""Print how much faster the engine is than the plain network: `make bench`."""
+"""Print how much faster the engine is than the plain network: part of `make bench`.
+
+    python -m bench.forward [--sizes 256x256 640x480 1280x1024 4000x3000] [--repeats 3]
+
+Both run alternately on the same pair with the same threads; a line gives medians and their ratio.
+The floor is what the same cores reach in a large convolution that suits them well: the share says
+how much of that rate the network's 2 x 419,904 operations a pixel would need at the engine's speed.
+Above 100 % means that the engine does less than these operations.
+"""
 
 from __future__ import annotations
 
@@ -8,44 +16,91 @@ import time
 from collections.abc import Callable
 
 import torch
+from torch.nn import functional as F
 
 from bench.plain import fuse_plainly
 from fnetcli.checkpoint import load_weights
 from fnetcli.engine import Engine
+from fnetcli.engine.bands import Bands
+from fnetcli.models.fnet import FNet
+
+OPERATIONS = 2 * 419_904  # a pixel: 81 x 64 multiply-adds in each of 81 pairs of a map and a code
+LARGEST_PLAIN = 1_500_000  # pixels: above, the plain network wants more memory than machines have
+FEW = 400_000  # pixels: above, one plain run is long enough to stand for several
 
 
-def _seconds(run: Callable[[], object]) -> float:
+def seconds(run: Callable[[], object]) -> float:
+    """Return how long a call takes."""
     started = time.perf_counter()
     run()
     return time.perf_counter() - started
 
 
-def main() -> None:
-    """Alternate both on one random pair and compare medians."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--size", default="640x480", help="WIDTHxHEIGHT")
-    parser.add_argument("--repeats", type=int, default=3)
-    arguments = parser.parse_args()
-    width, height = map(int, arguments.size.split("x"))
-    network = load_weights().network
+def medians(runs: list[Callable[[], object]], repeats: int) -> list[float]:
+    """Alternate the calls and return the median seconds of each."""
+    times = [[seconds(run) for run in runs] for _ in range(repeats)]
+    return [statistics.median(column) for column in zip(*times, strict=True)]
+
+
+@torch.inference_mode()
+def floor() -> float:
+    """Return the operations a second of a 64 -> 64 convolution in bands that stay in cache."""
+    x = torch.rand(1, 64, 32, 640).contiguous(memory_format=torch.channels_last)
+    kernels = torch.rand(64, 64, 9, 9).contiguous(memory_format=torch.channels_last)
+    operations = 2 * 64 * 64 * 81 * 32 * 640
+
+    def convolve() -> torch.Tensor:
+        return F.conv2d(x, kernels, padding=4)
+
+    convolve()
+    return operations / min(seconds(convolve) for _ in range(3))
+
+
+def compare(network: FNet, width: int, height: int, repeats: int, *, with_torch: bool) -> None:
+    """Print one line for each path of the engine."""
     engine = Engine(network, torch.device("cpu"))
-    weights = network.state_dict()
     x, y = torch.rand(2, 1, 1, height, width)
     first, second = x[0].numpy(), y[0].numpy()
+    runs: dict[str, Callable[[], object]] = {"engine": lambda: engine.run(first, second)}
+    if with_torch:
+        bands = Bands(network)
+        runs["torch path"] = lambda: bands.run(x, y, with_codes=False)
+    weights = network.state_dict()
+    is_plain = width * height <= LARGEST_PLAIN
+    if is_plain:
+        runs["plain"] = lambda: fuse_plainly(weights, x, y)
+        repeats = repeats if width * height <= FEW else 1
+    runs["engine"]()
+    rate = floor()
+    found = dict(zip(runs, medians(list(runs.values()), repeats), strict=True))
+    plain = found.pop("plain", None)
+    for name, taken in found.items():
+        share = OPERATIONS * width * height / taken / rate
+        against = f"plain {plain:.2f} s, ratio {plain / taken:.1f}, " if plain else ""
+        print(
+            f"{width}x{height}, {torch.get_num_threads()} threads: {against}{name} {taken:.2f} s, "
+            f"{share:.0%} of the floor ({rate / 1e9:.0f} GFLOP/s)",
+            flush=True,
+        )
+    if is_plain:
+        fused = engine.run(first, second).fused
+        difference = abs(fuse_plainly(weights, x, y)[0].numpy() - fused).max()
+        print(f"    largest difference of the fused luminance {difference:.1e}")
 
-    def plain() -> torch.Tensor:
-        return fuse_plainly(weights, x, y)
 
-    difference = abs(plain()[0].numpy() - engine.run(first, second).fused).max()
-    pairs = [
-        (_seconds(plain), _seconds(lambda: engine.run(first, second)))
-        for _ in range(arguments.repeats)
-    ]
-    slow, fast = (statistics.median(times) for times in zip(*pairs, strict=True))
-    print(
-        f"{arguments.size}, {torch.get_num_threads()} threads: plain {slow:.2f} s, "
-        f"engine {fast:.2f} s, ratio {slow / fast:.1f}, largest difference {difference:.1e}"
-    )
+def main() -> None:
+    """Compare at every size."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    sizes = ["256x256", "640x480", "1280x1024", "4000x3000"]
+    parser.add_argument("--sizes", nargs="+", default=sizes, help="WIDTHxHEIGHT")
+    parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--with-torch", action="store_true", help="the path without a compiler too")
+    arguments = parser.parse_args()
+    network = load_weights().network
+    print(f"engine: {Engine(network, torch.device('cpu')).path}")
+    for size in arguments.sizes:
+        width, height = map(int, size.split("x"))
+        compare(network, width, height, arguments.repeats, with_torch=arguments.with_torch)
 
 
 if __name__ == "__main__":

@@ -207,6 +207,9 @@ def fuse(
         ),
     ] = None,
     device: given_options.Device = "auto",
+    precision: given_options.Precision = given_options.PrecisionChoice.fp32,
+    tile: given_options.Tile = "auto",
+    max_memory: given_options.MaxMemory = None,
     verbose: given_options.Verbose = False,
     quiet: given_options.Quiet = False,
     debug: given_options.Debug = False,
@@ -247,14 +250,16 @@ def fuse(
         maps=maps.value,
         with_features=features,
     )
+    at_work = given_options.engine_options(tile, max_memory, precision)
     refuse_inside_inputs(out, pairing)
     _tell_unpaired(console, pairing)
     if not pairing.cases:
         raise FnetError(_nothing(pairing, pairs, is_recursive=recursive))
     loaded = load_weights(weights)
-    engine = Engine(loaded.network, choose_device(device))
+    engine = Engine(loaded.network, choose_device(device), at_work, on_notice=console.notice)
     console.notice(f"{len(pairing.cases)} pairs, weights {loaded.name}, device {engine.device}")
-    for notice in loaded.notices():
+    console.detail(f"network: {engine.path}, {engine.precision}")
+    for notice in (*loaded.notices(), *engine.notices):
         console.notice(notice)
     workers = workers or min(4, os.cpu_count() or 1)
     with Progress(None, "headers and ranges", console) as progress:
@@ -272,7 +277,7 @@ def fuse(
         pairing=pairing,
         options=found.options,
         out=out,
-        weights={"name": loaded.name, "sha256": loaded.sha256},
+        weights={"name": loaded.name, "sha256": loaded.sha256, **_precision(engine)},
         is_file=file_kind is not None,
         existing=existing.value,
     )
@@ -300,6 +305,11 @@ def fuse(
 
 
 # --- before anything runs -------------------------------------------------------------------------
+
+
+def _precision(engine: Engine) -> dict[str, str]:
+    """Return what is recorded where pixels are not those of float32."""
+    return {} if engine.precision == "fp32" else {"precision": engine.precision}
 
 
 def _kind_of_file(out: Path, pairing: Pairing) -> str | None:

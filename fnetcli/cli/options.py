@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -12,6 +13,7 @@ import typer
 from fnetcli.errors import UsageError
 
 if TYPE_CHECKING:
+    from fnetcli.engine import EngineOptions
     from fnetcli.formats import ReadOptions
     from fnetcli.intensity import Limits, ScalingOptions
     from fnetcli.pairing import Pairing
@@ -22,6 +24,7 @@ MOST_BITS, MOST_PAGES = 32, 1_000_000
 _IMAGES = "Images: exactly two that belong together"
 _FILES = "Which files, and which belong together"
 _NUMBERS = "From stored numbers to grey levels"
+_ENGINE = "The network at work"
 
 # --- images ---------------------------------------------------------------------------------------
 
@@ -325,8 +328,76 @@ def per_modality(
 # --- running --------------------------------------------------------------------------------------
 
 Device = Annotated[
-    str, typer.Option("--device", help="auto, cpu, cuda, cuda:N or mps.", metavar="DEVICE")
+    str,
+    typer.Option(
+        "--device",
+        help="auto, cpu, cuda, cuda:N or mps.",
+        metavar="DEVICE",
+        rich_help_panel=_ENGINE,
+    ),
 ]
+Tile = Annotated[
+    str,
+    typer.Option(
+        "--tile",
+        metavar="auto|N|0",
+        help="Side of the tiles that large images go through the network in; 0: whole. The result "
+        "is the same.",
+        rich_help_panel=_ENGINE,
+    ),
+]
+MaxMemory = Annotated[
+    str | None,
+    typer.Option(
+        "--max-memory",
+        metavar="SIZE",
+        help="Memory that the network may take beside the images, as 500M or 2G. Default: what is "
+        "free, on a CPU at most 1G.",
+        show_default=False,
+        rich_help_panel=_ENGINE,
+    ),
+]
+
+
+class PrecisionChoice(StrEnum):
+    """Of the network's multiplications."""
+
+    fp32 = "fp32"
+    bf16 = "bf16"
+
+
+Precision = Annotated[
+    PrecisionChoice,
+    typer.Option(
+        "--precision",
+        help="bf16: faster on CUDA devices that have it, within one grey level nearly everywhere; "
+        "elsewhere it brings nothing and fp32 is used.",
+        rich_help_panel=_ENGINE,
+    ),
+]
+
+
+def engine_options(tile: str, max_memory: str | None, precision: str) -> EngineOptions:
+    """Return how the network is to be run; raise UsageError."""
+    from fnetcli.engine import EngineOptions
+
+    if tile != "auto" and not tile.isdecimal():
+        raise UsageError(f"--tile {tile}: not a number of pixels; use auto, 0 or a whole number")
+    return EngineOptions(
+        precision=PrecisionChoice(precision).value,
+        tile=None if tile == "auto" else int(tile),
+        max_memory=None if max_memory is None else _bytes(max_memory),
+    )
+
+
+def _bytes(text: str) -> int:
+    found = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([kmgt]?)(?:i?b)?", text.strip(), re.IGNORECASE)
+    count = float(found[1]) * 1024 ** " kmgt".index(found[2].lower() or " ") if found else 0
+    if count < 1:
+        raise UsageError(f"--max-memory {text}: not a size; write it as 500M or 2G")
+    return int(count)
+
+
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Say only what went wrong.")]
 Verbose = Annotated[bool, typer.Option("--verbose", "-v", help="Say more of every case.")]
 Debug = Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")]

@@ -1,20 +1,26 @@
-"""Run an FNet on a device: arrays in, arrays out."""
+"""The engine: a network at its place of work."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Literal, Protocol
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from fnetcli.errors import PairError
-from fnetcli.models.fnet import FNet
-from fnetcli.models.shaped import separate_and_combine
+from fnetcli.engine import memory
+from fnetcli.engine.bands import Bands
+from fnetcli.engine.native import Native, NoLibraryError, load_library
+from fnetcli.engine.tiles import SMALLEST, Tile, Tiling, fitting
+from fnetcli.errors import PairError, UsageError
+from fnetcli.models.fnet import Codes, FNet, Parts
 
 Maps = NDArray[np.float32]
+Allocate = Callable[[tuple[int, ...]], NDArray[np.float16]]  # shape -> array to fill
+Precision = Literal["fp32", "bf16"]
 
 
 @dataclass(frozen=True)
@@ -33,48 +39,213 @@ class Separated:
     @property
     def fused(self) -> Maps:
         """The fused luminance, (N, H, W), not clipped."""
-        return self.unique_first + self.unique_second + self.common
+        fused: Maps = self.unique_first + self.unique_second
+        fused += self.common
+        return fused
+
+
+@dataclass(frozen=True)
+class EngineOptions:
+    """How an engine works; nothing here changes its results beyond rounding."""
+
+    precision: Precision = "fp32"  # bf16: operands of the convolutions, where that is faster
+    tile: int | None = None  # side in pixels; 0: the whole image at once; None: as memory allows
+    max_memory: int | None = None  # bytes for one tile; None: as is free
+
+    def __post_init__(self) -> None:
+        """Raise UsageError for tiles that are nearly all margin, or contradictions."""
+        if self.tile is not None and 0 < self.tile < SMALLEST:
+            raise UsageError(f"--tile {self.tile}: too small; use at least {SMALLEST}, 0 or auto")
+        if self.tile is not None and self.max_memory is not None:
+            raise UsageError("--tile and --max-memory: give one of them, it decides the other")
+
+
+class Executor(Protocol):
+    """What runs the network on images that fit into memory."""
+
+    @property
+    def name(self) -> str:
+        """A word for it."""
+
+    @property
+    def margin(self) -> int:
+        """Pixels around a tile that can change it, by rounding too."""
+
+    @property
+    def grain(self) -> tuple[int, int]:
+        """Rows and columns that tiles should start at a multiple of."""
+
+    def run(self, x: Tensor, y: Tensor, *, with_codes: bool) -> tuple[Parts, Codes | None]:
+        """Separate and combine (N, 1, H, W) images."""
+
+    def bytes_needed(self, count: int, height: int, width: int, *, with_codes: bool) -> int:
+        """Return the peak working memory of `run`, roughly."""
+
+
+def _in_memory(shape: tuple[int, ...]) -> NDArray[np.float16]:
+    return np.empty(shape, np.float16)
 
 
 class Engine:
-    """A network at its place of work; load once, run for every pair."""
+    """Run a network for every pair; load once.
 
-    def __init__(self, network: FNet, device: torch.device) -> None:
+    `path` says in a few words what does the work, `notices` what a user should know of it.
+    `on_notice` hears what comes up later.
+    """
+
+    def __init__(
+        self,
+        network: FNet,
+        device: torch.device,
+        options: EngineOptions | None = None,
+        on_notice: Callable[[str], None] = lambda _: None,
+    ) -> None:
         self.device = device
         self.network = network.to(device).eval()
+        self.options = options or EngineOptions()
+        self.on_notice = on_notice
+        self.notices: list[str] = []
+        self.precision: Precision = "bf16" if self._takes_bfloat16() else "fp32"
+        self._executor, self.path = self._choose()
+        self._learned: int | None = None  # bytes that proved to be there, once memory ran out
+
+    def _choose(self) -> tuple[Executor, str]:
+        """Take the fastest path that runs here."""
+        if self.device.type != "cpu":
+            operands = torch.bfloat16 if self.precision == "bf16" else None
+            return Bands(self.network, operands=operands), f"torch on {self.device.type}"
+        try:
+            return Native(self.network, load_library()), "compiled for this processor"
+        except NoLibraryError as error:
+            return Bands(self.network), f"torch (the compiled path, several times faster: {error})"
+
+    def _takes_bfloat16(self) -> bool:
+        if self.options.precision == "fp32":
+            return False
+        if self.device.type == "cuda" and torch.cuda.is_bf16_supported():
+            return True
+        self.notices.append(
+            f"--precision bf16: no faster than float32 on this {self.device.type} device; "
+            "float32 is used"
+        )
+        return False
 
     @torch.inference_mode()
-    def run(self, first: Maps, second: Maps, *, with_codes: bool = False) -> Separated:
-        """Separate and combine luminances in [0, 1], each (N, H, W) float32. Raise PairError."""
-        try:
-            return self._run(first, second, with_codes=with_codes)
-        except (MemoryError, RuntimeError) as error:
-            if not _is_out_of_memory(error):
-                raise
-            size = f"{first.shape[2]}x{first.shape[1]}"
+    def run(
+        self,
+        first: Maps,
+        second: Maps,
+        *,
+        with_codes: bool = False,
+        allocate: Allocate = _in_memory,
+    ) -> Separated:
+        """Separate and combine luminances in [0, 1], each (N, H, W) float32. Raise PairError.
+
+        The codes are written, tile by tile, into what `allocate` returns for the shape of each.
+        """
+        count, height, width = first.shape
+        parts: list[Maps] = [np.empty(first.shape, np.float32) for _ in Parts._fields]
+        shape = (count, self.network.config.atoms, height, width)
+        codes = {name: allocate(shape) for name in Codes._fields} if with_codes else None
+        start = 0
+        while start < count:
+            tiling, images = self._plan(count - start, height, width, with_codes=with_codes)
+            some = slice(start, start + images)
+            try:
+                for tile in tiling:
+                    self._run_tile(tile, some, (first, second), parts, codes)
+            except (MemoryError, RuntimeError) as error:
+                if not _is_out_of_memory(error):
+                    raise
+                self._go_smaller(tiling, images, with_codes=with_codes)
+                continue
+            start += images
+        unique_first, unique_second, common = parts
+        return Separated(unique_first, unique_second, common, codes)
+
+    def _run_tile(
+        self,
+        tile: Tile,
+        images: slice,
+        pair: tuple[Maps, Maps],
+        parts: list[Maps],
+        codes: dict[str, NDArray[np.float16]] | None,
+    ) -> None:
+        """Run one tile of some of the images and put what was found into its place."""
+        outside = (images, tile.rows.computed, tile.columns.computed)
+        inside = (tile.rows.inner, tile.columns.inner)
+        x, y = (self._to_device(image[outside]) for image in pair)
+        found_parts, found_codes = self._executor.run(x, y, with_codes=codes is not None)
+        place = (images, tile.rows.kept, tile.columns.kept)
+        for whole_part, part in zip(parts, found_parts, strict=True):
+            found = part[:, 0][:, *inside].cpu().numpy()
+            if not np.isfinite(found).all():
+                raise PairError("the network's result is not finite; check the weights")
+            whole_part[place] = found
+        if codes is not None and found_codes is not None:
+            place_of_codes = (images, slice(None), tile.rows.kept, tile.columns.kept)
+            for whole_code, code in zip(codes.values(), found_codes, strict=True):
+                whole_code[place_of_codes] = code[:, :, *inside].half().cpu().numpy()
+
+    def _to_device(self, image: Maps) -> Tensor:
+        """Return (N, H, W) as (N, 1, H, W) where the network is, in its type of numbers."""
+        tensor = torch.from_numpy(np.ascontiguousarray(image))[:, None]
+        if self.device.type == "cuda":
+            tensor = tensor.pin_memory()
+        dtype = self.network.reconstruct_z.weight.dtype
+        return tensor.to(self.device, dtype, non_blocking=True)
+
+    # --- tiles ---
+
+    def _plan(self, count: int, height: int, width: int, *, with_codes: bool) -> tuple[Tiling, int]:
+        """Return how images are cut, and how many go through together. Raise PairError."""
+
+        def bytes_needed(images: int, rows: int, columns: int) -> int:
+            return self._executor.bytes_needed(images, rows, columns, with_codes=with_codes)
+
+        tile, whole = self.options.tile, self._whole(height, width)
+        if tile is not None and self._learned is None:
+            return (replace(whole, tile_height=tile, tile_width=tile) if tile else whole), 1
+        budget = self._learned or self.options.max_memory or memory.budget(self.device)
+        images = count
+        while images > 1 and bytes_needed(images, height, width) > budget:
+            images = (images + 1) // 2
+        found = fitting(whole, budget, lambda r, c: bytes_needed(images, r, c))
+        if found is None:
+            smallest = replace(whole, tile_height=SMALLEST, tile_width=SMALLEST)
+            needed = bytes_needed(1, *smallest.largest)
+            raise PairError(
+                f"{width}x{height}: {_megabytes(budget)} is not enough for even the smallest tile, "
+                f"which takes {_megabytes(needed)}; give more with --max-memory"
+            )
+        return found, images
+
+    def _whole(self, height: int, width: int) -> Tiling:
+        """Return the tiling of one tile."""
+        executor = self._executor
+        return Tiling(height, width, height, width, executor.margin, executor.grain)
+
+    def _go_smaller(self, tiling: Tiling, images: int, *, with_codes: bool) -> None:
+        """Remember that memory ran out; raise PairError where tiles cannot get any smaller."""
+        needed = self._executor.bytes_needed(images, *tiling.largest, with_codes=with_codes)
+        self._learned = needed // 2
+        size = f"{tiling.width}x{tiling.height}"
+        if _is_smallest(tiling) and images == 1:
             raise PairError(
                 f"{size}: not enough memory on {self.device} for images of this size; "
                 "use smaller images or a machine with more memory"
-            ) from None
-
-    def _run(self, first: Maps, second: Maps, *, with_codes: bool) -> Separated:
-        x, y = (torch.from_numpy(image)[:, None].to(self.device) for image in (first, second))
-        codes, parts = separate_and_combine(self.network, x, y)
-        if not torch.isfinite(parts.fused).all():
-            raise PairError("the network's result is not finite; check the weights")
-        kept = None
-        if with_codes:
-            kept = {name: _to_numpy(code.half()) for name, code in codes._asdict().items()}
-        return Separated(
-            unique_first=_to_numpy(parts.unique_first[:, 0]),
-            unique_second=_to_numpy(parts.unique_second[:, 0]),
-            common=_to_numpy(parts.common[:, 0]),
-            codes=kept,
-        )
+            )
+        if self.device.type == "cuda":
+            torch.cuda.empty_cache()
+        self.on_notice(f"{size}: memory ran out on {self.device}; going on with smaller tiles")
 
 
-def _to_numpy(tensor: Tensor) -> NDArray[Any]:
-    return np.ascontiguousarray(tensor.cpu().numpy())
+def _is_smallest(tiling: Tiling) -> bool:
+    return tiling.tile_height <= SMALLEST and tiling.tile_width <= SMALLEST
+
+
+def _megabytes(count: int) -> str:
+    return f"{count / 2**20:.0f} MB"
 
 
 def _is_out_of_memory(error: Exception) -> bool:

@@ -360,6 +360,7 @@ template <class T> class Stream {
         is_empty[k][chunk] = nearest > reach;
         if (nearest > reach) {
             std::memset(state(k, row, chunk), 0, sizeof(T) * block.atoms * PIXELS * LANES);
+            if (k + 1 == block.stages && dense_codes) write_codes(row, chunk);
             return;
         }
         alignas(64) typename Simd<T>::Int live[PIXELS * LANES];
@@ -575,7 +576,7 @@ template <class T> class Stream {
                     if (has_older) x[i] += load(older + at) * by_older;
                     is_tiny |= magnitude<T>(x[i]) < T(TINY);
                 }
-                if (block.threshold == SIGMOIDAL && any(is_tiny))
+                if (block.threshold == SIGMOIDAL && group * GROUP + a < block.real_atoms && any(is_tiny))
                     repeat_tiny(k, row, chunk, group * GROUP + a, n, live, x);
                 for (int i = 0; i < PIXELS; i++) {
                     x[i] = shrink(x[i]);

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import copy
 import ctypes
 import functools
@@ -115,15 +116,16 @@ class _Layout:
     maps: int
 
     def pack_analysis(self, kernels: Tensor) -> Tensor:
-        """(A, maps, k, k) -> [36][A / group][inputs][group]."""
+        """Turn (A, maps, k, k) into [36][A / group][inputs][group]."""
         values = _at_points(kernels).flatten(1, 3)  # (A, inputs, 36)
-        return values.unflatten(0, (-1, self.group)).permute(3, 0, 2, 1)
+        return values.view(-1, self.group, *values.shape[1:]).permute(3, 0, 2, 1)
 
     def pack_synthesis(self, kernels: Tensor) -> Tensor:
-        """(outputs, A, k, k) -> [36][A / group][n / maps][group][maps]."""
+        """Turn (outputs, A, k, k) into [36][A / group][n / maps][group][maps]."""
         values = _at_points(kernels.flip(2, 3)).permute(0, 2, 3, 1, 4).flatten(0, 2)  # (n, A, 36)
-        values = F.pad(values, (0, 0, 0, 0, 0, -len(values) % self.maps))
-        grouped = values.unflatten(1, (-1, self.group)).unflatten(0, (-1, self.maps))
+        values = F.pad(values, (0, 0, 0, 0, 0, -len(values) % self.maps)).contiguous()
+        count, _, points = values.shape
+        grouped = values.view(count // self.maps, self.maps, -1, self.group, points)
         return grouped.permute(4, 2, 0, 3, 1)
 
 
@@ -133,7 +135,7 @@ class _PackedBlock:
     def __init__(
         self, block: LZSC, results: list[Tensor], layout: _Layout, dtype: torch.dtype
     ) -> None:
-        """`results`: kernels (1, M, k, k) of the maps that the whole network takes from the code."""
+        """Pack a block; `results`: kernels (1, M, k, k) of what the network takes from its code."""
         config = block.config
         self.channels, self.outputs = block.channels, len(results)
         self.stages = config.iterations + 1
@@ -206,6 +208,9 @@ class Native:
         numbers = (ctypes.c_int32 * 3)()
         library.fnet_layout(numbers)
         self._layout = _Layout(*numbers)
+        pad, reach = self.config.kernel_size // 2, self.config.reach
+        self.margin = reach // max(1, pad) * -(-pad // STEP) * STEP  # rounding spreads by tiles
+        self.grain = (STEP, STEP * self._layout.lanes)
         with torch.inference_mode():
             exact = copy.deepcopy(network).cpu().double()
             self._u, self._v, self._z = (
@@ -341,8 +346,6 @@ def _folders() -> list[Path]:
 
 @functools.cache
 def _own_folder() -> Path:
-    import atexit
-
     folder = Path(tempfile.gettempdir()) / f"fnet-{os.getpid()}-{os.urandom(4).hex()}"
     atexit.register(shutil.rmtree, folder, ignore_errors=True)
     return folder
@@ -417,4 +420,3 @@ def _build(path: Path) -> None:
     finally:
         unfinished.unlink(missing_ok=True)
     raise NoLibraryError(f"{compiler} could not build it: {text}")
-

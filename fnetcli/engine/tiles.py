@@ -1,0 +1,119 @@
+"""Cut an image into tiles that give what the whole image gives."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+
+SMALLEST = 64  # pixels of a tile, without its margin: below, nearly all work would be margin
+
+
+@dataclass(frozen=True)
+class Span:
+    """A range of rows or columns: what is kept, and what is computed for it."""
+
+    start: int
+    stop: int
+    outer_start: int
+    outer_stop: int
+
+    @property
+    def kept(self) -> slice:
+        """Where the result goes in the whole image."""
+        return slice(self.start, self.stop)
+
+    @property
+    def computed(self) -> slice:
+        """What is taken from the whole image."""
+        return slice(self.outer_start, self.outer_stop)
+
+    @property
+    def inner(self) -> slice:
+        """Where the result lies in what was computed."""
+        return slice(self.start - self.outer_start, self.stop - self.outer_start)
+
+
+@dataclass(frozen=True)
+class Tile:
+    """A rectangle of an image: its rows and columns."""
+
+    rows: Span
+    columns: Span
+
+
+@dataclass(frozen=True)
+class Tiling:
+    """A grid of tiles over height x width pixels, each with a margin of what can reach it.
+
+    The margin ends at the image's own border: there, and only there, the network sees the zeros of
+    its "same" padding. What is computed starts at a multiple of `grain` (rows, columns): then the
+    sums of a tile are rounded as those of the whole image are.
+    """
+
+    height: int
+    width: int
+    tile_height: int
+    tile_width: int
+    margin: int
+    grain: tuple[int, int] = (1, 1)
+
+    def __iter__(self) -> Iterator[Tile]:
+        """Yield the tiles, row by row."""
+        for rows in self._rows():
+            for columns in self._columns():
+                yield Tile(rows, columns)
+
+    def __len__(self) -> int:
+        """Return how many tiles there are."""
+        return -(-self.height // self.tile_height) * -(-self.width // self.tile_width)
+
+    @property
+    def largest(self) -> tuple[int, int]:
+        """Height and width of the largest rectangle that is computed."""
+        rows, columns = (max(_lengths(spans)) for spans in (self._rows(), self._columns()))
+        return rows, columns
+
+    @property
+    def computed(self) -> int:
+        """Pixels that are computed in all, those of the margins included."""
+        return sum(_lengths(self._rows())) * sum(_lengths(self._columns()))
+
+    def _rows(self) -> Iterator[Span]:
+        return self._spans(self.height, self.tile_height, self.grain[0])
+
+    def _columns(self) -> Iterator[Span]:
+        return self._spans(self.width, self.tile_width, self.grain[1])
+
+    def _spans(self, length: int, step: int, grain: int) -> Iterator[Span]:
+        fine = min(self.grain)
+        for start in range(0, length, step):
+            stop = min(length, start + step)
+            outer_start = max(0, start - self.margin) // grain * grain
+            outer_stop = -(-(stop + self.margin) // fine) * fine
+            yield Span(start, stop, outer_start, min(length, outer_stop))
+
+
+def _lengths(spans: Iterator[Span]) -> list[int]:
+    return [span.outer_stop - span.outer_start for span in spans]
+
+
+def fitting(one: Tiling, budget: int, bytes_needed: Callable[[int, int], int]) -> Tiling | None:
+    """Return `one` with the tiles that need at most `budget` bytes and the least work, or None.
+
+    `bytes_needed` tells what a rectangle of so many rows and columns takes.
+    """
+    found: list[Tiling] = []
+    for across in range(1, max(1, one.width // SMALLEST) + 1):
+        width = _part(one.width, across, one.grain[1])
+        for down in range(1, max(1, one.height // SMALLEST) + 1):
+            height = _part(one.height, down, one.grain[0])
+            tiling = replace(one, tile_height=height, tile_width=width)
+            if bytes_needed(*tiling.largest) <= budget:
+                found.append(tiling)
+                break
+    return min(found, key=lambda tiling: tiling.computed, default=None)
+
+
+def _part(length: int, count: int, grain: int) -> int:
+    """Return the length of one of `count` about equal parts, a multiple of `grain`."""
+    return min(length, -(-length // (count * grain)) * grain)

@@ -1,0 +1,211 @@
+"""Any size in bounded memory: tiles, batches, memory that runs out."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from numpy.typing import NDArray
+
+from fnetcli.engine import Engine, EngineOptions, memory
+from fnetcli.engine.engine import Executor
+from fnetcli.engine.native import NoLibraryError
+from fnetcli.errors import PairError, UsageError
+from fnetcli.models.fnet import FNet, FNetConfig
+
+CPU = torch.device("cpu")
+
+
+@pytest.fixture(params=["compiled", "torch"])
+def path(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
+    if request.param == "torch":
+        monkeypatch.setattr("fnetcli.engine.engine.load_library", _no_library)
+    elif not Engine(small_network(), CPU).path.startswith("compiled"):
+        pytest.skip("no compiled path here")
+    return str(request.param)
+
+
+def _no_library() -> Any:
+    raise NoLibraryError("switched off")
+
+
+def small_network() -> FNet:
+    """Its reach is 4 (2 (1 + 4) + 2) = 48 pixels."""
+    torch.manual_seed(0)
+    return FNet(FNetConfig(atoms=6, kernel_size=9, iterations=2))
+
+
+def random_pair(count: int, height: int, width: int) -> tuple[NDArray[Any], NDArray[Any]]:
+    first, second = np.random.default_rng(0).random((2, count, height, width), dtype=np.float32)
+    return first, second
+
+
+@pytest.mark.parametrize("tile", [64, 71, 100, 200])
+def test_tiles_give_what_the_whole_gives(path: str, tile: int) -> None:
+    pair = random_pair(2, 150, 211)
+    whole = Engine(small_network(), CPU, EngineOptions(tile=0)).run(*pair, with_codes=True)
+    tiled = Engine(small_network(), CPU, EngineOptions(tile=tile)).run(*pair, with_codes=True)
+    for name in ("unique_first", "unique_second", "common"):
+        np.testing.assert_allclose(getattr(tiled, name), getattr(whole, name), atol=1e-5)
+    assert whole.codes is not None
+    assert tiled.codes is not None
+    for name, code in whole.codes.items():
+        assert code.dtype == np.float16
+        assert code.shape == (2, 6, 150, 211)
+        difference = np.abs(tiled.codes[name].astype(np.float32) - code)
+        assert (difference < 1e-4).mean() > 0.999
+        assert difference.max() < 1e-2
+    if path == "compiled":  # tiles start where whole images round alike
+        assert (tiled.fused == whole.fused).all()
+
+
+def test_the_first_image_is_u_the_second_v(path: str) -> None:
+    first, second = random_pair(1, 30, 40)
+    found = Engine(small_network(), CPU).run(first, second)
+    network = small_network()
+    x, y = (torch.from_numpy(image)[:, None] for image in (first, second))
+    with torch.inference_mode():
+        parts = network.combine(network.separate(x, y))
+    for name, wanted in parts._asdict().items():
+        np.testing.assert_allclose(getattr(found, name), wanted[:, 0], atol=1e-4, err_msg=path)
+
+
+def test_codes_go_where_the_caller_wants_them(path: str) -> None:
+    made = []
+
+    def allocate(shape: tuple[int, ...]) -> NDArray[np.float16]:
+        made.append(np.full(shape, np.nan, np.float16))
+        return made[-1]
+
+    pair = random_pair(1, 90, 100)
+    found = Engine(small_network(), CPU, EngineOptions(tile=64)).run(
+        *pair, with_codes=True, allocate=allocate
+    )
+    assert found.codes is not None
+    assert list(found.codes) == ["u", "v", "z"]
+    assert all(a is b for a, b in zip(found.codes.values(), made, strict=True)), path
+    assert all(np.isfinite(code).all() for code in made)
+    assert Engine(small_network(), CPU).run(*pair).codes is None
+
+
+def _needs(engine: Engine, *size: int) -> int:
+    return engine._executor.bytes_needed(*size, with_codes=False)
+
+
+def test_little_memory_means_tiles(path: str) -> None:
+    whole = Engine(small_network(), CPU)
+    budget = _needs(whole, 1, 400, 500) // 2
+    frugal = Engine(small_network(), CPU, EngineOptions(max_memory=budget))
+    tiling, _ = frugal._plan(1, 400, 500, with_codes=False)
+    assert len(tiling) > 1, path
+    assert _needs(frugal, 1, *tiling.largest) <= budget
+    pair = random_pair(1, 400, 500)
+    np.testing.assert_allclose(frugal.run(*pair).fused, whole.run(*pair).fused, atol=1e-5)
+
+
+def test_too_little_memory_is_said(path: str) -> None:
+    engine = Engine(small_network(), CPU, EngineOptions(max_memory=1000))
+    with pytest.raises(PairError, match=r"40x30: 0 MB is not enough .* --max-memory"):
+        engine.run(*random_pair(1, 30, 40))
+    assert path
+
+
+def test_many_images_go_in_groups_that_fit(path: str) -> None:
+    engine = Engine(small_network(), CPU)
+    pair = random_pair(5, 30, 40)
+    together = engine.run(*pair).fused
+    frugal = Engine(small_network(), CPU, EngineOptions(max_memory=_needs(engine, 2, 30, 40)))
+    images = frugal._plan(5, 30, 40, with_codes=False)[1]
+    assert 1 <= images < 5, path
+    np.testing.assert_allclose(frugal.run(*pair).fused, together, atol=1e-5)
+
+
+class Greedy:
+    """An executor that runs out of memory above so many pixels."""
+
+    name, margin, grain = "greedy", 48, (4, 64)
+
+    def __init__(self, inner: Executor, most: int, error: Exception) -> None:
+        self.inner, self.most, self.error = inner, most, error
+        self.bytes_needed = inner.bytes_needed
+
+    def run(self, x: torch.Tensor, y: torch.Tensor, *, with_codes: bool) -> Any:
+        if x.numel() > self.most:
+            raise self.error
+        return self.inner.run(x, y, with_codes=with_codes)
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        MemoryError(),
+        torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20 GiB"),
+        RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory: you tried"),
+    ],
+)
+def test_memory_that_runs_out_means_smaller_tiles(path: str, error: Exception) -> None:
+    pair = random_pair(1, 500, 520)
+    expected = Engine(small_network(), CPU).run(*pair).fused
+    said: list[str] = []
+    engine = Engine(small_network(), CPU, on_notice=said.append)
+    engine._executor = Greedy(engine._executor, 100_000, error)
+    np.testing.assert_allclose(engine.run(*pair).fused, expected, atol=1e-4, err_msg=path)
+    assert said
+    assert set(said) == {"520x500: memory ran out on cpu; going on with smaller tiles"}
+    tries = len(said)
+    engine.run(*pair)  # it has learned how much there is
+    assert len(said) == tries
+
+
+def test_memory_that_is_not_there_at_all(path: str) -> None:
+    engine = Engine(small_network(), CPU)
+    engine._executor = Greedy(engine._executor, 0, MemoryError())
+    with pytest.raises(PairError, match="not enough"):
+        engine.run(*random_pair(1, 500, 520))
+    assert path
+
+
+def test_other_errors_are_not_taken_for_memory() -> None:
+    engine = Engine(small_network(), CPU)
+    engine._executor = Greedy(engine._executor, 0, RuntimeError("something else"))
+    with pytest.raises(RuntimeError, match="something else"):
+        engine.run(*random_pair(1, 8, 8))
+
+
+def test_weights_that_are_not_finite(path: str) -> None:
+    network = small_network()
+    with torch.no_grad():
+        network.reconstruct_z.weight.fill_(float("inf"))
+    with pytest.raises(PairError, match="not finite; check the weights"):
+        Engine(network, CPU).run(*random_pair(1, 8, 8))
+    assert path
+
+
+def test_bf16_on_a_processor_is_left_out_and_said() -> None:
+    engine = Engine(small_network(), CPU, EngineOptions(precision="bf16"))
+    assert engine.precision == "fp32"
+    assert engine.notices == [
+        "--precision bf16: no faster than float32 on this cpu device; float32 is used"
+    ]
+
+
+def test_options_that_make_no_sense() -> None:
+    with pytest.raises(UsageError, match="--tile 20: too small"):
+        EngineOptions(tile=20)
+    with pytest.raises(UsageError, match="give one of them"):
+        EngineOptions(tile=100, max_memory=1)
+
+
+def test_the_budget_is_what_a_container_allows(
+    tmp_path: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(memory, "CGROUP", tmp_path)
+    free = memory.budget(CPU)
+    assert 0 < free <= memory.MOST
+    (tmp_path / "memory.max").write_text("200000000\n")
+    (tmp_path / "memory.current").write_text("100000000\n")
+    assert memory.budget(CPU) == 50_000_000
+    (tmp_path / "memory.max").write_text("max\n")
+    assert memory.budget(CPU) == pytest.approx(free, rel=0.5)
