@@ -9,34 +9,41 @@ import PIL.Image
 
 from fnetcli.errors import PairError
 from fnetcli.image import Grid, Image, Pixels
+from fnetcli.intensity import Scaled
 
 LARGEST_STRETCH = 1.02  # aspect ratios further apart than this show different scenes
 
 
 def onto_one_grid(
-    first: Image, second: Image, modalities: tuple[str, str], resize_to: str | None
-) -> tuple[Image, Image]:
+    first: Scaled, second: Scaled, modalities: tuple[str, str], resize_to: str | None
+) -> tuple[Scaled, Scaled]:
     """Return both images with one size.
 
     `resize_to` names the modality whose size is kept; without it unequal sizes raise PairError.
     """
-    if first.grid.shape == second.grid.shape:
+    one, other = first.image.grid, second.image.grid
+    if one.shape == other.shape:
         return first, second
-    sizes = f"{modalities[0]} is {first.grid.size}, {modalities[1]} is {second.grid.size}"
+    sizes = f"{modalities[0]} is {one.size}, {modalities[1]} is {other.size}"
     if resize_to is None:
         raise PairError(
             f"sizes differ: {sizes}; align them, or keep one size with "
             f"--resize {modalities[0]} or --resize {modalities[1]}"
         )
-    stretch = _aspect(first) / _aspect(second)
+    stretch = _aspect(one) / _aspect(other)
     if max(stretch, 1 / stretch) > LARGEST_STRETCH:
         raise PairError(
             f"shapes differ by more than 2 %: {sizes}; they do not show the same field: "
             "crop or register them first"
         )
     if resize_to == modalities[0]:
-        return first, resize(second, first.grid)
-    return resize(first, second.grid), second
+        return first, _resize_scaled(second, one)
+    return _resize_scaled(first, other), second
+
+
+def _resize_scaled(scaled: Scaled, grid: Grid) -> Scaled:
+    whole = scaled.in_full()
+    return replace(whole, image=resize(whole.image, grid))
 
 
 def resize(image: Image, grid: Grid) -> Image:
@@ -79,5 +86,5 @@ def _filter(before: int, after: int) -> PIL.Image.Resampling:
     return PIL.Image.Resampling.HAMMING if after < before else PIL.Image.Resampling.BICUBIC
 
 
-def _aspect(image: Image) -> float:
-    return image.grid.shape[2] / image.grid.shape[1]
+def _aspect(grid: Grid) -> float:
+    return grid.shape[2] / grid.shape[1]

@@ -57,6 +57,8 @@ def is_gray(rgb: Values, tolerance: float = GRAY_TOLERANCE) -> bool:
     so within twice the tolerance of each other. Lossy formats leave grey that far from neutral: one
     step of JPEG's chroma moves blue by 1.8 levels and green the other way.
     """
-    spread = rgb.max(axis=-1) - rgb.min(axis=-1)
+    red, green, blue = rgb[..., 0], rgb[..., 1], rgb[..., 2]  # along an axis of 3, max is slow
+    highest = np.maximum(np.maximum(red, green), blue)
+    spread = highest - np.minimum(np.minimum(red, green), blue)
     limit = (2 * tolerance + 0.01) / 255  # a hair more: n / 255 is not exact
     return bool(spread.max(initial=0) <= limit)

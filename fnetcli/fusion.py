@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
+from numpy.typing import DTypeLike
 
 from fnetcli import color
 from fnetcli.align import onto_one_grid
@@ -25,15 +26,8 @@ from fnetcli.formats import (
     write_png,
     write_tiff_float,
 )
-from fnetcli.image import Grid, Image, Mask, Pixels, Stored
-from fnetcli.intensity import (
-    Scaled,
-    ScalingOptions,
-    mark_nodata,
-    preview,
-    to_stored,
-    to_unit,
-)
+from fnetcli.image import Grid, Image, Mask, Pixels, Stored, bands
+from fnetcli.intensity import Scaled, ScalingOptions, mark_nodata, preview, scale, to_stored
 from fnetcli.modality import WITH_COLOR
 from fnetcli.pairing import Case
 
@@ -102,38 +96,38 @@ class FuseOptions:
 
 
 @dataclass(frozen=True)
-class Source:
-    """What is remembered of an image as it was before both came onto one grid."""
-
-    grid: Grid
-    limits: tuple[float, float]  # the stored numbers that became 0 and 1
-    invalid: int  # pixels without data
-    notices: tuple[str, ...]
-
-
-@dataclass(frozen=True)
 class Prepared:
-    """Two images on one grid in [0, 1], ready for the network."""
+    """Two images on one grid, ready for the network; what it takes is made when it is asked for."""
 
-    sources: tuple[Source, Source]
-    units: tuple[Image, Image]
-    luminances: tuple[Maps, Maps]  # (slices, H, W)
+    grids: tuple[Grid, Grid]  # before both came onto one
+    scaled: tuple[Scaled, Scaled]
+
+    @property
+    def images(self) -> tuple[Image, Image]:
+        """Both images; their pixels may still be as stored."""
+        first, second = self.scaled
+        return first.image, second.image
+
+    @property
+    def luminances(self) -> tuple[Maps, Maps]:
+        """Both luminances in [0, 1], (slices, H, W)."""
+        first, second = self.scaled
+        return _luminance(first), _luminance(second)
 
     @property
     def were_resized(self) -> tuple[bool, bool]:
         """Which of the two did not keep its grid."""
         first, second = (
-            unit.grid is not source.grid
-            for unit, source in zip(self.units, self.sources, strict=True)
+            image.grid is not grid for image, grid in zip(self.images, self.grids, strict=True)
         )
         return first, second
 
 
 @dataclass(frozen=True)
 class Fused:
-    """A fused picture in [0, 1], grey or RGB, with everything it was made from."""
+    """A fused picture, grey or RGB, with everything it was made from."""
 
-    image: Image
+    image: Image  # its pixels are in [0, 1], or as they will be stored
     separated: Separated
     modalities: tuple[str, str]
     ranges: dict[str, dict[str, float]]  # stored numbers that became 0 and 1; pixels without data
@@ -158,62 +152,83 @@ def fuse(first: Image, second: Image, engine: Engine, options: FuseOptions) -> F
 
 
 def prepare(first: Image, second: Image, options: FuseOptions) -> Prepared:
-    """Bring two images as read to [0, 1], onto one grid, and take their luminance."""
-    scaled_first, scaled_second = (
-        to_unit(image, scaling.choose(image.stored_type, modality, image.bits))
+    """Find the way of two images as read to [0, 1], and bring them onto one grid."""
+    x, y = (
+        scale(image, scaling.choose(image.stored_type, modality, image.bits))
         for image, scaling, modality in zip(
             (first, second), options.scaling, options.modalities, strict=True
         )
     )
-    x, y = onto_one_grid(
-        scaled_first.image, scaled_second.image, options.modalities, options.resize_to
-    )
-    luminances = (_luminance(x)[..., 0], _luminance(y)[..., 0])
-    return Prepared((_source(scaled_first), _source(scaled_second)), (x, y), luminances)
+    on_one_grid = onto_one_grid(x, y, options.modalities, options.resize_to)
+    return Prepared((x.image.grid, y.image.grid), on_one_grid)
 
 
-def _source(scaled: Scaled) -> Source:
-    limits = (scaled.low, scaled.high)
-    return Source(scaled.image.grid, limits, scaled.invalid, scaled.notices)
+def finish(
+    prepared: Prepared, separated: Separated, options: FuseOptions, kind: DTypeLike = np.float32
+) -> Fused:
+    """Give the fused luminance its colour, and what else the two images hand on.
 
-
-def finish(prepared: Prepared, separated: Separated, options: FuseOptions) -> Fused:
-    """Give the fused luminance its colour, and what else the two images hand on."""
-    pixels = _with_color(prepared.units, separated.fused[..., None], options)
+    `kind` is the type of the picture's numbers: float32 in [0, 1], or uint8 or uint16 up to white.
+    """
+    pixels = _picture(_giver_of_color(prepared, options), separated, np.dtype(kind))
     image = _hand_on(prepared, pixels, options)
     ranges = {
-        modality: {
-            "low": source.limits[0],
-            "high": source.limits[1],
-            "invalid": source.invalid,
-        }
-        for modality, source in zip(options.modalities, prepared.sources, strict=True)
+        modality: {"low": scaled.low, "high": scaled.high, "invalid": scaled.invalid}
+        for modality, scaled in zip(options.modalities, prepared.scaled, strict=True)
     }
     notices = _notices(prepared, image, options)
     return Fused(image, separated, options.modalities, ranges, notices)
 
 
-def _luminance(unit: Image) -> Pixels:
-    """Return (slices, H, W, 1)."""
-    return color.luminance(unit.pixels) if unit.is_color else unit.pixels
+def _luminance(scaled: Scaled) -> Maps:
+    """Return (slices, H, W)."""
+    luminance = np.empty(scaled.image.grid.shape, np.float32)
+    for band in scaled.image.grid.bands():
+        unit = scaled.rows(band)
+        luminance[:, band] = (color.luminance(unit) if scaled.image.is_color else unit)[..., 0]
+    return luminance
 
 
-def _has_color(unit: Image) -> bool:
-    return unit.is_color and not color.is_gray(unit.pixels)
+def _has_color(scaled: Scaled) -> bool:
+    return scaled.image.is_color and not all(
+        color.is_gray(scaled.rows(band)) for band in scaled.image.grid.bands()
+    )
 
 
-def _with_color(units: tuple[Image, Image], luminance: Pixels, options: FuseOptions) -> Pixels:
-    """Give the fused luminance the colour of vis, pet or spect, if there is any; clip once."""
+def _giver_of_color(prepared: Prepared, options: FuseOptions) -> Scaled | None:
+    """Return the vis, pet or spect image if it has colours that are wanted."""
     if not options.is_gray:
-        for unit, modality in zip(units, options.modalities, strict=True):
-            if modality in WITH_COLOR and _has_color(unit):
-                return color.with_luminance(unit.pixels, luminance)
-    return np.clip(luminance, 0, 1)
+        for scaled, modality in zip(prepared.scaled, options.modalities, strict=True):
+            if modality in WITH_COLOR and _has_color(scaled):
+                return scaled
+    return None
 
 
-def _hand_on(prepared: Prepared, pixels: Pixels, options: FuseOptions) -> Image:
+def _picture(giver: Scaled | None, separated: Separated, kind: np.dtype[Any]) -> Stored:
+    """Return the sum of the parts in the colours of `giver`, (slices, H, W, 1 or 3); clip once."""
+    shape = separated.common.shape
+    picture = np.empty((*shape, 1 if giver is None else 3), kind)
+    for band in bands((shape[1], shape[0] * shape[2])):
+        unit = _rows(separated, band).fused[..., None]
+        if giver is not None:
+            unit = color.with_luminance(giver.rows(band), unit)
+        picture[:, band] = to_stored(unit, kind)
+    return picture
+
+
+def _rows(separated: Separated, band: slice) -> Separated:
+    """Return some rows of the parts."""
+    return Separated(
+        unique_first=separated.unique_first[:, band],
+        unique_second=separated.unique_second[:, band],
+        common=separated.common[:, band],
+        codes=None,
+    )
+
+
+def _hand_on(prepared: Prepared, pixels: Stored, options: FuseOptions) -> Image:
     """Return the fused image with the place, transparency and profile that its sources give it."""
-    x, y = prepared.units
+    x, y = prepared.images
     was_first_resized, was_second_resized = prepared.were_resized
     kept = [y] * (not was_second_resized) + [x] * (not was_first_resized)
     return Image(
@@ -235,22 +250,20 @@ def _both_valid(first: Mask | None, second: Mask | None) -> Mask | None:
     return both
 
 
-def _alpha(units: tuple[Image, Image], modalities: tuple[str, str]) -> Pixels | None:
+def _alpha(images: tuple[Image, Image], modalities: tuple[str, str]) -> Pixels | None:
     """Return the transparency of the image that gives colour, else of the other one."""
     by_importance = sorted(
-        zip(units, modalities, strict=True), key=lambda pair: pair[1] not in WITH_COLOR
+        zip(images, modalities, strict=True), key=lambda pair: pair[1] not in WITH_COLOR
     )
-    return next((unit.alpha for unit, _ in by_importance if unit.alpha is not None), None)
+    return next((image.alpha for image, _ in by_importance if image.alpha is not None), None)
 
 
 def _notices(prepared: Prepared, fused: Image, options: FuseOptions) -> list[str]:
     """Say what a user should know of this pair."""
     notices = []
-    for modality, unit, source in zip(
-        options.modalities, prepared.units, prepared.sources, strict=True
-    ):
-        notices += [f"{modality}: {text}" for text in (*unit.notices, *source.notices)]
-        if modality not in WITH_COLOR and _has_color(unit):
+    for modality, scaled in zip(options.modalities, prepared.scaled, strict=True):
+        notices += [f"{modality}: {text}" for text in (*scaled.image.notices, *scaled.notices)]
+        if modality not in WITH_COLOR and _has_color(scaled):
             notices.append(
                 f"the {modality} picture has colours, which mean nothing there: its luminance is "
                 "used; export it as plain grey for a better result"
@@ -263,7 +276,7 @@ def _notices(prepared: Prepared, fused: Image, options: FuseOptions) -> list[str
 
 def _place_notices(prepared: Prepared, fused: Image, options: FuseOptions) -> list[str]:
     """Say where georeferences contradict each other, or get lost."""
-    found = [unit.georeference for unit in prepared.units if unit.georeference]
+    found = [image.georeference for image in prepared.images if image.georeference]
     if found and not fused.georeference:
         return ["the resized image's georeference is lost: the size of the other one was kept"]
     if len(found) == 2 and not any(prepared.were_resized) and found[0].place != found[1].place:
@@ -332,7 +345,10 @@ def read_case(case: Case, options: FuseOptions) -> Prepared:
 
 
 def write_fused(fused: Fused, outputs: Outputs, options: FuseOptions) -> None:
-    """Write one slice's picture, maps and codes; the fused image comes last. Raise WriteError."""
+    """Write one slice's picture, maps and codes; the fused image, as it is, comes last.
+
+    Raise WriteError.
+    """
     image = fused.image
     valid = None if image.valid is None else image.valid[0]
     for name, path in outputs.parts.items():
@@ -346,9 +362,8 @@ def write_fused(fused: Fused, outputs: Outputs, options: FuseOptions) -> None:
             write_png(path, preview(part))
     if outputs.features is not None and fused.separated.codes is not None:
         write_npz(outputs.features, {name: code[0] for name, code in fused.separated.codes.items()})
-    kind = options.stored_type(image.stored_type)
-    alpha = _stored_alpha(image, kind, options)
-    pixels, nodata = to_stored(image.pixels, kind)[0], None
+    alpha = _stored_alpha(image, options)
+    pixels, nodata = image.pixels[0], None
     if alpha is None:
         pixels, nodata = _with_nodata(pixels, image, options)
     elif valid is not None:  # transparent says it: a number beside it would contradict it
@@ -384,11 +399,10 @@ def _fitting_nodata(declared: float | None, kind: np.dtype[Any]) -> float:
     return declared
 
 
-def _stored_alpha(image: Image, kind: np.dtype[Any], options: FuseOptions) -> Stored | None:
+def _stored_alpha(image: Image, options: FuseOptions) -> Stored | None:
     if image.alpha is None or not PICTURE_KINDS[options.kind].keeps_alpha:
         return None
-    levels: Stored = to_stored(image.alpha, kind)[0]
-    return levels
+    return to_stored(image.alpha[0], image.pixels.dtype)
 
 
 def features_bytes(height: int, width: int, atoms: int) -> int:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,6 +17,16 @@ Mask = NDArray[np.bool_]
 # GeoTIFF 1.1, 7.1: pixel scale, tie points, transformation; keys.
 PLACE_TAGS = (33550, 33922, 34264, 34735)
 UNKNOWN = np.dtype(np.void)
+BAND = 1 << 15  # pixels: so few that what is computed of them stays in a processor's cache
+
+
+def bands(shape: tuple[int, ...]) -> Iterator[slice]:
+    """Yield slices of the first axis, each of BAND pixels, or of one row where that has more.
+
+    What is computed band by band needs no further array of the whole picture's size.
+    """
+    rows = max(1, BAND // max(1, math.prod(shape[1:])))
+    return (slice(top, top + rows) for top in range(0, shape[0], rows))
 
 
 @dataclass(frozen=True)
@@ -28,6 +40,11 @@ class Grid:
     def size(self) -> str:
         """Width x height, as people write it."""
         return f"{self.shape[2]}x{self.shape[1]}"
+
+    def bands(self) -> Iterator[slice]:
+        """Yield slices of rows, from top to bottom: pixels[:, band] is small."""
+        slices, height, width = self.shape
+        return bands((height, slices * width))
 
 
 @dataclass(frozen=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -10,7 +11,7 @@ from numpy.typing import DTypeLike, NDArray
 from scipy import ndimage
 
 from fnetcli.errors import ImageError
-from fnetcli.image import Image, Mask, Pixels, Stored
+from fnetcli.image import Image, Mask, Pixels, Stored, bands
 
 PREVIEW_RANGE = 0.5  # the value shown as white; its negative is black
 DEFAULT_STRETCH = (0.1, 99.9)  # percentiles that become black and white
@@ -85,44 +86,70 @@ class ScalingOptions:
 
 @dataclass(frozen=True)
 class Scaled:
-    """An image in [0, 1], and the stored numbers that became 0 and 1 (exchanged if inverted)."""
+    """An image, and the stored numbers that become 0 and 1 (exchanged if inverted).
+
+    Its pixels stay as stored, which takes half of the memory of float32 or less, and `rows` scales
+    what is asked for; where `is_unit`, they are in [0, 1] already.
+    """
 
     image: Image
     low: float
     high: float
     invalid: int  # pixels without data, filled
     notices: tuple[str, ...] = ()
+    is_inverted: bool = False
+    is_unit: bool = False
+
+    def rows(self, band: slice) -> Pixels:
+        """Return some rows, (slices, rows, W, C), as float32 in [0, 1]."""
+        stored = self.image.pixels[:, band]
+        if self.is_unit:
+            return stored
+        valid = None if self.image.valid is None else self.image.valid[:, band]
+        unit = _scale(stored, self.low, self.high, valid)
+        return 1 - unit if self.is_inverted and self.low < self.high else unit
+
+    def in_full(self) -> Scaled:
+        """Return the same with all pixels in [0, 1]."""
+        if self.is_unit:
+            return self
+        pixels = np.empty(self.image.pixels.shape, np.float32)
+        for band in self.image.grid.bands():
+            pixels[:, band] = self.rows(band)
+        return replace(self, image=replace(self.image, pixels=pixels), is_unit=True)
 
 
 def to_unit(image: Image, scaling: Scaling) -> Scaled:
-    """Return the image as float32 in [0, 1], holes filled from their nearest neighbours.
+    """Return the image as float32 in [0, 1]; else as `scale` does."""
+    return scale(image, scaling).in_full()
+
+
+def scale(image: Image, scaling: Scaling) -> Scaled:
+    """Find the way of an image to [0, 1]; fill holes from their nearest neighbours.
 
     A pixel is a hole where it is NaN, infinite or the file's nodata; `valid` is False there. What
     has no data at all, or is constant where the image's own range decides, becomes black: that
     leaves the other image as it is. An image that is scaled already comes back as it is.
     """
     if image.pixels.dtype != image.stored_type:
-        return Scaled(image, 0.0, 1.0, 0)
+        return Scaled(image, 0.0, 1.0, 0, is_unit=True)
     valid = valid_pixels(image)
     invalid = 0 if valid is None else int(valid.size - np.count_nonzero(valid))
     if valid is not None and not valid.any():
         black = np.zeros(image.pixels.shape, np.float32)
         notice = "no pixel holds data: it is taken as black"
-        scaled = replace(image, pixels=black, valid=valid)
+        empty = replace(image, pixels=black, valid=valid)
         low, high = (0.0, 0.0) if scaling.are_percentiles else scaling.limits
-        return Scaled(scaled, low, high, invalid, (notice,))
+        return Scaled(empty, low, high, invalid, (notice,), is_unit=True)
     (low, high), notices = _find_limits(_seen(image, valid), scaling)
     if valid is not None:
         share = _percent(invalid / valid.size)
         notices.append(
             f"{invalid} pixels ({share}) are NaN, infinite or nodata: filled from their neighbours"
         )
-    unit = _scale(image.pixels, low, high, valid)
-    if scaling.is_inverted and low < high:
-        unit = 1 - unit
-    if valid is not None:
-        unit = _fill(unit, valid)
-    return Scaled(replace(image, pixels=unit, valid=valid), low, high, invalid, tuple(notices))
+    seen = replace(image, valid=valid)
+    scaled = Scaled(seen, low, high, invalid, tuple(notices), scaling.is_inverted)
+    return scaled if valid is None else _fill(scaled.in_full(), valid)
 
 
 def valid_pixels(image: Image) -> Mask | None:
@@ -211,10 +238,9 @@ def _scale(pixels: Stored, low: float, high: float, valid: Mask | None) -> Pixel
     return clipped
 
 
-def _fill(unit: Pixels, valid: Mask) -> Pixels:
-    """Give every hole the value of the nearest pixel with data in its slice."""
-    filled = unit.copy()
-    for values, mask in zip(filled, valid, strict=True):
+def _fill(scaled: Scaled, valid: Mask) -> Scaled:
+    """Give every hole, in place, the value of the nearest pixel with data in its slice."""
+    for values, mask in zip(scaled.image.pixels, valid, strict=True):
         if mask.all():
             continue
         if not mask.any():
@@ -222,7 +248,7 @@ def _fill(unit: Pixels, valid: Mask) -> Pixels:
             continue
         nearest = ndimage.distance_transform_edt(~mask, return_distances=False, return_indices=True)
         values[~mask] = values[tuple(nearest[:, ~mask])]
-    return filled
+    return scaled
 
 
 def _percent(share: float) -> str:
@@ -233,19 +259,21 @@ def _percent(share: float) -> str:
 
 
 def to_stored(unit: Pixels, kind: DTypeLike = np.uint8) -> NDArray[Any]:
-    """Return unit values, of any shape, as they are stored: clipped to [0, 1], scaled, rounded.
+    """Return unit values as they are stored: clipped to [0, 1], scaled, rounded; one axis or more.
 
     White is 255 in uint8, 65535 in uint16, 1 in float32. Exact halves go to the even neighbour.
     Raise ImageError for NaN and infinity, which clipping would hide, ValueError for other types.
     """
-    _require_finite(unit)
-    kind, clipped = np.dtype(kind), np.clip(unit, 0, 1)
-    if kind == np.float32:
-        return clipped.astype(np.float32, copy=False)
-    if kind not in (np.uint8, np.uint16):
+    kind = np.dtype(kind)
+    if kind not in (np.uint8, np.uint16, np.float32):
         raise ValueError(f"results are stored as uint8, uint16 or float32, not {kind}")
-    levels: NDArray[Any] = np.rint(clipped * np.float32(np.iinfo(kind).max)).astype(kind)
-    return levels
+    white = np.float32(1 if kind == np.float32 else np.iinfo(kind).max)
+
+    def convert(values: Pixels) -> Pixels:
+        clipped = np.clip(values, 0, 1)
+        return clipped if kind == np.float32 else np.rint(clipped * white)
+
+    return _by_bands(unit, kind, convert)
 
 
 def mark_nodata(stored: Stored, valid: Mask | None, nodata: float) -> Stored:
@@ -264,18 +292,30 @@ def mark_nodata(stored: Stored, valid: Mask | None, nodata: float) -> Stored:
 
 
 def preview(part: Pixels) -> NDArray[np.uint8]:
-    """Return an 8-bit view of a signed map, of any shape, on one fixed scale.
+    """Return an 8-bit view of a signed map, of one or more axes, on one fixed scale.
 
     grey = round(127.5 + 127.5 * value / PREVIEW_RANGE), clipped: -0.5 and less is black,
     0 is 128, +0.5 and more is white. Fixed, so that maps of different images compare. Raise
     ImageError for NaN and infinity.
     """
-    _require_finite(part)
-    levels = 127.5 + 127.5 * np.clip(part / PREVIEW_RANGE, -1, 1)
-    grey: NDArray[np.uint8] = np.rint(levels).astype(np.uint8)
-    return grey
+
+    def convert(values: Pixels) -> Pixels:
+        grey: Pixels = np.rint(127.5 + 127.5 * np.clip(values / PREVIEW_RANGE, -1, 1))
+        return grey
+
+    return _by_bands(part, np.dtype(np.uint8), convert)
 
 
-def _require_finite(values: Pixels) -> None:
-    if not np.isfinite(values).all():
-        raise ImageError("the result holds NaN or infinity; check the weights and the input")
+def _by_bands(
+    values: Pixels, kind: np.dtype[Any], convert: Callable[[Pixels], Pixels]
+) -> NDArray[Any]:
+    """Convert finite values to numbers of another kind; raise ImageError for others.
+
+    Without arrays of the same size in between.
+    """
+    converted = np.empty(values.shape, kind)
+    for band in bands(values.shape):
+        if not np.isfinite(values[band]).all():
+            raise ImageError("the result holds NaN or infinity; check the weights and the input")
+        converted[band] = convert(values[band])
+    return converted

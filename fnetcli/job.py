@@ -7,13 +7,16 @@ import platform
 import sys
 import time
 from collections.abc import Callable, Iterable, Mapping
-from contextlib import nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import cache
 from importlib.metadata import version
 from pathlib import Path
 from typing import Literal, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
 
 from fnetcli.batch import Batch, Report, Stages
 from fnetcli.engine import Engine, Separated
@@ -42,7 +45,7 @@ from fnetcli.manifest import (
     write_run,
 )
 from fnetcli.pairing import Case, Pairing
-from fnetcli.storage import OutputFolder, sweep
+from fnetcli.storage import OutputFolder, scratch_array, sweep
 
 Existing = Literal["skip", "overwrite", "error"]
 # Raised whenever the same command would give other pixels than before: what older versions of fnet
@@ -275,7 +278,7 @@ class Run:
             batch = Batch(
                 Stages(
                     read=self._read,
-                    work=lambda _, read: _separate(engine, read, self.job.options),
+                    work=lambda case, read: self._separate(engine, case, read),
                     write=self._write,
                     weigh=lambda read: _weigh(read, atoms if self.job.options.with_features else 0),
                 ),
@@ -356,6 +359,9 @@ class Run:
     def _left(self) -> int:
         return len(self.plan.todo) - len(self.report.done) - len(self.report.failed)
 
+    def _in_place(self) -> AbstractContextManager[None]:
+        return nullcontext() if self._held is None else self._held.in_place()
+
     def _folder(self) -> OutputFolder | nullcontext[None]:
         return nullcontext() if self.job.is_file else OutputFolder(self.job.out)
 
@@ -380,16 +386,30 @@ class Run:
         inputs = self._on_their_way[case.name] = _inputs(self.job, case)
         _hash(inputs, case)
         prepared = read_case(case, self.job.options)
-        for known, source in zip(inputs.values(), prepared.sources, strict=True):
-            known["size"] = source.grid.size
+        for known, grid in zip(inputs.values(), prepared.grids, strict=True):
+            known["size"] = grid.size
         return _Read(prepared, started, time.perf_counter() - started)
+
+    def _separate(self, engine: Engine, case: Case, read: _Read) -> _Separated:
+        outputs = self.plan.outputs[case.name]
+
+        def allocate(shape: tuple[int, ...]) -> NDArray[np.float16]:
+            with self._in_place():
+                return scratch_array(outputs.features or outputs.fused, shape, np.float16)
+
+        started = time.perf_counter()
+        luminances, with_codes = read.prepared.luminances, self.job.options.with_features
+        separated = engine.run(*luminances, with_codes=with_codes, allocate=allocate)
+        return _Separated(read, separated, time.perf_counter() - started)
 
     def _write(self, case: Case, worked: _Separated) -> Record:
         started = time.perf_counter()
         outputs = self.plan.outputs[case.name]
-        fused = finish(worked.read.prepared, worked.separated, self.job.options)
-        with self._held.in_place() if self._held is not None else nullcontext():
-            write_fused(fused, outputs, self.job.options)
+        options, prepared = self.job.options, worked.read.prepared
+        kind = options.stored_type(prepared.images[1].stored_type)
+        fused = finish(prepared, worked.separated, options, kind)
+        with self._in_place():
+            write_fused(fused, outputs, options)
         seconds = worked.read.seconds + worked.seconds + time.perf_counter() - started
         return _record(self.job, case, outputs, self._on_their_way.pop(case.name)) | {
             "status": DONE,
@@ -444,15 +464,13 @@ class Run:
         write_run(self.job.out, self.summary())
 
 
-def _separate(engine: Engine, read: _Read, options: FuseOptions) -> _Separated:
-    started = time.perf_counter()
-    separated = engine.run(*read.prepared.luminances, with_codes=options.with_features)
-    return _Separated(read, separated, time.perf_counter() - started)
-
-
 def _weigh(read: _Read, atoms: int) -> int:
-    """Return the bytes that a case takes from reading to writing, roughly; atoms of codes kept."""
-    luminance = read.prepared.luminances[0]
-    height, width = luminance.shape[1:]
-    pixels = sum(unit.pixels.nbytes for unit in read.prepared.units)
-    return 2 * pixels + 4 * luminance.nbytes + features_bytes(height, width, atoms)
+    """Return the bytes that a case takes from reading to writing, roughly; atoms of codes kept.
+
+    Large codes take room on the disk, not in memory, and there, too, it is bounded.
+    """
+    _, y = read.prepared.images
+    _, height, width = y.grid.shape
+    stored = sum(image.pixels.nbytes for image in read.prepared.images)
+    luminances_and_parts = 5 * 4 * height * width
+    return 2 * stored + luminances_and_parts + features_bytes(height, width, atoms)

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from fnetcli.align import onto_one_grid, resize
 from fnetcli.errors import PairError
 from fnetcli.image import Grid, Image, Mask
-from fnetcli.intensity import Scaling, to_unit
+from fnetcli.intensity import Scaled, Scaling, scale
 
 NAMES = ("ir", "vis")
 SIDES = st.integers(1, 12)
@@ -27,6 +27,10 @@ def image(height: int, width: int, channels: int = 1, seed: int = 0) -> Image:
 
 def masked(valid: Mask) -> Image:
     return replace(image(*valid.shape), valid=valid[None])
+
+
+def scaled(height: int, width: int, channels: int = 1) -> Scaled:
+    return Scaled(image(height, width, channels), 0, 1, 0, is_unit=True)
 
 
 def resized_mask(valid: Mask, height: int, width: int) -> Mask:
@@ -47,37 +51,37 @@ def block_means(pixels: NDArray[np.float32], by: int) -> NDArray[np.float32]:
 
 class TestOneGrid:
     def test_equal_sizes_are_returned_as_they_are(self) -> None:
-        first, second = image(5, 7), image(5, 7, 3)
+        first, second = scaled(5, 7), scaled(5, 7, 3)
         assert onto_one_grid(first, second, NAMES, None) == (first, second)
         kept = onto_one_grid(first, second, NAMES, "ir")
         assert kept[0] is first
         assert kept[1] is second
 
     def test_the_named_size_is_kept(self) -> None:
-        first, second = image(10, 20), image(20, 40, 3)
+        first, second = scaled(10, 20), scaled(20, 40, 3)
         with pytest.raises(
             PairError, match=r"ir is 20x10, vis is 40x20.*--resize ir or --resize vis"
         ):
             onto_one_grid(first, second, NAMES, None)
         kept_first = onto_one_grid(first, second, NAMES, "ir")
         assert kept_first[0] is first
-        assert kept_first[1].pixels.shape == (1, 10, 20, 3)
-        assert kept_first[1].grid is first.grid
+        assert kept_first[1].image.pixels.shape == (1, 10, 20, 3)
+        assert kept_first[1].image.grid is first.image.grid
         kept_second = onto_one_grid(first, second, NAMES, "vis")
         assert kept_second[1] is second
-        assert kept_second[0].pixels.shape == (1, 20, 40, 1)
+        assert kept_second[0].image.pixels.shape == (1, 20, 40, 1)
 
     @pytest.mark.parametrize("kept", NAMES)
     def test_two_percent_of_aspect_ratio_is_the_limit(self, kept: str) -> None:
-        onto_one_grid(image(100, 100), image(200, 203), NAMES, kept)
-        onto_one_grid(image(100, 100), image(203, 200), NAMES, kept)
+        onto_one_grid(scaled(100, 100), scaled(200, 203), NAMES, kept)
+        onto_one_grid(scaled(100, 100), scaled(203, 200), NAMES, kept)
         for shape in ((200, 206), (206, 200)):
             with pytest.raises(PairError, match="more than 2 %"):
-                onto_one_grid(image(100, 100), image(*shape), NAMES, kept)
+                onto_one_grid(scaled(100, 100), scaled(*shape), NAMES, kept)
 
     def test_a_turned_picture_shows_something_else(self) -> None:
         with pytest.raises(PairError, match="crop or register"):
-            onto_one_grid(image(10, 20), image(20, 10), NAMES, "vis")
+            onto_one_grid(scaled(10, 20), scaled(20, 10), NAMES, "vis")
 
 
 class TestPixels:
@@ -192,8 +196,7 @@ class TestValid:
         stored = np.full((8, 8), 100, np.int16)
         stored[:4, :4] = -9999
         source = Image(stored[None, ..., None], Grid((1, 8, 8)), stored.dtype, nodata=-9999)
-        scaled = to_unit(source, Scaling((0, 200))).image
-        kept = onto_one_grid(image(4, 4), scaled, NAMES, "ir")[1]
+        kept = onto_one_grid(scaled(4, 4), scale(source, Scaling((0, 200))), NAMES, "ir")[1].image
         assert kept.valid is not None
         expected = np.ones((4, 4), bool)
         expected[:2, :2] = False

@@ -28,8 +28,12 @@ from fnetcli.storage import atomic_write
 UINT8, UINT16, FLOAT32 = (np.dtype(name) for name in ("uint8", "uint16", "float32"))
 COLOR_SPACES = {1: b"GRAY", 3: b"RGB "}  # in an ICC profile, by number of channels
 PNG_HEAD_BYTES = 33  # signature and first chunk
+# Several times as fast as libpng's own choice, and files of photographs get a tenth smaller.
+PNG_STRATEGY, PNG_FILTER = imagecodecs.PNG.STRATEGY.RLE, imagecodecs.PNG.FILTER.PAETH
 JPEG_QUALITY = 95
 PLAIN_TIFF_BYTES = 2**32 - 2**25  # beyond, offsets of 32 bits may not suffice
+
+Encoded = tuple[bytes | memoryview, ...]  # the parts of a file's content, in order
 
 
 @dataclass(frozen=True)
@@ -53,7 +57,7 @@ class PictureKind:
     suffixes: tuple[str, ...]
     dtypes: tuple[np.dtype[Any], ...]
     longest_side: int
-    encode: Callable[[NDArray[Any], Details], bytes | memoryview]
+    encode: Callable[[NDArray[Any], Details], Encoded]
     keeps_alpha: bool = True
     keeps_nodata: bool = False
     keeps_georeference: bool = False
@@ -92,7 +96,7 @@ def write_picture(
     planes = pixels
     if alpha is not None and chosen.keeps_alpha:
         planes = np.concatenate([pixels, alpha[..., None]], axis=-1)
-    _store(path, chosen.encode(planes, Details(georeference, nodata, color_profile)))
+    _store(path, *chosen.encode(planes, Details(georeference, nodata, color_profile)))
 
 
 def write_png(path: Path, pixels: NDArray[np.uint8]) -> None:
@@ -106,7 +110,7 @@ def write_png(path: Path, pixels: NDArray[np.uint8]) -> None:
     if pixels.dtype != np.uint8 or not fits:
         raise ValueError(f"a PNG takes uint8 (H, W[, 1-4]), not {pixels.dtype} {pixels.shape}")
     _require_room(path, PICTURE_KINDS["png"], planes.shape)
-    _store(path, _encode_png(planes, Details()))
+    _store(path, *_encode_png(planes, Details()))
 
 
 def write_tiff_float(
@@ -122,7 +126,7 @@ def write_tiff_float(
     """
     if values.dtype != np.float32 or values.ndim != 2 or values.size == 0:
         raise ValueError(f"a float TIFF takes float32 (H, W), not {values.dtype} {values.shape}")
-    _store(path, _encode_tiff(values[..., None], Details(georeference, nodata)))
+    _store(path, *_encode_tiff(values[..., None], Details(georeference, nodata)))
 
 
 def _require_array(kind: PictureKind, pixels: NDArray[Any], alpha: NDArray[Any] | None) -> None:
@@ -146,25 +150,29 @@ def _require_room(path: Path, kind: PictureKind, shape: tuple[int, ...]) -> None
         )
 
 
-def _store(path: Path, content: bytes | memoryview) -> None:
-    atomic_write(path, lambda file: file.write(content))
+def _store(path: Path, *content: bytes | memoryview) -> None:
+    atomic_write(path, lambda file: file.writelines(content))
 
 
 # --- encoders -------------------------------------------------------------------------------------
 
 
-def _encode_png(planes: NDArray[Any], details: Details) -> bytes | memoryview:
+def _encode_png(planes: NDArray[Any], details: Details) -> Encoded:
     planes = planes[..., 0] if planes.shape[2] == 1 else planes  # it minds the last stride
-    encoded = bytes(imagecodecs.png_encode(np.ascontiguousarray(planes)))
+    encoded = memoryview(
+        imagecodecs.png_encode(
+            np.ascontiguousarray(planes), strategy=PNG_STRATEGY, filter=PNG_FILTER
+        )
+    )
     if details.color_profile is None:
-        return encoded
+        return (encoded,)
     body = b"ICC profile\0\0" + zlib.compress(details.color_profile)
     checksum = zlib.crc32(b"iCCP" + body)
     chunk = struct.pack(">I4s", len(body), b"iCCP") + body + struct.pack(">I", checksum)
-    return encoded[:PNG_HEAD_BYTES] + chunk + encoded[PNG_HEAD_BYTES:]
+    return encoded[:PNG_HEAD_BYTES], chunk, encoded[PNG_HEAD_BYTES:]
 
 
-def _encode_tiff(planes: NDArray[Any], details: Details) -> bytes | memoryview:
+def _encode_tiff(planes: NDArray[Any], details: Details) -> Encoded:
     channels = planes.shape[2]
     is_color, has_alpha = channels >= 3, channels in {2, 4}
     buffer = io.BytesIO()
@@ -182,7 +190,7 @@ def _encode_tiff(planes: NDArray[Any], details: Details) -> bytes | memoryview:
         software=False,
         extratags=_tags(details),
     )
-    return buffer.getbuffer()
+    return (buffer.getbuffer(),)
 
 
 def _tags(details: Details) -> list[tuple[int, int, int, Any, bool]]:
@@ -203,19 +211,17 @@ def _number_text(value: float) -> str:
     return str(int(value)) if float(value).is_integer() and abs(value) < 2**53 else repr(value)
 
 
-def _encode_jpeg(planes: NDArray[Any], details: Details) -> bytes | memoryview:
+def _encode_jpeg(planes: NDArray[Any], details: Details) -> Encoded:
     return _encode_by_pillow(planes, "JPEG", details, quality=JPEG_QUALITY, subsampling=0)
 
 
-def _encode_webp(planes: NDArray[Any], details: Details) -> bytes | memoryview:
+def _encode_webp(planes: NDArray[Any], details: Details) -> Encoded:
     if planes.shape[2] < 3:  # WebP knows no grey
         planes = planes[..., [0, 0, 0, 1] if planes.shape[2] == 2 else [0, 0, 0]]
     return _encode_by_pillow(planes, "WEBP", details, lossless=True, exact=True)
 
 
-def _encode_by_pillow(
-    planes: NDArray[Any], name: str, details: Details, **options: Any
-) -> memoryview:
+def _encode_by_pillow(planes: NDArray[Any], name: str, details: Details, **options: Any) -> Encoded:
     picture = PIL.Image.fromarray(
         np.ascontiguousarray(planes[..., 0] if planes.shape[2] == 1 else planes)
     )
@@ -223,7 +229,7 @@ def _encode_by_pillow(
         options["icc_profile"] = details.color_profile
     buffer = io.BytesIO()
     picture.save(buffer, name, **options)
-    return buffer.getbuffer()
+    return (buffer.getbuffer(),)
 
 
 PICTURE_KINDS: Mapping[str, PictureKind] = MappingProxyType(

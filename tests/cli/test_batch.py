@@ -440,6 +440,31 @@ class TestFailures:
         monkeypatch.undo()
         assert "6 fused, 3 skipped" in fnet(*arguments).stderr
 
+    def test_large_codes_are_the_same_and_a_full_disk_is_one_line(
+        self, tmp_path: Path, weights: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """Large: they lie in files without a name, for which there must be space."""
+        vis, ir = write_pairs(tmp_path, 3)
+        arguments = ["fuse", "--vis", vis, "--ir", ir, "--weights", weights, "--features", "-o"]
+        assert fnet(*arguments, tmp_path / "small").exit_code == 0
+        monkeypatch.setattr("fnetcli.storage.MOST_IN_MEMORY", 0)
+        assert fnet(*arguments, tmp_path / "large").exit_code == 0
+        for path in (tmp_path / "small" / "features").iterdir():
+            large = tmp_path / "large" / "features" / path.name
+            assert large.read_bytes() == path.read_bytes()
+        assert not list(tmp_path.rglob(".fnet-*"))
+
+        def full(*_: object) -> None:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+        monkeypatch.setattr("fnetcli.storage._take_space", full)
+        result = fnet(*arguments, tmp_path / "full")
+        assert result.exit_code == 1
+        (line,) = errors(result.stderr)
+        assert "features/0.npz: cannot be written (No space left on device)" in line
+        assert "0 fused, 0 skipped, 0 failed, 0 unpaired, 3 left" in result.stderr
+        assert not [path for path in (tmp_path / "full").glob("*/*") if path.is_file()]
+
     def test_a_really_full_disk(self, tmp_path: Path, weights: Path) -> None:
         """The system's own refusal: a limit on the size of files, as a quota would be."""
         vis, ir = write_pairs(tmp_path, 2, 200, 200)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import tracemalloc
 from pathlib import Path
 from typing import Any
 
@@ -283,6 +284,15 @@ class TestWriteTiffFloat:
 
 
 class TestWriteNpz:
+    def test_no_second_copy_in_memory(self, tmp_path: Path) -> None:
+        code = np.zeros(48 << 20, np.float16)  # 96 MB
+        tracemalloc.start()
+        try:
+            write_npz(tmp_path / "a.npz", {"u": code})
+            assert tracemalloc.get_traced_memory()[1] < code.nbytes / 2
+        finally:
+            tracemalloc.stop()
+
     def test_reads_back_and_is_repeatable(self, tmp_path: Path) -> None:
         codes = {name: np.full((2, 3, 4), i, np.float16) for i, name in enumerate("uvz")}
         for name in ("a.npz", "b.npz"):
