@@ -101,10 +101,9 @@ def _at_points(kernels: Tensor) -> Tensor:
     pieces = -(-size // TAPS)
     missing = pieces * TAPS - size
     whole = F.pad(kernels, (0, missing, 0, missing))
-    cut = whole.unflatten(3, (pieces, TAPS)).unflatten(2, (pieces, TAPS))
+    cut = whole.view(*whole.shape[:2], pieces, TAPS, pieces, TAPS).transpose(3, 4)
     evaluation = _evaluation()
-    values = torch.einsum("pa,xyiajb,qb->xyijpq", evaluation, cut, evaluation)
-    return values.flatten(4)
+    return cut.flatten(4) @ torch.kron(evaluation, evaluation).T
 
 
 @dataclass(frozen=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import itertools
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -170,6 +171,22 @@ def test_it_stops_when_told(library: ctypes.CDLL) -> None:
     stream = native._Stream(ctypes.pointer(engine._u.struct), x.data_ptr(), maps.data_ptr(), None)
     cancel = ctypes.c_int32(1)
     assert library.fnet_float(ctypes.pointer(stream), 1, 64, 64, 2, ctypes.byref(cancel)) == 2
+
+
+@pytest.mark.skipif(not hasattr(signal, "setitimer"), reason="no timers here")
+def test_an_interrupt_is_heard_while_it_works(library: ctypes.CDLL) -> None:
+    def interrupt(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    engine = Native(load_weights().network, library)
+    before = signal.signal(signal.SIGALRM, interrupt)
+    signal.setitimer(signal.ITIMER_REAL, 0.3)
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            engine.run(*random_pair(1500, 1500), with_codes=False)
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
 
 
 class TestBuilding:
