@@ -21,6 +21,7 @@ from fnetcli.models.fnet import Codes, FNet, Parts
 Maps = NDArray[np.float32]
 Allocate = Callable[[tuple[int, ...]], NDArray[np.float16]]  # shape -> array to fill
 Precision = Literal["fp32", "bf16"]
+BUILDING = "compiling the network's inner loop for this processor: once, some seconds"
 
 
 @dataclass(frozen=True)
@@ -115,7 +116,8 @@ class Engine:
             operands = torch.bfloat16 if self.precision == "bf16" else None
             return Bands(self.network, operands=operands), f"torch on {self.device.type}"
         try:
-            return Native(self.network, load_library()), "compiled for this processor"
+            library = load_library(lambda: self.on_notice(BUILDING))
+            return Native(self.network, library), "compiled for this processor"
         except NoLibraryError as error:
             return Bands(self.network), f"torch (the compiled path, several times faster: {error})"
 

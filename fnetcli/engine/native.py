@@ -13,6 +13,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -303,22 +304,33 @@ class NoLibraryError(Exception):
     """The compiled path is not to be had here; the text says why."""
 
 
-@functools.cache
-def load_library() -> ctypes.CDLL:
-    """Return the library, building it at the first call on a machine. Raise NoLibraryError."""
+def load_library(on_build: Callable[[], object] = lambda: None) -> ctypes.CDLL:
+    """Return the library, building it at the first call on a machine. Raise NoLibraryError.
+
+    `on_build` is called before that, since it takes some seconds.
+    """
     if os.environ.get(SWITCH) == "0":
         raise NoLibraryError(f"{SWITCH}=0")
     if sys.platform == "win32":
         raise NoLibraryError("not supported on Windows")
+    return _open(_find(on_build))
+
+
+def _find(on_build: Callable[[], object]) -> Path:
     for folder in _folders():
         path = folder / f"{_identity()}.so"
         if _is_ours(path):
-            break
+            return path
         if _can_hold(folder):
-            _build(path)
-            break
-    else:
-        raise NoLibraryError("no folder to build it in")
+            compiler = _compiler()
+            on_build()
+            _build(path, compiler)
+            return path
+    raise NoLibraryError("no folder to build it in")
+
+
+@functools.cache
+def _open(path: Path) -> ctypes.CDLL:
     try:
         library = ctypes.CDLL(str(path))
     except OSError as error:
@@ -398,9 +410,8 @@ def _compiler() -> str:
     raise NoLibraryError("no C++ compiler found (g++ or clang++)")
 
 
-def _build(path: Path) -> None:
+def _build(path: Path, compiler: str) -> None:
     """Compile native.cpp; whole or not at all, whoever else builds it at the same time."""
-    compiler = _compiler()
     unfinished = path.with_name(f"{path.name}.{os.getpid()}.tmp")
     text = "it said nothing"
     try:

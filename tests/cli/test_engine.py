@@ -10,7 +10,6 @@ import pytest
 import torch
 
 from fnetcli.checkpoint import save_weights
-from fnetcli.engine.native import load_library
 from fnetcli.models.fnet import FNet, FNetConfig
 from tests.cli.command import fnet
 from tests.pictures import smooth_noise, write
@@ -57,9 +56,7 @@ def test_the_path_without_a_compiler_gives_the_same_picture(
     assert result.exit_code == 0, result.output
     assert "network: compiled for this processor, fp32" in result.stderr or "torch" in result.stderr
     monkeypatch.setenv("FNET_NATIVE", "0")
-    load_library.cache_clear()
     result = fnet(*arguments, "-o", tmp_path / "torch", "-v")
-    load_library.cache_clear()
     assert result.exit_code == 0, result.output
     assert "network: torch (the compiled path, several times faster: FNET_NATIVE=0)" in (
         result.stderr

@@ -27,7 +27,7 @@ def path(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str
     return str(request.param)
 
 
-def _no_library() -> Any:
+def _no_library(*_: object) -> Any:
     raise NoLibraryError("switched off")
 
 
