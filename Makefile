@@ -31,6 +31,7 @@ bench: $(VENV)/.ready
 	$(BIN)/python -m bench.training
 	$(BIN)/python -m bench.process
 	$(BIN)/python -m bench.batch
+	$(BIN)/python -m bench.metrics
 
 clean:
 	rm -rf $(VENV) demo-out fnet-out .mypy_cache .ruff_cache .pytest_cache .hypothesis

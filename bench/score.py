@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from fnetcli.checkpoint import Weights, load_weights, save_weights
 from fnetcli.engine import Engine
-from fnetcli.metrics import METRICS, quantise, score
+from fnetcli.metrics import PAPER, quantise, score
 from fnetcli.pairing import pair_paths
 from fnetcli.training.data import read_luminance
 
@@ -60,11 +60,11 @@ def main() -> None:
             rows[name].append(score(first, second, image))
     means = {
         name: {
-            metric.name: float(np.mean([row[metric.name] for row in scores])) for metric in METRICS
+            metric.name: float(np.mean([row[metric.name] for row in scores])) for metric in PAPER
         }
         for name, scores in rows.items()
     }
-    names = [metric.name for metric in METRICS]
+    names = [metric.name for metric in PAPER]
     print(f"{len(rows['average'])} pairs\n\n| | {' | '.join(names)} |\n|---|{'---|' * len(names)}")
     for name, scores in means.items():
         print(f"| {name} | {' | '.join(f'{value:.3f}' for value in scores.values())} |")

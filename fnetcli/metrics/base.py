@@ -1,32 +1,77 @@
-"""What every metric has in common: its row in the table, and the check of its three images."""
+"""What all metrics have in common: the picture, the check of three pictures, the row in a table."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 Pixels = NDArray[np.number[Any]]
 Grey = NDArray[np.float64]
+Convention = Literal["paper", "standard"]
+T = TypeVar("T")
+
+KEPT = 1 << 20  # pixels of the largest picture whose intermediate results are kept
+
+
+class Picture:
+    """A grey image with what metrics have worked out from it, kept for the next metric.
+
+    Metrics take arrays or pictures. Give pictures where one source is compared with the results of
+    several methods: its edges, contrasts and moments are then computed once. About 150 bytes a
+    pixel when all metrics have run; nothing is kept of pictures above one million pixels.
+    """
+
+    def __init__(self, pixels: Pixels, subject: str = "Picture") -> None:
+        """Take (H, W) whole numbers 0..255, or raise ValueError that starts with the subject.
+
+        Fractions are refused, not rounded: they nearly always mean an image still in [0, 1], whose
+        scores would look plausible and be wrong.
+        """
+        if pixels.ndim != 2:
+            raise ValueError(f"{subject}: shape is {pixels.shape}; give (H, W), see to_grey8")
+        check_pixels(pixels, subject)
+        if pixels.dtype.kind == "f" and (pixels != np.rint(pixels)).any():
+            raise ValueError(f"{subject}: pixels are not whole numbers; use quantise or to_grey8")
+        self.levels: NDArray[np.uint8] = pixels.astype(np.uint8)
+        self.pixels: Grey = pixels.astype(np.float64)
+        self.shape: tuple[int, int] = (pixels.shape[0], pixels.shape[1])
+        self._derived: dict[Callable[[Grey], Any], Any] = {}
+
+    def derive(self, rule: Callable[[Grey], T]) -> T:
+        """Return `rule(pixels)`, computed once; a rule is a function of a module, not a lambda."""
+        if rule in self._derived:
+            kept: T = self._derived[rule]
+            return kept
+        result = rule(self.pixels)
+        if self.pixels.size <= KEPT:
+            self._derived[rule] = result
+        return result
+
+
+Image = Pixels | Picture
 
 
 @dataclass(frozen=True)
 class Metric:
     """One column of a table of scores.
 
-    `function(first, second, fused)` takes three (H, W) images of whole numbers 0..255 and returns
-    a finite number. `values` says between which numbers it lies, with the unit; `source` says
-    where it was defined.
+    `function(first, second, fused)` takes three (H, W) images of whole numbers 0..255, arrays or
+    pictures, and returns a finite number from `low` to `high` in `unit` (empty: a pure number).
+    `source` says where it was defined, `smallest` is the least height and width in pixels.
     """
 
     name: str
-    function: Callable[[Pixels, Pixels, Pixels], float]
+    function: Callable[[Image, Image, Image], float]
     higher_is_better: bool
-    values: str
+    low: float
+    high: float
+    unit: str
     source: str
+    smallest: int = 1
 
 
 def check_pixels(pixels: Pixels, subject: str) -> None:
@@ -35,6 +80,8 @@ def check_pixels(pixels: Pixels, subject: str) -> None:
         raise ValueError(f"{subject}: pixels are {pixels.dtype}; give integers or floats")
     if pixels.size == 0:
         raise ValueError(f"{subject}: the image is empty (shape {pixels.shape}); give pixels")
+    if pixels.dtype == np.uint8:
+        return
     if not np.isfinite(pixels).all():
         raise ValueError(f"{subject}: some pixels are NaN or infinite; replace them first")
     if pixels.min() < 0 or pixels.max() > 255:
@@ -44,27 +91,22 @@ def check_pixels(pixels: Pixels, subject: str) -> None:
 
 
 def check_images(
-    metric: str, first: Pixels, second: Pixels, fused: Pixels, smallest: int = 1
-) -> tuple[Grey, Grey, Grey]:
-    """Return the three images as float64 (H, W), or raise ValueError that names the metric.
+    metric: str, first: Image, second: Image, fused: Image, smallest: int = 1
+) -> tuple[Picture, Picture, Picture]:
+    """Return the three images as pictures, or raise ValueError that names the metric.
 
-    Fractions are refused, not rounded: they nearly always mean an image still in [0, 1], whose
-    scores would look plausible and be wrong. `smallest` is the least height and width in pixels.
+    `smallest` is the least height and width in pixels.
     """
-    images = {"first": first, "second": second, "fused": fused}
-    for name, pixels in images.items():
-        subject = f"{metric}, {name} image"
-        if pixels.ndim != 2:
-            raise ValueError(f"{subject}: shape is {pixels.shape}; give (H, W), see to_grey8")
-        check_pixels(pixels, subject)
-        if pixels.dtype.kind == "f" and (pixels != np.rint(pixels)).any():
-            raise ValueError(f"{subject}: pixels are not whole numbers; use quantise or to_grey8")
-    if not first.shape == second.shape == fused.shape:
-        shapes = ", ".join(f"{name} {pixels.shape}" for name, pixels in images.items())
+    one, two, result = (
+        image if isinstance(image, Picture) else Picture(image, f"{metric}, {name} image")
+        for name, image in (("first", first), ("second", second), ("fused", fused))
+    )
+    if not one.shape == two.shape == result.shape:
+        shapes = f"first {one.shape}, second {two.shape}, fused {result.shape}"
         raise ValueError(f"{metric}: images differ in shape ({shapes}); bring them to one grid")
-    if min(fused.shape) < smallest:
+    if min(result.shape) < smallest:
         raise ValueError(
-            f"{metric}: images are {fused.shape[1]}x{fused.shape[0]} pixels; "
+            f"{metric}: images are {result.shape[1]}x{result.shape[0]} pixels; "
             f"it needs at least {smallest}x{smallest}"
         )
-    return first.astype(np.float64), second.astype(np.float64), fused.astype(np.float64)
+    return one, two, result

@@ -2,18 +2,39 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from functools import partial
+
 import numpy as np
 
-from fnetcli.metrics.base import Grey, Pixels, check_images
-from fnetcli.metrics.filters import filter_valid, gaussian
+from fnetcli.metrics.base import Grey, Image, Picture, check_images
+from fnetcli.metrics.filters import by_strips, filter_valid, gaussian
 
 WINDOWS = (17, 9, 5, 3)  # one per scale, finest first: 2^(5 - s) + 1
 EYE_NOISE = 2.0  # variance of the noise that the eye itself adds, in grey levels squared
 FLAT = 1e-10  # variances below this are none
 SMALLEST = 41  # so that the window of the fourth scale still fits once
+FACTORS = 32  # so many ratios, none above 10,000, have a product that a float64 holds
 
 
-def visual_information_fidelity(first: Pixels, second: Pixels, fused: Pixels) -> float:
+@dataclass(frozen=True)
+class _Scale:
+    """One image at one scale, with its local (mean, variance)."""
+
+    window: Grey  # N
+    pixels: Grey  # (H, W)
+    local: Grey  # (2, H - N + 1, W - N + 1)
+
+
+@dataclass(frozen=True)
+class _Scales:
+    """One image at four scales, finest first, and the information it offers over all of them."""
+
+    scales: list[_Scale]
+    available: float
+
+
+def visual_information_fidelity(first: Image, second: Image, fused: Image) -> float:
     """Return VIF of (first, fused) plus VIF of (second, fused); higher is better.
 
     (H, W), whole numbers 0..255, at least 41x41. 2 where all three are equal, more where the fused
@@ -24,43 +45,58 @@ def visual_information_fidelity(first: Pixels, second: Pixels, fused: Pixels) ->
     return _fidelity(one, result) + _fidelity(two, result)
 
 
-def _fidelity(source: Grey, fused: Grey) -> float:
+def _fidelity(source: Picture, fused: Picture) -> float:
+    offered = source.derive(_scales)
+    if offered.available == 0:
+        return 1.0
+    pairs = zip(offered.scales, fused.derive(_scales).scales, strict=True)
+    return sum(_seen(*pair) for pair in pairs) / offered.available
+
+
+def _scales(image: Grey) -> _Scales:
     # Only variances count. Without the mean they lose fewer digits to cancellation, and a
     # constant image is zero exactly.
-    source, fused = source - source.mean(), fused - fused.mean()
-    seen = available = 0.0
+    image = image - image.mean()
+    scales = []
     for scale, size in enumerate(WINDOWS):
         window = gaussian(size, size / 5)
         window /= window.sum()
         if scale > 0:
-            source, fused = _halve(source, window), _halve(fused, window)
-        seen_here, available_here = _information(source, fused, window)
-        seen += seen_here
-        available += available_here
-    return seen / available if available > 0 else 1.0
+            image = np.ascontiguousarray(filter_valid(image, window, window)[::2, ::2])
+        local = by_strips(partial(_moments, window=window), image, margin=size - 1)
+        scales.append(_Scale(window, image, local))
+    return _Scales(scales, sum(_sum_log10(1 + scale.local[1] / EYE_NOISE) for scale in scales))
 
 
-def _halve(image: Grey, window: Grey) -> Grey:
-    return filter_valid(image, window)[::2, ::2]
+def _moments(image: Grey, window: Grey) -> Grey:
+    mean = filter_valid(image, window, window)
+    variance = filter_valid(image**2, window, window) - mean**2
+    variance[variance < FLAT] = 0
+    return np.stack([mean, variance])
 
 
-def _information(source: Grey, fused: Grey, window: Grey) -> tuple[float, float]:
-    """Return the information at one scale: what of the source the fused image shows, and all."""
-    mean_source, mean_fused = filter_valid(source, window), filter_valid(fused, window)
-    variance_source = _variance(source, mean_source, window)
-    variance_fused = _variance(fused, mean_fused, window)
-    covariance = filter_valid(source * fused, window) - mean_source * mean_fused
-
-    # The fused image is modelled as gain * source + noise; inverted contrast shows nothing.
-    gain = np.maximum(covariance / (variance_source + FLAT), 0)
-    gain[(variance_source < FLAT) | (variance_fused < FLAT)] = 0
-    noise = np.maximum(variance_fused - gain * covariance, FLAT)
-    variance_source[variance_source < FLAT] = 0
-
-    seen = np.log10(1 + gain**2 * variance_source / (noise + EYE_NOISE))
-    available = np.log10(1 + variance_source / EYE_NOISE)
-    return float(seen.sum()), float(available.sum())
+def _seen(source: _Scale, fused: _Scale) -> float:
+    """Return the information at one scale that the fused image shows of the source."""
+    images = (source.pixels, fused.pixels, source.local, fused.local)
+    rule = partial(_ratio, window=source.window)
+    return _sum_log10(by_strips(rule, *images, margin=source.window.size - 1))
 
 
-def _variance(image: Grey, mean: Grey, window: Grey) -> Grey:
-    return np.maximum(filter_valid(image**2, window) - mean**2, 0)
+def _ratio(source: Grey, fused: Grey, one: Grey, two: Grey, window: Grey) -> Grey:
+    """Return (signal + noise) / noise of each window.
+
+    The fused image is modelled as gain * source + noise; inverted contrast shows nothing.
+    """
+    covariance = filter_valid(source * fused, window, window) - one[0] * two[0]
+    gain = np.maximum(covariance / (one[1] + FLAT), 0)
+    gain[(one[1] == 0) | (two[1] == 0)] = 0
+    noise = np.maximum(two[1] - gain * covariance, FLAT)
+    ratio: Grey = 1 + gain**2 * one[1] / (noise + EYE_NOISE)
+    return ratio
+
+
+def _sum_log10(ratios: Grey) -> float:
+    """Return the sum of logarithms as that of products, which are cheaper than logarithms."""
+    flat = ratios.ravel()
+    products = np.multiply.reduceat(flat, np.arange(0, flat.size, FACTORS))
+    return float(np.log10(products).sum())
