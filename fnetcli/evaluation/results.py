@@ -1,0 +1,55 @@
+"""What an evaluation found: one number for every method, case and metric."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fnetcli.metrics.base import Convention, Metric
+
+Kind = Literal["files", "weights", "baseline"]
+Table = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Method:
+    """Where fused images come from: files of any program, weights, or a rule."""
+
+    name: str
+    kind: Kind
+    origin: str  # the folder or list, the weights file with its sha256, what the rule does
+
+
+@dataclass(frozen=True)
+class Problem:
+    """Why a case has no scores, or not all; `method` is empty where its sources are to blame."""
+
+    case: str
+    method: str
+    text: str
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """Scores of every method on every case.
+
+    `values` is (methods, cases, metrics) in the units of the metrics; NaN where there is none, and
+    `problems` says why.
+    """
+
+    modalities: tuple[str, str]
+    convention: Convention
+    metrics: tuple[Metric, ...]
+    methods: tuple[Method, ...]
+    cases: tuple[str, ...]
+    values: Table
+    problems: tuple[Problem, ...] = ()
+    notices: tuple[str, ...] = ()  # how colour, depth and size were treated
+
+    @property
+    def is_scored(self) -> NDArray[np.bool_]:
+        """Whether a method has any score on a case, (methods, cases)."""
+        return np.asarray(np.isfinite(self.values).any(axis=2))
