@@ -6,16 +6,15 @@ disk -> formats -> Image -> intensity (unit range) -> align (one grid) -> color 
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from numpy.typing import DTypeLike
 
 from fnetcli import color
 from fnetcli.align import onto_one_grid
-from fnetcli.engine import Engine, Maps, Separated
 from fnetcli.errors import PairError, UsageError
 from fnetcli.formats import (
     PICTURE_KINDS,
@@ -30,6 +29,9 @@ from fnetcli.image import Grid, Image, Mask, Pixels, Stored, bands
 from fnetcli.intensity import Scaled, ScalingOptions, mark_nodata, preview, scale, to_stored
 from fnetcli.modality import WITH_COLOR
 from fnetcli.pairing import Case
+
+if TYPE_CHECKING:  # reading and preparing starts without torch
+    from fnetcli.engine import Engine, Maps, Separated
 
 MapsKind = Literal["preview", "float", "none"]
 Depth = Literal["auto", "8", "16", "float"]
@@ -218,7 +220,8 @@ def _picture(giver: Scaled | None, separated: Separated, kind: np.dtype[Any]) ->
 
 def _rows(separated: Separated, band: slice) -> Separated:
     """Return some rows of the parts."""
-    return Separated(
+    return replace(
+        separated,
         unique_first=separated.unique_first[:, band],
         unique_second=separated.unique_second[:, band],
         common=separated.common[:, band],
