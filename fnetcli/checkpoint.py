@@ -14,7 +14,6 @@ import pickle
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from importlib import resources
 from pathlib import Path
 from typing import Any, NoReturn, cast
 
@@ -25,6 +24,7 @@ from torch import Tensor
 
 from fnetcli.errors import CheckpointError, UsageError
 from fnetcli.models.fnet import LZSC, FNet, FNetConfig
+from fnetcli.shipped import default_weights_path
 from fnetcli.storage import atomic_write
 
 FORMAT_VERSION = 1
@@ -56,18 +56,6 @@ class Weights:
             if self.network.config.momentum != "none" and block.rho(last) <= block.rho(1):
                 notices.append(f"{self.name}: momentum of block {letter} does not rise with k")
         return notices
-
-
-def default_weights_path() -> Path:
-    """Return the shipped weights: inside the installed package, or weights/ of a checkout."""
-    packaged = Path(str(resources.files("fnetcli"))) / "weights" / "fnet.safetensors"
-    checkout = Path(__file__).parent.parent / "weights" / "fnet.safetensors"
-    for path in (packaged, checkout):
-        if path.is_file():
-            return path
-    raise CheckpointError(
-        f"{packaged}: the shipped weights are missing; reinstall fnet or name a file with --weights"
-    )
 
 
 def load_weights(path: Path | None = None) -> Weights:

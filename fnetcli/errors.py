@@ -11,7 +11,8 @@
     |-- OutputError            nothing more can be stored: disk full, no permission, folder gone
     |-- CheckpointError        a weights file is not what it should be
     |-- ConfigError            a training recipe is not what it should be
-    `-- TrainingError          training cannot start or go on
+    |-- TrainingError          training cannot start or go on
+    `-- EvaluationError        scoring cannot go on, or found nothing to score
 """
 
 from __future__ import annotations
@@ -55,3 +56,7 @@ class ConfigError(FnetError):
 
 class TrainingError(FnetError):
     """Training cannot start or cannot go on."""
+
+
+class EvaluationError(FnetError):
+    """Scoring cannot go on, or found nothing to score."""

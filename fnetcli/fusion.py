@@ -33,6 +33,10 @@ from fnetcli.pairing import Case
 if TYPE_CHECKING:  # reading and preparing starts without torch
     from fnetcli.engine import Engine, Maps, Separated
 
+# Raised whenever the same command would give other pixels than before: what older versions of fnet
+# made is then made anew.
+PIXELS_VERSION = 1
+
 MapsKind = Literal["preview", "float", "none"]
 Depth = Literal["auto", "8", "16", "float"]
 DEPTHS: dict[Depth, type[np.generic]] = {"8": np.uint8, "16": np.uint16, "float": np.float32}

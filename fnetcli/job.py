@@ -23,6 +23,7 @@ from fnetcli.engine import Engine, Separated
 from fnetcli.errors import OutputError, ReadError, UsageError
 from fnetcli.formats import content_sha256
 from fnetcli.fusion import (
+    PIXELS_VERSION,
     FuseOptions,
     Outputs,
     Prepared,
@@ -48,9 +49,6 @@ from fnetcli.pairing import Case, Pairing
 from fnetcli.storage import OutputFolder, scratch_array, sweep
 
 Existing = Literal["skip", "overwrite", "error"]
-# Raised whenever the same command would give other pixels than before: what older versions of fnet
-# made is then made anew.
-PIXELS_VERSION = 1
 
 
 @dataclass(frozen=True)

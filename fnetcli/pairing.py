@@ -5,8 +5,8 @@ from __future__ import annotations
 import csv
 import io
 import os
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path, PurePath
 from typing import Literal
 
@@ -29,12 +29,16 @@ class Case:
 
 @dataclass(frozen=True)
 class Pairing:
-    """The cases in order, the files without a partner, and the folders that all paths lie below."""
+    """The cases in order, the files without a partner, and the folders that all paths lie below.
+
+    `further` holds what else a list says of its cases: column -> case -> text, as written.
+    """
 
     source: Literal["files", "folders", "list"]
     cases: list[Case]
     unpaired: list[Path]
     roots: tuple[Path, Path]
+    further: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -79,7 +83,7 @@ def _pair_folders(first: Path, second: Path, options: PairingOptions) -> Pairing
     # In one folder, what ends in the longer suffix belongs to that side alone.
     others = options.suffixes[::-1] if first.samefile(second) else ("", "")
     firsts, seconds = (
-        _by_name(folder, suffix, other, is_recursive=options.is_recursive)
+        images_by_name(folder, suffix, other, is_recursive=options.is_recursive)
         for folder, suffix, other in zip((first, second), options.suffixes, others, strict=True)
     )
     names = sorted(firsts.keys() & seconds.keys())
@@ -88,8 +92,13 @@ def _pair_folders(first: Path, second: Path, options: PairingOptions) -> Pairing
     return Pairing("folders", cases, alone, (first, second))
 
 
-def _by_name(folder: Path, suffix: str, other: str, *, is_recursive: bool) -> dict[str, Path]:
-    """Return the images of a folder by case name; two of one name are an error."""
+def images_by_name(
+    folder: Path, suffix: str = "", other: str = "", *, is_recursive: bool = False
+) -> dict[str, Path]:
+    """Return the images of a folder by case name: their stem without the suffix.
+
+    What ends in the longer suffix `other` is left out. Raise UsageError for two of one name.
+    """
     files: dict[str, Path] = {}
     for path in _images(folder, is_recursive=is_recursive):
         if not path.stem.endswith(suffix):
@@ -132,13 +141,16 @@ def _without(stem: str, suffix: str) -> str:
 def pair_list(path: Path) -> tuple[tuple[str, str], Pairing]:
     """Read pairs from a CSV file; return its two modalities, in the network's order, and the pairs.
 
-    The header names two modalities and, if wanted, `case`; further columns are passed over. Paths
-    are relative to the file's folder and may not leave it. Without `case` a pair is named after
-    its second image. Raise UsageError, with the number of the line.
+    The header names two modalities and, if wanted, `case`; further columns are kept. Paths are
+    relative to the file's folder and may not leave it. Without `case` a pair is named after its
+    second image. Raise UsageError, with the number of the line.
     """
     rows = csv.DictReader(io.StringIO(_text(path)), strict=True, skipinitialspace=True)
     try:
         columns = [name.strip() for name in rows.fieldnames or []]
+        further: dict[str, dict[str, str]] = {
+            name: {} for name in columns if name and name not in (*MODALITIES, CASE_COLUMN)
+        }
         rows.fieldnames = columns
         modalities = _modalities(path, columns)
         folder, cases, lines = path.parent, list[Case](), dict[str, int]()
@@ -156,9 +168,28 @@ def pair_list(path: Path) -> tuple[tuple[str, str], Pairing]:
                 )
             lines[case.name] = rows.line_num
             cases.append(case)
+            for name, texts in further.items():
+                texts[case.name] = (row.get(name) or "").strip()
     except csv.Error as error:
         raise UsageError(f"{path}: not a CSV file ({error}); correct it") from None
-    return modalities, Pairing("list", cases, [], (folder, folder))
+    return modalities, Pairing("list", cases, [], (folder, folder), further)
+
+
+def listed_paths(pairing: Pairing, column: str, path: Path) -> dict[str, Path]:
+    """Return the files that a further column of a list names, by case; empty cells name none.
+
+    Raise UsageError for a path that leaves the list's folder.
+    """
+    folder, files = pairing.roots[0], dict[str, Path]()
+    for case, text in pairing.further[column].items():
+        if text and not _is_below(folder, text):
+            raise UsageError(
+                f"{path}, column {column!r}, case {case!r}: {text} lies outside the list's folder; "
+                "put the list into a folder above all its images"
+            )
+        if text:
+            files[case] = folder / text
+    return files
 
 
 def _text(path: Path) -> str:

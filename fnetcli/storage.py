@@ -82,6 +82,19 @@ def _remove(path: Path) -> None:
         return  # the folder itself is gone or read-only: there is nothing left to tidy
 
 
+def cache_folder() -> Path | None:
+    """Return the folder for what can be computed again, which may not exist yet.
+
+    $XDG_CACHE_HOME/fnet, else ~/.cache/fnet; None where the user has no home.
+    """
+    base = os.environ.get("XDG_CACHE_HOME", "")
+    try:
+        cache = Path(base) if Path(base).is_absolute() else Path("~/.cache").expanduser()
+    except RuntimeError:
+        return None
+    return cache / "fnet"
+
+
 def scratch_array(path: Path, shape: tuple[int, ...], kind: DTypeLike) -> NDArray[Any]:
     """Return an array to fill; a large one lies in a file beside `path`, not in memory.
 

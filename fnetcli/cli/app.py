@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 
+from fnetcli.cli.eval import evaluate
 from fnetcli.cli.fuse import fuse
 from fnetcli.cli.train import train
 
@@ -40,3 +41,4 @@ def main(
 
 app.command(no_args_is_help=True)(fuse)
 app.command(no_args_is_help=True)(train)
+app.command("eval", no_args_is_help=True)(evaluate)

@@ -10,15 +10,20 @@ import signal
 import sys
 import time
 import traceback
-from collections.abc import Callable, Iterator
-from typing import ParamSpec, Self
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, ParamSpec, Self
 
 import typer
 
 from fnetcli.batch import EXIT_FAILED, EXIT_INTERRUPTED, EXIT_USAGE
 from fnetcli.errors import ConfigError, FnetError, OutputError, UsageError
 
+if TYPE_CHECKING:
+    from rich.table import Table
+
 P = ParamSpec("P")
+SHOWN_UNPAIRED = 20
 
 
 class Console:
@@ -44,6 +49,22 @@ class Console:
                     f"standard output: cannot be written ({error.strerror}); check where it goes"
                 ) from None
 
+    @property
+    def is_terminal(self) -> bool:
+        """Whether results go to a terminal, which knows bold and underlined."""
+        return sys.stdout is not None and sys.stdout.isatty()
+
+    def table(self, title: str, table: Table) -> None:
+        """Print a table as a result, below a line; in its full width where nobody folds it."""
+        from rich.console import Console as Terminal
+
+        file = io.StringIO()
+        width = None if self.is_terminal else 10_000
+        Terminal(file=file, width=width, force_terminal=self.is_terminal, highlight=False).print(
+            table
+        )
+        self.result("\n".join([title, *(line.rstrip() for line in file.getvalue().splitlines())]))
+
     def notice(self, text: str) -> None:
         """Print what is good to know."""
         if not self.is_quiet:
@@ -65,6 +86,17 @@ class Console:
     def _stderr(self, text: str) -> None:
         with _around_progress():
             typer.echo(text, err=True)
+
+
+def tell_unpaired(console: Console, files: Sequence[Path]) -> None:
+    """Warn of files without a partner."""
+    if files:
+        shown = ", ".join(map(str, files[:SHOWN_UNPAIRED]))
+        more = len(files) - SHOWN_UNPAIRED
+        console.warning(
+            f"{len(files)} files without a partner: {shown}"
+            + (f" and {more} more" if more > 0 else "")
+        )
 
 
 class Progress:

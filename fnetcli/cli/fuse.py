@@ -15,7 +15,13 @@ import typer
 
 from fnetcli.batch import EXIT_DONE, EXIT_FAILED
 from fnetcli.cli import options as given_options
-from fnetcli.cli.console import Console, Progress, exits_properly, leaving_at_once
+from fnetcli.cli.console import (
+    Console,
+    Progress,
+    exits_properly,
+    leaving_at_once,
+    tell_unpaired,
+)
 from fnetcli.errors import FnetError, UsageError
 
 if TYPE_CHECKING:
@@ -25,7 +31,6 @@ if TYPE_CHECKING:
     from fnetcli.manifest import Record
     from fnetcli.pairing import Case, Pairing
 
-SHOWN_UNPAIRED = 20
 SHOWN_ALIKE = 3  # warnings that differ in nothing but the case
 STDOUT = Path("-")
 
@@ -252,9 +257,8 @@ def fuse(
     )
     at_work = given_options.engine_options(tile, max_memory, precision)
     refuse_inside_inputs(out, pairing)
-    _tell_unpaired(console, pairing)
-    if not pairing.cases:
-        raise FnetError(_nothing(pairing, pairs, is_recursive=recursive))
+    tell_unpaired(console, pairing.unpaired)
+    given_options.require_pairs(pairing, pairs, is_recursive=recursive)
     loaded = load_weights(weights)
     engine = Engine(loaded.network, choose_device(device), at_work, on_notice=console.notice)
     console.notice(f"{len(pairing.cases)} pairs, weights {loaded.name}, device {engine.device}")
@@ -330,27 +334,6 @@ def _kind_of_file(out: Path, pairing: Pairing) -> str | None:
         f"-o {out}: results are PNG, TIFF, JPEG or WebP; "
         "give a name that ends in .png, .tif, .jpg or .webp"
     )
-
-
-def _nothing(pairing: Pairing, pairs: Path | None, *, is_recursive: bool) -> str:
-    if pairs is not None:
-        return f"{pairs}: nothing to fuse, no pairs below the first line; add them"
-    first, second = pairing.roots
-    deeper = "" if is_recursive else ", or look in sub-folders with --recursive"
-    return (
-        f"{first} and {second}: nothing to fuse, no file of one folder has a partner of the same "
-        f"name in the other; rename files, or name their endings with --suffix{deeper}"
-    )
-
-
-def _tell_unpaired(console: Console, pairing: Pairing) -> None:
-    if pairing.unpaired:
-        shown = ", ".join(str(path) for path in pairing.unpaired[:SHOWN_UNPAIRED])
-        more = len(pairing.unpaired) - SHOWN_UNPAIRED
-        console.warning(
-            f"{len(pairing.unpaired)} files without a partner: {shown}"
-            + (f" and {more} more" if more > 0 else "")
-        )
 
 
 def _look(console: Console, run: Run) -> None:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from fnetcli.errors import UsageError
+from fnetcli.errors import FnetError, UsageError
 
 if TYPE_CHECKING:
     from fnetcli.engine import EngineOptions
@@ -143,6 +143,20 @@ def find_pairs(
         if value:
             raise UsageError(f"{option} and --pairs: the list names the files; leave one out")
     return pair_list(pairs)
+
+
+def require_pairs(pairing: Pairing, pairs: Path | None, *, is_recursive: bool) -> None:
+    """Raise FnetError where there is no case."""
+    if pairing.cases:
+        return
+    if pairs is not None:
+        raise FnetError(f"{pairs}: no pairs below the first line, nothing to do; add them")
+    first, second = pairing.roots
+    deeper = "" if is_recursive else ", or look in sub-folders with --recursive"
+    raise FnetError(
+        f"{first} and {second}: nothing to do, no file of one folder has a partner of the same "
+        f"name in the other; rename files, or name their endings with --suffix{deeper}"
+    )
 
 
 def read_options(

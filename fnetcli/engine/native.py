@@ -25,6 +25,7 @@ from torch.nn import functional as F
 
 from fnetcli.models.fnet import LZSC, Codes, FNet, Parts
 from fnetcli.models.shaped import maps_for_later, scales
+from fnetcli.storage import cache_folder
 
 SOURCE = Path(__file__).with_name("native.cpp")
 FLAGS = ("-std=c++20", "-O3", "-fPIC", "-shared", "-pthread", "-fno-math-errno")
@@ -350,9 +351,8 @@ def _open(path: Path) -> ctypes.CDLL:
 
 def _folders() -> list[Path]:
     """Return where libraries are kept: the user's cache, else a folder of this process alone."""
-    base = os.environ.get("XDG_CACHE_HOME")
-    cache = Path(base) if base and Path(base).is_absolute() else Path("~/.cache").expanduser()
-    return [cache / "fnet", _own_folder()]
+    cache = cache_folder()
+    return [*([cache] if cache else []), _own_folder()]
 
 
 @functools.cache

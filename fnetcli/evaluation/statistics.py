@@ -21,6 +21,7 @@ class Summary:
 
     Means, deviations and counts are over the cases that count: those that every method has, or
     with `all_cases` those that the method has. Ranks and p-values are always over common cases.
+    Where a method lacks one metric of a common case, that metric of that case counts for none.
     NaN: no case.
     """
 
@@ -39,11 +40,12 @@ def summarise(evaluation: Evaluation, *, all_cases: bool = False) -> Summary:
     """Compare the methods of an evaluation."""
     values = evaluation.values
     common = np.asarray(evaluation.is_scored.all(axis=0))
-    counted = values if all_cases else np.where(common[:, None], values, np.nan)
+    is_comparable = np.asarray(np.isfinite(values).all(axis=0))  # (cases, metrics)
+    counted = values if all_cases else np.where(is_comparable, values, np.nan)
     counts = np.isfinite(counted).sum(axis=1)
     means = _over_cases(counted, counts)
     deviations = _deviations(counted, means, counts)
-    ranks = _ranks(evaluation, common)
+    ranks = _ranks(evaluation, is_comparable)
     scored = np.isfinite(ranks)
     return Summary(
         all_cases=all_cases,
@@ -55,7 +57,7 @@ def summarise(evaluation: Evaluation, *, all_cases: bool = False) -> Summary:
         mean_rank=_over_cases(ranks.reshape(len(ranks), -1, 1), scored.sum(axis=(1, 2))[:, None])[
             :, 0
         ],
-        p_values=_p_values(evaluation, common),
+        p_values=_p_values(evaluation, is_comparable),
         marks=_marks(evaluation, means),
     )
 
@@ -64,7 +66,8 @@ def chosen_cases(evaluation: Evaluation, count: int) -> list[tuple[int, Place]]:
     """Return at most `count` cases to look at: where the first method is best, median and worst.
 
     By the mean over the metrics of its scores, each in standard deviations from its mean over the
-    cases, better counted up. Best first; all of them, in that order, where there are no more.
+    cases, better counted up; a missing score stands at the mean. Best first; all of them, in that
+    order, where there are no more.
     """
     values = evaluation.values[0]
     scored = np.flatnonzero(np.isfinite(values).any(axis=1))
@@ -79,14 +82,8 @@ def chosen_cases(evaluation: Evaluation, count: int) -> list[tuple[int, Place]]:
         )
         standing = np.nan_to_num((seen - centre) / np.where(spread > 0, spread, 1)) @ signs
     order = [int(case) for case in scored[np.argsort(-standing, kind="stable")]]
-    if len(order) <= count:
-        third = len(order) / 3
-        places: list[Place] = [
-            "best" if i < third else "worst" if i >= len(order) - third else "median"
-            for i in range(len(order))
-        ]
-        return list(zip(order, places, strict=True))
-    ends = count // 3
+    count = min(count, len(order))
+    ends = (count + 1) // 3
     middle = count - 2 * ends
     start = (len(order) - middle) // 2
     chosen: list[tuple[int, Place]] = [(case, "best") for case in order[:ends]]
@@ -111,21 +108,19 @@ def _goodness(evaluation: Evaluation, values: Table) -> Table:
     return np.asarray(values * signs)
 
 
-def _ranks(evaluation: Evaluation, common: NDArray[np.bool_]) -> Table:
-    """Return the rank of every method, (methods, cases, metrics); NaN where one has no score."""
+def _ranks(evaluation: Evaluation, is_comparable: NDArray[np.bool_]) -> Table:
+    """Return the rank of every method, (methods, cases, metrics); NaN where not comparable."""
     good = _goodness(evaluation, evaluation.values)
-    is_comparable = common[:, None] & np.isfinite(good).all(axis=0)
     ranks: Table = rankdata(-np.where(is_comparable, good, 0.0), axis=0)
     return np.where(is_comparable, ranks, np.nan)
 
 
-def _p_values(evaluation: Evaluation, common: NDArray[np.bool_]) -> Table:
-    values = evaluation.values[:, common]
+def _p_values(evaluation: Evaluation, is_comparable: NDArray[np.bool_]) -> Table:
+    values = evaluation.values
     p_values = np.full((len(values), len(evaluation.metrics)), np.nan)
     for method in range(1, len(values)):
-        for metric in range(len(evaluation.metrics)):
-            difference = values[method, :, metric] - values[0, :, metric]
-            difference = difference[np.isfinite(difference)]
+        for metric, counts in enumerate(is_comparable.T):
+            difference = values[method, counts, metric] - values[0, counts, metric]
             if difference.size:
                 is_equal = not difference.any()
                 p_values[method, metric] = 1.0 if is_equal else wilcoxon(difference).pvalue

@@ -88,6 +88,10 @@ class LZSCConfig:
         if not (math.isfinite(self.gamma) and self.gamma > 0):
             raise ValueError(f"gamma must be positive, not {self.gamma}")
 
+    def residuals(self, k: int) -> int:
+        """Return how many earlier estimates iteration k passes through a residual: 0, 1 or 2."""
+        return min(k, 2 if self.momentum in ("nesterov", "quasi-hyperbolic") else 1)
+
 
 @dataclass(frozen=True)
 class FNetConfig(LZSCConfig):
@@ -101,6 +105,17 @@ class FNetConfig(LZSCConfig):
         and the reconstruction: 80 pixels for the default configuration.
         """
         return (self.kernel_size // 2) * (2 * (1 + 2 * self.iterations) + 2)
+
+    @property
+    def multiply_adds(self) -> int:
+        """Multiply-adds that the convolutions take for each pixel of a pair: 419,904 by default.
+
+        One of A to B maps takes kernel_size^2 A B. Iteration k of a block encodes its input once
+        (A_k) and has two convolutions per residual (C_k, B_k); the blocks have 1, 1 and 2 inputs;
+        Wu, Wv, Gu, Gv and Gz follow. Unless kernels are shared, each weight is used once per pixel.
+        """
+        per_input = sum(1 + 2 * self.residuals(k) for k in range(self.iterations + 1))
+        return self.kernel_size**2 * self.atoms * ((1 + 1 + 2) * per_input + 5)
 
 
 # --- one residual, one iteration, one block -------------------------------------------------------
@@ -184,13 +199,12 @@ class LZSC(nn.Module):
         super().__init__()
         self.channels = channels
         self.config = config
-        looks_back_twice = config.momentum in ("nesterov", "quasi-hyperbolic")
         if config.shared_kernels:
             shared = Iteration(channels, config, residuals=1)
             self.iterations = nn.ModuleList([shared])
         else:
             self.iterations = nn.ModuleList(
-                Iteration(channels, config, min(k, 2 if looks_back_twice else 1))
+                Iteration(channels, config, config.residuals(k))
                 for k in range(config.iterations + 1)
             )
         self.w_theta = nn.Parameter(torch.tensor([-0.5]))
@@ -295,6 +309,11 @@ class FNet(nn.Module):
         self.reconstruct_u = _convolution(config.atoms, 1, config.kernel_size)  # Gu
         self.reconstruct_v = _convolution(config.atoms, 1, config.kernel_size)  # Gv
         self.reconstruct_z = _convolution(config.atoms, 1, config.kernel_size)  # Gz
+
+    @property
+    def parameter_count(self) -> int:
+        """How many numbers the network has learned: 419,916 by default."""
+        return sum(parameter.numel() for parameter in self.parameters())
 
     def separate(self, x: Tensor, y: Tensor, trace: Trace | None = None) -> Codes:
         """Estimate u and v with z = 0 (eq. 9), then z from what they leave (eq. 10, 11; 22).

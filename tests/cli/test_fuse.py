@@ -300,7 +300,7 @@ class TestWrongUse:
                 write(tmp_path / name / f"{name}.png", smooth_noise(8, 8, 1))
         result = fnet("fuse", "--vis", tmp_path / "vis", "--ir", tmp_path / "ir")
         assert result.exit_code == 1
-        assert "nothing to fuse" in one_error_line(result.stderr)
+        assert "nothing to do" in one_error_line(result.stderr)
         assert result.stdout == ""
 
     def test_output_that_cannot_be(

@@ -78,7 +78,7 @@ class TestList:
         (tmp_path / "list.csv").write_text("vis,ir\n")
         result = fnet("fuse", "--pairs", tmp_path / "list.csv", *common)
         assert result.exit_code == 1
-        assert "nothing to fuse" in errors(result.stderr)[0]
+        assert "nothing to do" in errors(result.stderr)[0]
 
     def test_wrong_company(self, tmp_path: Path, common: list[Any]) -> None:
         (tmp_path / "list.csv").write_text("vis,ir\n")

@@ -75,7 +75,8 @@ class TestThreshold:
 class TestConfig:
     def test_default_has_the_published_size(self) -> None:
         network = FNet()
-        assert sum(p.numel() for p in network.parameters()) == 419_916
+        assert network.parameter_count == 419_916
+        assert network.config.multiply_adds == 419_904  # all but the twelve scalars
         assert network.config.reach == 80
 
     @pytest.mark.parametrize(
@@ -104,6 +105,32 @@ class TestConfig:
         assert x.grad is not None
         touched = torch.nonzero(x.grad[0, 0])
         assert (touched - 20).abs().max() == reach
+
+    @pytest.mark.parametrize("momentum", MOMENTA)
+    @pytest.mark.parametrize("shared_kernels", [False, True])
+    @pytest.mark.parametrize("size", [(3, 1, 1), (4, 3, 2), (2, 5, 3), (5, 3, 6)])
+    def test_multiply_adds_are_those_of_the_convolutions_that_run(
+        self, size: tuple[int, int, int], shared_kernels: bool, momentum: Momentum
+    ) -> None:
+        atoms, kernel_size, iterations = size
+        network = FNet(
+            FNetConfig(
+                atoms, kernel_size, iterations, momentum=momentum, shared_kernels=shared_kernels
+            )
+        )
+        counted = 0
+
+        def count(layer: torch.nn.Module, _inputs: object, output: torch.Tensor) -> None:
+            nonlocal counted
+            assert isinstance(layer, torch.nn.Conv2d)
+            per_output = layer.in_channels * layer.kernel_size[0] * layer.kernel_size[1]
+            counted += output.numel() * per_output
+
+        for layer in network.modules():
+            if isinstance(layer, torch.nn.Conv2d):
+                layer.register_forward_hook(count)
+        network(*pair(6, 7, batch=2))
+        assert counted == network.config.multiply_adds * 2 * 6 * 7
 
     def test_shared_kernels_are_one_set(self) -> None:
         config = LZSCConfig(atoms=4, kernel_size=3, iterations=4, shared_kernels=True)

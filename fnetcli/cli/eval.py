@@ -1,0 +1,725 @@
+"""`fnet eval`: fused images of any method in, scores and comparisons out."""
+
+from __future__ import annotations
+
+import functools
+import os
+import re
+import shlex
+import sys
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from fnetcli.batch import EXIT_DONE, EXIT_FAILED
+from fnetcli.cli import options as given_options
+from fnetcli.cli.console import (
+    Console,
+    Progress,
+    exits_properly,
+    leaving_at_once,
+    tell_unpaired,
+)
+from fnetcli.errors import EvaluationError, FnetError, UsageError
+
+if TYPE_CHECKING:
+    from fnetcli.engine import Engine, EngineOptions
+    from fnetcli.evaluation.cost import Cost
+    from fnetcli.evaluation.results import Evaluation
+    from fnetcli.evaluation.run import EvalJob, FilesEntrant, NetworkEntrant, RuleEntrant, Run
+    from fnetcli.evaluation.statistics import Summary
+    from fnetcli.pairing import Pairing
+
+STDOUT = Path("-")
+SHIPPED = "default"  # as a value of --weights
+SHOWN_PROBLEMS = 20
+MOST_REPORT_CASES = 40
+NARROWEST = 100  # columns of a table that is not printed to a terminal
+
+_METHODS = "Methods: whose fused images are scored"
+_SCORES = "Scores"
+_RESULTS = "Results"
+_RUNNING = "Running"
+
+
+class ConventionChoice(StrEnum):
+    """How metrics are defined where definitions differ."""
+
+    paper = "paper"
+    standard = "standard"
+
+
+@exits_properly
+def evaluate(
+    vis: given_options.Vis = None,
+    ir: given_options.Ir = None,
+    nir: given_options.Nir = None,
+    ct: given_options.Ct = None,
+    mri: given_options.Mri = None,
+    pet: given_options.Pet = None,
+    spect: given_options.Spect = None,
+    fused: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--fused",
+            metavar="[NAME=]DIR",
+            help="Fused images of one method, named as the pairs; again for further methods. For "
+            "one pair a file. With --pairs: the column that names them.",
+            show_default=False,
+            rich_help_panel=_METHODS,
+        ),
+    ] = None,
+    weights: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--weights",
+            metavar="[NAME=]FILE",
+            help="Fuse with these weights, in memory; 'default' are the shipped ones. Again for "
+            "further ones.",
+            show_default=False,
+            rich_help_panel=_METHODS,
+        ),
+    ] = None,
+    baselines: Annotated[
+        bool,
+        typer.Option(
+            "--baselines",
+            help="Add the average, the maximum and a Laplacian pyramid.",
+            rich_help_panel=_METHODS,
+        ),
+    ] = False,
+    metrics: Annotated[
+        str | None,
+        typer.Option(
+            "--metrics",
+            metavar="NAMES",
+            help="Such as MI,VIF,EN; or all. Default: the six of the paper.",
+            show_default=False,
+            rich_help_panel=_SCORES,
+        ),
+    ] = None,
+    convention: Annotated[
+        ConventionChoice,
+        typer.Option(
+            "--convention",
+            help="paper: as published tables are computed; standard: as the metrics are defined "
+            "(SSIM, Qabf and CE differ).",
+            rich_help_panel=_SCORES,
+        ),
+    ] = ConventionChoice.paper,
+    all_cases: Annotated[
+        bool,
+        typer.Option(
+            "--all-cases",
+            help="Average every method over all cases it has; default: over those that all have.",
+            rich_help_panel=_SCORES,
+        ),
+    ] = False,
+    cost: Annotated[
+        str | None,
+        typer.Option(
+            "--cost",
+            metavar="HxW",
+            help="Also measure what a pair of this height and width costs: parameters, "
+            "multiply-adds, seconds, memory. Works without images too.",
+            show_default=False,
+            rich_help_panel=_SCORES,
+        ),
+    ] = None,
+    csv_file: Annotated[
+        Path | None,
+        typer.Option(
+            "--csv",
+            metavar="FILE",
+            help="Write every score, a line per method and case.",
+            show_default=False,
+            rich_help_panel=_RESULTS,
+        ),
+    ] = None,
+    json_file: Annotated[
+        Path | None,
+        typer.Option(
+            "--json",
+            metavar="FILE",
+            help="Write everything as JSON; - for stdout, in place of the table.",
+            show_default=False,
+            rich_help_panel=_RESULTS,
+        ),
+    ] = None,
+    markdown_file: Annotated[
+        Path | None,
+        typer.Option(
+            "--markdown",
+            metavar="FILE",
+            help="Write the table as Markdown.",
+            show_default=False,
+            rich_help_panel=_RESULTS,
+        ),
+    ] = None,
+    latex_file: Annotated[
+        Path | None,
+        typer.Option(
+            "--latex",
+            metavar="FILE",
+            help="Write the table as LaTeX (booktabs).",
+            show_default=False,
+            rich_help_panel=_RESULTS,
+        ),
+    ] = None,
+    html_file: Annotated[
+        Path | None,
+        typer.Option(
+            "--html",
+            metavar="FILE",
+            help="Write one page with tables, plots and pictures; opens in any browser.",
+            show_default=False,
+            rich_help_panel=_RESULTS,
+        ),
+    ] = None,
+    report_cases: Annotated[
+        int,
+        typer.Option(
+            "--report-cases",
+            metavar="N",
+            min=0,
+            max=MOST_REPORT_CASES,
+            help="Cases whose pictures are on the page: where the first method is best, median "
+            "and worst.",
+            rich_help_panel=_RESULTS,
+        ),
+    ] = 12,
+    pairs: given_options.Pairs = None,
+    recursive: given_options.Recursive = False,
+    suffix: given_options.Suffix = None,
+    strict: given_options.Strict = False,
+    page: given_options.Page = None,
+    max_pixels: given_options.MaxPixels = 500.0,
+    bits: given_options.Bits = None,
+    value_range: given_options.Range = None,
+    stretch: given_options.Stretch = None,
+    stretch_scope: given_options.StretchScope = given_options.Scope.image,
+    invert: given_options.Invert = None,
+    resize: Annotated[
+        str | None,
+        typer.Option(
+            "--resize",
+            metavar="MODALITY",
+            help="Where the sources' sizes differ, keep this image's size and resize the other.",
+            show_default=False,
+        ),
+    ] = None,
+    workers: Annotated[
+        int | None,
+        typer.Option(
+            "--workers",
+            metavar="N",
+            min=1,
+            max=256,
+            help="Processes that score. Default: one a core, at most 8.",
+            show_default=False,
+            rich_help_panel=_RUNNING,
+        ),
+    ] = None,
+    no_cache: Annotated[
+        bool,
+        typer.Option(
+            "--no-cache",
+            help="Compute everything anew, and keep nothing for the next time.",
+            rich_help_panel=_RUNNING,
+        ),
+    ] = False,
+    device: given_options.Device = "auto",
+    precision: given_options.Precision = given_options.PrecisionChoice.fp32,
+    tile: given_options.Tile = "auto",
+    max_memory: given_options.MaxMemory = None,
+    verbose: given_options.Verbose = False,
+    quiet: given_options.Quiet = False,
+    debug: given_options.Debug = False,
+) -> int:
+    """Score fused images against their sources, for one method or several.
+
+    One method: fnet eval --vis DIR --ir DIR --fused DIR. Several: --fused CDDFuse=DIR --fused
+    ours=DIR --baselines. Weights: --weights FILE fuses in memory. The table goes to stdout, best in
+    bold, second underlined (* and + where stdout is a file). docs/metrics.md says what the numbers
+    mean. Scores are kept in the user's cache: a second run only computes what is new.
+    """
+    with leaving_at_once():
+        from fnetcli.evaluation.methods import choose_metrics
+        from fnetcli.evaluation.run import EvalJob
+        from fnetcli.fusion import FuseOptions
+        from fnetcli.survey import survey
+
+    console = Console(is_quiet=quiet, is_verbose=verbose, has_results=json_file != STDOUT)
+    at_work = given_options.engine_options(tile, max_memory, precision)
+    chosen = choose_metrics(metrics, convention.value)
+    size = None if cost is None else _size(cost)
+    files = _Files(csv_file, json_file, markdown_file, latex_file, html_file)
+    images = given_options.given(vis=vis, ir=ir, nir=nir, ct=ct, mri=mri, pet=pet, spect=spect)
+    makers = _Makers(console, weights or [], at_work, device, has_baselines=baselines)
+    if size is not None and not images and pairs is None:
+        return _only_cost(console, makers, size, fused, files)
+    of_methods, of_sources = _suffixes(suffix)
+    modalities, pairing = given_options.find_pairs(
+        images, pairs, of_sources, is_recursive=recursive
+    )
+    options = FuseOptions(
+        modalities=modalities,
+        scaling=given_options.scaling_options(modalities, bits, value_range, stretch, invert),
+        reading=given_options.read_options(page, max_pixels, modalities),
+        resize_to=resize,
+        maps="none",
+    )
+    tell_unpaired(console, pairing.unpaired)
+    given_options.require_pairs(pairing, pairs, is_recursive=recursive)
+    entrants = _fused_entrants(
+        console, pairing, fused or [], pairs, of_methods, is_recursive=recursive
+    )
+    made = makers.entrants()
+    _check_names([entrant.method.name for entrant in (*entrants, *made)], modalities)
+    files.check([*_inputs(pairing, entrants), *makers.paths, *([pairs] if pairs else [])])
+    workers = workers or min(8, os.cpu_count() or 1)
+    with Progress(None, "headers and ranges", console) as progress:
+        found = survey(
+            pairing.cases,
+            options,
+            scope=stretch_scope.value,
+            kind="png",
+            workers=workers,
+            on_step=progress.step,
+        )
+    for notice in found.notices:
+        console.notice(notice)
+    job = EvalJob(
+        pairing=pairing,
+        options=found.options,
+        entrants=(*entrants, *made),
+        metrics=chosen,
+        convention=convention.value,
+        reading=found.options.reading[1],
+    )
+    run = _run(console, job, workers, has_cache=not no_cache, is_debug=debug)
+    evaluation = _work(console, run)
+    costs = makers.costs(size) if size else []
+    results = _Results(evaluation, costs, all_cases=all_cases)
+    results.tell(console)
+    files.write(results, run, report_cases, console)
+    _tell_end(console, run, evaluation)
+    has_gaps = bool(evaluation.problems or pairing.unpaired)
+    return EXIT_FAILED if run.failed or (strict and has_gaps) else EXIT_DONE
+
+
+# --- which methods --------------------------------------------------------------------------------
+
+
+def _named(option: str, text: str) -> tuple[str, Path]:
+    """Read ``NAME=PATH`` or ``PATH``."""
+    name, mark, path = text.partition("=")
+    if not mark or Path(text).exists():
+        return "", Path(text)
+    if not name.strip() or not path:
+        raise UsageError(f"{option} {text}: give it as {option} NAME=PATH or {option} PATH")
+    return name.strip(), Path(path)
+
+
+def _suffixes(values: list[str] | None) -> tuple[dict[str, str], list[str]]:
+    """Part the endings of methods' files from those of the modalities'."""
+    from fnetcli.modality import MODALITIES
+
+    of_methods, others = dict[str, str](), list[str]()
+    for text in values or []:
+        name, mark, value = text.partition("=")
+        if mark and value and name not in MODALITIES:
+            of_methods[name] = value
+        else:
+            others.append(text)
+    return of_methods, others
+
+
+def _fused_entrants(
+    console: Console,
+    pairing: Pairing,
+    fused: list[str],
+    pairs: Path | None,
+    suffixes: dict[str, str],
+    *,
+    is_recursive: bool,
+) -> list[FilesEntrant]:
+    from fnetcli.evaluation.methods import find_fused
+    from fnetcli.evaluation.results import Method
+    from fnetcli.evaluation.run import FilesEntrant
+    from fnetcli.pairing import listed_paths
+
+    def column(name: str) -> FilesEntrant:
+        method = Method(name, "files", f"{pairs}, column {name!r}")
+        return FilesEntrant(method, listed_paths(pairing, name, pairs or Path()))
+
+    entrants = [] if fused else [column(name) for name in pairing.further]
+    for text in fused:
+        if text in pairing.further:
+            entrants.append(column(text))
+            continue
+        name, path = _named("--fused", text)
+        name = name or _name_of(path)
+        found = find_fused(
+            pairing, name, path, suffix=suffixes.pop(name, ""), is_recursive=is_recursive
+        )
+        if found.strays:
+            console.notice(f"{name}: {len(found.strays)} images belong to no case")
+            for stray in found.strays[:SHOWN_PROBLEMS]:
+                console.detail(f"{name}: belongs to no case: {stray}")
+        entrants.append(found.entrant)
+    for name, value in suffixes.items():
+        raise UsageError(f"--suffix {name}={value}: neither a modality nor a method of --fused")
+    return entrants
+
+
+def _name_of(path: Path) -> str:
+    """Name a method after its folder; what `fnet fuse` made is named after the output folder."""
+    folder = path.resolve() if path.is_dir() else path.resolve().parent
+    return folder.parent.name if folder.name == "fused" and folder.parent.name else folder.name
+
+
+def _check_names(names: list[str], modalities: tuple[str, str]) -> None:
+    if not names:
+        raise UsageError(
+            "nothing to score; give --fused DIR, --weights FILE (or --weights default), "
+            "or --baselines"
+        )
+    for name in names:
+        if names.count(name) > 1:
+            raise UsageError(
+                f"two methods are called {name!r}; name one: --fused NAME=DIR, --weights NAME=FILE"
+            )
+        if name in modalities:
+            raise UsageError(f"a method is called {name!r} as a source is; give it another name")
+
+
+@dataclass
+class _Makers:
+    """The methods that fuse in memory: weights, and baselines where wanted."""
+
+    console: Console
+    weights: list[str]
+    at_work: EngineOptions
+    device: str
+    has_baselines: bool
+
+    @property
+    def paths(self) -> list[Path]:
+        """The weights files that were named."""
+        return [_named("--weights", text)[1] for text in self.weights if text != SHIPPED]
+
+    def entrants(self) -> list[NetworkEntrant | RuleEntrant]:
+        """Load all weights. Raise CheckpointError."""
+        from fnetcli.evaluation.run import rule_entrants
+
+        rules = rule_entrants() if self.has_baselines else []
+        return [*map(self._network, self.weights), *rules]
+
+    def costs(self, size: tuple[int, int]) -> list[Cost]:
+        """Measure every method in a process of its own."""
+        from fnetcli.baselines import BASELINES, Baseline
+        from fnetcli.evaluation.cost import measure_cost
+
+        methods: list[tuple[str, Path | Baseline]] = [*map(self._load_name, self.weights)]
+        if self.has_baselines:
+            methods += [(one.name, one) for one in BASELINES]
+        if not methods:
+            self.console.warning("--cost: measures weights and baselines; none was given")
+        costs = []
+        with Progress(len(methods), "methods measured", self.console) as progress:
+            for name, origin in methods:
+                cost = measure_cost(name, origin, size, device=self.device, options=self.at_work)
+                for notice in cost.notices:
+                    self.console.notice(f"{name}: {notice}")
+                costs.append(cost)
+                progress.step(name)
+        return costs
+
+    def _load_name(self, text: str) -> tuple[str, Path]:
+        from fnetcli.shipped import default_weights_path
+
+        name, path = _named("--weights", text)
+        if text == SHIPPED or (name and str(path) == SHIPPED and not path.exists()):
+            path = default_weights_path()
+        return name or path.stem, path
+
+    def _network(self, text: str) -> NetworkEntrant:
+        """Return weights that are loaded when they are needed first: all scores may be known."""
+        from fnetcli.errors import ReadError
+        from fnetcli.evaluation.results import Method
+        from fnetcli.evaluation.run import NetworkEntrant
+        from fnetcli.formats import content_sha256
+        from fnetcli.fusion import PIXELS_VERSION
+
+        name, path = self._load_name(text)
+        precision = self.at_work.precision
+        engine = functools.cache(lambda: self._load(name, path))
+        try:
+            sha256 = content_sha256(path)
+        except ReadError:
+            sha256 = ""
+        if not sha256 or precision != "fp32":  # loading says what is wrong, or what it can do
+            precision = engine().precision
+        origin = f"{path.name}, sha256 {sha256}"
+        digest = f"weights {sha256} {precision} {PIXELS_VERSION}"
+        return NetworkEntrant(Method(name, "weights", origin), engine, digest)
+
+    def _load(self, name: str, path: Path) -> Engine:
+        from fnetcli.checkpoint import load_weights
+        from fnetcli.engine import Engine, choose_device
+
+        loaded = load_weights(path)
+        engine = Engine(
+            loaded.network, choose_device(self.device), self.at_work, on_notice=self.console.notice
+        )
+        self.console.notice(f"{name}: weights {loaded.name}, device {engine.device}")
+        self.console.detail(f"{name}: network {engine.path}, {engine.precision}")
+        for notice in (*loaded.notices(), *engine.notices):
+            self.console.notice(notice)
+        return engine
+
+
+# --- the run --------------------------------------------------------------------------------------
+
+
+def _size(text: str) -> tuple[int, int]:
+    found = re.fullmatch(r"(\d{1,6})x(\d{1,6})", text.strip().lower())
+    if not found or not int(found[1]) * int(found[2]):
+        raise UsageError(f"--cost {text}: give height and width in pixels, as 480x640")
+    return int(found[1]), int(found[2])
+
+
+def _run(console: Console, job: EvalJob, workers: int, *, has_cache: bool, is_debug: bool) -> Run:
+    from fnetcli.evaluation.cache import ScoreCache
+    from fnetcli.evaluation.run import Run
+    from fnetcli.storage import cache_folder
+
+    folder = cache_folder() if has_cache else None
+    cache = ScoreCache(folder and folder / "scores.sqlite", console.notice)
+    return Run(job, cache, min(workers, len(job.pairing.cases)), is_debug=is_debug)
+
+
+def _work(console: Console, run: Run) -> Evaluation:
+    """Score everything with a bar; list what failed. Raise EvaluationError where nothing came."""
+    with Progress(len(run.job.pairing.cases), "pairs scored", console) as progress:
+
+        def step(name: str, problems: list[str]) -> None:
+            for text in problems:
+                console.error(text)
+            progress.step(name)
+
+        run.on_step = step
+        evaluation = run.work()
+    missing = [problem for problem in evaluation.problems if problem not in run.failed]
+    for problem in missing[:SHOWN_PROBLEMS]:
+        console.warning(f"{problem.case}, {problem.method}: {problem.text}")
+    if len(missing) > SHOWN_PROBLEMS:
+        console.warning(
+            f"{len(missing) - SHOWN_PROBLEMS} more such problems; --json and --html list all"
+        )
+    if not evaluation.is_scored.any():
+        raise EvaluationError("no case could be scored; see the lines above")
+    return evaluation
+
+
+class _Results:
+    """The evaluation with what it says."""
+
+    def __init__(self, evaluation: Evaluation, costs: list[Cost], *, all_cases: bool) -> None:
+        from fnetcli.evaluation.statistics import summarise
+
+        self.evaluation, self.costs = evaluation, costs
+        self.summary: Summary = summarise(evaluation, all_cases=all_cases)
+
+    def tell(self, console: Console) -> None:
+        """Print the tables, and before them how numbers became comparable."""
+        from fnetcli.reports import tables
+
+        evaluation, summary = self.evaluation, self.summary
+        for notice in evaluation.notices:
+            console.notice(notice)
+        if not summary.common.any() and not summary.all_cases:
+            console.warning(
+                "no case has fused images of all methods, so nothing can be compared; "
+                "--all-cases averages each method over its own"
+            )
+        styled = console.is_terminal
+        heads, means = tables.heads(evaluation), tables.mean_rows(evaluation, summary)
+        console.table(
+            tables.caption(evaluation, summary),
+            tables.terminal_table(heads, means, is_styled=styled),
+        )
+        if len(evaluation.methods) > 1:
+            first = tables.printable(evaluation.methods[0].name)
+            if not styled:
+                console.result("* best, + second")
+            console.result("")
+            names = ["method", *(metric.name for metric in evaluation.metrics)]
+            console.table(
+                f"p against {first}, Wilcoxon signed-rank test over common cases",
+                tables.terminal_table(names, tables.p_rows(evaluation, summary), is_styled=styled),
+            )
+        tell_costs(console, self.costs)
+
+
+def tell_costs(console: Console, costs: list[Cost]) -> None:
+    """Print what methods cost."""
+    from fnetcli.evaluation.cost import FORMULA
+    from fnetcli.reports import tables
+
+    if costs:
+        console.result("")
+        rows = tables.cost_rows(costs)
+        console.table(
+            tables.cost_caption(costs),
+            tables.terminal_table(tables.COST_HEADS, rows, is_styled=console.is_terminal),
+        )
+        console.result(FORMULA)
+
+
+def _tell_end(console: Console, run: Run, evaluation: Evaluation) -> None:
+    scored, total = int(evaluation.is_scored.any(axis=0).sum()), len(evaluation.cases)
+    known = "" if run.computed else ", all scores known from earlier runs"
+    console.notice(
+        f"{scored} of {total} pairs scored, {len(evaluation.methods)} methods, "
+        f"{len(run.failed)} failed, {len(run.job.pairing.unpaired)} unpaired{known}"
+    )
+
+
+def _only_cost(
+    console: Console,
+    makers: _Makers,
+    size: tuple[int, int],
+    fused: list[str] | None,
+    files: _Files,
+) -> int:
+    """Measure without images."""
+    if fused or files.paths():
+        raise UsageError("--cost alone takes no --fused and no result file; give images as well")
+    if not makers.weights and not makers.has_baselines:
+        makers.weights = [SHIPPED]
+    tell_costs(console, makers.costs(size))
+    return EXIT_DONE
+
+
+# --- result files ---------------------------------------------------------------------------------
+
+
+def _inputs(pairing: Pairing, entrants: list[FilesEntrant]) -> list[Path]:
+    inputs = [path for case in pairing.cases for path in (case.first, case.second)]
+    return inputs + [path for entrant in entrants for path in entrant.files.values()]
+
+
+@dataclass(frozen=True)
+class _Files:
+    """Where results are to be written."""
+
+    csv: Path | None
+    json: Path | None
+    markdown: Path | None
+    latex: Path | None
+    html: Path | None
+
+    def paths(self) -> dict[str, Path]:
+        """Return the files by option."""
+        named = {
+            "--csv": self.csv,
+            "--json": self.json,
+            "--markdown": self.markdown,
+            "--latex": self.latex,
+            "--html": self.html,
+        }
+        return {
+            option: path for option, path in named.items() if path is not None and path != STDOUT
+        }
+
+    def check(self, inputs: list[Path]) -> None:
+        """Raise UsageError where a result would replace an input, a folder or another result."""
+        taken = {os.path.realpath(path) for path in inputs}
+        for option, path in self.paths().items():
+            if path.is_dir():
+                raise UsageError(f"{option} {path}: is a folder; name a file")
+            real = os.path.realpath(path)
+            if real in taken:
+                raise UsageError(
+                    f"{option} {path}: is an input, or another result; choose another name"
+                )
+            taken.add(real)
+
+    def write(self, results: _Results, run: Run, report_cases: int, console: Console) -> None:
+        """Write what was asked for, the page last."""
+        from fnetcli.reports import tables
+
+        evaluation, summary, costs = results.evaluation, results.summary, results.costs
+        details = _details()
+        texts: dict[str, Callable[[], str]] = {
+            "--csv": lambda: tables.to_csv(evaluation),
+            "--json": lambda: tables.to_json(evaluation, summary, costs, details),
+            "--markdown": lambda: tables.to_markdown(evaluation, summary, costs),
+            "--latex": lambda: tables.to_latex(evaluation, summary, costs),
+        }
+        if self.json == STDOUT:
+            typer.echo(texts["--json"]())
+        failures = list[FnetError]()
+        for option, path in self.paths().items():
+            try:
+                if option == "--html":
+                    _write_page(path, results, run, report_cases, details, console)
+                else:
+                    _write_text(path, texts[option]())
+            except FnetError as error:  # the other files are written all the same
+                failures.append(error)
+        for failure in failures[1:]:
+            console.error(str(failure))
+        if failures:
+            raise failures[0]
+
+
+def _write_text(path: Path, text: str) -> None:
+    from fnetcli.storage import atomic_write
+
+    atomic_write(path, lambda file: file.write(text.encode(errors="replace")))
+
+
+def _write_page(
+    path: Path,
+    results: _Results,
+    run: Run,
+    report_cases: int,
+    details: dict[str, str],
+    console: Console,
+) -> None:
+    from collections.abc import Iterator
+
+    from fnetcli.evaluation.statistics import chosen_cases
+    from fnetcli.reports.eval_page import ShownCase, write_eval_page
+
+    chosen = chosen_cases(results.evaluation, report_cases)
+
+    def shown() -> Iterator[ShownCase]:
+        with Progress(len(chosen), "pictures drawn", console) as progress:
+            for index, place in chosen:
+                case = run.job.pairing.cases[index]
+                with suppress(FnetError):  # gone meanwhile
+                    yield ShownCase(case.name, place, run.pictures(case))
+                progress.step(case.name)
+
+    write_eval_page(path, results.evaluation, results.summary, shown(), details=details)
+    console.notice(f"page: {path}")
+
+
+def _details() -> dict[str, str]:
+    from datetime import UTC, datetime
+    from importlib.metadata import version
+
+    return {
+        "command": shlex.join(["fnet", *sys.argv[1:]]),
+        "made": datetime.now(UTC).isoformat(timespec="seconds"),
+        "version": f"fnet {version('fnetcli')}",
+    }

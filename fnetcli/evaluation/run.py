@@ -1,0 +1,347 @@
+"""A whole run of `fnet eval`: what is not known yet is fused, scored and kept."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import re
+from collections import Counter
+from collections.abc import Callable, Mapping
+from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from fnetcli.baselines import BASELINES, Baseline
+from fnetcli.batch import Batch, Stages
+from fnetcli.errors import EvaluationError, ReadError
+from fnetcli.evaluation.cache import Known, ScoreCache, key
+from fnetcli.evaluation.grey import Levels, read_fused, to_levels, to_picture
+from fnetcli.evaluation.results import Evaluation, Method, Problem
+from fnetcli.evaluation.scoring import Scored, Task, begin_worker, score_task
+from fnetcli.formats import ReadOptions, content_sha256, probe_image
+from fnetcli.fusion import FuseOptions, Prepared, finish, read_case
+from fnetcli.metrics import Convention, Metric, quantise
+from fnetcli.pairing import Case, Pairing
+
+if TYPE_CHECKING:
+    from fnetcli.engine import Engine
+
+BYTES_A_PIXEL = 120  # of one case in a worker: two sources, a fused image, and what metrics derive
+NUMBER = re.compile(r"-?[0-9][0-9.e+]*")
+
+
+@dataclass(frozen=True)
+class FilesEntrant:
+    """A method whose fused images are files."""
+
+    method: Method
+    files: Mapping[str, Path]  # by case
+
+
+@dataclass(frozen=True)
+class NetworkEntrant:
+    """Weights: the fused luminance, as `fnet fuse --gray` writes it, is scored."""
+
+    method: Method
+    engine: Callable[[], Engine]  # loads it at the first call
+    digest: str
+
+
+@dataclass(frozen=True)
+class RuleEntrant:
+    """A baseline."""
+
+    method: Method
+    baseline: Baseline
+
+
+Entrant = FilesEntrant | NetworkEntrant | RuleEntrant
+
+
+@dataclass(frozen=True)
+class EvalJob:
+    """Which fused images of which pairs are scored, and how."""
+
+    pairing: Pairing
+    options: FuseOptions  # how the sources are read, scaled and brought onto one grid
+    entrants: tuple[Entrant, ...]
+    metrics: tuple[Metric, ...]
+    convention: Convention = "paper"
+    reading: ReadOptions = field(default_factory=ReadOptions)  # of fused files
+
+    @property
+    def metric_names(self) -> list[str]:
+        """The metrics' names, in order."""
+        return [metric.name for metric in self.metrics]
+
+
+@dataclass(frozen=True)
+class _Read:
+    """A case before work: what is known, what is wanted, and the images where a network runs."""
+
+    rows: dict[str, str]  # method -> name of its row in the cache
+    known: dict[str, Known]
+    wanted: dict[str, list[str]]
+    prepared: Prepared | None
+    pixels: int
+
+
+@dataclass(frozen=True)
+class _Worked:
+    read: _Read
+    made: dict[str, Levels]
+
+
+@dataclass
+class Run:
+    """One run: fills the table of scores."""
+
+    job: EvalJob
+    cache: ScoreCache
+    workers: int = 1
+    on_step: Callable[[str, list[str]], None] = lambda *_: None  # case, what failed in it
+    is_debug: bool = False
+    computed: int = 0  # scores that no earlier run had left
+    _rows: dict[str, dict[str, Known]] = field(default_factory=dict)
+    _processes: ProcessPoolExecutor | None = None
+    failed: list[Problem] = field(default_factory=list)  # files that were there, without use
+    _problems: list[Problem] = field(default_factory=list)  # everything else
+
+    def work(self) -> Evaluation:
+        """Score everything; raise EvaluationError where a worker dies."""
+        cases = self.job.pairing.cases
+        self._absent()
+        try:
+            with self._pool() as self._processes:
+                Batch(
+                    Stages(
+                        read=self._read,
+                        work=self._fuse,
+                        write=self._score,
+                        weigh=lambda read: BYTES_A_PIXEL * read.pixels,
+                    ),
+                    on_done=self._done,
+                    on_failed=self._failed,
+                    workers=self.workers,
+                    is_debug=self.is_debug,
+                ).run(cases)
+        except BrokenProcessPool:
+            raise EvaluationError(
+                "a worker process was ended from outside, probably for want of memory; "
+                "use fewer with --workers"
+            ) from None
+        finally:
+            self.cache.close()
+        return self._table()
+
+    def pictures(self, case: Case) -> dict[str, Levels]:
+        """Return what there is to see of a case, 8-bit grey or colour, by modality and method."""
+        options = self.job.options
+        prepared = read_case(case, options)
+        seen = {
+            modality: to_picture(scaled)
+            for modality, scaled in reversed(
+                list(zip(options.modalities, prepared.scaled, strict=True))
+            )
+        }
+        for entrant in self.job.entrants:
+            picture = self._picture(entrant, case, prepared)
+            if picture is not None:
+                seen[entrant.method.name] = picture
+        return seen
+
+    def _picture(self, entrant: Entrant, case: Case, prepared: Prepared) -> Levels | None:
+        if isinstance(entrant, NetworkEntrant):
+            separated = entrant.engine().run(*prepared.luminances)
+            fused = finish(prepared, separated, self.job.options, np.uint8).image
+            pixels: Levels = fused.pixels[0]
+            return pixels if fused.is_color else pixels[..., 0]
+        if isinstance(entrant, RuleEntrant):
+            first, second = map(to_levels, prepared.scaled)
+            return entrant.baseline.rule(first, second)
+        if case.name not in entrant.files:
+            return None
+        try:
+            return to_picture(read_fused(entrant.files[case.name], self.job.reading).scaled)
+        except ReadError:
+            return None  # its problem is in the list already
+
+    def _absent(self) -> None:
+        """List the cases that a method has no file for."""
+        for case in self.job.pairing.cases:
+            for entrant in self.job.entrants:
+                if isinstance(entrant, FilesEntrant) and case.name not in entrant.files:
+                    text = f"no fused image of this case in {entrant.method.origin}"
+                    self._problems.append(Problem(case.name, entrant.method.name, text))
+
+    def _pool(self) -> AbstractContextManager[ProcessPoolExecutor | None]:
+        if self.workers < 2 or len(self.job.pairing.cases) < 2:
+            return nullcontext()
+        return _Processes(self.workers)
+
+    def _read(self, case: Case) -> _Read:
+        sources = {
+            "sources": [content_sha256(case.first), content_sha256(case.second)],
+            "options": self._deciding(),
+        }
+        header = probe_image(case.second, self.job.options.reading[1])
+        rows, known, wanted = dict[str, str](), dict[str, Known](), dict[str, list[str]]()
+        for entrant in self.job.entrants:
+            name = entrant.method.name
+            try:
+                fused = _digest(entrant, case)
+            except ReadError as error:
+                self._blame(case, name, str(error))
+                continue
+            if fused is None:
+                continue
+            rows[name] = key({**sources, "fused": fused})
+            known[name] = self.cache.get(rows[name])
+            lacking = known[name].lacks(self.job.metric_names)
+            if lacking:
+                wanted[name] = lacking
+        needs_network = any(
+            isinstance(entrant, NetworkEntrant) and entrant.method.name in wanted
+            for entrant in self.job.entrants
+        )
+        prepared = read_case(case, self.job.options) if needs_network else None
+        return _Read(rows, known, wanted, prepared, header.height * header.width)
+
+    def _deciding(self) -> dict[str, Any]:
+        record = self.job.options.record()
+        kept = ("modalities", "scaling", "pages", "resize")
+        return {"convention": self.job.convention} | {name: record[name] for name in kept}
+
+    def _fuse(self, _: Case, read: _Read) -> _Worked:
+        made = dict[str, Levels]()
+        for entrant in self.job.entrants:
+            if isinstance(entrant, NetworkEntrant) and entrant.method.name in read.wanted:
+                if read.prepared is None:
+                    raise RuntimeError("a network is to run, but its case was not read")
+                separated = entrant.engine().run(*read.prepared.luminances)
+                made[entrant.method.name] = quantise(separated.fused[0])
+        return _Worked(read, made)
+
+    def _score(self, case: Case, worked: _Worked) -> dict[str, Known]:
+        """Score in a worker process what is wanted; keep it."""
+        read = worked.read
+        if not read.wanted:
+            return read.known
+        task = Task(
+            case=case,
+            options=self.job.options,
+            reading=self.job.reading,
+            convention=self.job.convention,
+            wanted=read.wanted,
+            files={
+                entrant.method.name: entrant.files[case.name]
+                for entrant in self.job.entrants
+                if isinstance(entrant, FilesEntrant) and case.name in entrant.files
+            },
+            rules={
+                entrant.method.name: entrant.baseline.name
+                for entrant in self.job.entrants
+                if isinstance(entrant, RuleEntrant)
+            },
+            made=worked.made,
+        )
+        scored = self._submit(task)
+        for method, text in scored.failed.items():
+            self._blame(case, method, text)
+        known = {name: row for name, row in read.known.items() if name not in scored.failed}
+        for method, found in scored.known.items():
+            known[method] = known[method].add(found)
+            self.cache.put(read.rows[method], known[method])
+            self.computed += len(found.values)
+        return known
+
+    def _submit(self, task: Task) -> Scored:
+        if self._processes is None:
+            return score_task(task)
+        future: Future[Scored] = self._processes.submit(score_task, task)
+        return future.result()
+
+    def _blame(self, case: Case, method: str, text: str) -> None:
+        self.failed.append(Problem(case.name, method, text))
+
+    def _done(self, case: Case, rows: dict[str, Known]) -> None:
+        self._rows[case.name] = rows
+        self.on_step(case.name, [one.text for one in self.failed if one.case == case.name])
+
+    def _failed(self, case: Case, text: str) -> None:
+        self._blame(case, "", text)
+        self.on_step(case.name, [text])
+
+    def _table(self) -> Evaluation:
+        cases = [case.name for case in self.job.pairing.cases]
+        methods = [entrant.method for entrant in self.job.entrants]
+        names = self.job.metric_names
+        values = np.full((len(methods), len(cases), len(names)), np.nan)
+        notices, problems = Counter[str](), self._problems + self.failed
+        samples = dict[str, str]()
+        for c, case in enumerate(cases):
+            rows = self._rows.get(case, {})
+            for m, method in enumerate(methods):
+                known = rows.get(method.name, Known())
+                values[m, c] = [known.values.get(name, np.nan) for name in names]
+                problems += [
+                    Problem(case, method.name, known.refusals[name])
+                    for name in names
+                    if name in known.refusals
+                ]
+            for text in dict.fromkeys(text for known in rows.values() for text in known.notices):
+                alike = NUMBER.sub("N", text)
+                samples.setdefault(alike, text)
+                notices[alike] += 1
+        order = {case: i for i, case in enumerate(cases)}
+        return Evaluation(
+            modalities=self.job.options.modalities,
+            convention=self.job.convention,
+            metrics=self.job.metrics,
+            methods=tuple(methods),
+            cases=tuple(cases),
+            values=values,
+            problems=tuple(sorted(problems, key=lambda problem: order[problem.case])),
+            notices=tuple(
+                samples[alike] if count == 1 else f"{samples[alike]} ({count} such cases)"
+                for alike, count in notices.items()
+            ),
+        )
+
+
+class _Processes(AbstractContextManager["ProcessPoolExecutor"]):
+    """Worker processes that leave at once where the run ends early."""
+
+    def __init__(self, workers: int) -> None:
+        self._executor = ProcessPoolExecutor(
+            workers,
+            mp_context=multiprocessing.get_context("spawn"),
+            initializer=begin_worker,
+            initargs=(os.getpid(),),
+        )
+
+    def __enter__(self) -> ProcessPoolExecutor:
+        return self._executor
+
+    def __exit__(self, *error: object) -> None:
+        self._executor.shutdown(wait=True, cancel_futures=True)
+
+
+def rule_entrants() -> list[RuleEntrant]:
+    """Return all baselines as methods."""
+    return [RuleEntrant(Method(one.name, "baseline", one.description), one) for one in BASELINES]
+
+
+def _digest(entrant: Entrant, case: Case) -> str | None:
+    """Return what decides a fused image; None where there is none. Raise ReadError."""
+    if isinstance(entrant, NetworkEntrant):
+        return entrant.digest
+    if isinstance(entrant, RuleEntrant):
+        return f"baseline {entrant.baseline.name}"
+    path = entrant.files.get(case.name)
+    return None if path is None else content_sha256(path)

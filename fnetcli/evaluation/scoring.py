@@ -1,0 +1,120 @@
+"""One case in a worker: read, bring to grey levels, compute the metrics that are asked for.
+
+Starts without torch: a worker process is at work within a second.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from fnetcli.baselines import BASELINES
+from fnetcli.errors import ReadError
+from fnetcli.evaluation.cache import Known
+from fnetcli.evaluation.grey import Levels, depth_notices, read_fused, to_levels
+from fnetcli.formats import ReadOptions
+from fnetcli.fusion import FuseOptions, Prepared, read_case
+from fnetcli.metrics import Convention, Metric, Picture, metrics
+from fnetcli.pairing import Case
+
+LOOK_SECONDS = 1.0
+
+
+@dataclass(frozen=True)
+class Task:
+    """What is to be scored of one case: metric names by method."""
+
+    case: Case
+    options: FuseOptions
+    reading: ReadOptions  # of fused files
+    convention: Convention
+    wanted: dict[str, list[str]]
+    files: dict[str, Path] = field(default_factory=dict)
+    rules: dict[str, str] = field(default_factory=dict)  # names of baselines
+    made: dict[str, Levels] = field(default_factory=dict)  # fused in memory, (H, W)
+
+
+@dataclass(frozen=True)
+class Scored:
+    """What became of a task, by method; `failed` says why a fused image could not be used."""
+
+    known: dict[str, Known]
+    failed: dict[str, str]
+
+
+def score_task(task: Task) -> Scored:
+    """Score the fused images of one case. Raise ImageError where its sources fail."""
+    prepared = read_case(task.case, task.options)
+    first, second = (Picture(to_levels(scaled)) for scaled in prepared.scaled)
+    notices = source_notices(prepared, task.options.modalities)
+    known, failed = dict[str, Known](), dict[str, str]()
+    for method, names in task.wanted.items():
+        try:
+            fused, further = _fused(task, method, first, second)
+        except ReadError as error:
+            failed[method] = str(error)
+            continue
+        if fused.shape != first.shape:
+            failed[method] = (
+                f"{task.files.get(method, method)}: is {_size(fused)}, the sources are "
+                f"{_size(first)}; fused images have their sources' size"
+            )
+            continue
+        chosen = [metric for metric in metrics(task.convention) if metric.name in names]
+        known[method] = _score(first, second, fused, chosen)
+        known[method].notices += [*notices, *further]
+    return Scored(known, failed)
+
+
+def source_notices(prepared: Prepared, modalities: tuple[str, str]) -> list[str]:
+    """Say how the sources became 8 bits."""
+    notices = list[str]()
+    for modality, scaled in zip(modalities, prepared.scaled, strict=True):
+        notices += depth_notices(modality, scaled)
+        notices += [f"{modality}: {text}" for text in (*scaled.image.notices, *scaled.notices)]
+    return notices
+
+
+def _fused(
+    task: Task, method: str, first: Picture, second: Picture
+) -> tuple[Picture, tuple[str, ...]]:
+    if method in task.made:
+        return Picture(task.made[method]), ()
+    if method in task.rules:
+        (rule,) = (one.rule for one in BASELINES if one.name == task.rules[method])
+        return Picture(rule(first.levels, second.levels)), ()
+    file = read_fused(task.files[method], task.reading)
+    return Picture(to_levels(file.scaled)), file.notices
+
+
+def _score(first: Picture, second: Picture, fused: Picture, chosen: list[Metric]) -> Known:
+    known = Known()
+    for metric in chosen:
+        if min(fused.shape) < metric.smallest:
+            known.refusals[metric.name] = (
+                f"{metric.name} needs at least {metric.smallest}x{metric.smallest} pixels, the "
+                f"images are {_size(fused)}"
+            )
+        else:
+            known.values[metric.name] = metric.function(first, second, fused)
+    return known
+
+
+def _size(picture: Picture) -> str:
+    return f"{picture.shape[1]}x{picture.shape[0]}"
+
+
+def begin_worker(parent: int) -> None:
+    """Leave interrupts to the parent process, and end with it, however it ends."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+    def watch() -> None:
+        while os.getppid() == parent:
+            time.sleep(LOOK_SECONDS)
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()

@@ -1,0 +1,333 @@
+"""An evaluation as tables: for the terminal, CSV, JSON, Markdown and LaTeX."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import math
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+from rich.table import Table as RichTable
+from rich.text import Text
+
+from fnetcli.evaluation.cost import Cost
+from fnetcli.evaluation.results import Evaluation
+from fnetcli.evaluation.statistics import BEST, SECOND, Summary
+from fnetcli.metrics import Metric
+
+LATEX = {
+    "\\": r"\textbackslash{}",
+    "{": r"\{",
+    "}": r"\}",
+    "~": r"\textasciitilde{}",
+    "^": r"\textasciicircum{}",
+    **{mark: f"\\{mark}" for mark in "&%$#_"},
+}
+UNPRINTABLE = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One number as people read it."""
+
+    text: str
+    mark: int = 0  # BEST, SECOND or 0
+
+
+@dataclass(frozen=True)
+class Row:
+    """One method: a cell for n, for each metric, and for the mean rank where methods compete."""
+
+    method: str
+    cells: tuple[Cell, ...]
+
+
+def heads(evaluation: Evaluation) -> list[str]:
+    """Return the names of all columns, with an arrow in the direction that is better."""
+    metrics = [f"{metric.name} {arrow(metric)}" for metric in evaluation.metrics]
+    return ["method", "n", *metrics, *(["mean rank"] if len(evaluation.methods) > 1 else [])]
+
+
+def arrow(metric: Metric) -> str:
+    """Return ↑ where more is better, ↓ where less is."""
+    return "↑" if metric.higher_is_better else "↓"
+
+
+def mean_rows(evaluation: Evaluation, summary: Summary) -> Iterator[Row]:
+    """Yield the means of every method; n stands in a cell where it is not the row's."""
+    places = [decimals(column) for column in summary.means.T]
+    for m, method in enumerate(evaluation.methods):
+        most = int(summary.counts[m].max(initial=0))
+        cells = [Cell(str(most))]
+        for metric, digits in enumerate(places):
+            text, count = number(summary.means[m, metric], digits), summary.counts[m, metric]
+            cells.append(
+                Cell(
+                    text if count in (most, 0) else f"{text} (n={count})",
+                    int(summary.marks[m, metric]),
+                )
+            )
+        if len(evaluation.methods) > 1:
+            cells.append(Cell(number(summary.mean_rank[m], 2)))
+        yield Row(method.name, tuple(cells))
+
+
+def p_rows(evaluation: Evaluation, summary: Summary) -> Iterator[Row]:
+    """Yield the p-values of all methods but the first."""
+    for method, values in list(zip(evaluation.methods, summary.p_values, strict=True))[1:]:
+        yield Row(method.name, tuple(Cell(p_value(value)) for value in values))
+
+
+def cost_rows(costs: Sequence[Cost]) -> Iterator[Row]:
+    """Yield what each method costs: parameters, multiply-adds, seconds a pair, peak memory."""
+    for cost in costs:
+        adds = "-" if cost.multiply_adds is None else f"{cost.multiply_adds / 1e9:.3g} G"
+        yield Row(
+            cost.method,
+            (
+                Cell("-" if cost.parameters is None else f"{cost.parameters:,}"),
+                Cell(adds),
+                Cell(f"{cost.seconds:.3g} s"),
+                Cell(f"{cost.peak_bytes / 2**20:,.0f} MiB"),
+                Cell(f"{cost.device}, {cost.how}"),
+            ),
+        )
+
+
+COST_HEADS = ("method", "parameters", "multiply-adds", "a pair", "peak memory", "on")
+
+
+def caption(evaluation: Evaluation, summary: Summary) -> str:
+    """Say in a sentence or two what the numbers are means of, and by which convention."""
+    first, second = evaluation.modalities
+    kept, total = int(summary.common.sum()), len(evaluation.cases)
+    cases = (
+        "each method over its own cases"
+        if summary.all_cases
+        else f"{kept} of {total} cases"
+        + (", those that all methods have" if len(evaluation.methods) > 1 else "")
+    )
+    return (
+        f"{second} + {first}, convention {evaluation.convention!r}, means over {cases}; "
+        "colour is compared as luminance"
+    )
+
+
+def decimals(column: Any) -> int:
+    """Return how many decimals make the numbers of a column readable."""
+    seen = np.abs(column[np.isfinite(column)])
+    largest = float(seen.max(initial=0))
+    return 3 if largest < 10 else 2 if largest < 100 else 1 if largest < 1000 else 0
+
+
+def number(value: float, digits: int) -> str:
+    """Return a number with so many decimals, or a dash."""
+    return f"{value:.{digits}f}" if math.isfinite(value) else "-"
+
+
+def p_value(value: float) -> str:
+    """Return a p-value as people read it."""
+    if not math.isfinite(value):
+        return "-"
+    return "<0.001" if value < 0.001 else f"{value:.3f}"
+
+
+# --- the terminal ---------------------------------------------------------------------------------
+
+
+def terminal_table(names: Sequence[str], rows: Iterator[Row], *, is_styled: bool) -> RichTable:
+    """Return a table to print: best bold, second underlined; * and + where there is no style."""
+    table = RichTable(show_edge=False, box=None, pad_edge=False)
+    for i, name in enumerate(names):
+        table.add_column(name, justify="left" if i == 0 else "right", no_wrap=True)
+    for row in rows:
+        cells = [_styled(cell) if is_styled else Text(_marked(cell)) for cell in row.cells]
+        table.add_row(Text(printable(row.method)), *cells)
+    return table
+
+
+def _styled(cell: Cell) -> Text:
+    return Text(cell.text, style={BEST: "bold", SECOND: "underline"}.get(cell.mark, ""))
+
+
+def _marked(cell: Cell) -> str:
+    return cell.text + {BEST: "*", SECOND: "+"}.get(cell.mark, "")
+
+
+def printable(text: str) -> str:
+    """Return a name without what would confuse a terminal or break a file."""
+    return UNPRINTABLE.sub("\N{REPLACEMENT CHARACTER}", text)
+
+
+# --- files ----------------------------------------------------------------------------------------
+
+
+def to_csv(evaluation: Evaluation) -> str:
+    """Return one line per method and case; empty cells where there is no score."""
+    file = io.StringIO()
+    writer = csv.writer(file, lineterminator="\n")
+    writer.writerow(["method", "case", *(metric.name for metric in evaluation.metrics)])
+    for method, table in zip(evaluation.methods, evaluation.values, strict=True):
+        for case, values in zip(evaluation.cases, table, strict=True):
+            shown = ["" if math.isnan(value) else repr(float(value)) for value in values]
+            writer.writerow([printable(method.name), printable(case), *shown])
+    return file.getvalue()
+
+
+def to_json(
+    evaluation: Evaluation,
+    summary: Summary,
+    costs: Sequence[Cost] = (),
+    details: Mapping[str, str] | None = None,
+) -> str:
+    """Return everything: scores, means, ranks, tests, problems; null where there is no number."""
+    names = [metric.name for metric in evaluation.metrics]
+
+    def by_metric(values: Any) -> dict[str, Any]:
+        return dict(zip(names, _plain(values), strict=True))
+
+    record = {
+        "convention": evaluation.convention,
+        "modalities": list(evaluation.modalities),
+        "details": dict(details or {}),
+        "metrics": [
+            {
+                "name": metric.name,
+                "higher_is_better": metric.higher_is_better,
+                "low": metric.low,
+                "high": metric.high if math.isfinite(metric.high) else None,
+                "unit": metric.unit,
+                "source": metric.source,
+            }
+            for metric in evaluation.metrics
+        ],
+        "compared": "each method's own cases" if summary.all_cases else "common cases",
+        "cases": list(evaluation.cases),
+        "common_cases": [
+            case
+            for case, is_common in zip(evaluation.cases, summary.common, strict=True)
+            if is_common
+        ],
+        "methods": [
+            {
+                **asdict(method),
+                "mean": by_metric(summary.means[m]),
+                "n": by_metric(summary.counts[m]),
+                "standard_deviation": by_metric(summary.deviations[m]),
+                "rank": by_metric(summary.ranks[m]),
+                "mean_rank": _plain(summary.mean_rank[m]),
+                "wilcoxon_p": by_metric(summary.p_values[m]),
+                "mark": by_metric(
+                    [{BEST: "best", SECOND: "second"}.get(int(i)) for i in summary.marks[m]]
+                ),
+                "scores": {
+                    case: by_metric(values)
+                    for case, values in zip(evaluation.cases, evaluation.values[m], strict=True)
+                },
+            }
+            for m, method in enumerate(evaluation.methods)
+        ],
+        "costs": [asdict(cost) for cost in costs],
+        "notices": list(evaluation.notices),
+        "problems": [asdict(problem) for problem in evaluation.problems],
+    }
+    return json.dumps(record, indent=1)
+
+
+def _plain(values: Any) -> Any:
+    """Return numbers as JSON knows them."""
+    if isinstance(values, np.ndarray):
+        return [_plain(value) for value in values.tolist()]
+    if isinstance(values, list):
+        return [_plain(value) for value in values]
+    return None if isinstance(values, float) and not math.isfinite(values) else values
+
+
+def to_markdown(evaluation: Evaluation, summary: Summary, costs: Sequence[Cost] = ()) -> str:
+    """Return a table with the best in bold and the second underlined."""
+    lines = [f"{caption(evaluation, summary)}.", ""]
+    lines += _markdown_table(heads(evaluation), mean_rows(evaluation, summary))
+    if len(evaluation.methods) > 1:
+        lines += [
+            "",
+            f"p, Wilcoxon signed-rank against {_markdown(evaluation.methods[0].name)}:",
+            "",
+        ]
+        lines += _markdown_table(
+            ["method", *_metric_names(evaluation)], p_rows(evaluation, summary)
+        )
+    if costs:
+        lines += ["", cost_caption(costs), ""]
+        lines += _markdown_table(COST_HEADS, cost_rows(costs))
+    return "\n".join(lines) + "\n"
+
+
+def cost_caption(costs: Sequence[Cost]) -> str:
+    """Say what the costs are of."""
+    cost = costs[0]
+    return f"cost of a pair of {cost.height}x{cost.width} (height x width), on this machine"
+
+
+def _metric_names(evaluation: Evaluation) -> list[str]:
+    return [metric.name for metric in evaluation.metrics]
+
+
+def _markdown_table(names: Sequence[str], rows: Iterator[Row]) -> Iterator[str]:
+    yield f"| {' | '.join(names)} |"
+    yield f"|{'---|' * len(names)}"
+    for row in rows:
+        cells = (
+            {BEST: f"**{cell.text}**", SECOND: f"<u>{cell.text}</u>"}.get(cell.mark, cell.text)
+            for cell in row.cells
+        )
+        yield f"| {' | '.join([_markdown(row.method), *cells])} |"
+
+
+def _markdown(text: str) -> str:
+    return re.sub(r"([\\`*_{}\[\]<>#|~])", r"\\\1", printable(text))
+
+
+def to_latex(evaluation: Evaluation, summary: Summary, costs: Sequence[Cost] = ()) -> str:
+    r"""Return a tabular for booktabs, the best in \textbf and the second underlined."""
+    names = [
+        _latex(name).replace("↑", r"$\uparrow$").replace("↓", r"$\downarrow$")
+        for name in heads(evaluation)
+    ]
+    lines = [f"% {printable(caption(evaluation, summary))}"]
+    lines += _latex_table(names, mean_rows(evaluation, summary))
+    if len(evaluation.methods) > 1:
+        first = _latex(evaluation.methods[0].name)
+        lines += ["", f"% p, Wilcoxon signed-rank test against {first}"]
+        lines += _latex_table(
+            ["method", *map(_latex, _metric_names(evaluation))], p_rows(evaluation, summary)
+        )
+    if costs:
+        lines += ["", f"% {cost_caption(costs)}"]
+        lines += _latex_table(COST_HEADS, cost_rows(costs))
+    return "\n".join(lines) + "\n"
+
+
+def _latex_table(names: Sequence[str], rows: Iterator[Row]) -> Iterator[str]:
+    yield rf"\begin{{tabular}}{{l{'r' * (len(names) - 1)}}}"
+    yield r"\toprule"
+    yield f"{' & '.join(names)} \\\\"
+    yield r"\midrule"
+    for row in rows:
+        cells = (_latex_cell(cell) for cell in row.cells)
+        yield f"{' & '.join([_latex(row.method), *cells])} \\\\"
+    yield r"\bottomrule"
+    yield r"\end{tabular}"
+
+
+def _latex_cell(cell: Cell) -> str:
+    text = _latex(cell.text).replace("<", "$<$")
+    return {BEST: rf"\textbf{{{text}}}", SECOND: rf"\underline{{{text}}}"}.get(cell.mark, text)
+
+
+def _latex(text: str) -> str:
+    return "".join(LATEX.get(mark, mark) for mark in printable(text))
