@@ -33,13 +33,15 @@ def fuse(
     gray: bool = False,
     features: bool = False,
     scaling: Mapping[str, ScalingOptions] | None = None,
+    gains: Mapping[str, float] | None = None,
     **images: str | Path | Image | ArrayLike,
 ) -> Fused:
     """Fuse two images given by modality: ``fuse(network, vis="a.png", ir=array)``.
 
     An image is a path, an `Image`, or an array (H, W) or (H, W, 3) of integers or floats, scaled as
     a file of its type would be: 8 bits by 255, 16-bit visible by 65535, everything else stretched
-    by percentiles. ``scaling={"ir": ScalingOptions(limits=(LO, HI))}`` says otherwise. The result's
+    by percentiles. ``scaling={"ir": ScalingOptions(limits=(LO, HI))}`` says otherwise, and
+    ``gains={"unique_ir": 1.3}`` weighs a part in the fused picture. The result's
     ``image.pixels`` are (1, H, W, 1 or 3) in [0, 1]; ``parts`` holds the three signed maps. Raise
     UsageError for a wrong choice of modalities, ReadError or PairError for the images.
     """
@@ -53,12 +55,18 @@ def fuse(
         raise UsageError(
             f"scaling of {min(unused)}: not one of the two images, {first} and {second}"
         )
+    wanted = dict(gains or {})
+    parts = [f"unique_{first}", f"unique_{second}", "common"]
+    for name in wanted.keys() - {*parts}:
+        raise UsageError(f"gain of {name}: not one of the parts, {', '.join(parts)}")
+    of_first, of_second, of_common = (wanted.get(name, 1.0) for name in parts)
     options = FuseOptions(
         modalities=(first, second),
         scaling=(chosen.get(first, ScalingOptions()), chosen.get(second, ScalingOptions())),
         resize_to=resize,
         is_gray=gray,
         with_features=features,
+        gains=(of_first, of_second, of_common),
     )
     return fuse_images(_image(images[first]), _image(images[second]), network, options)
 

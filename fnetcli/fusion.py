@@ -37,6 +37,8 @@ if TYPE_CHECKING:  # reading and preparing starts without torch
 # made is then made anew.
 PIXELS_VERSION = 1
 
+NO_GAINS = (1.0, 1.0, 1.0)
+
 MapsKind = Literal["preview", "float", "none"]
 Depth = Literal["auto", "8", "16", "float"]
 DEPTHS: dict[Depth, type[np.generic]] = {"8": np.uint8, "16": np.uint16, "float": np.float32}
@@ -55,6 +57,7 @@ class FuseOptions:
     kind: str = "png"  # of the fused picture's file
     maps: MapsKind = "preview"
     with_features: bool = False
+    gains: tuple[float, float, float] = NO_GAINS  # of unique first, unique second, common
 
     def __post_init__(self) -> None:
         """Raise UsageError where two choices contradict each other."""
@@ -82,6 +85,7 @@ class FuseOptions:
     def record(self) -> dict[str, Any]:
         """Return everything that changes pixels or the set of files, as JSON takes it."""
         first, second = self.modalities
+        gains = {} if self.gains == NO_GAINS else {"gains": list(self.gains)}
         return {
             "modalities": [first, second],
             "scaling": {
@@ -95,6 +99,7 @@ class FuseOptions:
             "format": self.kind,
             "maps": self.maps,
             "features": self.with_features,
+            **gains,
         }
 
     def _holds(self, kind: type[np.generic]) -> bool:
@@ -176,7 +181,8 @@ def finish(
 
     `kind` is the type of the picture's numbers: float32 in [0, 1], or uint8 or uint16 up to white.
     """
-    pixels = _picture(_giver_of_color(prepared, options), separated, np.dtype(kind))
+    giver = _giver_of_color(prepared, options)
+    pixels = _picture(giver, separated, options.gains, np.dtype(kind))
     image = _hand_on(prepared, pixels, options)
     ranges = {
         modality: {"low": scaled.low, "high": scaled.high, "invalid": scaled.invalid}
@@ -210,16 +216,34 @@ def _giver_of_color(prepared: Prepared, options: FuseOptions) -> Scaled | None:
     return None
 
 
-def _picture(giver: Scaled | None, separated: Separated, kind: np.dtype[Any]) -> Stored:
+def _picture(
+    giver: Scaled | None,
+    separated: Separated,
+    gains: tuple[float, float, float],
+    kind: np.dtype[Any],
+) -> Stored:
     """Return the sum of the parts in the colours of `giver`, (slices, H, W, 1 or 3); clip once."""
     shape = separated.common.shape
     picture = np.empty((*shape, 1 if giver is None else 3), kind)
     for band in bands((shape[1], shape[0] * shape[2])):
-        unit = _rows(separated, band).fused[..., None]
+        unit = _mixed(_rows(separated, band), gains)[..., None]
         if giver is not None:
             unit = color.with_luminance(giver.rows(band), unit)
         picture[:, band] = to_stored(unit, kind)
     return picture
+
+
+def _mixed(separated: Separated, gains: tuple[float, float, float]) -> Maps:
+    """Return the fused luminance with every part weighed; gains of 1 change no bit."""
+    if gains == NO_GAINS:
+        return separated.fused
+    first, second, common = (np.float32(gain) for gain in gains)
+    mixed: Maps = (
+        first * separated.unique_first
+        + second * separated.unique_second
+        + common * separated.common
+    )
+    return mixed
 
 
 def _rows(separated: Separated, band: slice) -> Separated:

@@ -141,6 +141,17 @@ def fuse(
         bool,
         typer.Option("--gray", help="Write luminance only, no colour.", rich_help_panel=_RESULTS),
     ] = False,
+    gain: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--gain",
+            metavar="PART=NUMBER",
+            help="Weigh a part in the fused picture: unique_ir=1.3 for hotter targets, common=0.9. "
+            "The maps stay as they are.",
+            show_default=False,
+            rich_help_panel=_RESULTS,
+        ),
+    ] = None,
     maps: Annotated[
         Maps,
         typer.Option(
@@ -254,6 +265,7 @@ def fuse(
         kind=wanted_kind or ("tiff" if depth is Depth.float else "png"),
         maps=maps.value,
         with_features=features,
+        gains=given_options.read_gains(gain, modalities),
     )
     at_work = given_options.engine_options(tile, max_memory, precision)
     refuse_inside_inputs(out, pairing)

@@ -339,6 +339,36 @@ def per_modality(
     return found
 
 
+# --- mixing ---------------------------------------------------------------------------------------
+
+LARGEST_GAIN = 10.0
+
+
+def read_gains(values: list[str] | None, modalities: tuple[str, str]) -> tuple[float, float, float]:
+    """Read ``unique_ir=1.3`` and the like; return the gains in the parts' order.
+
+    Raise UsageError for what is not a part or not a number from 0 to LARGEST_GAIN.
+    """
+    gains = {f"unique_{modalities[0]}": 1.0, f"unique_{modalities[1]}": 1.0, "common": 1.0}
+    given = set[str]()
+    for text in values or []:
+        name, _, number = text.partition("=")
+        if name not in gains:
+            raise UsageError(f"--gain {text}: give it as PART=NUMBER, PART {', '.join(gains)}")
+        if name in given:
+            raise UsageError(f"--gain {text}: said twice; leave one out")
+        try:
+            gain = float(number)
+        except ValueError:
+            gain = math.nan
+        if not 0 <= gain <= LARGEST_GAIN:
+            raise UsageError(f"--gain {text}: give a number from 0 to {LARGEST_GAIN:g}")
+        given.add(name)
+        gains[name] = gain
+    first, second, common = gains.values()
+    return first, second, common
+
+
 # --- running --------------------------------------------------------------------------------------
 
 Device = Annotated[
