@@ -53,12 +53,14 @@ PAPER = (
 METRICS = (
     *PAPER,
     Metric("EN", entropy, True, 0, 8, "bits", "Roberts et al. 2008"),
-    Metric("SD", standard_deviation, True, 0, 127.5, "grey levels", "Rao 1997"),
+    Metric("SD", standard_deviation, True, 0, 127.5, "grey levels", "plain statistic"),
     Metric("SF", spatial_frequency, True, 0, 361, "grey levels", "Eskicioglu & Fisher 1995"),
     Metric("AG", average_gradient, True, 0, 255, "grey levels", "Cui et al. 2015"),
     Metric("SCD", difference_correlation, True, -2, 2, "", "Aslantas & Bendes 2015"),
     Metric("CC", correlation, True, -1, 1, "", "Deshmukh & Bhosale 2010"),
-    Metric("MSE", mean_squared_error, False, 0, 65025, "grey levels squared", "Jagalingam 2015"),
+    Metric(
+        "MSE", mean_squared_error, False, 0, 65025, "grey levels squared", "Jagalingam & Hegde 2015"
+    ),
     Metric("PSNR", peak_signal_to_noise, True, 0, math.inf, "dB", "Jagalingam & Hegde 2015"),
     Metric("MS-SSIM", multiscale_similarity, True, 0, 2, "", "Wang et al. 2003", 161),
 )

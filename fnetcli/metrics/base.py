@@ -21,7 +21,7 @@ class Picture:
     """A grey image with what metrics have worked out from it, kept for the next metric.
 
     Metrics take arrays or pictures. Give pictures where one source is compared with the results of
-    several methods: its edges, contrasts and moments are then computed once. About 150 bytes a
+    several methods: its edges, contrasts and moments are then computed once. About 100 bytes a
     pixel when all metrics have run; nothing is kept of pictures above one million pixels.
     """
 

@@ -22,7 +22,7 @@ def contrast_preservation(first: Image, second: Image, fused: Image) -> float:
     """
     pictures = check_images("Qcb", first, second, fused)
     one, two, result = (picture.derive(_masked_contrast) for picture in pictures)
-    noticed = np.count_nonzero((one > 0) | (two > 0))
+    noticed = int(np.count_nonzero((one > 0) | (two > 0)))
     return float(np.sum(by_strips(_kept, one, two, result))) / noticed if noticed else 1.0
 
 

@@ -15,7 +15,8 @@ from fnetcli.metrics.base import Grey, Image, check_images
 def standard_deviation(first: Image, second: Image, fused: Image) -> float:
     """Return SD of the fused image in grey levels, 0 to 127.5; higher is better.
 
-    (H, W), whole numbers 0..255, divided by the number of pixels (not one less). Rao 1997.
+    (H, W), whole numbers 0..255. The plain statistic, divided by the number of pixels (not one
+    less).
     """
     return float(np.std(check_images("SD", first, second, fused)[2].pixels))
 

@@ -42,14 +42,15 @@ def visual_information_fidelity(first: Image, second: Image, fused: Image) -> fl
     version of Sheikh and Bovik 2006.
     """
     one, two, result = check_images("VIF", first, second, fused, SMALLEST)
-    return _fidelity(one, result) + _fidelity(two, result)
+    scales = result.derive(_scales).scales
+    return _fidelity(one, scales) + _fidelity(two, scales)
 
 
-def _fidelity(source: Picture, fused: Picture) -> float:
+def _fidelity(source: Picture, fused: list[_Scale]) -> float:
     offered = source.derive(_scales)
     if offered.available == 0:
         return 1.0
-    pairs = zip(offered.scales, fused.derive(_scales).scales, strict=True)
+    pairs = zip(offered.scales, fused, strict=True)
     return sum(_seen(*pair) for pair in pairs) / offered.available
 
 

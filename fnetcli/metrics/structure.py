@@ -54,16 +54,18 @@ def multiscale_similarity(first: Image, second: Image, fused: Image) -> float:
     Simoncelli and Bovik 2003.
     """
     one, two, result = check_images("MS-SSIM", first, second, fused, SMALLEST)
-    return _multiscale(one, result) + _multiscale(two, result)
+    scales = result.derive(_pyramid)
+    return _multiscale(one, scales) + _multiscale(two, scales)
 
 
 def _sum_similarity(first: Image, second: Image, fused: Image, data_range: float) -> float:
     one, two, result = check_images("SSIM", first, second, fused, WINDOW)
-    return _similarity(one, result, data_range) + _similarity(two, result, data_range)
+    moments = result.derive(_moments)
+    return _similarity(one, moments, data_range) + _similarity(two, moments, data_range)
 
 
-def _similarity(source: Picture, fused: Picture, data_range: float) -> float:
-    one, two = source.derive(_moments), fused.derive(_moments)
+def _similarity(source: Picture, fused: _Moments, data_range: float) -> float:
+    known = source.derive(_moments)
 
     def similarity(source: Grey, fused: Grey, one: Grey, two: Grey) -> Grey:
         products, count = _window_sum(source * fused), WINDOW**2
@@ -71,7 +73,7 @@ def _similarity(source: Picture, fused: Picture, data_range: float) -> float:
         structure = _structure(one, two, covariance, data_range)
         return structure * _brightness(one, two, data_range)
 
-    images = (one.pixels, two.pixels, one.local, two.local)
+    images = (known.pixels, fused.pixels, known.local, fused.local)
     return float(np.mean(by_strips(similarity, *images, margin=WINDOW - 1)))
 
 
@@ -106,8 +108,8 @@ def _structure(one: Grey, two: Grey, covariance: Grey, data_range: float) -> Gre
     return structure
 
 
-def _multiscale(source: Picture, fused: Picture) -> float:
-    scales = list(zip(source.derive(_pyramid), fused.derive(_pyramid), strict=True))
+def _multiscale(source: Picture, fused: list[_Moments]) -> float:
+    scales = list(zip(source.derive(_pyramid), fused, strict=True))
     similarity = 1.0
     for (one, two), weight in zip(scales, SCALE_WEIGHTS, strict=True):
         images = (one.pixels, two.pixels, one.local, two.local)
