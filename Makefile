@@ -4,7 +4,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test lint check format bench clean
+.PHONY: demo test lint check browser format bench clean
 
 demo: $(VENV)/.ready
 	$(BIN)/fnet fuse --vis examples/night-street/vis.png --ir examples/night-street/ir.png -o demo-out
@@ -21,6 +21,9 @@ lint: $(VENV)/.ready-check
 	$(BIN)/lint-imports
 
 check: test lint
+
+browser: $(VENV)/.ready-browser
+	$(BIN)/pytest tests/browser -rs
 
 format: $(VENV)/.ready-check
 	$(BIN)/ruff format .
@@ -51,4 +54,8 @@ $(VENV)/.ready-test: $(VENV)/.ready
 
 $(VENV)/.ready-check: $(VENV)/.ready-test
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[test,check]'
+	@touch $@
+
+$(VENV)/.ready-browser: $(VENV)/.ready-test
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[test,browser]'
 	@touch $@

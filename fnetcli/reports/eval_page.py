@@ -374,8 +374,8 @@ def _shape(method: int, name: str, values: Table, axis: Axis, digits: int) -> Sh
 
 
 def _ticks(low: float, high: float) -> list[tuple[float, str]]:
-    """Return round numbers between two, three to six of them, with their texts."""
-    rough = (high - low) / 4
+    """Return round numbers between two, two to six of them, with their texts."""
+    rough = (high - low) / 5
     power = math.floor(math.log10(rough))
     step = next(n * 10.0**power for n in (1, 2, 5, 10) if n * 10.0**power >= rough * 0.999)
     digits = max(0, -math.floor(math.log10(step * 1.001)))
