@@ -20,6 +20,7 @@ from fnetcli.evaluation.results import Evaluation, Table
 from fnetcli.evaluation.statistics import BEST, SECOND, Summary
 from fnetcli.metrics.base import Metric
 from fnetcli.reports.contact_sheet import MODALITY_NAMES, UNPRINTABLE
+from fnetcli.reports.tables import decimals
 from fnetcli.storage import atomic_write
 
 WEBP_QUALITY = 90
@@ -158,7 +159,7 @@ def write_eval_page(
     pictures are kept. `details` are labels and texts for the head: command, date, version. Raise
     OutputError or WriteError where the page cannot be stored.
     """
-    digits = [_digits(evaluation.values[:, :, i]) for i in range(len(evaluation.metrics))]
+    digits = [decimals(evaluation.values[:, :, i]) for i in range(len(evaluation.metrics))]
     cases = [_shown(evaluation, one, digits) for one in shown]
     page = _template().generate(
         evaluation=evaluation,
@@ -186,13 +187,6 @@ def write_eval_page(
 
 
 # --- numbers --------------------------------------------------------------------------------------
-
-
-def _digits(values: Table) -> int:
-    """Return how many decimals show four digits of the largest number; all of a column get them."""
-    finite = np.abs(values[np.isfinite(values)])
-    largest = float(finite.max()) if finite.size else 0.0
-    return min(max(3 - math.floor(math.log10(largest)), 0), 6) if largest > 0 else 4
 
 
 def _number(value: float, digits: int) -> str:

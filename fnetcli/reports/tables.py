@@ -122,7 +122,10 @@ def decimals(column: Any) -> int:
     """Return how many decimals make the numbers of a column readable."""
     seen = np.abs(column[np.isfinite(column)])
     largest = float(seen.max(initial=0))
-    return 3 if largest < 10 else 2 if largest < 100 else 1 if largest < 1000 else 0
+    if largest == 0:
+        return 3
+    tens = math.floor(math.log10(largest))
+    return min(max(3 - tens if tens >= 0 else 2 - tens, 0), 6)
 
 
 def number(value: float, digits: int) -> str:

@@ -174,9 +174,9 @@ class TestSummary:
             "mean rank\xa0↓",
         ]
         assert [[*row[:2], *(cell.split("±")[0] for cell in row[2:])] for row in page.means] == [
-            ["ours", "2", "2.000+", "5.000", "0.5000*", "2.25+"],
-            ["theirs", "2", "3.000*", "2.000*", "0.5000*", "1.25*"],
-            ["third", "2", "2.000+", "4.000+", "0.2500+", "2.50"],
+            ["ours", "2", "2.000+", "5.000", "0.500*", "2.25+"],
+            ["theirs", "2", "3.000*", "2.000*", "0.500*", "1.25*"],
+            ["third", "2", "2.000+", "4.000+", "0.250+", "2.50"],
         ]
 
     def test_deviation_and_p_value_stand_in_the_cell_and_its_title(self, tmp_path: Path) -> None:
@@ -263,8 +263,8 @@ class TestSummary:
 
     def test_negative_numbers_have_a_minus_sign(self, tmp_path: Path) -> None:
         page = page_of(tmp_path, evaluation_of([[[-0.5], [-0.25]], [[-1e-9], [-1e-9]]]))
-        assert page.means[0][2].startswith("\u22120.3750")
-        assert page.means[1][2].startswith("0.0000")
+        assert page.means[0][2].startswith("\u22120.375")
+        assert page.means[1][2].startswith("0.000")
 
 
 class TestProblems:
