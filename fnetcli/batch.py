@@ -6,6 +6,7 @@ from collections import deque
 from collections.abc import Callable, Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Generic, Protocol, TypeVar
 
 from fnetcli.errors import FnetError, ImageError
@@ -91,7 +92,7 @@ class Batch(Generic[CaseT, ReadT, WorkedT, DoneT]):
             case = next(self._waiting, None)
             if case is None:
                 return
-            self._reading.append((case, pool.submit(self.stages.read, case)))
+            self._reading.append((case, _start(pool, case, partial(self.stages.read, case))))
 
     def _has_room(self) -> bool:
         if self._heaviest is None:
@@ -108,7 +109,8 @@ class Batch(Generic[CaseT, ReadT, WorkedT, DoneT]):
         except Exception as error:  # noqa: BLE001  sorted when the case's turn comes
             written: Future[DoneT] = _failed(error)
         else:
-            self._fill(pool)
+            if not self._are_heavy():
+                self._fill(pool)
             written = self._work(pool, case, read)
         self._writing.append((case, written))
         while self._writing and (self._writing[0][1].done() or not self._may_wait()):
@@ -119,12 +121,17 @@ class Batch(Generic[CaseT, ReadT, WorkedT, DoneT]):
             worked = self.stages.work(case, read)
         except Exception as error:  # noqa: BLE001  sorted when the case's turn comes
             return _failed(error)
-        return pool.submit(self.stages.write, case, worked)
+        return _start(pool, case, partial(self.stages.write, case, worked))
+
+    def _are_heavy(self) -> bool:
+        """Whether two cases are too much for the memory: then each is finished before the next."""
+        return 2 * (self._heaviest or 0) > MOST_BYTES
 
     def _may_wait(self) -> bool:
         count = len(self._writing)
         others = count - 1 + len(self._reading)
-        return count <= self.workers and others * (self._heaviest or 0) <= MOST_BYTES
+        room = others * (self._heaviest or 0) <= MOST_BYTES
+        return count <= self.workers and room and not self._are_heavy()
 
     def _forget_reading(self) -> None:
         """Leave out what nobody has begun to work on."""
@@ -150,19 +157,37 @@ class Batch(Generic[CaseT, ReadT, WorkedT, DoneT]):
         except FnetError as error:
             if not isinstance(error, ImageError):
                 raise
-            self._fail(case, str(error))
+            self._fail(case, str(error), getattr(error, "brief", str(error)))
         except Exception as error:  # the one broad except: per case, so that the rest goes on
             if self.is_debug:
                 raise
-            text = f"{case.name}: unexpected {type(error).__name__} ({error}); --debug shows more"
-            self._fail(case, text)
+            text = f"{case.name}: {_in_words(error)}"
+            self._fail(case, text, text)
         else:
             self.report.done.append(case)
             self.on_done(case, done)
 
-    def _fail(self, case: CaseT, text: str) -> None:
-        self.report.failed.append((case, text))
+    def _fail(self, case: CaseT, text: str, kept: str) -> None:
+        """Report a failure; what is kept of it holds no words from a file's header."""
+        self.report.failed.append((case, kept))
         self.on_failed(case, text)
+
+
+def _start(pool: ThreadPoolExecutor, case: HasName, step: Callable[[], DoneT]) -> Future[DoneT]:
+    """Let a worker do a step. Raise FnetError where the system gives no thread for it."""
+    try:
+        return pool.submit(step)
+    except RuntimeError as error:
+        raise FnetError(
+            f"{case.name}: no thread can be started ({error}); end other programs, use fewer "
+            "--workers or raise the limits (ulimit -u, ulimit -v)"
+        ) from None
+
+
+def _in_words(error: Exception) -> str:
+    if isinstance(error, MemoryError):
+        return "not enough memory; end other programs, use fewer --workers or smaller images"
+    return f"unexpected {type(error).__name__} ({error}); --debug shows more"
 
 
 def _failed(error: Exception) -> Future[DoneT]:

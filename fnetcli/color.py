@@ -62,3 +62,57 @@ def is_gray(rgb: Values, tolerance: float = GRAY_TOLERANCE) -> bool:
     spread = highest - np.minimum(np.minimum(red, green), blue)
     limit = (2 * tolerance + 0.01) / 255  # a hair more: n / 255 is not exact
     return bool(spread.max(initial=0) <= limit)
+
+
+# --- colour for what has none --------------------------------------------------------------------
+
+# Colours at equal steps from 0 to 1, 0..255, linear in between. All begin with black: where nothing
+# was taken up, a luminance that they are laid over keeps its neutral grey.
+Stop = tuple[int, int, int]
+EVEN_STOPS: dict[str, tuple[Stop, ...]] = {
+    # DICOM PS3.6, B.1.1, Hot Iron.
+    "hot-iron": ((0, 0, 0), (128, 0, 0), (255, 0, 0), (255, 128, 0), (255, 255, 255)),
+    "rainbow": (
+        *((0, 0, 0), (90, 0, 150), (0, 0, 255), (0, 200, 255)),
+        *((0, 220, 0), (255, 255, 0), (255, 0, 0), (255, 255, 255)),
+    ),
+    # matplotlib's (CC0), at 17 of its 256 colours: within 7 levels of them.
+    "inferno": (
+        *((0, 0, 0), (11, 7, 36), (33, 12, 74), (60, 9, 101), (87, 16, 109), (112, 25, 110)),
+        *((137, 34, 106), (163, 43, 97), (187, 55, 85), (209, 70, 68), (227, 89, 50)),
+        *((241, 113, 30), (249, 141, 10), (252, 171, 15), (249, 202, 50), (242, 232, 101)),
+        (252, 255, 164),
+    ),
+    "magma": (
+        *((0, 0, 0), (10, 8, 34), (29, 17, 70), (54, 16, 106), (80, 18, 124), (105, 28, 129)),
+        *((130, 38, 129), (156, 46, 127), (182, 55, 121), (207, 65, 112), (230, 81, 99)),
+        *((245, 105, 92), (251, 135, 97), (254, 165, 113), (254, 195, 135), (253, 224, 162)),
+        (252, 253, 191),
+    ),
+}
+HOT = (0.365079, 0.746032)  # where red is full, and green: matplotlib's and MATLAB's "hot"
+COLORMAPS = ("hot", *EVEN_STOPS)
+# How far each is used: up to where its colours are full. Beyond, they fade to white, which has no
+# chroma: laid over a luminance, the hottest places would be grey.
+FULL = {"hot": HOT[1], "hot-iron": 3 / 4, "rainbow": 6 / 7, "inferno": 7 / 8, "magma": 3 / 4}
+
+
+def colormap(name: str, values: Values) -> Values:
+    """Return RGB (..., 3) in [0, 1] of values (...), clipped to [0, 1], by one of COLORMAPS.
+
+    The map's part from black to its fullest colour is spread over [0, 1], for `with_luminance` to
+    lay it over something else. Raise ValueError for another name.
+    """
+    if name == "hot":
+        places = np.array([0, *HOT, 1])
+        colors = np.array([(0, 0, 0), (1, 0, 0), (1, 1, 0), (1, 1, 1)], float)
+    elif name in EVEN_STOPS:
+        colors = np.array(EVEN_STOPS[name]) / 255
+        places = np.linspace(0, 1, len(colors))
+    else:
+        raise ValueError(f"no colormap {name}: one of {', '.join(COLORMAPS)}")
+    used = np.clip(values, 0, 1) * np.float32(FULL[name])
+    rgb = np.empty((*values.shape, 3), np.float32)
+    for channel in range(3):
+        rgb[..., channel] = np.interp(used, places, colors[:, channel])
+    return rgb

@@ -6,12 +6,14 @@ disk -> formats -> Image -> intensity (unit range) -> align (one grid) -> color 
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
-from numpy.typing import DTypeLike
+from numpy.typing import DTypeLike, NDArray
 
 from fnetcli import color
 from fnetcli.align import onto_one_grid
@@ -19,6 +21,7 @@ from fnetcli.errors import PairError, UsageError
 from fnetcli.formats import (
     PICTURE_KINDS,
     ReadOptions,
+    content_sha256,
     read_image,
     write_npz,
     write_picture,
@@ -29,6 +32,7 @@ from fnetcli.image import Grid, Image, Mask, Pixels, Stored, bands
 from fnetcli.intensity import Scaled, ScalingOptions, mark_nodata, preview, scale, to_stored
 from fnetcli.modality import WITH_COLOR
 from fnetcli.pairing import Case
+from fnetcli.storage import scratch_array
 
 if TYPE_CHECKING:  # reading and preparing starts without torch
     from fnetcli.engine import Engine, Maps, Separated
@@ -39,6 +43,8 @@ PIXELS_VERSION = 1
 
 NO_GAINS = (1.0, 1.0, 1.0)
 
+# What holds the output folder in place while something is written to it.
+InPlace = Callable[[], AbstractContextManager[None]]
 MapsKind = Literal["preview", "float", "none"]
 Depth = Literal["auto", "8", "16", "float"]
 DEPTHS: dict[Depth, type[np.generic]] = {"8": np.uint8, "16": np.uint16, "float": np.float32}
@@ -439,3 +445,74 @@ def _stored_alpha(image: Image, options: FuseOptions) -> Stored | None:
 def features_bytes(height: int, width: int, atoms: int) -> int:
     """Return the size of one features file: three codes of float16."""
     return 3 * atoms * height * width * 2
+
+
+# --- as a run takes it ----------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Pictures:
+    """The way of a case of two pictures, step by step (job.Walk)."""
+
+    options: FuseOptions
+
+    @property
+    def modalities(self) -> tuple[str, str]:
+        """First, second, in the network's order."""
+        return self.options.modalities
+
+    def record(self) -> dict[str, Any]:
+        """Return every option that changes pixels or the set of files."""
+        return self.options.record()
+
+    def outputs(self, case: Case, out: Path, *, is_file: bool) -> Outputs:
+        """Return where the results of a case go."""
+        if is_file:
+            return outputs_beside_file(out, self.options)
+        return outputs_in_folder(case, out, self.options)
+
+    def sha256(self, path: Path) -> str:
+        """Return the hash of a file. Raise ReadError."""
+        return content_sha256(path)
+
+    def read(self, case: Case) -> Prepared:
+        """Read both images and prepare them. Raise ImageError."""
+        return read_case(case, self.options)
+
+    def sizes(self, read: Prepared) -> tuple[str, str]:
+        """Return the sizes of both images before they came onto one grid."""
+        first, second = read.grids
+        return first.size, second.size
+
+    def nbytes(self, read: Prepared, atoms: int) -> int:
+        """Return what a case takes from reading to writing, roughly.
+
+        Large codes take room on the disk, not in memory, and there, too, it is bounded.
+        """
+        _, height, width = read.images[1].grid.shape
+        stored = sum(image.pixels.nbytes for image in read.images)
+        luminances_and_parts = 5 * 4 * height * width
+        codes = features_bytes(height, width, atoms if self.options.with_features else 0)
+        return 2 * stored + luminances_and_parts + codes
+
+    def separate(
+        self, engine: Engine, read: Prepared, outputs: Outputs, in_place: InPlace
+    ) -> Separated:
+        """Run the network; codes too large for memory lie beside the results."""
+
+        def allocate(shape: tuple[int, ...]) -> NDArray[np.float16]:
+            with in_place():
+                return scratch_array(outputs.features or outputs.fused, shape, np.float16)
+
+        with_codes = self.options.with_features
+        return engine.run(*read.luminances, with_codes=with_codes, allocate=allocate)
+
+    def write(
+        self, read: Prepared, separated: Separated, outputs: Outputs, in_place: InPlace
+    ) -> dict[str, Any]:
+        """Write picture, maps and codes; return ranges and notices."""
+        kind = self.options.stored_type(read.images[1].stored_type)
+        fused = finish(read, separated, self.options, kind)
+        with in_place():
+            write_fused(fused, outputs, self.options)
+        return {"ranges": fused.ranges, "notices": fused.notices}

@@ -5,10 +5,13 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    from pydicom import Dataset
 
 Pixels = NDArray[np.float32]
 Stored = NDArray[Any]  # numbers of any real type, as a file holds them
@@ -31,7 +34,14 @@ def bands(shape: tuple[int, ...]) -> Iterator[slice]:
 
 @dataclass(frozen=True)
 class Grid:
-    """Where pixels lie: shape (slices, height, width) and an affine index -> mm (RAS+), or None."""
+    """Where pixels lie: shape (slices, height, width), and an affine, or None where unknown.
+
+    The affine is 4x4 float64 and maps (slice, row, column, 1), indices in the order of the array,
+    to (x, y, z, 1) in millimetres, RAS+: x grows towards the patient's right, y towards
+    anterior, z towards superior. Whole indices are centres of voxels. The first column is the step
+    from slice to slice, the second that from row to row, the third that along a row. (NIfTI counts
+    columns first; DICOM negates x and y: LPS+.)
+    """
 
     shape: tuple[int, int, int]
     affine: NDArray[np.float64] | None = None
@@ -60,6 +70,39 @@ class Georeference:
 
 
 @dataclass(frozen=True)
+class DicomSeries:
+    """The headers a DICOM image was read from, patient data and all, for a derived series.
+
+    `headers[i]` belongs to slice i of the pixels and holds everything but pixel data, with
+    `file_meta`. The slices of a multi-frame file share one header, the same object; `frames[i]`
+    is the number, from 1 on, of slice i's frame in that file (1 for single-frame files).
+    """
+
+    headers: tuple[Dataset, ...]
+    frames: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class NiftiSpace:
+    """What a NIfTI header says of space, as it stands there: order (i, j, k), the file's own unit.
+
+    `order` tells which of the file's axes became slices, rows and columns. `qform` and `sform` are
+    4x4, or None where the code is 0 (unknown) or the file's numbers make no affine. `xyzt_units` is
+    the header's byte, `zooms` its pixdim[1:4].
+    """
+
+    shape: tuple[int, int, int]
+    zooms: tuple[float, float, float]
+    qform: NDArray[np.float64] | None = None
+    sform: NDArray[np.float64] | None = None
+    qform_code: int = 0
+    sform_code: int = 0
+    xyzt_units: int = 0
+    version: int = 1  # NIfTI-1 or NIfTI-2
+    order: tuple[int, int, int] = (2, 1, 0)
+
+
+@dataclass(frozen=True)
 class Image:
     """A picture or volume: pixels (slices, height, width, channels), channels 1 (grey) or 3 (RGB).
 
@@ -82,6 +125,10 @@ class Image:
     georeference: Georeference | None = None
     color_profile: bytes | None = None  # ICC, where it is not sRGB
     notices: tuple[str, ...] = ()  # what a user should know of the file
+    unit: str | None = None  # of the numbers: "HU", "SUVbw", "Bq/ml", "counts"; None: unknown
+    frame_of_reference: str | None = None  # DICOM UID of the patient's space; never written
+    series: DicomSeries | None = None
+    nifti: NiftiSpace | None = None
 
     def __post_init__(self) -> None:
         """Take the type of the pixels where none is given."""

@@ -13,27 +13,12 @@ from datetime import UTC, datetime
 from functools import cache
 from importlib.metadata import version
 from pathlib import Path
-from typing import Literal, Protocol
-
-import numpy as np
-from numpy.typing import NDArray
+from typing import Any, Generic, Literal, Protocol, TypeVar
 
 from fnetcli.batch import Batch, Report, Stages
-from fnetcli.engine import Engine, Separated
-from fnetcli.errors import OutputError, ReadError, UsageError
-from fnetcli.formats import content_sha256
-from fnetcli.fusion import (
-    PIXELS_VERSION,
-    FuseOptions,
-    Outputs,
-    Prepared,
-    features_bytes,
-    finish,
-    outputs_beside_file,
-    outputs_in_folder,
-    read_case,
-    write_fused,
-)
+from fnetcli.engine import Engine
+from fnetcli.errors import OutputError, PairError, ReadError, UsageError
+from fnetcli.fusion import PIXELS_VERSION, InPlace
 from fnetcli.manifest import (
     DONE,
     FAILED,
@@ -46,17 +31,67 @@ from fnetcli.manifest import (
     write_run,
 )
 from fnetcli.pairing import Case, Pairing
-from fnetcli.storage import OutputFolder, scratch_array, sweep
+from fnetcli.storage import OutputFolder, sweep
 
 Existing = Literal["skip", "overwrite", "error"]
 
 
+class Outputs(Protocol):
+    """Where the results of one case go."""
+
+    @property
+    def fused(self) -> Path:
+        """The fused image, a file or a folder, written last."""
+
+    def all(self) -> dict[str, Path]:
+        """Return every path by its name."""
+
+
+class Walk(Protocol):
+    """The way of a case from disk to disk: of two pictures (fusion), of two volumes.
+
+    What `read` gives goes to `separate`, what that gives to `write`; nobody else looks into it.
+    """
+
+    @property
+    def modalities(self) -> tuple[str, str]:
+        """First, second, in the network's order."""
+
+    def record(self) -> Record:
+        """Return every option that changes pixels or the set of files, as JSON takes it."""
+
+    def outputs(self, case: Case, out: Path, *, is_file: bool) -> Any:
+        """Return the Outputs of a case in a folder, or beside a file."""
+
+    def sha256(self, path: Path) -> str:
+        """Return a hash of all that an input holds. Raise ReadError."""
+
+    def read(self, case: Case) -> Any:
+        """Read both images of a case. Raise ImageError."""
+
+    def sizes(self, read: Any) -> tuple[str, str]:
+        """Return how large both images are, as people write it."""
+
+    def nbytes(self, read: Any, atoms: int) -> int:
+        """Return what a case takes from reading to writing, roughly."""
+
+    def separate(self, engine: Engine, read: Any, outputs: Any, in_place: InPlace) -> Any:
+        """Run the network. Raise ImageError, OutputError."""
+
+    def write(self, read: Any, separated: Any, outputs: Any, in_place: InPlace) -> Record:
+        """Write the results; return ranges, notices and what else the manifest is to hold."""
+
+
+WalkT = TypeVar("WalkT", bound=Walk)
+WalkT_co = TypeVar("WalkT_co", bound=Walk, covariant=True)
+
+
 @dataclass(frozen=True)
-class Job:
+class Job(Generic[WalkT_co]):
     """What is to be fused, how, and where it goes; `out` is a folder, or a file for one pair."""
 
     pairing: Pairing
-    options: FuseOptions
+    walk: WalkT_co
     out: Path
     weights: Mapping[str, str]  # name, sha256
     is_file: bool = False
@@ -85,12 +120,10 @@ class Events(Protocol):
 # --- before anything runs -------------------------------------------------------------------------
 
 
-def plan_outputs(job: Job) -> dict[str, Outputs]:
+def plan_outputs(job: Job[Walk]) -> dict[str, Outputs]:
     """Decide every output path. Raise UsageError where results would hit inputs or each other."""
     outputs = {
-        case.name: outputs_beside_file(job.out, job.options)
-        if job.is_file
-        else outputs_in_folder(case, job.out, job.options)
+        case.name: job.walk.outputs(case, job.out, is_file=job.is_file)
         for case in job.pairing.cases
     }
     _refuse_inputs(job, (path for made in outputs.values() for path in made.all().values()))
@@ -112,12 +145,12 @@ def plan_outputs(job: Job) -> dict[str, Outputs]:
     return outputs
 
 
-def refuse_input(job: Job, path: Path) -> None:
+def refuse_input(job: Job[Walk], path: Path) -> None:
     """Raise UsageError where a file that will be written is an input."""
     _refuse_inputs(job, [path])
 
 
-def _refuse_inputs(job: Job, paths: Iterable[Path]) -> None:
+def _refuse_inputs(job: Job[Walk], paths: Iterable[Path]) -> None:
     @cache
     def real(folder: Path) -> str:
         return os.path.realpath(folder)  # Path.resolve minds loops of links
@@ -145,7 +178,7 @@ def refuse_inside_inputs(out: Path, pairing: Pairing) -> None:
             )
 
 
-def plan(job: Job, manifest: Manifest | None, on_step: Callable[[], None]) -> Plan:
+def plan(job: Job[Walk], manifest: Manifest | None, on_step: Callable[[], None]) -> Plan:
     """Sort the cases into done and to do. Raise UsageError where existing files forbid work."""
     outputs = plan_outputs(job)
     if job.existing == "error":
@@ -167,31 +200,31 @@ def plan(job: Job, manifest: Manifest | None, on_step: Callable[[], None]) -> Pl
     return Plan(outputs, skipped, todo)
 
 
-def _is_done(job: Job, case: Case, outputs: Outputs, manifest: Manifest) -> bool:
+def _is_done(job: Job[Walk], case: Case, outputs: Outputs, manifest: Manifest) -> bool:
     """Whether all files of a case exist, made of the same content with the same options."""
     old = manifest.get(case.name)
     if old is None or old.get("status") != DONE:
         return False
-    if not all(path.is_file() for path in outputs.all().values()):
+    if not all(path.exists() for path in outputs.all().values()):
         return False
     inputs = _inputs(job, case)
     new = _record(job, case, outputs, inputs)
     if deciding(old) != deciding(new):
         return False
     try:
-        _hash(inputs, case)
+        _hash(job, inputs, case)
     except ReadError:
         return False  # it is reported when its turn comes
     return content(old) == content(new)
 
 
-def _record(job: Job, case: Case, outputs: Outputs, inputs: Record) -> Record:
+def _record(job: Job[Walk], case: Case, outputs: Outputs, inputs: Record) -> Record:
     """Return the part of a case's record that is known before it is made."""
     return {
         "case": case.name,
         "inputs": inputs,
         "weights": dict(job.weights),
-        "options": job.options.record(),
+        "options": job.walk.record(),
         "pixels_version": PIXELS_VERSION,
         "outputs": {
             name: relative_path(path, job.out) for name, path in sorted(outputs.all().items())
@@ -199,20 +232,23 @@ def _record(job: Job, case: Case, outputs: Outputs, inputs: Record) -> Record:
     }
 
 
-def _inputs(job: Job, case: Case) -> Record:
+def _inputs(job: Job[Walk], case: Case) -> Record:
     """Return what is known of a case's files before they are opened."""
     return {
-        modality: {"path": relative_path(path, root), "sha256": None}
+        modality: {
+            "path": relative_path(path, path.parent if path == root else root),
+            "sha256": None,
+        }
         for modality, path, root in zip(
-            job.options.modalities, (case.first, case.second), job.pairing.roots, strict=True
+            job.walk.modalities, (case.first, case.second), job.pairing.roots, strict=True
         )
     }
 
 
-def _hash(inputs: Record, case: Case) -> None:
+def _hash(job: Job[Walk], inputs: Record, case: Case) -> None:
     """Fill in what the files hold. Raise ReadError."""
     for known, path in zip(inputs.values(), (case.first, case.second), strict=True):
-        known["sha256"] = content_sha256(path)
+        known["sha256"] = job.walk.sha256(path)
 
 
 # --- the run --------------------------------------------------------------------------------------
@@ -220,7 +256,7 @@ def _hash(inputs: Record, case: Case) -> None:
 
 @dataclass(frozen=True)
 class _Read:
-    prepared: Prepared
+    images: Any
     started: float
     seconds: float
 
@@ -228,15 +264,15 @@ class _Read:
 @dataclass(frozen=True)
 class _Separated:
     read: _Read
-    separated: Separated
+    separated: Any
     seconds: float
 
 
 @dataclass
-class Run:
+class Run(Generic[WalkT]):
     """One run: holds the output folder while it lasts, keeps manifest and run.json."""
 
-    job: Job
+    job: Job[WalkT]
     events: Events
     command: list[str] = field(default_factory=list)
     report: Report[Case] = field(default_factory=Report)
@@ -278,7 +314,7 @@ class Run:
                     read=self._read,
                     work=lambda case, read: self._separate(engine, case, read),
                     write=self._write,
-                    weigh=lambda read: _weigh(read, atoms if self.job.options.with_features else 0),
+                    weigh=lambda read: self.job.walk.nbytes(read.images, atoms),
                 ),
                 on_done=self._done,
                 on_failed=self._failed,
@@ -304,7 +340,7 @@ class Run:
     def summary(self) -> Record:
         """Return what run.json holds."""
         now = datetime.now(UTC)
-        first, second = self.job.options.modalities
+        first, second = self.job.walk.modalities
         return {
             "status": self.status,
             "command": self.command,
@@ -315,7 +351,7 @@ class Run:
             | {"python": platform.python_version()},
             "device": self._device,
             "weights": dict(self.job.weights),
-            "options": self.job.options.record(),
+            "options": self.job.walk.record(),
             "inputs": {
                 modality: str(root)
                 for modality, root in zip((first, second), self.job.pairing.roots, strict=True)
@@ -382,37 +418,29 @@ class Run:
     def _read(self, case: Case) -> _Read:
         started = time.perf_counter()
         inputs = self._on_their_way[case.name] = _inputs(self.job, case)
-        _hash(inputs, case)
-        prepared = read_case(case, self.job.options)
-        for known, grid in zip(inputs.values(), prepared.grids, strict=True):
-            known["size"] = grid.size
-        return _Read(prepared, started, time.perf_counter() - started)
+        _hash(self.job, inputs, case)
+        images = self.job.walk.read(case)
+        for known, size in zip(inputs.values(), self.job.walk.sizes(images), strict=True):
+            known["size"] = size
+        return _Read(images, started, time.perf_counter() - started)
 
     def _separate(self, engine: Engine, case: Case, read: _Read) -> _Separated:
-        outputs = self.plan.outputs[case.name]
-
-        def allocate(shape: tuple[int, ...]) -> NDArray[np.float16]:
-            with self._in_place():
-                return scratch_array(outputs.features or outputs.fused, shape, np.float16)
-
         started = time.perf_counter()
-        luminances, with_codes = read.prepared.luminances, self.job.options.with_features
-        separated = engine.run(*luminances, with_codes=with_codes, allocate=allocate)
+        outputs = self.plan.outputs[case.name]
+        try:
+            separated = self.job.walk.separate(engine, read.images, outputs, self._in_place)
+        except PairError as error:
+            raise PairError(f"{case.first} and {case.second}: {error}") from None
         return _Separated(read, separated, time.perf_counter() - started)
 
     def _write(self, case: Case, worked: _Separated) -> Record:
         started = time.perf_counter()
         outputs = self.plan.outputs[case.name]
-        options, prepared = self.job.options, worked.read.prepared
-        kind = options.stored_type(prepared.images[1].stored_type)
-        fused = finish(prepared, worked.separated, options, kind)
-        with self._in_place():
-            write_fused(fused, outputs, options)
+        made = self.job.walk.write(worked.read.images, worked.separated, outputs, self._in_place)
         seconds = worked.read.seconds + worked.seconds + time.perf_counter() - started
         return _record(self.job, case, outputs, self._on_their_way.pop(case.name)) | {
             "status": DONE,
-            "ranges": fused.ranges,
-            "notices": fused.notices,
+            **made,
             "seconds": round(seconds, 4),
             "network_seconds": round(worked.seconds, 4),
         }
@@ -425,7 +453,8 @@ class Run:
         if self._manifest is not None:
             inputs = self._on_their_way.pop(case.name, None) or _inputs(self.job, case)
             record = _record(self.job, case, self.plan.outputs[case.name], inputs)
-            self._put(record | {"outputs": {}, "status": FAILED, "error": text})
+            kept = self.report.failed[-1][1]
+            self._put(record | {"outputs": {}, "status": FAILED, "error": kept})
         self.events.failed(case, text)
 
     def _put(self, record: Record) -> None:
@@ -440,7 +469,7 @@ class Run:
         gone = [
             case.name
             for case in self.report.done
-            if not all(path.is_file() for path in self.plan.outputs[case.name].all().values())
+            if not all(path.exists() for path in self.plan.outputs[case.name].all().values())
         ]
         if gone:
             self._manifest.begin([case.name for case in self.job.pairing.cases], anew=gone)
@@ -460,15 +489,3 @@ class Run:
             return
         self._manifest.save()
         write_run(self.job.out, self.summary())
-
-
-def _weigh(read: _Read, atoms: int) -> int:
-    """Return the bytes that a case takes from reading to writing, roughly; atoms of codes kept.
-
-    Large codes take room on the disk, not in memory, and there, too, it is bounded.
-    """
-    _, y = read.prepared.images
-    _, height, width = y.grid.shape
-    stored = sum(image.pixels.nbytes for image in read.prepared.images)
-    luminances_and_parts = 5 * 4 * height * width
-    return 2 * stored + luminances_and_parts + features_bytes(height, width, atoms)

@@ -31,3 +31,6 @@ def network_order(given: list[str]) -> tuple[str, str]:
     count = {0: "no image given", 1: f"only --{given[0]} given" if given else ""}
     problem = count.get(len(given), f"{' + '.join(f'--{name}' for name in given)} given")
     raise UsageError(f"{problem}; give exactly two that belong together: {allowed}")
+
+# These come as volumes too.
+VOLUMETRIC = ("ct", "mri", "pet", "spect")

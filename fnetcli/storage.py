@@ -10,6 +10,7 @@ import math
 import os
 import re
 import secrets
+import shutil
 import tempfile
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
@@ -56,6 +57,31 @@ def atomic_write(path: Path, write: Callable[[BinaryIO], object]) -> None:
         raise _refused(path, error) from None
     except BaseException:
         _remove(temporary)
+        raise
+
+
+@contextmanager
+def atomic_folder(path: Path) -> Iterator[Path]:
+    """Give a temporary folder beside `path` to fill, and put it in place at the end; make parents.
+
+    Whatever goes wrong, an older folder stays as it was and no temporary one is left. Raise what
+    `atomic_write` raises.
+    """
+    temporary = path.with_name(f".fnet-{os.getpid()}-{secrets.token_hex(4)}.tmp")
+    older = temporary.with_name(f".fnet-{os.getpid()}-{secrets.token_hex(4)}.tmp")
+    try:
+        temporary.mkdir(parents=True)
+        yield temporary
+        sync_folder(temporary)
+        if path.is_dir():
+            path.replace(older)
+        temporary.replace(path)
+        shutil.rmtree(older, ignore_errors=True)
+    except OSError as error:
+        shutil.rmtree(temporary, ignore_errors=True)
+        raise _refused(path, error) from None
+    except BaseException:
+        shutil.rmtree(temporary, ignore_errors=True)
         raise
 
 
@@ -215,5 +241,8 @@ def sweep(folders: Iterable[Path]) -> None:
             left = [entry.path for entry in os.scandir(folder) if TEMPORARY.fullmatch(entry.name)]
         except OSError:
             continue  # not there yet
-        for path in left:
-            _remove(Path(path))
+        for path in map(Path, left):
+            if path.is_dir() and not path.is_symlink():
+                shutil.rmtree(path, ignore_errors=True)
+            else:
+                _remove(path)

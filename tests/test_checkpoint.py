@@ -13,9 +13,10 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from fnetcli.checkpoint import LAYOUTS, default_weights_path, load_weights, save_weights
+from fnetcli.checkpoint import LAYOUTS, load_weights, save_weights
 from fnetcli.errors import CheckpointError, UsageError
 from fnetcli.models.fnet import FNet, FNetConfig
+from fnetcli.shipped import default_weights_path
 
 OWN, PUBLISHED = LAYOUTS
 Change = Callable[[dict[str, torch.Tensor]], object]

@@ -36,7 +36,7 @@ def test_wheel_installed_elsewhere_fuses(tmp_path: Path) -> None:
         )
         return done.stdout.strip()
 
-    program = "from fnetcli.checkpoint import default_weights_path as p; print(p())"
+    program = "from fnetcli.shipped import default_weights_path as p; print(p())"
     assert run("-c", program) == str(site / "fnetcli" / "weights" / "fnet.safetensors")
     assert run("-m", "fnetcli", "fuse", "--vis", vis, "--ir", ir) == "fnet-out/fused/a.png"
     assert (tmp_path / "fnet-out" / "fused" / "a.png").is_file()

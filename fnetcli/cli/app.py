@@ -8,6 +8,7 @@ import typer
 
 from fnetcli.cli.eval import evaluate
 from fnetcli.cli.fuse import fuse
+from fnetcli.cli.inspect import inspect
 from fnetcli.cli.train import train
 
 app = typer.Typer(
@@ -42,3 +43,4 @@ def main(
 app.command(no_args_is_help=True)(fuse)
 app.command(no_args_is_help=True)(train)
 app.command("eval", no_args_is_help=True)(evaluate)
+app.command()(inspect)

@@ -5,16 +5,18 @@ from __future__ import annotations
 import json
 import os
 import re
+import shutil
 import sys
 from collections import Counter
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
 from fnetcli.batch import EXIT_DONE, EXIT_FAILED
 from fnetcli.cli import options as given_options
+from fnetcli.cli import volume_options as given_volumes
 from fnetcli.cli.console import (
     Console,
     Progress,
@@ -26,10 +28,12 @@ from fnetcli.errors import FnetError, UsageError
 
 if TYPE_CHECKING:
     from fnetcli.engine import Engine
-    from fnetcli.fusion import Outputs
-    from fnetcli.job import Job, Run
+    from fnetcli.formats import ReadOptions
+    from fnetcli.fusion import FuseOptions, Pictures
+    from fnetcli.job import Job, Outputs, Run, Walk
     from fnetcli.manifest import Record
     from fnetcli.pairing import Case, Pairing
+    from fnetcli.volume_fusion import Volumes
 
 SHOWN_ALIKE = 3  # warnings that differ in nothing but the case
 STDOUT = Path("-")
@@ -222,6 +226,19 @@ def fuse(
             rich_help_panel=_RUNNING,
         ),
     ] = None,
+    layout: given_volumes.Layout = given_volumes.LayoutChoice.auto,
+    name: given_volumes.Name = None,
+    series: given_volumes.Series = None,
+    volume: given_volumes.Volume = None,
+    window: given_volumes.Window = None,
+    reference: given_volumes.Reference = None,
+    interpolation: given_volumes.Interpolation = given_volumes.InterpolationChoice.linear,
+    axis: given_volumes.Axis = given_volumes.AxisChoice.auto,
+    register: given_volumes.Register = given_volumes.RegisterChoice.none,
+    transform: given_volumes.Transform = None,
+    assume_aligned: given_volumes.AssumeAligned = False,
+    to: given_volumes.To = given_volumes.Target.nifti,
+    colormap: given_volumes.Colormap = None,
     device: given_options.Device = "auto",
     precision: given_options.Precision = given_options.PrecisionChoice.fp32,
     tile: given_options.Tile = "auto",
@@ -230,43 +247,76 @@ def fuse(
     quiet: given_options.Quiet = False,
     debug: given_options.Debug = False,
 ) -> int:
-    """Fuse one pair of files, or all pairs of two folders or a list.
+    """Fuse one pair of files, all pairs of two folders or a list, or volumes.
 
     Two files: fnet fuse --vis a.png --ir b.png. Two folders: fnet fuse --vis DIR --ir DIR -o OUT;
     they are paired by file name without suffix. Results: OUT/fused, OUT/unique_<modality>,
     OUT/common. OUT/manifest.jsonl says what was made of what: the same command again goes on where
-    it was stopped. Paths of the fused images go to stdout.
+    it was stopped. Paths of the fused images go to stdout. Volumes: fnet fuse --ct CT_DIR --mri
+    scan.nii.gz -o OUT writes OUT/fused/<case>.nii.gz on the MRI's grid.
     """
     with leaving_at_once():
         from fnetcli.checkpoint import load_weights
         from fnetcli.engine import Engine, choose_device
         from fnetcli.fusion import FuseOptions
         from fnetcli.job import Job, Run, refuse_inside_inputs
-        from fnetcli.survey import survey
 
     console = Console(
         is_quiet=quiet, is_verbose=verbose, has_results=not dry_run and summary != STDOUT
     )
     images = given_options.given(vis=vis, ir=ir, nir=nir, ct=ct, mri=mri, pet=pet, spect=spect)
-    modalities, pairing = given_options.find_pairs(images, pairs, suffix, is_recursive=recursive)
+    modalities, pairing, has_volumes = given_volumes.find_cases(
+        console,
+        images,
+        pairs,
+        suffix,
+        layout.value,
+        name,
+        is_recursive=recursive,
+    )
+    choices = given_volumes.VolumeChoices(
+        series=series,
+        volume=volume,
+        window=window,
+        reference=reference,
+        interpolation=interpolation,
+        axis=axis,
+        register=register,
+        transform=transform,
+        assume_aligned=assume_aligned,
+        to=to,
+        colormap=colormap,
+    )
+    scaling = given_options.scaling_options(modalities, bits, value_range, stretch, invert)
+    reading = given_options.read_options(page, max_pixels, modalities)
+    gains = given_options.read_gains(gain, modalities)
     file_kind = _kind_of_file(out, pairing)
     if file_kind and (report or (kind and kind.value != file_kind)):
         raise UsageError(
             f"-o {out}: names a file; give a folder with --report, and no other --format"
         )
     wanted_kind = file_kind or (kind and kind.value)
-    options = FuseOptions(
-        modalities=modalities,
-        scaling=given_options.scaling_options(modalities, bits, value_range, stretch, invert),
-        reading=given_options.read_options(page, max_pixels, modalities),
-        resize_to=resize,
-        is_gray=gray,
-        depth=depth.value,
-        kind=wanted_kind or ("tiff" if depth is Depth.float else "png"),
-        maps=maps.value,
-        with_features=features,
-        gains=given_options.read_gains(gain, modalities),
-    )
+    if has_volumes:
+        given_volumes.refuse_of_pictures(
+            {
+                "--suffix": suffix,
+                "--recursive": recursive,
+                "--page": page,
+                "--bits": bits,
+                "--stretch": stretch,
+                "--stretch-scope": stretch_scope is not given_options.Scope.image,
+                "--resize": resize,
+                "--format": kind,
+                "--depth": depth is not Depth.auto,
+                "--gray": gray,
+                "--features": features,
+                "--report": report,
+                f"-o {out}": file_kind,
+            },
+            out,
+        )
+    else:
+        choices.refuse()
     at_work = given_options.engine_options(tile, max_memory, precision)
     refuse_inside_inputs(out, pairing)
     tell_unpaired(console, pairing.unpaired)
@@ -274,24 +324,44 @@ def fuse(
     loaded = load_weights(weights)
     engine = Engine(loaded.network, choose_device(device), at_work, on_notice=console.notice)
     console.notice(f"{len(pairing.cases)} pairs, weights {loaded.name}, device {engine.device}")
-    console.detail(f"network: {engine.path}, {engine.precision}")
+    if not dry_run:  # the network's inner loop may be compiled here
+        engine.require_memory(with_codes=features)
+        console.detail(f"network: {engine.path}, {engine.precision}")
     for notice in (*loaded.notices(), *engine.notices):
         console.notice(notice)
     workers = workers or min(4, os.cpu_count() or 1)
-    with Progress(None, "headers and ranges", console) as progress:
-        found = survey(
+    watcher = _Watcher(console, counts_slices=has_volumes)
+    walk: Pictures | Volumes
+    if has_volumes:
+        walk = given_volumes.volume_walk(
+            choices,
+            modalities,
             pairing.cases,
-            options,
-            scope=stretch_scope.value,
-            kind=wanted_kind,
-            workers=workers,
-            on_step=progress.step,
+            scaling,
+            pixel_limit=reading[0].pixel_limit,
+            gains=gains,
+            with_maps=maps is not Maps.none,
+            on_slices=watcher.slices,
         )
-    for notice in found.notices:
-        console.notice(notice)
+    else:
+        options = FuseOptions(
+            modalities=modalities,
+            scaling=scaling,
+            reading=reading,
+            resize_to=resize,
+            is_gray=gray,
+            depth=depth.value,
+            kind=wanted_kind or ("tiff" if depth is Depth.float else "png"),
+            maps=maps.value,
+            with_features=features,
+            gains=gains,
+        )
+        walk = _look_at_pictures(
+            console, pairing, options, stretch_scope.value, wanted_kind, workers
+        )
     job = Job(
         pairing=pairing,
-        options=found.options,
+        walk=walk,
         out=out,
         weights={"name": loaded.name, "sha256": loaded.sha256, **_precision(engine)},
         is_file=file_kind is not None,
@@ -299,13 +369,12 @@ def fuse(
     )
     if summary not in (None, STDOUT):
         _check_summary(summary, job, weights, pairs)
-    watcher = _Watcher(console)
     run = Run(job, watcher, command=["fnet", *sys.argv[1:]])
     _look(console, run)
     if dry_run:
         return _tell_plan(run, summary, is_strict=strict)
-    if features:
-        _tell_size(console, job, loaded.network.config.atoms)
+    if features and run.plan.todo:
+        _check_room(console, run, reading[1], loaded.network.config.atoms)
     return _work(
         console,
         run,
@@ -321,6 +390,32 @@ def fuse(
 
 
 # --- before anything runs -------------------------------------------------------------------------
+
+
+def _look_at_pictures(
+    console: Console,
+    pairing: Pairing,
+    options: FuseOptions,
+    scope: Literal["image", "folder"],
+    kind: str | None,
+    workers: int,
+) -> Pictures:
+    """Find out what only all files together tell, and say it."""
+    from fnetcli.fusion import Pictures
+    from fnetcli.survey import survey
+
+    with Progress(None, "headers and ranges", console) as progress:
+        found = survey(
+            pairing.cases,
+            options,
+            scope=scope,
+            kind=kind,
+            workers=workers,
+            on_step=progress.step,
+        )
+    for notice in found.notices:
+        console.notice(notice)
+    return Pictures(found.options)
 
 
 def _precision(engine: Engine) -> dict[str, str]:
@@ -348,7 +443,7 @@ def _kind_of_file(out: Path, pairing: Pairing) -> str | None:
     )
 
 
-def _look(console: Console, run: Run) -> None:
+def _look(console: Console, run: Run[Any]) -> None:
     """Plan, with a bar: files that may be done are hashed."""
     with Progress(len(run.job.pairing.cases), "cases compared", console) as progress:
         run.look(progress.step)
@@ -358,7 +453,7 @@ def _look(console: Console, run: Run) -> None:
         )
 
 
-def _check_summary(path: Path, job: Job, *others: Path | None) -> None:
+def _check_summary(path: Path, job: Job[Walk], *others: Path | None) -> None:
     """Refuse to replace what a run needs or makes by the summary, before anything runs."""
     from fnetcli.job import refuse_input
 
@@ -369,7 +464,7 @@ def _check_summary(path: Path, job: Job, *others: Path | None) -> None:
         raise UsageError(f"--json {path}: is an input; choose another name")
 
 
-def _tell_plan(run: Run, summary: Path | None, *, is_strict: bool) -> int:
+def _tell_plan(run: Run[Any], summary: Path | None, *, is_strict: bool) -> int:
     """Print what a run would do, one case a line, separated by tabs."""
     skipped = {case.name for case in run.plan.skipped}
     if summary is not None:
@@ -386,21 +481,55 @@ def _tell_plan(run: Run, summary: Path | None, *, is_strict: bool) -> int:
     return EXIT_FAILED if is_strict and run.job.pairing.unpaired else EXIT_DONE
 
 
-def _tell_size(console: Console, job: Job, atoms: int) -> None:
-    """Say how much the codes will take, from the size of the first pair."""
-    from fnetcli.errors import ReadError
+def _check_room(console: Console, run: Run[Any], reading: ReadOptions, atoms: int) -> None:
+    """Say how much room the codes will take, from the size of the first pair.
+
+    Raise OutputError where not even those of that pair fit; warn where not all will.
+    """
+    from fnetcli.errors import OutputError, ReadError
     from fnetcli.formats import probe_image
     from fnetcli.fusion import features_bytes
 
+    out, count = run.job.out, len(run.plan.todo)
     try:
-        header = probe_image(job.pairing.cases[0].second, job.options.reading[1])
+        header = probe_image(run.plan.todo[0].second, reading)
     except ReadError:
         return  # it is reported when its turn comes
-    megabytes = features_bytes(header.height, header.width, atoms) / 1e6
+    one = features_bytes(header.height, header.width, atoms)
+    beside, free = _unnamed_bytes(one), _free_bytes(out)
+    pair = f"a pair of {header.width}x{header.height}"
+    needed = f"{(count * one + beside) / 1e6:,.0f} MB"
     console.notice(
-        f"features: about {megabytes:,.0f} MB for a pair of {header.width}x{header.height}, "
-        f"{len(job.pairing.cases)} pairs"
+        f"features: about {one / 1e6:,.0f} MB for {pair}, {count} pairs"
+        + f"; while they are written {needed}" * (count > 1 or beside > 0)
     )
+    if free is not None and free < one + beside:
+        raise OutputError(
+            f"{out}: {free / 1e6:,.0f} MB are free there, and the codes of {pair} take "
+            f"{(one + beside) / 1e6:,.0f} MB while they are written; make room, choose another -o "
+            "or leave out --features"
+        )
+    if free is not None and free < count * one + beside:
+        console.warning(
+            f"{out}: {free / 1e6:,.0f} MB are free there, enough for the codes of about "
+            f"{(free - beside) // one} of {count} pairs"
+        )
+
+
+def _unnamed_bytes(codes: int) -> int:
+    """Return how much of a pair's codes is on the disk a second time before it has a name."""
+    from fnetcli import storage
+
+    return codes if codes // 3 >= storage.MOST_IN_MEMORY else 0
+
+
+def _free_bytes(path: Path) -> int | None:
+    """Return the room where a path will be; None where the system does not tell."""
+    try:
+        there = next(folder for folder in (path, *path.parents) if folder.exists())
+        return shutil.disk_usage(there).free
+    except OSError:
+        return None
 
 
 # --- the run --------------------------------------------------------------------------------------
@@ -409,20 +538,23 @@ def _tell_size(console: Console, job: Job, atoms: int) -> None:
 class _Watcher:
     """Tells what becomes of every case."""
 
-    def __init__(self, console: Console) -> None:
+    def __init__(self, console: Console, *, counts_slices: bool) -> None:
         self.console = console
+        self.counts_slices = counts_slices
         self.progress: Progress | None = None
         self.failures = 0
         self.warned: Counter[str] = Counter()
+        self.said: Counter[str] = Counter()
 
     def done(self, case: Case, outputs: Outputs, record: Record) -> None:
         self._step(case)
         self.console.result(str(outputs.fused))
         self.console.detail(_details(record))
+        for sentence in record.get("said", []):
+            if self._is_news(sentence, self.said):
+                self.console.notice(f"{case.name}: {sentence}")
         for notice in record["notices"]:
-            alike = re.sub(r"[0-9][0-9.]*", "N", notice)
-            self.warned[alike] += 1
-            if self.warned[alike] <= SHOWN_ALIKE:
+            if self._is_news(notice, self.warned):
                 self.console.warning(f"{case.name}: {notice}")
 
     def failed(self, case: Case, text: str) -> None:
@@ -430,14 +562,25 @@ class _Watcher:
         self._step(case)
         self.console.error(text)
 
+    def slices(self, count: int, done: int, of: int) -> None:
+        """Hear that so many slices have gone through the network, and how far their volume is."""
+        if self.progress is not None:
+            self.progress.step(f"{done} of {of} of this volume", count)
+
     def tell_rest(self) -> None:
         """Count the warnings that were not repeated for every case."""
         for notice, count in self.warned.items():
             if count > SHOWN_ALIKE:
                 self.console.warning(f"{count - SHOWN_ALIKE} more cases: {notice}")
 
+    def _is_news(self, text: str, told: Counter[str]) -> bool:
+        """Whether this was not told of SHOWN_ALIKE cases yet, whatever its numbers."""
+        alike = re.sub(r"[0-9][0-9.]*", "N", text)
+        told[alike] += 1
+        return told[alike] <= SHOWN_ALIKE
+
     def _step(self, case: Case) -> None:
-        if self.progress is not None:
+        if self.progress is not None and not self.counts_slices:
             failures = f", {self.failures} failed" if self.failures else ""
             self.progress.step(f"{case.name}{failures}")
 
@@ -457,7 +600,7 @@ def _details(record: Record) -> str:
 
 def _work(
     console: Console,
-    run: Run,
+    run: Run[Any],
     watcher: _Watcher,
     engine: Engine,
     *,
@@ -472,7 +615,8 @@ def _work(
     for case in run.plan.skipped:
         console.result(str(run.plan.outputs[case.name].fused))
     try:
-        with Progress(len(run.plan.todo), "pairs", console) as watcher.progress:
+        count, unit = (None, "slices") if watcher.counts_slices else (len(run.plan.todo), "pairs")
+        with Progress(count, unit, console) as watcher.progress:
             run.work(engine, workers=workers, stops_at_failure=fail_fast, is_debug=debug)
     except BaseException:
         _end(console, run, watcher, summary, is_ending=True)
@@ -487,7 +631,7 @@ def _work(
 
 def _end(
     console: Console,
-    run: Run,
+    run: Run[Any],
     watcher: _Watcher,
     summary: Path | None,
     *,
@@ -505,7 +649,7 @@ def _end(
         console.warning(str(error))
 
 
-def _tell_end(console: Console, run: Run) -> None:
+def _tell_end(console: Console, run: Run[Any]) -> None:
     totals = run.totals()
     left = f", {totals['left']} left" if totals["left"] else ""
     where = f"; list: {run.manifest_path}" if run.manifest_path else ""
@@ -515,7 +659,7 @@ def _tell_end(console: Console, run: Run) -> None:
     )
 
 
-def _write_summary(path: Path, run: Run) -> None:
+def _write_summary(path: Path, run: Run[Any]) -> None:
     from fnetcli.storage import atomic_write
 
     text = json.dumps(run.summary(), indent=2)
@@ -525,11 +669,15 @@ def _write_summary(path: Path, run: Run) -> None:
         atomic_write(path, lambda file: file.write(f"{text}\n".encode()))
 
 
-def _write_report(console: Console, run: Run, workers: int) -> None:
+def _write_report(console: Console, run: Run[Any], workers: int) -> None:
     from fnetcli.reports.contact_sheet import write_contact_sheet
 
     with Progress(None, "pictures drawn", console) as progress:
         path = write_contact_sheet(
-            run.job, run.records(), run.summary(), workers=workers, on_step=progress.step
+            run.job,
+            run.records(),
+            run.summary(),
+            workers=workers,
+            on_step=progress.step,
         )
     console.notice(f"contact sheet: {path}")

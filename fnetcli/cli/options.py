@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 BOTH = ""  # key of a value that holds for both modalities
 MOST_BITS, MOST_PAGES = 32, 1_000_000
+MOST_DIGITS = 9  # of a number of pixels
 
 _IMAGES = "Images: exactly two that belong together"
 _FILES = "Which files, and which belong together"
@@ -425,7 +426,7 @@ def engine_options(tile: str, max_memory: str | None, precision: str) -> EngineO
     """Return how the network is to be run; raise UsageError."""
     from fnetcli.engine import EngineOptions
 
-    if tile != "auto" and not tile.isdecimal():
+    if tile != "auto" and not (tile.isdecimal() and len(tile) <= MOST_DIGITS):
         raise UsageError(f"--tile {tile}: not a number of pixels; use auto, 0 or a whole number")
     return EngineOptions(
         precision=PrecisionChoice(precision).value,
@@ -437,7 +438,7 @@ def engine_options(tile: str, max_memory: str | None, precision: str) -> EngineO
 def _bytes(text: str) -> int:
     found = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([kmgt]?)(?:i?b)?", text.strip(), re.IGNORECASE)
     count = float(found[1]) * 1024 ** " kmgt".index(found[2].lower() or " ") if found else 0
-    if count < 1:
+    if not 1 <= count < math.inf:
         raise UsageError(f"--max-memory {text}: not a size; write it as 500M or 2G")
     return int(count)
 

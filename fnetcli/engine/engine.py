@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Literal, Protocol
 
 import numpy as np
@@ -13,7 +14,8 @@ from torch import Tensor
 
 from fnetcli.engine import memory
 from fnetcli.engine.bands import Bands
-from fnetcli.engine.native import Native, NoLibraryError, load_library
+from fnetcli.engine.library import NoLibraryError
+from fnetcli.engine.native import Native, load_library
 from fnetcli.engine.tiles import SMALLEST, Tile, Tiling, fitting
 from fnetcli.errors import PairError, UsageError
 from fnetcli.models.fnet import Codes, FNet, Parts
@@ -91,7 +93,7 @@ class Engine:
     """Run a network for every pair; load once.
 
     `path` says in a few words what does the work, `notices` what a user should know of it.
-    `on_notice` hears what comes up later.
+    `on_notice` hears what comes up later. Nothing is compiled before it is needed.
     """
 
     def __init__(
@@ -107,11 +109,20 @@ class Engine:
         self.on_notice = on_notice
         self.notices: list[str] = []
         self.precision: Precision = "bf16" if self._takes_bfloat16() else "fp32"
-        self._executor, self.path = self._choose()
         self._learned: int | None = None  # bytes that proved to be there, once memory ran out
 
-    def _choose(self) -> tuple[Executor, str]:
-        """Take the fastest path that runs here."""
+    @property
+    def path(self) -> str:
+        """What does the work."""
+        return self._chosen[1]
+
+    @cached_property
+    def _executor(self) -> Executor:
+        return self._chosen[0]
+
+    @cached_property
+    def _chosen(self) -> tuple[Executor, str]:
+        """The fastest path that runs here, and a few words about it."""
         if self.device.type != "cpu":
             operands = torch.bfloat16 if self.precision == "bf16" else None
             return Bands(self.network, operands=operands), f"torch on {self.device.type}"
@@ -132,6 +143,11 @@ class Engine:
         )
         return False
 
+    def require_memory(self, *, with_codes: bool = False) -> None:
+        """Raise UsageError where --max-memory is less than a large image takes at least."""
+        far = 4 * (self._executor.margin + SMALLEST)
+        self._require(self._whole(far, far), with_codes=with_codes)
+
     @torch.inference_mode()
     def run(
         self,
@@ -141,11 +157,13 @@ class Engine:
         with_codes: bool = False,
         allocate: Allocate = _in_memory,
     ) -> Separated:
-        """Separate and combine luminances in [0, 1], each (N, H, W) float32. Raise PairError.
+        """Separate and combine luminances in [0, 1], each (N, H, W) float32.
 
         The codes are written, tile by tile, into what `allocate` returns for the shape of each.
+        Raise PairError, and UsageError for --max-memory as `require_memory` does.
         """
         count, height, width = first.shape
+        self._require(self._whole(height, width), with_codes=with_codes)
         parts: list[Maps] = [np.empty(first.shape, np.float32) for _ in Parts._fields]
         shape = (count, self.network.config.atoms, height, width)
         codes = {name: allocate(shape) for name in Codes._fields} if with_codes else None
@@ -200,7 +218,7 @@ class Engine:
     # --- tiles ---
 
     def _plan(self, count: int, height: int, width: int, *, with_codes: bool) -> tuple[Tiling, int]:
-        """Return how images are cut, and how many go through together. Raise PairError."""
+        """Return how images are cut, and how many go through together."""
 
         def bytes_needed(images: int, rows: int, columns: int) -> int:
             return self._executor.bytes_needed(images, rows, columns, with_codes=with_codes)
@@ -208,19 +226,29 @@ class Engine:
         tile, whole = self.options.tile, self._whole(height, width)
         if tile is not None and self._learned is None:
             return (replace(whole, tile_height=tile, tile_width=tile) if tile else whole), 1
-        budget = self._learned or self.options.max_memory or memory.budget(self.device)
-        images = count
+        budget, images = self._budget(), count
         while images > 1 and bytes_needed(images, height, width) > budget:
             images = (images + 1) // 2
         found = fitting(whole, budget, lambda r, c: bytes_needed(images, r, c))
-        if found is None:
-            smallest = replace(whole, tile_height=SMALLEST, tile_width=SMALLEST)
-            needed = bytes_needed(1, *smallest.largest)
-            raise PairError(
-                f"{width}x{height}: {_megabytes(budget)} is not enough for even the smallest tile, "
-                f"which takes {_megabytes(needed)}; give more with --max-memory"
+        return found or _smallest(whole), images
+
+    def _budget(self) -> int:
+        limits = (self._learned, self.options.max_memory)
+        known = [limit for limit in limits if limit is not None]
+        return min(known) if known else memory.budget(self.device)
+
+    def _require(self, whole: Tiling, *, with_codes: bool) -> None:
+        """Raise UsageError where --max-memory is less than the smallest tile takes."""
+        given = self.options.max_memory
+        if given is None:
+            return
+        needed = self._executor.bytes_needed(1, *_smallest(whole).largest, with_codes=with_codes)
+        if given < needed:
+            megabytes = _megabytes(needed)
+            raise UsageError(
+                f"--max-memory: the smallest tile of this network takes {megabytes} MB"
+                f"{' with its codes' * with_codes}; give at least {megabytes}M"
             )
-        return found, images
 
     def _whole(self, height: int, width: int) -> Tiling:
         """Return the tiling of one tile."""
@@ -232,22 +260,26 @@ class Engine:
         needed = self._executor.bytes_needed(images, *tiling.largest, with_codes=with_codes)
         self._learned = needed // 2
         size = f"{tiling.width}x{tiling.height}"
-        if _is_smallest(tiling) and images == 1:
+        if tiling == _smallest(tiling) and images == 1:
+            others = "fewer --workers or smaller images"
             raise PairError(
-                f"{size}: not enough memory on {self.device} for images of this size; "
-                "use smaller images or a machine with more memory"
+                f"{size}: not enough memory on {self.device}, the smallest tile takes "
+                f"{_megabytes(needed)} MB; end other programs, or use "
+                + (others if self.device.type == "cpu" else "--device cpu")
             )
         if self.device.type == "cuda":
             torch.cuda.empty_cache()
         self.on_notice(f"{size}: memory ran out on {self.device}; going on with smaller tiles")
 
 
-def _is_smallest(tiling: Tiling) -> bool:
-    return tiling.tile_height <= SMALLEST and tiling.tile_width <= SMALLEST
+def _smallest(tiling: Tiling) -> Tiling:
+    """Return the tiling with the smallest tiles."""
+    height, width = (min(SMALLEST, side) for side in (tiling.height, tiling.width))
+    return replace(tiling, tile_height=height, tile_width=width)
 
 
-def _megabytes(count: int) -> str:
-    return f"{count / 2**20:.0f} MB"
+def _megabytes(count: int) -> int:
+    return -(-count // 2**20)
 
 
 def _is_out_of_memory(error: Exception) -> bool:
@@ -256,4 +288,6 @@ def _is_out_of_memory(error: Exception) -> bool:
         isinstance(error, MemoryError | torch.OutOfMemoryError)
         or "allocate memory" in text
         or "out of memory" in text
+        or "not enough memory" in text
+        or "could not create a primitive" in text  # what oneDNN makes of it
     )

@@ -11,6 +11,10 @@ MOST = 1 << 30  # bytes that a tile takes on a CPU unless told otherwise: larger
 SHARE = 0.5  # of the memory that is free on a CPU; the images around the network need some too
 SHARE_OF_DEVICE = 0.8  # of what is free on a GPU
 CGROUP = Path("/sys/fs/cgroup")  # where a container's limit stands
+CGROUP_FILES = (  # limit, use, and what of that gives way (in memory.stat): versions 2 and 1
+    ("memory.max", "memory.current", ("inactive_file", "slab_reclaimable")),
+    ("memory/memory.limit_in_bytes", "memory/memory.usage_in_bytes", ("total_inactive_file",)),
+)
 
 
 def budget(device: torch.device) -> int:
@@ -24,9 +28,22 @@ def budget(device: torch.device) -> int:
 def _available() -> int:
     """Return the bytes that are free on this machine, or in this container where it has a limit."""
     free = int(psutil.virtual_memory().available)
+    return min([free, *(left for files in CGROUP_FILES if (left := _left(*files)) is not None)])
+
+
+def _left(limit: str, used: str, reclaimable: tuple[str, ...]) -> int | None:
+    """Return what a container may still take, or None where it has no limit.
+
+    What it uses holds copies of files, too, which give way to whoever needs memory.
+    """
     try:
-        limit = (CGROUP / "memory.max").read_text().strip()
-        used = int((CGROUP / "memory.current").read_text())
+        most = int((CGROUP / limit).read_text())  # or the word max
+        taken = int((CGROUP / used).read_text())
+        counts = dict(line.split() for line in _lines((CGROUP / limit).with_name("memory.stat")))
+        return max(0, most - taken + sum(int(counts.get(name, 0)) for name in reclaimable))
     except (OSError, ValueError):
-        return free
-    return min(free, max(0, int(limit) - used)) if limit.isdigit() else free
+        return None
+
+
+def _lines(path: Path) -> list[str]:
+    return path.read_text().splitlines() if path.is_file() else []

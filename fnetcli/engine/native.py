@@ -1,37 +1,22 @@
-"""The engine's compiled path on CPUs: ``native.cpp``, built once on the machine that runs it."""
+"""The engine's compiled path on CPUs: what ``native.cpp`` reads, and the calls into it."""
 
 from __future__ import annotations
 
-import atexit
 import copy
 import ctypes
 import functools
-import hashlib
-import os
-import platform
-import shutil
-import subprocess
-import sys
-import tempfile
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from fnetcli.engine.library import find_library
 from fnetcli.models.fnet import LZSC, Codes, FNet, Parts
 from fnetcli.models.shaped import maps_for_later, scales
-from fnetcli.storage import cache_folder
-
-SOURCE = Path(__file__).with_name("native.cpp")
-FLAGS = ("-std=c++20", "-O3", "-fPIC", "-shared", "-pthread", "-fno-math-errno")
-TUNINGS = (("-march=native",), ("-mcpu=native",), ())  # the first that the compiler takes
-BUILD_SECONDS = 120  # it takes about five
-SWITCH = "FNET_NATIVE"  # 0: do without
 
 POINTS = (0.0, 0.75, -0.75, 1.5, -1.5)  # and infinity, as in native.cpp
 TAPS, STEP = 3, 4
@@ -283,14 +268,21 @@ class Native:
         return max(1, -(-JOBS_PER_THREAD * torch.get_num_threads() // (stages * chunks)))
 
     def _stream(self, streams: list[_Stream], height: int, width: int) -> None:
-        """Call the library in a thread, so that an interrupt is heard meanwhile."""
+        """Call the library in a thread, so that an interrupt is heard meanwhile.
+
+        Where the system gives no thread, it is heard afterwards.
+        """
         cancel = ctypes.c_int32(0)
         array = (_Stream * len(streams))(*streams)
         arguments = (array, len(streams), height, width, torch.get_num_threads())
+        call = functools.partial(self._call, *arguments, ctypes.byref(cancel))
         with ThreadPoolExecutor(1, thread_name_prefix="fnet-engine") as thread:
-            future = thread.submit(self._call, *arguments, ctypes.byref(cancel))
             try:
-                code = future.result()
+                wait = thread.submit(call).result
+            except RuntimeError:
+                wait = call
+            try:
+                code = wait()
             except BaseException:
                 cancel.value = 1
                 raise
@@ -298,46 +290,13 @@ class Native:
             raise MemoryError
 
 
-# --- building the library -------------------------------------------------------------------------
-
-
-class NoLibraryError(Exception):
-    """The compiled path is not to be had here; the text says why."""
+# --- the library ----------------------------------------------------------------------------------
 
 
 def load_library(on_build: Callable[[], object] = lambda: None) -> ctypes.CDLL:
-    """Return the library, building it at the first call on a machine. Raise NoLibraryError.
-
-    `on_build` is called before that, since it takes some seconds.
-    """
-    if os.environ.get(SWITCH) == "0":
-        raise NoLibraryError(f"{SWITCH}=0")
-    if sys.platform == "win32":
-        raise NoLibraryError("not supported on Windows")
-    return _open(_find(on_build))
-
-
-def _find(on_build: Callable[[], object]) -> Path:
-    for folder in _folders():
-        path = folder / f"{_identity()}.so"
-        if _is_ours(path):
-            return path
-        if _can_hold(folder):
-            compiler = _compiler()
-            on_build()
-            _build(path, compiler)
-            return path
-    raise NoLibraryError("no folder to build it in")
-
-
-@functools.cache
-def _open(path: Path) -> ctypes.CDLL:
-    try:
-        library = ctypes.CDLL(str(path))
-    except OSError as error:
-        raise NoLibraryError(f"{path} cannot be loaded ({error})") from None
-    for name in ("fnet_float", "fnet_double"):
-        function = getattr(library, name)
+    """Return the library, its functions declared; see `find_library`. Raise NoLibraryError."""
+    library = find_library(on_build)
+    for function in (library.fnet_float, library.fnet_double):
         function.restype = ctypes.c_int
         function.argtypes = [
             ctypes.POINTER(_Stream),
@@ -347,86 +306,3 @@ def _open(path: Path) -> ctypes.CDLL:
     library.fnet_layout.argtypes = [ctypes.POINTER(ctypes.c_int32)]
     library.fnet_layout.restype = None
     return library
-
-
-def _folders() -> list[Path]:
-    """Return where libraries are kept: the user's cache, else a folder of this process alone."""
-    cache = cache_folder()
-    return [*([cache] if cache else []), _own_folder()]
-
-
-@functools.cache
-def _own_folder() -> Path:
-    folder = Path(tempfile.gettempdir()) / f"fnet-{os.getpid()}-{os.urandom(4).hex()}"
-    atexit.register(shutil.rmtree, folder, ignore_errors=True)
-    return folder
-
-
-def _can_hold(folder: Path) -> bool:
-    try:
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    except OSError:
-        return False
-    return os.access(folder, os.W_OK) and _is_private(folder)
-
-
-def _is_ours(path: Path) -> bool:
-    return path.is_file() and _is_private(path) and _is_private(path.parent)
-
-
-def _is_private(path: Path) -> bool:
-    """Return whether nobody else could have put something there."""
-    try:
-        status = path.stat()
-    except OSError:
-        return False
-    return status.st_uid in (os.getuid(), 0) and not status.st_mode & 0o022
-
-
-def _identity() -> str:
-    """Return a name for the library that is right for this source on this processor."""
-    digest = hashlib.sha256(SOURCE.read_bytes())
-    digest.update(repr((FLAGS, TUNINGS, platform.machine(), platform.system())).encode())
-    digest.update(_processor())
-    return f"engine-{digest.hexdigest()[:20]}"
-
-
-def _processor() -> bytes:
-    """Return what tells processors apart, as far as compiled code minds."""
-    try:
-        lines = Path("/proc/cpuinfo").read_bytes().splitlines()
-    except OSError:
-        return torch.backends.cpu.get_cpu_capability().encode() + platform.processor().encode()
-    told = (b"vendor_id", b"cpu family", b"model", b"flags", b"Features", b"CPU part")
-    return b"\n".join(sorted({line for line in lines if line.startswith(told)}))
-
-
-def _compiler() -> str:
-    """Return the C++ compiler that torch would take, else any."""
-    names = (os.environ.get("CXX"), "c++", "g++", "clang++")
-    for name in names:
-        if name and (found := shutil.which(name)):
-            return found
-    raise NoLibraryError("no C++ compiler found (g++ or clang++)")
-
-
-def _build(path: Path, compiler: str) -> None:
-    """Compile native.cpp; whole or not at all, whoever else builds it at the same time."""
-    unfinished = path.with_name(f"{path.name}.{os.getpid()}.tmp")
-    text = "it said nothing"
-    try:
-        for tuning in TUNINGS:
-            command = [compiler, *FLAGS, *tuning, str(SOURCE), "-o", str(unfinished)]
-            done = subprocess.run(  # noqa: S603
-                command, capture_output=True, text=True, check=False, timeout=BUILD_SECONDS
-            )
-            if done.returncode == 0:
-                unfinished.chmod(0o700)
-                unfinished.replace(path)
-                return
-            text = next((line for line in done.stderr.splitlines() if "error" in line), text)
-    except (OSError, subprocess.SubprocessError) as error:
-        text = str(error)
-    finally:
-        unfinished.unlink(missing_ok=True)
-    raise NoLibraryError(f"{compiler} could not build it: {text}")

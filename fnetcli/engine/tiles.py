@@ -79,12 +79,13 @@ class Tiling:
         return sum(_lengths(self._rows())) * sum(_lengths(self._columns()))
 
     def _rows(self) -> Iterator[Span]:
-        return self._spans(self.height, self.tile_height, self.grain[0])
+        return self.spans(self.height, self.tile_height, self.grain[0])
 
     def _columns(self) -> Iterator[Span]:
-        return self._spans(self.width, self.tile_width, self.grain[1])
+        return self.spans(self.width, self.tile_width, self.grain[1])
 
-    def _spans(self, length: int, step: int, grain: int) -> Iterator[Span]:
+    def spans(self, length: int, step: int, grain: int) -> Iterator[Span]:
+        """Yield the ranges of rows or columns that tiles of `step` pixels are made of."""
         fine = min(self.grain)
         for start in range(0, length, step):
             stop = min(length, start + step)
@@ -102,18 +103,25 @@ def fitting(one: Tiling, budget: int, bytes_needed: Callable[[int, int], int]) -
 
     `bytes_needed` tells what a rectangle of so many rows and columns takes.
     """
-    found: list[Tiling] = []
-    for across in range(1, max(1, one.width // SMALLEST) + 1):
-        width = _part(one.width, across, one.grain[1])
-        for down in range(1, max(1, one.height // SMALLEST) + 1):
-            height = _part(one.height, down, one.grain[0])
-            tiling = replace(one, tile_height=height, tile_width=width)
-            if bytes_needed(*tiling.largest) <= budget:
-                found.append(tiling)
+    by_height = _cuts(one, one.height, one.grain[0])
+    found: list[tuple[int, int, int]] = []  # pixels computed in all, height, width
+    for width, columns in _cuts(one, one.width, one.grain[1]).items():
+        for height, rows in by_height.items():
+            if bytes_needed(max(rows), max(columns)) <= budget:
+                found.append((sum(rows) * sum(columns), height, width))
                 break
-    return min(found, key=lambda tiling: tiling.computed, default=None)
+    if not found:
+        return None
+    _, height, width = min(found, key=lambda one: one[0])
+    return replace(one, tile_height=height, tile_width=width)
+
+
+def _cuts(one: Tiling, length: int, grain: int) -> dict[int, list[int]]:
+    """Return by the size of tiles, the largest first, how much is computed for each of them."""
+    parts = (_part(length, count, grain) for count in range(1, -(-length // SMALLEST) + 1))
+    return {part: _lengths(one.spans(length, part, grain)) for part in parts}
 
 
 def _part(length: int, count: int, grain: int) -> int:
     """Return the length of one of `count` about equal parts, a multiple of `grain`."""
-    return min(length, -(-length // (count * grain)) * grain)
+    return min(length, max(SMALLEST, -(-length // (count * grain)) * grain))

@@ -25,7 +25,7 @@ from numpy.typing import NDArray
 
 from fnetcli.errors import ImageError
 from fnetcli.formats import ReadOptions, probe_image, read_image
-from fnetcli.fusion import outputs_in_folder
+from fnetcli.fusion import Pictures, outputs_in_folder
 from fnetcli.image import Image, Stored
 from fnetcli.intensity import Scaling, preview, to_stored, to_unit, valid_pixels
 from fnetcli.job import Job
@@ -96,7 +96,7 @@ class Row:
 
 
 def write_contact_sheet(
-    job: Job,
+    job: Job[Pictures],
     records: list[Record],
     summary: Record,
     *,
@@ -131,7 +131,7 @@ def write_contact_sheet(
         failure_count=len(failures),
         unpaired=[(path, "") for path in summary["unpaired"][:MOST_LISTED]],
         unpaired_count=len(summary["unpaired"]),
-        has_maps=job.options.maps != "none",
+        has_maps=job.walk.options.maps != "none",
         manifest=MANIFEST_FILE,
         run_file=RUN_FILE,
     )
@@ -154,11 +154,12 @@ def sample(items: list[ItemT], most: int) -> list[ItemT]:
 class _Painter:
     """Draws the thumbnails of one case after the other; may be used in threads."""
 
-    def __init__(self, job: Job) -> None:
+    def __init__(self, job: Job[Pictures]) -> None:
         self.job = job
         self._large_one = threading.Lock()
         # A result may be as large as the larger limit of the two inputs allows.
-        self._reading = ReadOptions(pixel_limit=max(one.pixel_limit for one in job.options.reading))
+        most = max(one.pixel_limit for one in job.walk.options.reading)
+        self._reading = ReadOptions(pixel_limit=most)
 
     def row(self, case: Case, record: Record) -> Row:
         """Return all that is shown of a case that is done."""
@@ -172,7 +173,7 @@ class _Painter:
 
     def _sources(self, case: Case, record: Record) -> Iterator[Thumbnail]:
         """Draw both inputs as the network saw them, in colour if they have it."""
-        options = self.job.options
+        options = self.job.walk.options
         for modality, path, reading, chosen in zip(
             options.modalities,
             (case.first, case.second),
@@ -189,7 +190,7 @@ class _Painter:
 
     def _results(self, case: Case) -> Iterator[Thumbnail]:
         """Draw the fused picture and, where they were written, its parts."""
-        outputs = outputs_in_folder(case, self.job.out, self.job.options)
+        outputs = outputs_in_folder(case, self.job.out, self.job.walk.options)
         paths = [(outputs.fused, _as_stored), *((path, _as_map) for path in outputs.parts.values())]
         for label, (path, draw) in zip(_labels(self.job)[2:], paths, strict=True):
             yield self._draw(label, path, self._reading, draw)
@@ -274,17 +275,17 @@ def _name(modality: str) -> str:
     return MODALITY_NAMES.get(modality, modality)
 
 
-def _labels(job: Job) -> list[str]:
+def _labels(job: Job[Pictures]) -> list[str]:
     """Return the names of a case's pictures, in their order."""
-    first, second = map(_name, job.options.modalities)
+    first, second = map(_name, job.walk.options.modalities)
     labels = [first, second, "fused"]
-    if job.options.maps != "none":
+    if job.walk.options.maps != "none":
         labels += [f"unique to {first}", f"unique to {second}", "common to both"]
     return labels
 
 
-def _title(job: Job) -> str:
-    first, second = map(_name, job.options.modalities)
+def _title(job: Job[Pictures]) -> str:
+    first, second = map(_name, job.walk.options.modalities)
     return f"{second} + {first}"
 
 
@@ -293,8 +294,8 @@ def _error(record: Record) -> str:
     return str(record.get("error", "")).removeprefix(f"{record['case']}: ")
 
 
-def _described(job: Job, record: Record) -> list[Source]:
-    options = job.options
+def _described(job: Job[Pictures], record: Record) -> list[Source]:
+    options = job.walk.options
     return [
         Source(
             label=_name(modality),

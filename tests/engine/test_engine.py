@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from fnetcli.engine import Engine, EngineOptions, memory
 from fnetcli.engine.engine import Executor
-from fnetcli.engine.native import NoLibraryError
+from fnetcli.engine.library import NoLibraryError
 from fnetcli.errors import PairError, UsageError
 from fnetcli.models.fnet import FNet, FNetConfig
 

@@ -6,7 +6,6 @@ import ctypes
 import itertools
 import signal
 from collections.abc import Iterator
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -15,7 +14,8 @@ from torch import Tensor
 
 from fnetcli.checkpoint import load_weights
 from fnetcli.engine import native
-from fnetcli.engine.native import Native, NoLibraryError, load_library
+from fnetcli.engine.library import NoLibraryError
+from fnetcli.engine.native import Native, load_library
 from fnetcli.models.fnet import Codes, FNet, FNetConfig, Momentum, Parts, Threshold
 from tests.engine.pictures import example_pair
 from tests.models.test_fnet import MOMENTA, THRESHOLDS
@@ -187,51 +187,3 @@ def test_an_interrupt_is_heard_while_it_works(library: ctypes.CDLL) -> None:
     finally:
         signal.setitimer(signal.ITIMER_REAL, 0)
         signal.signal(signal.SIGALRM, before)
-
-
-class TestBuilding:
-    @pytest.fixture(autouse=True)
-    def empty_cache(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-
-    def test_without_a_compiler(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setenv("PATH", "/nowhere")
-        monkeypatch.delenv("CXX", raising=False)
-        with pytest.raises(NoLibraryError, match="no C\\+\\+ compiler found"):
-            load_library()
-
-    def test_with_one_that_fails(self, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-        compiler = tmp_path / "broken"
-        compiler.write_text("#!/bin/sh\necho 'error: no such standard' >&2\nexit 1\n")
-        compiler.chmod(0o700)
-        monkeypatch.setenv("CXX", str(compiler))
-        with pytest.raises(NoLibraryError, match="could not build it: error: no such standard"):
-            load_library()
-        assert not list((tmp_path / "cache" / "fnet").iterdir())
-
-    def test_switched_off(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setenv("FNET_NATIVE", "0")
-        with pytest.raises(NoLibraryError, match="FNET_NATIVE=0"):
-            load_library()
-
-    @pytest.mark.usefixtures("library")
-    def test_it_is_built_once_and_only_ours_is_trusted(
-        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
-        said: list[str] = []
-        load_library(lambda: said.append("building"))
-        (built,) = (tmp_path / "cache" / "fnet").iterdir()
-        assert not built.stat().st_mode & 0o077
-        first = built.stat().st_mtime_ns
-        load_library(lambda: said.append("building"))
-        assert built.stat().st_mtime_ns == first
-        assert said == ["building"]
-        built.chmod(0o777)  # anybody could have written it
-        monkeypatch.setattr(native, "_build", lambda path, _: path.chmod(0o700))
-        load_library()
-        assert not built.stat().st_mode & 0o077
-
-    @pytest.mark.usefixtures("library")
-    def test_a_cache_that_cannot_be_written_is_no_obstacle(self, tmp_path: Path) -> None:
-        (tmp_path / "cache").write_text("a file, no folder")
-        load_library()

@@ -24,10 +24,10 @@ from hypothesis import strategies as st
 
 from fnetcli.engine import Engine
 from fnetcli.formats import ReadOptions, read_image
-from fnetcli.fusion import FuseOptions, Outputs
+from fnetcli.fusion import FuseOptions, Pictures
 from fnetcli.image import Image
 from fnetcli.intensity import ScalingOptions
-from fnetcli.job import Job, Run
+from fnetcli.job import Job, Outputs, Run
 from fnetcli.manifest import Record
 from fnetcli.models.fnet import FNet, FNetConfig
 from fnetcli.pairing import Case, pair_paths
@@ -147,11 +147,11 @@ def tiny_engine() -> Engine:
     return Engine(network, torch.device("cpu"))
 
 
-def run_of(tmp_path: Path, **options: Any) -> Run:
+def run_of(tmp_path: Path, **options: Any) -> Run[Pictures]:
     """Fuse the pairs of tmp_path/vis and tmp_path/ir into tmp_path/out."""
     job = Job(
         pairing=pair_paths(tmp_path / "ir", tmp_path / "vis"),
-        options=FuseOptions(("ir", "vis"), **options),
+        walk=Pictures(FuseOptions(("ir", "vis"), **options)),
         out=tmp_path / "out",
         weights={"name": "tiny.safetensors", "sha256": "0123456789abcdef" * 4},
     )
@@ -161,13 +161,13 @@ def run_of(tmp_path: Path, **options: Any) -> Run:
     return run
 
 
-def page_of(run: Run, **options: Any) -> Page:
+def page_of(run: Run[Pictures], **options: Any) -> Page:
     path = write_contact_sheet(run.job, run.records(), run.summary(), **options)
     assert path == run.job.out / "index.html"
     return Page(path)
 
 
-def target(run: Run, link: str) -> Path:
+def target(run: Run[Pictures], link: str) -> Path:
     """Follow a relative link from the page, as a browser does."""
     return Path(os.path.normpath(run.job.out / os.fsdecode(unquote_to_bytes(link))))
 
@@ -393,7 +393,7 @@ class TestFailures:
         run = run_of(tmp_path)
         (tmp_path / "vis" / "0.png").unlink()
         run.plan.outputs["0"].fused.write_bytes(b"")
-        run.plan.outputs["0"].parts["common"].unlink()
+        run.plan.outputs["0"].all()["common"].unlink()
         page = page_of(run)
         gaps = [figure.gap for figure in page.articles[0].figures]
         missing = "no such file; check the path"

@@ -1,0 +1,82 @@
+"""The border of the readers of volumes: what goes wrong inside becomes one line that names a file.
+
+What other packages say of a file is neither shown nor kept: it may quote a patient's data.
+"""
+
+from __future__ import annotations
+
+import logging
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import TracebackType
+from typing import BinaryIO
+
+from fnetcli.errors import FnetError, ReadError
+from fnetcli.formats.base import COPY_AGAIN, ContentError, _require_content, _system_reason
+from fnetcli.formats.codecs import silence
+from fnetcli.formats.pillow import our_rules
+
+for name in (
+    "nibabel.global",
+    "pydicom",
+    "pydicom.pixels.decoders.base",
+    "pydicom.pixels.decoders.rle",
+    "pydicom.pixels.processing",
+    "pydicom.pixels.utils",
+):
+    logging.getLogger(name).addFilter(silence)
+
+
+class _Quiet:
+    """While any thread is inside, pydicom and nibabel warn about nothing.
+
+    The filters live inside those of `our_rules`, which knows the first thread in and the last out.
+    """
+
+    def __enter__(self) -> None:
+        our_rules.__enter__()
+        silence.__enter__()
+        warnings.filterwarnings("ignore", module=r"(pydicom|nibabel|numpy)(\.|$)")
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        silence.__exit__(kind, error, trace)
+        our_rules.__exit__(kind, error, trace)
+
+
+quiet = _Quiet()
+
+
+@contextmanager
+def reading(path: Path, kind: str) -> Iterator[None]:
+    """Turn whatever goes wrong inside, but for our own errors, into a ReadError for `path`."""
+    try:
+        with quiet:
+            yield
+    except FnetError:
+        raise
+    except ContentError as refused:
+        raise ReadError(f"{path}: {refused}") from None
+    except MemoryError:
+        raise ReadError(f"{path}: needs more memory than there is; make it smaller") from None
+    except Exception as error:  # noqa: BLE001 - decoders of untrusted files raise anything
+        if isinstance(error, OSError) and error.errno is not None:
+            raise ReadError(f"{path}: {_system_reason(error)}") from None
+        if isinstance(error, EOFError):
+            raise ReadError(f"{path}: not a complete {kind} (ends early); {COPY_AGAIN}") from None
+        raise ReadError(f"{path}: not a readable {kind}; {COPY_AGAIN}") from None
+
+
+@contextmanager
+def opened(path: Path, kind: str) -> Iterator[BinaryIO]:
+    """Open an ordinary file that is not empty, inside the border."""
+    with reading(path, kind):
+        _require_content(path)
+        with path.open("rb") as file:
+            yield file

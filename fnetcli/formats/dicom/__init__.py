@@ -1,0 +1,207 @@
+"""DICOM series as volumes: a folder, or a file of one or many frames (PS3.3, PS3.5, PS3.10).
+
+The way of a series: `files` (which files are DICOM) -> `choice` (one series of them) -> `geometry`
+(slices in order, one affine) -> `values` (what numbers mean; `suv` for PET) -> `pixels` (decoded,
+with `codecs`) -> Image. Headers are looked at before any pixel is decoded.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from itertools import groupby
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from pydicom import Dataset
+
+from fnetcli.formats.base import COPY_AGAIN, ContentError
+from fnetcli.formats.border import reading
+from fnetcli.formats.dicom.attributes import text, texts, whole
+from fnetcli.formats.dicom.choice import Series, SeriesChoiceError, choose, find_series
+from fnetcli.formats.dicom.files import KIND, dicom_files, is_dicom, is_dicom_file, read_header
+from fnetcli.formats.dicom.geometry import Place, find_place, is_localiser, stack
+from fnetcli.formats.dicom.pixels import FrameDecoder
+from fnetcli.formats.dicom.values import Plan, plan_values
+from fnetcli.image import DicomSeries, Grid, Image, Mask
+
+__all__ = [
+    "DicomSeries",
+    "Series",
+    "SeriesChoiceError",
+    "dicom_files",
+    "is_dicom",
+    "is_dicom_file",
+    "list_series",
+    "read_dicom",
+]
+
+MOST_SLICES = 65_536
+
+
+@dataclass(frozen=True)
+class Frame:
+    """One slice before it is decoded; `number` is that of the frame in its file, from 1 on."""
+
+    path: Path
+    header: Dataset
+    number: int
+    frames: int  # in the file
+    size: tuple[int, int]
+    place: Place | None
+
+
+def list_series(path: Path) -> list[Series]:
+    """Return all series of a file, or of a folder and the folders in it; raise ReadError."""
+    with reading(path, KIND):
+        return find_series(dicom_files(path) if path.is_dir() else [path])
+
+
+def read_dicom(path: Path, wanted: str | None, pixel_limit: int) -> Image:
+    """Read one series from a file, or from a folder and the folders in it; raise ReadError.
+
+    `wanted` chooses among several: a UID, a SeriesNumber or a description. Slices come sorted along
+    their normal; pixels are int16 or int32 where that is exact, else float32, and RGB uint8 or
+    uint16, after rescale. `pixel_limit` counts the pixels of all slices.
+    """
+    chosen, notice = choose(path, list_series(path), wanted)
+    with reading(path, KIND):
+        frames, notices = _frames(chosen.files, pixel_limit)
+        _require_one_space(frames)
+        stacked = stack(frames)
+        frames = [frames[i] for i in stacked.order]
+        plan = plan_values(frames)
+        pixels, valid = _decode(frames, plan)
+        return Image(
+            pixels=pixels,
+            grid=Grid((len(frames), *frames[0].size), stacked.affine),
+            valid=valid,
+            notices=(*([notice] if notice else []), *notices, *stacked.notices, *plan.notices),
+            unit=plan.unit,
+            frame_of_reference=text(frames[0].header, "FrameOfReferenceUID") or None,
+            series=DicomSeries(
+                tuple(frame.header for frame in frames), tuple(frame.number for frame in frames)
+            ),
+        )
+
+
+def _frames(files: Iterable[Path], pixel_limit: int) -> tuple[list[Frame], list[str]]:
+    """Return the slices of a series as their headers tell, without copies and localisers."""
+    frames: list[Frame] = []
+    notices: list[str] = []
+    seen: dict[str, list[Frame]] = {}
+    copies = localisers = 0
+    for path in files:
+        header = read_header(path)
+        with reading(path, KIND):
+            found = _frames_of(path, header, pixel_limit)
+            uid = text(header, "SOPInstanceUID")
+            if uid in seen and _are_copies(found, seen[uid]):
+                copies += 1
+                continue
+            seen[uid] = found
+            kept = [one for one in found if not is_localiser(header, one.number)]
+            localisers += len(found) - len(kept)
+            frames += kept
+        pixels = sum(one.size[0] * one.size[1] for one in frames)
+        if pixels > pixel_limit:
+            raise _too_large(pixels, pixel_limit)
+    if not frames:
+        raise ContentError("a localiser, no images", "choose another series")
+    if copies:
+        notices.append(f"{copies} files are copies of others, and left out")
+    if localisers:
+        notices.append(f"{localisers} of its images are localisers, and left out")
+    return frames, notices
+
+
+def _frames_of(path: Path, header: Dataset, pixel_limit: int) -> list[Frame]:
+    rows, columns = whole(header, "Rows"), whole(header, "Columns")
+    count = whole(header, "NumberOfFrames") or 1
+    if rows is None or columns is None:
+        raise ContentError("has no image in it", "remove it from the folder")
+    if "MOSAIC" in texts(header, "ImageType"):
+        raise ContentError(
+            "its slices lie in one picture as tiles (a Siemens mosaic)", "convert it with dcm2niix"
+        )
+    if min(rows, columns, count) < 1 or count > MOST_SLICES:
+        raise ContentError(f"has no sensible size ({columns}x{rows}, {count} frames)", COPY_AGAIN)
+    if count * rows * columns > pixel_limit:
+        raise _too_large(count * rows * columns, pixel_limit)
+    return [
+        Frame(path, header, number, count, (rows, columns), find_place(header, number))
+        for number in range(1, count + 1)
+    ]
+
+
+def _are_copies(some: Sequence[Frame], others: Sequence[Frame]) -> bool:
+    """Whether files of one SOPInstanceUID are one image; some anonymisers gave it to all slices."""
+    if len(some) != len(others):
+        return False
+    pairs = [(one.place, other.place) for one, other in zip(some, others, strict=True)]
+    return all(
+        one is not None and other is not None and np.allclose(one.position, other.position)
+        for one, other in pairs
+    )
+
+
+def _too_large(pixels: int, limit: int) -> ContentError:
+    return ContentError(
+        f"{pixels / 1e6:.6g} million voxels are more than the limit of {limit / 1e6:.6g} million",
+        "raise the limit with --max-pixels",
+    )
+
+
+def _require_one_space(frames: Sequence[Frame]) -> None:
+    headers = {id(frame.header): frame.header for frame in frames}.values()
+    if len({text(header, "FrameOfReferenceUID") for header in headers}) > 1:
+        raise ContentError(
+            "its slices have different frames of reference: the patient moved between them",
+            "choose another series",
+        )
+
+
+def _decode(frames: Sequence[Frame], plan: Plan) -> tuple[NDArray[Any], Mask | None]:
+    """Return values (slices, rows, columns, channels) and where there are any."""
+    shape = (len(frames), *frames[0].size)
+    pixels = np.empty((*shape, plan.channels), plan.dtype)
+    valid: Mask | None = None
+    turns = sorted(range(len(frames)), key=lambda i: (frames[i].path, frames[i].number))
+    for path, numbers in groupby(turns, key=lambda i: frames[i].path):
+        with reading(path, KIND):
+            decoder: FrameDecoder | None = None
+            for i in numbers:
+                frame = frames[i]
+                decoder = decoder or FrameDecoder(path, frame.size, frame.frames)
+                stored = decoder.stored(frame.number)
+                values = plan.rescales[i].apply(stored)
+                pixels = _widened(pixels, values)
+                pixels[i] = values.reshape(*frame.size, plan.channels)
+                holes = plan.rescales[i].holes(stored)
+                if holes is not None:
+                    valid = np.ones(shape, np.bool_) if valid is None else valid
+                    valid[i] = holes
+    return pixels, _with_holes(valid, pixels)
+
+
+def _widened(pixels: NDArray[Any], values: NDArray[Any]) -> NDArray[Any]:
+    """Return pixels in a type that holds these values too; int16 is enough for nearly all."""
+    if pixels.dtype.kind == "u" and values.dtype.itemsize > pixels.dtype.itemsize:
+        return pixels.astype(values.dtype)
+    if pixels.dtype.kind != "i":
+        return pixels
+    low, high = values.min(), values.max()
+    for dtype in (pixels.dtype, np.dtype(np.int32)):
+        if np.iinfo(dtype).min <= low and high <= np.iinfo(dtype).max:
+            return pixels.astype(dtype, copy=False)
+    return pixels.astype(np.float32)
+
+
+def _with_holes(valid: Mask | None, pixels: NDArray[Any]) -> Mask | None:
+    """Mark numbers that are none as holes."""
+    if pixels.dtype.kind != "f" or np.isfinite(pixels).all():
+        return valid
+    finite: Mask = np.isfinite(pixels).all(axis=-1)
+    return finite if valid is None else valid & finite

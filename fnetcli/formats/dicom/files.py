@@ -1,0 +1,155 @@
+"""DICOM files: which they are, and their headers and pixels as pydicom reads them."""
+
+from __future__ import annotations
+
+import os
+import struct
+import zlib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import BinaryIO
+
+from pydicom import Dataset, FileDataset, dcmread
+from pydicom.filereader import read_dataset
+from pydicom.uid import (
+    UID,
+    DeflatedExplicitVRLittleEndian,
+    ExplicitVRBigEndian,
+    ExplicitVRLittleEndian,
+    ImplicitVRLittleEndian,
+)
+
+from fnetcli.errors import ReadError
+from fnetcli.formats.base import COPY_AGAIN, ContentError
+from fnetcli.formats.border import opened, reading
+
+KIND = "DICOM file"
+HEAD_BYTES = 132  # preamble and "DICM" (PS3.10, 7.1)
+DIRECTORY = "DICOMDIR"
+SUFFIXES = frozenset({".dcm", ".dicom", ".ima"})
+MOST_FILES = 100_000  # in a folder
+MOST_HEADER_BYTES = 1 << 28  # beside the pixels, of a deflated file
+# Value representations that the first attributes of a data set have (PS3.5, 6.2).
+FIRST_VRS = frozenset({b"UL", b"UI", b"CS", b"SH", b"DA", b"TM", b"DT", b"LO", b"OB", b"IS"})
+
+
+def is_dicom(head: bytes) -> bool:
+    """Tell from a file's first HEAD_BYTES; some old files begin without preamble and "DICM"."""
+    return head[128:132] == b"DICM" or any(_starts(head, order) for order in "<>")
+
+
+def _starts(head: bytes, order: str) -> bool:
+    """Whether bytes begin with an attribute of the first groups: 0002 or 0008."""
+    if len(head) < 12:
+        return False
+    group, element = struct.unpack(f"{order}HH", head[:4])
+    if (group, element > 0x20) not in {(2, False), (8, False)}:
+        return False
+    if head[4:6] in FIRST_VRS:
+        return True
+    (length,) = struct.unpack("<I", head[4:8])
+    return order == "<" and 0 < length <= 64 and length % 2 == 0
+
+
+def is_dicom_file(path: Path) -> bool:
+    """Whether an ordinary file, which is no directory of a medium, holds DICOM by its content."""
+    if path.name.upper() == DIRECTORY:
+        return False
+    try:
+        with path.open("rb") as file:
+            return is_dicom(file.read(HEAD_BYTES))
+    except (OSError, ValueError):
+        return False
+
+
+def dicom_files(folder: Path, *, is_recursive: bool = True) -> Iterator[Path]:
+    """Yield the DICOM files of a folder in the order of their names.
+
+    Hidden files and folders, DICOMDIR, links to folders, pipes and everything that is not DICOM
+    are passed over. Raise ReadError for what cannot be searched, and for an empty file that is
+    DICOM by its name: a slice would be missing.
+    """
+    for count, path in enumerate(_files(folder, is_recursive=is_recursive)):
+        if count >= MOST_FILES:
+            raise ReadError(f"{folder}: more than {MOST_FILES} files; name a folder further down")
+        if is_dicom_file(path):
+            yield path
+        elif path.suffix.lower() in SUFFIXES and path.stat().st_size == 0:
+            raise ReadError(f"{path}: the file is empty; {COPY_AGAIN}")
+
+
+def _files(folder: Path, *, is_recursive: bool) -> Iterator[Path]:
+    def refuse(error: OSError) -> None:
+        raise error
+
+    with reading(folder, "folder"):
+        for parent, folders, names in os.walk(folder, onerror=refuse):
+            folders[:] = sorted(one for one in folders if not one.startswith(".") and is_recursive)
+            for name in sorted(names):
+                path = Path(parent, name)
+                if not name.startswith(".") and path.is_file():
+                    yield path
+
+
+def read_header(path: Path, keywords: list[str] | None = None) -> Dataset:
+    """Return everything before the pixels, or only some attributes; raise ReadError."""
+    with opened(path, KIND) as file:
+        _refuse_inflation(file, MOST_HEADER_BYTES)
+        return _read(file, stop_before_pixels=True, specific_tags=keywords)
+
+
+def read_whole(path: Path, most_bytes: int) -> FileDataset:
+    """Return header and pixels, still encoded; `most_bytes` of pixels may a deflated file hold."""
+    with opened(path, KIND) as file:
+        _refuse_inflation(file, MOST_HEADER_BYTES + most_bytes)
+        header = _read(file, stop_before_pixels=False, specific_tags=None)
+        if not any(
+            one in header for one in ("PixelData", "FloatPixelData", "DoubleFloatPixelData")
+        ):
+            raise EOFError
+        return header
+
+
+def _read(
+    file: BinaryIO, *, stop_before_pixels: bool, specific_tags: list[str] | None
+) -> FileDataset:
+    found = dcmread(
+        file,
+        force=True,  # without preamble too: that it is DICOM was seen before
+        stop_before_pixels=stop_before_pixels,
+        specific_tags=list(specific_tags) if specific_tags else None,
+    )
+    if not isinstance(found, FileDataset):
+        raise ContentError("a directory of DICOM files, not an image", "name the folder")
+    return found
+
+
+def _refuse_inflation(file: BinaryIO, most_bytes: int) -> None:
+    """Refuse a deflated data set that would fill the memory; pydicom inflates it in one go."""
+    head = file.read(HEAD_BYTES)
+    file.seek(0)
+    if head[128:132] != b"DICM":
+        return
+    file.seek(HEAD_BYTES)
+    meta = read_dataset(
+        file, is_implicit_VR=False, is_little_endian=True, stop_when=lambda tag, *_: tag >> 16 != 2
+    )
+    if meta.get("TransferSyntaxUID") == DeflatedExplicitVRLittleEndian:
+        inflating, size = zlib.decompressobj(-zlib.MAX_WBITS), 0
+        while (part := inflating.unconsumed_tail or file.read(1 << 16)) and size <= most_bytes:
+            size += len(inflating.decompress(part, 1 << 20))
+        if size > most_bytes:
+            raise ContentError("inflates to more than its pixels can take", COPY_AGAIN)
+    file.seek(0)
+
+
+def transfer_syntax(header: FileDataset) -> UID:
+    """Return how a data set is encoded; files that do not say so are not compressed."""
+    meta = getattr(header, "file_meta", None)
+    named = None if meta is None else meta.get("TransferSyntaxUID")
+    if named:
+        return UID(str(named))
+    is_implicit, is_little = header.original_encoding
+    if is_implicit:
+        return ImplicitVRLittleEndian
+    return ExplicitVRLittleEndian if is_little else ExplicitVRBigEndian

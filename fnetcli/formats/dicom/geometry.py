@@ -1,0 +1,297 @@
+"""Where slices lie: sorted along their normal, evenly spaced, as one affine (PS3.3, C.7.6.2.1.1).
+
+Names and InstanceNumber say nothing of space and are not asked.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+from pydicom import Dataset
+
+from fnetcli.formats.base import COPY_AGAIN, ContentError
+from fnetcli.formats.dicom.attributes import items, macro, number, numbers, texts
+
+Vector = NDArray[np.float64]
+
+RIGHT_ANGLE = 1e-2  # cosine: rows and columns that are further from it are broken
+SAME_DIRECTION = 1e-3  # of unit vectors
+SAME_SPACING = 1e-3  # share
+EVEN = 0.1  # of the distance of slices: further off its place no slice may lie
+STRAIGHT = 0.05  # of a pixel: slices that drift less are stacked along their normal
+SAME_PLACE = 0.01  # of the usual distance of slices
+LPS_TO_RAS = np.diag([-1.0, -1.0, 1.0, 1.0])
+NUCLEAR = "1.2.840.10008.5.1.4.1.1.20"  # SOP class: SPECT
+# Vectors by which frames of nuclear medicine differ (PS3.3, C.8.4.8); only slices make a volume.
+OTHER_VECTORS = (
+    "EnergyWindowVector",
+    "DetectorVector",
+    "PhaseVector",
+    "RotationVector",
+    "RRIntervalVector",
+    "TimeSlotVector",
+    "AngularViewVector",
+    "TimeSliceVector",
+)
+NO_GEOMETRY = "it does not say where it lies in the patient"
+ONE_OF_THEM = "export one of them as a series of its own"
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where one slice lies, in DICOM's millimetres (LPS+).
+
+    `along` is the unit vector of a row (from column to column), `down` that of a column; `spacing`
+    the distance of rows, then of columns. `thickness` is the distance of slices that it claims.
+    """
+
+    position: Vector
+    along: Vector
+    down: Vector
+    spacing: tuple[float, float]
+    thickness: float | None
+
+    @property
+    def normal(self) -> Vector:
+        """The direction in which slices follow each other."""
+        return np.cross(self.along, self.down)
+
+
+class Placed(Protocol):
+    """Something with a place and a size (rows, columns)."""
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Rows and columns."""
+
+    @property
+    def place(self) -> Place | None:
+        """Where it lies, or None where its file does not say."""
+
+
+PlacedT = TypeVar("PlacedT", bound=Placed)
+
+
+# --- one slice -----------------------------------------------------------------------------------
+
+
+def find_place(header: Dataset, frame: int) -> Place | None:
+    """Return where a frame, counted from 1 on, lies; None where its file does not say."""
+    orientation = _orientation(header, frame)
+    spacing = numbers(macro(header, frame, "PixelMeasuresSequence"), "PixelSpacing", 2)
+    position = _position(header, frame)
+    if orientation is None or spacing is None or position is None:
+        return None
+    if spacing.min() <= 0:
+        raise ContentError(
+            "not a readable DICOM file (its PixelSpacing makes no sense)", COPY_AGAIN
+        )
+    along, down = orientation
+    return Place(
+        position, along, down, (float(spacing[0]), float(spacing[1])), _thickness(header, frame)
+    )
+
+
+def _orientation(header: Dataset, frame: int) -> tuple[Vector, Vector] | None:
+    source = macro(header, frame, "PlaneOrientationSequence")
+    found = numbers(source, "ImageOrientationPatient", 6)
+    if found is None and (detectors := items(header, "DetectorInformationSequence")):
+        found = numbers(detectors[0], "ImageOrientationPatient", 6)
+    if found is None:
+        return None
+    along, down = found[:3], found[3:]
+    lengths = [float(np.linalg.norm(one)) for one in (along, down)]
+    if min(lengths) < 0.9 or max(lengths) > 1.1 or abs(along @ down) > RIGHT_ANGLE:
+        raise ContentError(
+            "not a readable DICOM file (its ImageOrientationPatient makes no sense)", COPY_AGAIN
+        )
+    along = along / lengths[0]
+    down = down - (down @ along) * along
+    return along, down / np.linalg.norm(down)
+
+
+def _position(header: Dataset, frame: int) -> Vector | None:
+    source = macro(header, frame, "PlanePositionSequence")
+    # Only in a file of one frame does the header's own position hold for all that is in it.
+    if source is not header or (number(header, "NumberOfFrames") or 1) <= 1:
+        found = numbers(source, "ImagePositionPatient", 3)
+        if found is not None:
+            return found
+    return _nuclear_position(header, frame)
+
+
+def _nuclear_position(header: Dataset, frame: int) -> Vector | None:
+    """Return the place of a reconstructed slice: steps from the first one (PS3.3, C.8.4.15)."""
+    detectors = items(header, "DetectorInformationSequence")
+    orientation = _orientation(header, frame)
+    if header.get("SOPClassUID") != NUCLEAR or not detectors or orientation is None:
+        return None
+    first = numbers(detectors[0], "ImagePositionPatient", 3)
+    count = int(number(header, "NumberOfFrames") or 1)
+    slices = numbers(header, "SliceVector", count)
+    step = number(header, "SpacingBetweenSlices") or number(header, "SliceThickness")
+    if first is None or slices is None or step is None:
+        return None
+    for keyword in OTHER_VECTORS:
+        vector = numbers(header, keyword, count) if keyword in header else None
+        if vector is not None and np.ptp(vector) > 0:
+            raise ContentError(
+                "its frames differ in energy window, time, phase or detector, not only in place",
+                ONE_OF_THEM,
+            )
+    along, down = orientation
+    # The sign of the step counts: a positive one leads along the normal.
+    moved: Vector = first + (slices[frame - 1] - 1) * step * np.cross(along, down)
+    return moved
+
+
+def _thickness(header: Dataset, frame: int) -> float | None:
+    source = macro(header, frame, "PixelMeasuresSequence")
+    for keyword in ("SpacingBetweenSlices", "SliceThickness"):
+        found = number(source, keyword)
+        if found:
+            return abs(found)
+    return None
+
+
+def is_localiser(header: Dataset, frame: int) -> bool:
+    """Whether a frame only shows where others were planned."""
+    kinds = texts(header, "ImageType")
+    for keyword in ("CTImageFrameTypeSequence", "MRImageFrameTypeSequence"):
+        kinds += texts(macro(header, frame, keyword), "FrameType")
+    return "LOCALIZER" in kinds
+
+
+# --- all slices ----------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Stack:
+    """The order of slices, as indices into what was given; their affine (RAS+), or None."""
+
+    order: tuple[int, ...]
+    affine: Vector | None
+    notices: tuple[str, ...] = ()
+
+
+def stack(frames: Sequence[Placed]) -> Stack:
+    """Sort slices along their normal; raise ContentError where they make no even stack.
+
+    The affine maps (slice, row, column). Slices that are shifted sideways, each by as much as the
+    one before (a tilted gantry), make a sheared affine, and a notice.
+    """
+    sizes = sorted({frame.size for frame in frames})
+    if len(sizes) > 1:
+        named = ", ".join(f"{columns}x{rows}" for rows, columns in sizes[:3])
+        raise ContentError(f"its slices have different sizes ({named})", ONE_OF_THEM)
+    places = [frame.place for frame in frames if frame.place is not None]
+    if not places and len(frames) == 1:
+        return Stack((0,), None, (f"{NO_GEOMETRY}: it is one picture without a place",))
+    if len(places) < len(frames):
+        share = "none" if not places else f"only {len(places)}"
+        raise ContentError(
+            f"{share} of its {len(frames)} images says where it lies in the patient",
+            "export it as a volume, or as one picture",
+        )
+    _require_parallel(places)
+    return _stacked(places)
+
+
+def _require_parallel(places: Sequence[Place]) -> None:
+    first = places[0]
+    directions = np.array([[*place.along, *place.down] for place in places])
+    off = np.abs(directions - directions[0]).max(axis=1) > SAME_DIRECTION
+    if off.any():
+        raise ContentError(
+            f"its slices have different orientations ({int(off.sum())} of {len(places)} are not "
+            "parallel to the first)",
+            ONE_OF_THEM,
+        )
+    spacings = np.array([place.spacing for place in places])
+    if (np.abs(spacings / first.spacing - 1) > SAME_SPACING).any():
+        low, high = spacings.min(), spacings.max()
+        raise ContentError(
+            f"its slices have pixels of different sizes ({low:g} to {high:g} mm)", ONE_OF_THEM
+        )
+
+
+def _stacked(places: Sequence[Place]) -> Stack:
+    normal = places[0].normal
+    heights = np.array([place.position @ normal for place in places])
+    order = np.argsort(heights, kind="stable")
+    notices: tuple[str, ...] = ()
+    if len(places) == 1:
+        thickness = places[0].thickness
+        if thickness is None:
+            notices = ("it is one slice of unknown thickness, taken as 1 mm",)
+        step = normal * (thickness or 1.0)
+    else:
+        _require_even(heights[order])
+        step, notices = _step([places[i] for i in order], normal)
+    first = places[order[0]]
+    affine = np.eye(4)
+    affine[:3, 0] = step
+    affine[:3, 1] = first.down * first.spacing[0]
+    affine[:3, 2] = first.along * first.spacing[1]
+    affine[:3, 3] = first.position
+    return Stack(tuple(order.tolist()), LPS_TO_RAS @ affine, notices)
+
+
+def _require_even(heights: Vector) -> None:
+    """Refuse slices at one place, gaps and uneven distances; `heights` ascend."""
+    gaps = np.diff(heights)
+    usual = float(gaps[gaps > SAME_PLACE * gaps.max()].min(initial=gaps.max()))
+    doubled = int((gaps <= SAME_PLACE * usual).sum())
+    if doubled:
+        raise ContentError(
+            f"{doubled + 1 if usual == 0 else doubled} of its {len(heights)} slices lie where "
+            "another one lies (copies, time points, echoes or directions)",
+            ONE_OF_THEM,
+        )
+    ideal = heights[0] + (heights[-1] - heights[0]) * np.arange(len(heights)) / len(gaps)
+    if np.abs(heights - ideal).max() <= EVEN * usual:
+        return
+    ratios = gaps / usual
+    whole = np.rint(ratios)
+    if whole.max() > 1 and (np.abs(ratios - whole) <= EVEN * whole).all():
+        wide = int(np.argmax(whole > 1))
+        raise ContentError(
+            f"{int((whole - 1).sum())} of its slices are missing (the first between slices "
+            f"{wide + 1} and {wide + 2}: {gaps[wide]:.4g} mm instead of {usual:.4g} mm)",
+            "export the whole series again",
+        )
+    raise ContentError(
+        f"the distances of its slices differ ({gaps.min():.4g} to {gaps.max():.4g} mm)",
+        "resample it to even distances, or choose another series",
+    )
+
+
+def _step(places: Sequence[Place], normal: Vector) -> tuple[Vector, tuple[str, ...]]:
+    """Return the step from slice to slice, sideways too, and what is to be said of it."""
+    positions = np.array([place.position for place in places])
+    moved = positions[-1] - positions[0]
+    count = len(places) - 1
+    pixel = min(places[0].spacing)
+    off_line = positions - positions[0] - np.outer(np.arange(count + 1), moved / count)
+    sideways = np.linalg.norm(off_line - np.outer(off_line @ normal, normal), axis=1)
+    if sideways.max() > EVEN * pixel:
+        raise ContentError(
+            f"its slices do not lie above each other (up to {sideways.max():.3g} mm beside the "
+            "line from the first to the last)",
+            "choose another series",
+        )
+    height = float(moved @ normal)
+    drift = float(np.linalg.norm(moved - height * normal))
+    if drift <= STRAIGHT * pixel:
+        return normal * (height / count), ()
+    angle = math.degrees(math.atan2(drift, height))
+    words = (
+        f"its slices are shifted sideways, as by a gantry tilted by {angle:.1f} degrees: that is "
+        "taken into account"
+    )
+    return moved / count, (words,)

@@ -1,0 +1,175 @@
+"""Linear transforms as ITK keeps them in text files (.txt, .tfm): SimpleITK, ANTs, 3D Slicer.
+
+A transform is a 4x4 matrix, in millimetres of RAS+, that maps a point of the reference to the same
+point of the patient in the moving volume. ITK means the same map in LPS+: x and y are negated. The
+files are read without ITK, which is large and would read far more than is wanted here.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fnetcli.errors import ReadError
+from fnetcli.storage import atomic_write
+
+Matrix = NDArray[np.float64]
+
+FLIP = np.diag([-1.0, -1.0, 1.0, 1.0])  # RAS+ to LPS+ and back
+LONGEST_FILE = 1 << 16  # bytes; linear transforms take a few hundred
+
+
+def write_transform(path: Path, transform: Matrix) -> None:
+    """Write an affine ITK transform (text, LPS+), whole or not at all; make missing folders.
+
+    Raise what `atomic_write` raises.
+    """
+    matrix = FLIP @ transform @ FLIP
+    numbers = [*matrix[:3, :3].ravel(), *matrix[:3, 3]]
+    text = (
+        "#Insight Transform File V1.0\n#Transform 0\nTransform: AffineTransform_double_3_3\n"
+        f"Parameters: {' '.join(f'{number + 0:.17g}' for number in numbers)}\n"
+        "FixedParameters: 0 0 0\n"
+    )
+    atomic_write(path, lambda file: file.write(text.encode()))
+
+
+def read_transform(path: Path) -> Matrix:
+    """Read a linear ITK transform (text: .txt, .tfm) that maps reference points to moving points.
+
+    Raise ReadError for everything else: deformable, two-dimensional, binary or damaged ones.
+    """
+    try:
+        with path.open("rb") as file:
+            content = file.read(LONGEST_FILE)
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or "not a possible file name"
+        raise ReadError(f"{path}: cannot be read ({reason}); check the path") from error
+    try:
+        return _parse(content)
+    except _Refused as refused:
+        raise ReadError(f"{path}: {refused}") from None
+    except (ValueError, IndexError, OverflowError):
+        raise ReadError(
+            f"{path}: not a readable ITK transform (its numbers are damaged); write it again"
+        ) from None
+
+
+class _Refused(Exception):  # noqa: N818 - a refusal in words, on its way to a ReadError
+    pass
+
+
+@dataclass
+class _Part:
+    kind: str  # "Euler3DTransform"
+    numbers: dict[str, list[float]]
+
+
+def _parse(content: bytes) -> Matrix:
+    if not content.startswith(b"#Insight Transform File"):
+        raise _Refused(
+            "not an ITK transform in text (.txt, .tfm); save it as one, e.g. with "
+            "SimpleITK.WriteTransform or ANTs' ConvertTransformFile"
+        )
+    parts: list[_Part] = []
+    for line in content.decode("utf-8", "replace").splitlines():
+        name, _, rest = line.partition(":")
+        if name == "Transform":
+            parts.append(_Part(_kind(rest.strip()), {}))
+        elif name in {"Parameters", "FixedParameters"} and parts:
+            parts[-1].numbers[name] = [float(word) for word in rest.split()]
+    is_composite = bool(parts) and parts[0].kind == "CompositeTransform"
+    linear = parts[1:] if is_composite else parts
+    if not linear:
+        raise _Refused("holds no transform; write it again")
+    if len(linear) > 1 and not is_composite:
+        raise _Refused(f"holds {len(linear)} transforms in no order; save one, or a composite one")
+    matrix = np.eye(4)
+    for part in linear:  # the last one is applied first
+        matrix = matrix @ _matrix(part)
+    if not np.isfinite(matrix).all() or abs(np.linalg.det(matrix[:3, :3])) < 1e-6:
+        raise _Refused("its transform cannot be inverted; write it again")
+    return np.asarray(FLIP @ matrix @ FLIP)
+
+
+def _kind(name: str) -> str:
+    kind, _, rest = name.partition("_")
+    if kind == "CompositeTransform" or (kind in _MATRICES and rest.endswith("_3_3")):
+        return kind
+    if kind in _MATRICES or rest.endswith("_2_2"):
+        raise _Refused(f"{kind} in two dimensions; volumes need one in three")
+    if any(sign in kind for sign in ("Displacement", "BSpline", "Velocity", "Spline", "Kernel")):
+        raise _Refused(
+            f"a deformable transform ({kind[:40]}); only rigid and affine ones can be used: "
+            "resample the volume with the program that made it"
+        )
+    raise _Refused(f"unknown kind of transform ({kind[:40]}); save it as an AffineTransform")
+
+
+def _matrix(part: _Part) -> Matrix:
+    """Return the 4x4 LPS+ matrix: x -> linear (x - centre) + centre + translation."""
+    numbers = part.numbers.get("Parameters", [])
+    linear, translation = _MATRICES[part.kind](numbers)
+    fixed = part.numbers.get("FixedParameters", [])
+    if part.kind == "Euler3DTransform" and fixed[3:4] not in ([], [0.0]):
+        raise _Refused("its angles are in the order ZYX; save it as an AffineTransform")
+    centre = np.array(fixed[:3] or (0, 0, 0), float)
+    matrix = np.eye(4)
+    matrix[:3, :3] = linear
+    matrix[:3, 3] = np.array(translation, float) + centre - linear @ centre
+    return matrix
+
+
+def _euler(numbers: list[float]) -> tuple[Matrix, list[float]]:
+    turns = []
+    for axis, angle in enumerate(numbers[:3]):
+        turn = np.eye(3)
+        a, b = [i for i in range(3) if i != axis]
+        turn[a, a] = turn[b, b] = math.cos(angle)
+        turn[b, a] = math.sin(angle) * (-1 if axis == 1 else 1)
+        turn[a, b] = -turn[b, a]
+        turns.append(turn)
+    return turns[2] @ turns[0] @ turns[1], _exactly(numbers, 6)[3:]
+
+
+def _versor(numbers: list[float]) -> Matrix:
+    """Return the rotation of a unit quaternion's vector part."""
+    x, y, z = numbers[:3]
+    w = math.sqrt(1 - (x * x + y * y + z * z))
+    return np.array(
+        [
+            [1 - 2 * (y * y + z * z), 2 * (x * y - z * w), 2 * (x * z + y * w)],
+            [2 * (x * y + z * w), 1 - 2 * (x * x + z * z), 2 * (y * z - x * w)],
+            [2 * (x * z - y * w), 2 * (y * z + x * w), 1 - 2 * (x * x + y * y)],
+        ]
+    )
+
+
+def _affine(numbers: list[float]) -> tuple[Matrix, list[float]]:
+    return np.reshape(_exactly(numbers, 12)[:9], (3, 3)), numbers[9:]
+
+
+def _similar(numbers: list[float]) -> tuple[Matrix, list[float]]:
+    return _exactly(numbers, 7)[6] * _versor(numbers), numbers[3:6]
+
+
+def _exactly(numbers: list[float], count: int) -> list[float]:
+    if len(numbers) != count:
+        raise ValueError(f"{count} numbers expected")
+    return numbers
+
+
+_MATRICES: dict[str, Callable[[list[float]], tuple[Matrix, list[float]]]] = {
+    "AffineTransform": _affine,
+    "MatrixOffsetTransformBase": _affine,
+    "Euler3DTransform": _euler,
+    "VersorRigid3DTransform": lambda numbers: (_versor(_exactly(numbers, 6)), numbers[3:]),
+    "Similarity3DTransform": _similar,
+    "TranslationTransform": lambda numbers: (np.eye(3), _exactly(numbers, 3)),
+    "IdentityTransform": lambda _: (np.eye(3), [0.0, 0.0, 0.0]),
+}

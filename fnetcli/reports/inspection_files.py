@@ -1,0 +1,196 @@
+"""Everything that `fnet inspect` writes of a pair: numbers, codes, pictures, one page."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fnetcli.inspection.checkpoint_facts import CheckpointFacts, Dictionary
+from fnetcli.inspection.misalignment import Misalignment
+from fnetcli.inspection.numbers import PairNumbers
+from fnetcli.inspection.trace import PairTrace, write_features_file
+from fnetcli.reports.figures import (
+    Figure,
+    draw_code,
+    draw_features,
+    draw_histograms,
+    draw_parts,
+    draw_residuals,
+    draw_schedules,
+)
+from fnetcli.reports.inspect_page import PairPage, Plot, write_inspect_page
+from fnetcli.storage import atomic_write
+
+Levels = NDArray[np.uint8]
+Map = NDArray[np.float32]
+
+FEATURES_FILE, PAGE_FILE = "features.npz", "report.html"
+BLOCK_NAMES = {"u": "unique to {0}", "v": "unique to {1}", "z": "common"}
+
+
+@dataclass(frozen=True)
+class InspectedPair:
+    """A pair and all that was found in it; pictures are (H, W) or (H, W, 3)."""
+
+    name: str
+    modalities: tuple[str, str]
+    sources: tuple[Levels, Levels]
+    fused: Levels
+    luminances: tuple[Map, Map]
+    trace: PairTrace
+    numbers: PairNumbers
+    misalignment: Misalignment
+    network: CheckpointFacts
+    dictionaries: Sequence[Dictionary]
+    notices: Sequence[str]
+    details: Mapping[str, str]
+    command: str  # that fuses this pair
+
+
+def pair_figures(pair: InspectedPair) -> dict[str, Figure]:
+    """Draw the pictures of a pair, by file name."""
+    names = pair.modalities
+    sheets = {
+        f"code_{letter}.png": draw_code(block, f"{letter}: {BLOCK_NAMES[letter].format(*names)}")
+        for letter, block in pair.trace.blocks.items()
+    }
+    return {
+        "features.png": draw_features(pair.trace, names),
+        "parts.png": draw_parts(pair.trace, names),
+        "residuals.png": draw_residuals(pair.trace, names),
+        "histograms.png": draw_histograms(pair.trace, names),
+        "schedules.png": draw_schedules(pair.network.blocks),
+        **sheets,
+    }
+
+
+def pair_record(pair: InspectedPair) -> dict[str, Any]:
+    """Return all numbers as JSON takes them; sources and parts under the names of modalities."""
+    first, second = pair.modalities
+    record = pair.numbers.record()
+    names = {"first": first, "second": second}
+    parts = {"unique_first": f"unique_{first}", "unique_second": f"unique_{second}"}
+    record["sources"] = {names[key]: value for key, value in record["sources"].items()}
+    record["parts"] = {
+        parts.get(key, key): {
+            field.replace("_first", f"_{first}").replace("_second", f"_{second}"): number
+            for field, number in value.items()
+        }
+        for key, value in record["parts"].items()
+    }
+    return {
+        "pair": pair.name,
+        "modalities": list(pair.modalities),
+        "size": list(pair.luminances[0].shape),
+        "weights": {"name": pair.network.name, "sha256": pair.network.sha256},
+        **record,
+        "misalignment": pair.misalignment.record(),
+        "notices": list(pair.notices),
+    }
+
+
+def write_pair(
+    out: Path, pair: InspectedPair, on_step: Callable[[], None] = lambda: None
+) -> dict[str, str]:
+    """Write features, pictures and, last, the page; return what each file's scale is.
+
+    Raise OutputError, WriteError.
+    """
+    said = {FEATURES_FILE: "codes float16, maps float32: docs/outputs.md"}
+    write_features_file(out / FEATURES_FILE, pair.trace)
+    on_step()
+    figures = pair_figures(pair)
+    for name, figure in figures.items():
+        atomic_write(out / name, lambda file, figure=figure: file.write(figure.png))  # type: ignore[misc]
+        said[name] = figure.scale
+        on_step()
+    write_inspect_page(out / PAGE_FILE, _page(pair, figures))
+    said[PAGE_FILE] = "opens in any browser"
+    on_step()
+    return said
+
+
+def count_files() -> int:
+    """Return how often `write_pair` calls `on_step`."""
+    return 2 + 5 + 3
+
+
+def _page(pair: InspectedPair, figures: Mapping[str, Figure]) -> PairPage:
+    blocks = pair.trace.blocks
+    first, second = pair.modalities
+    unique_first, unique_second, common = pair.trace.parts
+    shown = ("features.png", "histograms.png", "schedules.png")
+    captions = {
+        "features.png": "Unique and common features",
+        "histograms.png": "Codes before and after their last threshold",
+        "schedules.png": "Thresholds and momentum over the iterations",
+    }
+    return PairPage(
+        title=pair.name,
+        modalities=pair.modalities,
+        sources=pair.sources,
+        fused=pair.fused,
+        luminances=pair.luminances,
+        parts={
+            f"unique_{first}": unique_first,
+            f"unique_{second}": unique_second,
+            "common": common,
+        },
+        residuals=pair.trace.residuals,
+        codes={letter: block.thumbnails for letter, block in blocks.items()},
+        code_shape=(pair.trace.config.atoms, *pair.luminances[0].shape),
+        kernels={
+            letter: next(
+                one.stamps
+                for one in pair.dictionaries
+                if one.block == letter and one.symbol.startswith("G")
+            )
+            for letter in blocks
+        },
+        energies={letter: block.energies for letter, block in blocks.items()},
+        numbers=_labelled(pair),
+        plots={captions[name]: Plot(figures[name].png, figures[name].scale) for name in shown},
+        notices=pair.notices,
+        details=pair.details,
+        command=pair.command,
+    )
+
+
+def _labelled(pair: InspectedPair) -> dict[str, Any]:
+    """Return the numbers in words, as tables."""
+    record = pair_record(pair)
+    codes = {
+        f"{letter}, {BLOCK_NAMES[letter].format(*pair.modalities)}": {
+            "nearly zero before the threshold": code["nearly_zero_before"],
+            "nearly zero after": code["nearly_zero_after"],
+            "energy": code["energy"],
+            "thresholds fall": code["thresholds_fall"],
+            "momentum rises": code["momentum_rises"],
+        }
+        for letter, code in record["codes"].items()
+    }
+    words = {key: key.replace("_", " ") for table in record["parts"].values() for key in table}
+    words |= {key: key.replace("_", " ") for table in record["sources"].values() for key in table}
+
+    def worded(tables: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
+        return {
+            name.replace("_", " "): {words[key]: value for key, value in table.items()}
+            for name, table in tables.items()
+        }
+
+    first, second = pair.modalities
+    return {
+        "Parts": worded(record["parts"]),
+        "Codes": codes,
+        "Sources": worded(record["sources"]),
+        "The pair": {
+            "correlation of the unique codes' energy maps": record["unique_energy_correlation"],
+            "fused pixels clipped": record["clipped"],
+            "misalignment": pair.misalignment.describe(first, second),
+        },
+    }
