@@ -6,7 +6,6 @@ import base64
 import io
 import math
 import os
-import re
 import shlex
 import threading
 from collections.abc import Callable, Iterator
@@ -15,10 +14,9 @@ from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path, PurePath
-from typing import Any, BinaryIO, TypeVar
+from typing import BinaryIO, TypeVar
 from urllib.parse import quote
 
-import jinja2
 import numpy as np
 import PIL.Image
 from numpy.typing import NDArray
@@ -31,6 +29,7 @@ from fnetcli.intensity import Scaling, preview, to_stored, to_unit, valid_pixels
 from fnetcli.job import Job
 from fnetcli.manifest import DONE, FAILED, MANIFEST_FILE, RUN_FILE, Record
 from fnetcli.pairing import Case
+from fnetcli.reports.page import MODALITY_NAMES, template
 from fnetcli.storage import atomic_write
 
 PAGE_FILE = "index.html"
@@ -41,18 +40,6 @@ JPEG_QUALITY = 80
 LARGE = 32_000_000  # pixels; pictures beyond are held in memory one at a time
 SHORT_SHA = 12  # digits that name weights well enough
 
-MODALITY_NAMES = {
-    "vis": "visible",
-    "ir": "thermal infrared",
-    "nir": "near infrared",
-    "ct": "CT",
-    "mri": "MRI",
-    "pet": "PET",
-    "spect": "SPECT",
-}
-# What no HTML file may hold: controls, halves of surrogate pairs (bytes of a file name that are no
-# UTF-8), and the two characters that are none.
-UNPRINTABLE = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff\ufffe\uffff]")
 
 ItemT = TypeVar("ItemT")
 
@@ -120,7 +107,7 @@ def write_contact_sheet(
             rows.append(row)
             on_step()
     failures = [(one["case"], _error(one)) for one in records if one["status"] == FAILED]
-    page = _template().generate(
+    page = template("contact_sheet.html").generate(
         title=_title(job),
         columns=_labels(job),
         rows=rows,
@@ -359,26 +346,6 @@ def _date(iso: str) -> str:
 
 
 # --- the page -------------------------------------------------------------------------------------
-
-
-def _template() -> jinja2.Template:
-    environment = jinja2.Environment(
-        loader=jinja2.PackageLoader("fnetcli.reports"),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        finalize=_printable,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    return environment.get_template("contact_sheet.html")
-
-
-def _printable(value: Any) -> Any:
-    """Return text, which may come from file names, without what a page cannot hold.
-
-    Everything that the template prints comes through here, and is escaped afterwards.
-    """
-    return UNPRINTABLE.sub("\ufffd", value) if type(value) is str else value
 
 
 def _write_all(file: BinaryIO, page: Iterator[str]) -> None:

@@ -9,9 +9,8 @@ import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
-import jinja2
 import numpy as np
 import PIL.Image
 from numpy.typing import NDArray
@@ -19,7 +18,7 @@ from numpy.typing import NDArray
 from fnetcli.evaluation.results import Evaluation, Table
 from fnetcli.evaluation.statistics import BEST, SECOND, Summary
 from fnetcli.metrics.base import Metric
-from fnetcli.reports.contact_sheet import MODALITY_NAMES, UNPRINTABLE
+from fnetcli.reports.page import MODALITY_NAMES, printable, template
 from fnetcli.reports.tables import decimals
 from fnetcli.storage import atomic_write
 
@@ -161,7 +160,7 @@ def write_eval_page(
     """
     digits = [decimals(evaluation.values[:, :, i]) for i in range(len(evaluation.metrics))]
     cases = [_shown(evaluation, one, digits) for one in shown]
-    page = _template().generate(
+    page = template("eval.html").generate(
         evaluation=evaluation,
         summary=summary,
         details=details,
@@ -282,12 +281,12 @@ def _data(evaluation: Evaluation, summary: Summary, digits: list[int], cases: li
     """Return what the page's script reads: JSON that is safe within a script element."""
     text = json.dumps(
         {
-            "methods": [_printable(method.name) for method in evaluation.methods],
+            "methods": [printable(method.name) for method in evaluation.methods],
             "metrics": [
-                {"name": _printable(metric.name), "higher": metric.higher_is_better, "digits": n}
+                {"name": printable(metric.name), "higher": metric.higher_is_better, "digits": n}
                 for metric, n in zip(evaluation.metrics, digits, strict=True)
             ],
-            "cases": [_printable(name) for name in evaluation.cases],
+            "cases": [printable(name) for name in evaluation.cases],
             "out": [] if summary.all_cases else np.flatnonzero(~summary.common).tolist(),
             "shown": [one.index for one in cases if one.index is not None],
             "values": [  # metric, method, case
@@ -436,26 +435,3 @@ def _drawn(
     picture.save(file, "WEBP", quality=WEBP_QUALITY)
     data = f"data:image/webp;base64,{base64.b64encode(file.getvalue()).decode()}"
     return Drawn(label, method, scores, data, *picture.size, note)
-
-
-# --- the page -------------------------------------------------------------------------------------
-
-
-def _template() -> jinja2.Template:
-    environment = jinja2.Environment(
-        loader=jinja2.PackageLoader("fnetcli.reports"),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        finalize=_printable,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    return environment.get_template("eval.html")
-
-
-def _printable(value: Any) -> Any:
-    """Return text, which may come from file names, without what a page cannot hold.
-
-    Everything that the template prints comes through here, and is escaped afterwards.
-    """
-    return UNPRINTABLE.sub("\ufffd", value) if type(value) is str else value

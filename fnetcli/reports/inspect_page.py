@@ -12,14 +12,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import jinja2
 import numpy as np
 import PIL.Image
 from markupsafe import Markup
 from numpy.typing import NDArray
 from scipy import sparse
 
-from fnetcli.reports.contact_sheet import MODALITY_NAMES, UNPRINTABLE
+from fnetcli.reports.page import MODALITY_NAMES, printable, template
 from fnetcli.storage import atomic_write
 
 MOST_BYTES = 60_000_000  # of a page
@@ -96,7 +95,7 @@ def write_inspect_page(path: Path, page: PairPage) -> None:
 
     Raise OutputError or WriteError where it cannot be stored.
     """
-    contents = _template().generate(page=page, **_contents(page))
+    contents = template("inspect.html").generate(page=page, **_contents(page))
     atomic_write(path, lambda file: file.writelines(piece.encode() for piece in contents))
 
 
@@ -245,7 +244,7 @@ def _panes(page: PairPage, size: tuple[int, int]) -> list[Pane]:
 
 def _maps(page: PairPage) -> dict[str, Map]:
     (first, second), (p1, p2) = page.luminances, page.residuals
-    parts = {_printable(name): part for name, part in page.parts.items()}  # as in the template
+    parts = {printable(name): part for name, part in page.parts.items()}  # as in the template
     return {"first": first, "second": second, **parts, "p1": p1, "p2": p2}
 
 
@@ -260,9 +259,9 @@ def _facts(
         "width": size[1],
         "full": page.size,
         "maps": {name: packed.facts for name, packed in maps.items()},
-        "parts": [_printable(name) for name in page.parts],
+        "parts": [printable(name) for name in page.parts],
         "color": giver if page.fused.ndim == 3 and any(has_color) else None,
-        "command": _printable(page.command),
+        "command": printable(page.command),
         "codes": {
             letter: {
                 **packed.facts,
@@ -431,26 +430,3 @@ def _number(value: float) -> str:
     digits = f"{value:.4g}"
     plain = f"{float(digits):,.4f}".rstrip("0").rstrip(".") if 1e-3 <= abs(value) < 1e6 else digits
     return ("0" if value == 0 else plain).replace("-", "\u2212")
-
-
-# --- the page -------------------------------------------------------------------------------------
-
-
-def _template() -> jinja2.Template:
-    environment = jinja2.Environment(
-        loader=jinja2.PackageLoader("fnetcli.reports"),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        finalize=_printable,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    return environment.get_template("inspect.html")
-
-
-def _printable(value: Any) -> Any:
-    """Return text, which may come from file names, without what a page cannot hold.
-
-    Everything that the template prints comes through here, and is escaped afterwards.
-    """
-    return UNPRINTABLE.sub("\ufffd", value) if type(value) is str else value

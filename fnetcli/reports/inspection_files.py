@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,7 +14,8 @@ from numpy.typing import NDArray
 from fnetcli.inspection.checkpoint_facts import CheckpointFacts, Dictionary
 from fnetcli.inspection.misalignment import Misalignment
 from fnetcli.inspection.numbers import PairNumbers
-from fnetcli.inspection.trace import PairTrace, write_features_file
+from fnetcli.inspection.trace import PairTrace, TraceOptions, write_features_file
+from fnetcli.models.fnet import FNetConfig
 from fnetcli.reports.figures import (
     Figure,
     draw_code,
@@ -24,13 +26,12 @@ from fnetcli.reports.figures import (
     draw_schedules,
 )
 from fnetcli.reports.inspect_page import PairPage, Plot, write_inspect_page
-from fnetcli.storage import atomic_write
+from fnetcli.reports.inspection_text import BLOCK_NAMES
 
 Levels = NDArray[np.uint8]
 Map = NDArray[np.float32]
 
 FEATURES_FILE, PAGE_FILE = "features.npz", "report.html"
-BLOCK_NAMES = {"u": "unique to {0}", "v": "unique to {1}", "z": "common"}
 
 
 @dataclass(frozen=True)
@@ -47,7 +48,8 @@ class InspectedPair:
     misalignment: Misalignment
     network: CheckpointFacts
     dictionaries: Sequence[Dictionary]
-    notices: Sequence[str]
+    said: Sequence[str]  # good to know
+    notices: Sequence[str]  # perhaps not wanted
     details: Mapping[str, str]
     command: str  # that fuses this pair
 
@@ -90,6 +92,7 @@ def pair_record(pair: InspectedPair) -> dict[str, Any]:
         "weights": {"name": pair.network.name, "sha256": pair.network.sha256},
         **record,
         "misalignment": pair.misalignment.record(),
+        "said": list(pair.said),
         "notices": list(pair.notices),
     }
 
@@ -106,13 +109,21 @@ def write_pair(
     on_step()
     figures = pair_figures(pair)
     for name, figure in figures.items():
-        atomic_write(out / name, lambda file, figure=figure: file.write(figure.png))  # type: ignore[misc]
+        figure.save(out / name)
         said[name] = figure.scale
         on_step()
     write_inspect_page(out / PAGE_FILE, _page(pair, figures))
     said[PAGE_FILE] = "opens in any browser"
     on_step()
     return said
+
+
+def features_bytes(shape: tuple[int, ...], config: FNetConfig, wanted: TraceOptions) -> int:
+    """Return about how large the features file of a pair of (H, W) will be."""
+    steps = 2 * (config.iterations + 1) if wanted.with_iterations else 0
+    kept = 3 * (steps + wanted.with_codes)
+    maps = 3 + 2 + 3  # parts, residuals, energy maps
+    return math.prod(shape) * (kept * config.atoms * 2 + maps * 4)
 
 
 def count_files() -> int:
@@ -155,7 +166,7 @@ def _page(pair: InspectedPair, figures: Mapping[str, Figure]) -> PairPage:
         energies={letter: block.energies for letter, block in blocks.items()},
         numbers=_labelled(pair),
         plots={captions[name]: Plot(figures[name].png, figures[name].scale) for name in shown},
-        notices=pair.notices,
+        notices=[*pair.said, *pair.notices],
         details=pair.details,
         command=pair.command,
     )

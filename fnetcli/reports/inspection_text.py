@@ -1,0 +1,237 @@
+"""What `fnet inspect` found, as lines and tables for a terminal of 80 columns."""
+
+from __future__ import annotations
+
+import json
+import textwrap
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from rich.table import Table as RichTable
+from rich.text import Text
+
+from fnetcli.inspection.checkpoint_facts import CheckpointFacts
+from fnetcli.inspection.image_facts import ImageFacts, Way
+from fnetcli.modality import MODALITIES
+
+WIDTH, INDENT = 80, 15
+STRONGEST = 3  # atoms that are named
+BLOCK_NAMES = {"u": "unique to {0}", "v": "unique to {1}", "z": "common"}
+
+
+# --- a pair ---------------------------------------------------------------------------------------
+
+
+def pair_tables(record: Mapping[str, Any]) -> dict[str, RichTable]:
+    """Return the numbers of a pair (`pair_record`) as tables by title."""
+    modalities = record["modalities"]
+    sources = [
+        [
+            name,
+            *(_value(of[key]) for key in ("lowest", "highest", "mean")),
+            *(_share(of[key]) for key in ("at_lowest", "at_highest", "constant")),
+        ]
+        for name, of in record["sources"].items()
+    ]
+    parts = [
+        [
+            name,
+            _share(of["energy_share"]),
+            *(_value(of[f"correlation_with_{modality}"]) for modality in modalities),
+            *(_value(of[key]) for key in ("lowest", "highest")),
+        ]
+        for name, of in record["parts"].items()
+    ]
+    codes = [
+        [
+            f"{letter}: {BLOCK_NAMES[letter].format(*modalities)}",
+            *(_share(of[f"nearly_zero_{when}"]) for when in ("before", "after")),
+            f"{of['energy']:,.4g}" if of["energy"] < 1000 else f"{of['energy']:,.0f}",
+            " ".join(map(str, _strongest(of["energy_per_atom"]))),
+            _yes(of["thresholds_fall"]),
+            _yes(of["momentum_rises"]),
+        ]
+        for letter, of in record["codes"].items()
+    ]
+    return {
+        "sources: luminance in [0, 1], and shares of its pixels": _table(
+            ["", "lowest", "highest", "mean", "at lowest", "at highest", "constant"], sources
+        ),
+        "parts: share of the energy, correlation with each source, range": _table(
+            ["", "energy", *(f"with {modality}" for modality in modalities), "lowest", "highest"],
+            parts,
+        ),
+        "codes: share nearly zero (|x| < theta/100) around the last threshold": _table(
+            ["", "before", "after", "energy", "strongest atoms", "theta falls", "rho rises"], codes
+        ),
+    }
+
+
+def pair_sentences(record: Mapping[str, Any]) -> list[str]:
+    """Return what else there is to say of a pair."""
+    correlation = _value(record["unique_energy_correlation"])
+    below, above = (_share(record[f"clipped_{side}"]) for side in ("below", "above"))
+    return [
+        f"correlation of the unique codes' energy maps: {correlation}",
+        f"fused pixels clipped: {_share(record['clipped'])} ({below} below 0, {above} above 1)",
+    ]
+
+
+def _strongest(energies: Sequence[float]) -> list[int]:
+    return sorted(range(len(energies)), key=lambda atom: -energies[atom])[:STRONGEST]
+
+
+def _table(heads: Sequence[str], rows: Iterable[Sequence[str]]) -> RichTable:
+    table = RichTable(show_edge=False, box=None, pad_edge=False)
+    for head in heads:
+        table.add_column(Text(head), justify="right" if head else "left")
+    for row in rows:
+        table.add_row(*map(Text, row))
+    return table
+
+
+def _value(number: float | None) -> str:
+    return "-" if number is None else f"{number:.3f}"
+
+
+def _share(share: float | None) -> str:
+    """Return percent; what is not nothing does not look like nothing."""
+    if share is None:
+        return "-"
+    percent = 100 * share
+    if 0 < percent < 0.01:
+        return "< 0.01 %"
+    return f"{percent:.{2 if 0 < percent < 1 else 1}f} %"
+
+
+def _yes(is_so: bool | None) -> str:
+    return "-" if is_so is None else "yes" if is_so else "no"
+
+
+# --- weights --------------------------------------------------------------------------------------
+
+
+def checkpoint_lines(facts: CheckpointFacts, path: str) -> list[str]:
+    """Return what a weights file says of itself; `path` is what runs its network here."""
+    counts = ", ".join(f"{name} {count:,}" for name, count in facts.parameters.items())
+    lines = [
+        *_fact("name", facts.name),
+        *_fact("layout", facts.layout),
+        *_fact("sha256", facts.sha256),
+        *_fact("network", *_in_words(facts.config)),
+        *_fact("parameters", f"{facts.parameter_count:,}: {counts}"),
+        *_fact("multiply-adds", f"{facts.multiply_adds:,} a pixel"),
+        *_fact("reach", f"{facts.reach} pixels"),
+        *_fact("runs here", path),
+    ]
+    for letter, block in facts.blocks.items():
+        lines += _fact(f"theta_k of {letter}", _numbers(block.theta))
+        lines += _fact(f"rho_k of {letter}", _numbers(block.rho))
+    known = {"recipe": facts.recipe, "trained": facts.trained, "scores": facts.scores}
+    for name, value in known.items():
+        if value is not None:
+            lines += _fact(name, *_in_words(value))
+    if facts.other_metadata:
+        lines += _fact("also says", *_in_words(facts.other_metadata))
+    return lines
+
+
+def _numbers(values: Sequence[float]) -> str:
+    return " ".join(f"{value:.4f}" for value in values) or "none"
+
+
+def _in_words(value: Any) -> list[str]:
+    """Return metadata, which may be anything, as a few lines."""
+    if not isinstance(value, Mapping):
+        return [_plain(value)]
+    single = {key: inner for key, inner in value.items() if not isinstance(inner, Mapping)}
+    lines = [", ".join(f"{_plain(key)} {_plain(inner)}" for key, inner in single.items())]
+    for key, inner in value.items():
+        if isinstance(inner, Mapping):
+            words = ", ".join(f"{_plain(name)} {_plain(one)}" for name, one in inner.items())
+            lines.append(f"{_plain(key)}: {words}")
+    return [line for line in lines if line]
+
+
+def _plain(value: Any) -> str:
+    """Return a value without what a terminal would obey."""
+    match value:
+        case bool() | None:
+            text = {True: "yes", False: "no", None: "-"}[value]
+        case float():
+            text = f"{value:.4g}"
+        case str():
+            text = value
+        case _:
+            text = json.dumps(value, default=str)
+    return "".join(sign if sign.isprintable() else "\ufffd" for sign in text)
+
+
+# --- an image -------------------------------------------------------------------------------------
+
+
+def image_lines(facts: ImageFacts) -> list[str]:
+    """Return what the loader sees in a file."""
+    slices = f", {facts.slices} slices" if facts.slices > 1 else ""
+    transparent = ", with transparency" if facts.has_transparency else ""
+    lines = [
+        *_fact("file", facts.file, is_wrapped=False),
+        *_fact("format", facts.format),
+        *_fact("size", f"{facts.width}x{facts.height} pixels{slices}"),
+        *_fact("channels", f"{facts.channels}{transparent}"),
+        *_fact("numbers", facts.type + (f", {facts.bits} bits used" if facts.bits else "")),
+    ]
+    if facts.pages > 1:
+        lines += _fact("pages", f"{facts.pages}; --page chooses")
+    if facts.is_georeferenced:
+        lines += _fact("georeference", "yes")
+    if facts.format in {"DICOM", "NIfTI"}:
+        lines += _volume_lines(facts)
+    if facts.without_data:
+        pixels = facts.width * facts.height * facts.slices
+        lines += _fact("without data", f"{_share(facts.without_data / pixels)} of the pixels")
+    if facts.numbers is not None:
+        found = facts.numbers
+        span = f"{found.lowest:.6g} to {found.highest:.6g}, mean {found.mean:.6g}"
+        shares = ", ".join(f"{key}%: {value:.6g}" for key, value in found.percentiles.items())
+        lines += [*_fact("range", span), *_fact("percentiles", shares)]
+    lines += _fact("black to white", *(line for way in facts.scaling for line in _way(way)))
+    return lines
+
+
+def _volume_lines(facts: ImageFacts) -> list[str]:
+    unit = _fact("unit", facts.unit or "unknown")
+    if facts.spacing_mm is None:
+        return [*unit, *_fact("place", "the file does not say where it lies")]
+    steps = " x ".join(f"{step:.4g}" for step in facts.spacing_mm)
+    return [*unit, *_fact("voxels", f"{steps} mm, slices are {facts.plane}")]
+
+
+def _way(way: Way) -> list[str]:
+    """Return how it would be scaled, and what is to be said of that."""
+    if way.rule.upper().startswith(tuple(name.upper() for name in way.modalities)):
+        return [way.rule, *way.notices]  # a window's sentence says everything
+    names = {
+        1: f"as {way.modalities[0]}",
+        len(MODALITIES): "as any modality",
+    }.get(len(way.modalities), "as any other")
+    rule = f" ({way.rule})" if way.rule else ""
+    return [f"{names}: {way.low:.6g} to {way.high:.6g}{rule}", *way.notices]
+
+
+# --- lines ----------------------------------------------------------------------------------------
+
+
+def _fact(name: str, *texts: str, is_wrapped: bool = True) -> list[str]:
+    """Return a name and texts beside it, below each other, in lines that fit."""
+    lines = list(texts)
+    if is_wrapped:
+        width = WIDTH - INDENT
+        lines = [
+            line
+            for text in texts
+            for line in textwrap.wrap(text, width, break_long_words=False, break_on_hyphens=False)
+        ]
+    return [
+        f"{name if i == 0 else '':{INDENT - 1}} {line}".rstrip() for i, line in enumerate(lines)
+    ]
