@@ -199,6 +199,21 @@ class TestReport:
             ("1", "1: unexpected ValueError (?); --debug shows more"),
         ]
 
+    @pytest.mark.parametrize("stage", STAGES)
+    def test_memory_that_runs_out_names_the_case(self, stage: str) -> None:
+        report = Recorder({(stage, "1"): MemoryError()}).run(cases(3))
+        text = "1: not enough memory; end other programs, use fewer --workers or smaller images"
+        assert [text for _, text in report.failed] == [text]
+
+    def test_no_thread_to_be_had_is_one_line(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        def none(_: object) -> None:
+            raise RuntimeError("can't start new thread")
+
+        monkeypatch.setattr(threading.Thread, "start", none)
+        stages = Stages[Named, str, str, str](lambda _: "", lambda *_: "", lambda *_: "")
+        with pytest.raises(FnetError, match=r"^0: no thread can be started \(can't start new"):
+            Batch(stages, lambda *_: None, lambda *_: None).run(cases(3))
+
     def test_a_case_without_size_fails_alone(self) -> None:
         stages = Stages[Named, str, str, str](
             read=lambda case: case.name,

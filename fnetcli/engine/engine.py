@@ -23,6 +23,7 @@ from fnetcli.models.fnet import Codes, FNet, Parts
 Maps = NDArray[np.float32]
 Allocate = Callable[[tuple[int, ...]], NDArray[np.float16]]  # shape -> array to fill
 Precision = Literal["fp32", "bf16"]
+MUCH_WORK = 2.5  # times that of the image in one piece
 BUILDING = "compiling the network's inner loop for this processor: once, some seconds"
 
 
@@ -110,6 +111,7 @@ class Engine:
         self.notices: list[str] = []
         self.precision: Precision = "bf16" if self._takes_bfloat16() else "fp32"
         self._learned: int | None = None  # bytes that proved to be there, once memory ran out
+        self._has_mentioned_margins = False
 
     @property
     def path(self) -> str:
@@ -171,6 +173,7 @@ class Engine:
         while start < count:
             tiling, images = self._plan(count - start, height, width, with_codes=with_codes)
             some = slice(start, start + images)
+            self._mention_margins(tiling)
             try:
                 for tile in tiling:
                     self._run_tile(tile, some, (first, second), parts, codes)
@@ -254,6 +257,18 @@ class Engine:
         """Return the tiling of one tile."""
         executor = self._executor
         return Tiling(height, width, height, width, executor.margin, executor.grain)
+
+    def _mention_margins(self, tiling: Tiling) -> None:
+        """Say once where little memory makes much work."""
+        work = tiling.computed / (tiling.height * tiling.width)
+        if work > MUCH_WORK and self.options.tile is None and not self._has_mentioned_margins:
+            self._has_mentioned_margins = True
+            self.on_notice(
+                f"{tiling.width}x{tiling.height}: tiles that fit into memory are mostly margin, "
+                f"{work:.1f} times the work; more memory makes it faster"
+                + " (--max-memory)"
+                * (self.options.max_memory is not None)
+            )
 
     def _go_smaller(self, tiling: Tiling, images: int, *, with_codes: bool) -> None:
         """Remember that memory ran out; raise PairError where tiles cannot get any smaller."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+import shutil
 from pathlib import Path
 
 import imageio.v3 as iio
@@ -10,6 +12,8 @@ import pytest
 import torch
 
 from fnetcli.checkpoint import save_weights
+from fnetcli.engine import memory
+from fnetcli.engine.bands import Bands
 from fnetcli.models.fnet import FNet, FNetConfig
 from tests.cli.command import fnet
 from tests.pictures import smooth_noise, write
@@ -81,9 +85,11 @@ def test_bf16_that_brings_nothing_is_said(tmp_path: Path, arguments: list[object
     ("words", "text"),
     [
         (["--tile", "big"], "--tile big: not a number of pixels; use auto, 0 or a whole number"),
+        (["--tile", "1" * 5000], ": not a number of pixels; use auto, 0 or a whole number"),
         (["--tile", "-5"], "--tile -5: not a number of pixels"),
         (["--tile", "10"], "--tile 10: too small; use at least 64, 0 or auto"),
         (["--max-memory", "lots"], "--max-memory lots: not a size; write it as 500M or 2G"),
+        (["--max-memory", "9" * 400 + "G"], ": not a size; write it as 500M or 2G"),
         (["--max-memory", "0"], "--max-memory 0: not a size"),
         (["--max-memory", "1G", "--tile", "0"], "--tile and --max-memory: give one of them"),
     ],
@@ -104,9 +110,115 @@ def test_sizes_as_people_write_them(tmp_path: Path, arguments: list[object], siz
     assert result.exit_code == 0, result.output
 
 
-def test_a_budget_too_small_fails_the_pair(tmp_path: Path, arguments: list[object]) -> None:
-    result = fnet(*arguments, "-o", tmp_path / "out", "--max-memory", "1M")
+@pytest.mark.parametrize("features", [[], ["--features"]])
+def test_a_budget_too_small_is_refused_once_before_anything_is_read(
+    tmp_path: Path, arguments: list[object], features: list[str]
+) -> None:
+    (tmp_path / "in" / "b.png").write_text("no picture")  # would be said, too, if it were read
+    result = fnet(*arguments, *features, "-o", tmp_path / "out", "--max-memory", "1M")
+    assert result.exit_code == 2
+    (line,) = (text for text in result.stderr.splitlines() if text.startswith("error"))
+    found = re.fullmatch(
+        r"error: --max-memory: the smallest tile of this network takes (\d+) MB"
+        r"( with its codes)?; give at least \1M",
+        line,
+    )
+    assert found
+    assert bool(found[2]) == bool(features)
+    assert not (tmp_path / "out").exists()
+
+
+def test_little_free_memory_is_no_reason_to_fail(
+    tmp_path: Path, arguments: list[object], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A container whose limit is used up, by a cache of files it may be."""
+    (tmp_path / "memory.max").write_text("64000000")
+    (tmp_path / "memory.current").write_text("63999000")
+    monkeypatch.setattr(memory, "CGROUP", tmp_path)
+    result = fnet(*arguments, "-o", tmp_path / "out", "--features")
+    assert result.exit_code == 0, result.output
+    assert "mostly margin" in result.stderr
+
+
+def test_memory_that_runs_out_is_said_of_the_pair(
+    tmp_path: Path, arguments: list[object], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def none(*_: object, **__: object) -> None:
+        raise MemoryError
+
+    monkeypatch.setenv("FNET_NATIVE", "0")
+    monkeypatch.setattr(Bands, "run", none)
+    result = fnet(*arguments, "-o", tmp_path / "network")
     assert result.exit_code == 1
-    assert "210x150: 1 MB is not enough for even the smallest tile" in result.stderr
-    assert "give more with --max-memory" in result.stderr
-    assert not (tmp_path / "out" / "fused" / "a.png").exists()
+    names = f"{tmp_path / 'in' / 'b.png'} and {tmp_path / 'in' / 'a.png'}"
+    assert f"error: {names}: 210x150: not enough memory on cpu" in result.stderr
+    for place in ("onto_one_grid", "_picture"):  # while it is read, while it is written
+        monkeypatch.undo()
+        monkeypatch.setattr(f"fnetcli.fusion.{place}", none)
+        result = fnet(*arguments, "-o", tmp_path / place)
+        assert result.exit_code == 1
+        assert "error: a: not enough memory; end other programs" in result.stderr
+
+
+def test_weights_that_are_not_finite_are_said_of_the_pair(tmp_path: Path) -> None:
+    network = FNet(FNetConfig(atoms=2, kernel_size=3, iterations=1))
+    with torch.no_grad():
+        network.reconstruct_z.weight.fill_(1e38)
+    weights = tmp_path / "large.safetensors"
+    save_weights(weights, network, {})
+    vis, ir = (write(tmp_path / name, smooth_noise(20, 20, 1)) for name in ("a.png", "b.png"))
+    result = fnet("fuse", "--vis", vis, "--ir", ir, "--weights", weights, "-o", tmp_path / "out")
+    assert result.exit_code == 1
+    assert f"error: {ir} and {vis}: the network's result is not finite" in result.stderr
+
+
+def test_a_dry_run_compiles_nothing(
+    tmp_path: Path, arguments: list[object], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    result = fnet(*arguments, "-o", tmp_path / "out", "--dry-run", "-v", "--max-memory", "50M")
+    assert result.exit_code == 0, result.output
+    assert "1 to fuse, 0 to skip, 0 unpaired; nothing was written" in result.stderr
+    assert not (tmp_path / "cache").exists()
+    assert not (tmp_path / "out").exists()
+
+
+class TestRoomForCodes:
+    ONE = 3 * 5 * 150 * 210 * 2  # bytes of the pair's codes
+
+    def limit(self, monkeypatch: pytest.MonkeyPatch, free: int) -> None:
+        usage = shutil.disk_usage("/")
+        monkeypatch.setattr(shutil, "disk_usage", lambda _: usage._replace(free=free))
+
+    @pytest.mark.parametrize(("most_in_memory", "copies"), [(1 << 30, 1), (0, 2)])
+    def test_too_little_for_one_pair_ends_it_before_the_work(
+        self,
+        tmp_path: Path,
+        arguments: list[object],
+        monkeypatch: pytest.MonkeyPatch,
+        most_in_memory: int,
+        copies: int,
+    ) -> None:
+        """Large codes lie on the disk before they are a file, and again in the file."""
+        monkeypatch.setattr("fnetcli.storage.MOST_IN_MEMORY", most_in_memory)
+        self.limit(monkeypatch, copies * self.ONE - 1)
+        result = fnet(*arguments, "-o", tmp_path / "out", "--features")
+        assert result.exit_code == 1
+        text = f"the codes of a pair of 210x150 take {copies * self.ONE / 1e6:.0f} MB while they"
+        assert text in result.stderr
+        assert not (tmp_path / "out").exists()
+        self.limit(monkeypatch, copies * self.ONE)
+        assert fnet(*arguments, "-o", tmp_path / "out", "--features").exit_code == 0
+
+    def test_too_little_for_all_is_a_warning(
+        self, tmp_path: Path, arguments: list[object], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        for name in ("a", "b", "c"):
+            write(tmp_path / "v" / f"{name}.png", smooth_noise(150, 210, 1))
+            write(tmp_path / "i" / f"{name}.png", smooth_noise(150, 210, 1))
+        folders = ("fuse", "--vis", tmp_path / "v", "--ir", tmp_path / "i", *arguments[-2:])
+        self.limit(monkeypatch, 2 * self.ONE)
+        result = fnet(*folders, "-o", tmp_path / "out", "--features")
+        assert result.exit_code == 0, result.output
+        assert "warning" in result.stderr
+        assert "enough for the codes of about 2 of 3 pairs" in result.stderr
