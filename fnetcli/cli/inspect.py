@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 import math
+import os
 import shlex
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
@@ -24,11 +26,16 @@ if TYPE_CHECKING:
     from fnetcli.inspection.checkpoint_facts import CheckpointFacts
     from fnetcli.inspection.subject import Subject
     from fnetcli.inspection.trace import TraceOptions
+    from fnetcli.intensity import ScalingOptions
     from fnetcli.pairing import Case
     from fnetcli.reports.inspection_files import InspectedPair
 
 STDOUT = Path("-")
+DEFAULT_OUT = Path("fnet-inspect")
 WEIGHTS_SUFFIXES = (".safetensors", ".pth", ".pt", ".ckpt")
+MOST_VOLUMES_DIGITS = 6  # of a number on the command line
+
+Kind = Literal["pair", "weights", "image"]
 
 _RESULTS = "Results"
 
@@ -143,39 +150,50 @@ def inspect(
     del debug  # for exits_properly
     console = Console(is_quiet=quiet, is_verbose=verbose, has_results=json_file != STDOUT)
     images = given_options.given(vis=vis, ir=ir, nir=nir, ct=ct, mri=mri, pet=pet, spect=spect)
-    if images and subject is not None:
-        raise UsageError(f"{subject}: a file, and --{min(images)}: give a file or a pair")
-    if json_file not in (None, STDOUT):
-        _check_json(json_file, [*images.values(), *([subject] if subject else [])])
-    if not images and (subject is None or subject.suffix.lower() in WEIGHTS_SUFFIXES):
-        return _inspect_weights(console, subject or weights, out, json_file)
-    if not images and subject is not None:
-        reading = given_options.read_options(page, max_pixels, ("image", "image"))[0]
-        return _inspect_image(console, subject, json_file, reading.page, reading.pixel_limit)
-    out = out or Path("fnet-inspect")
-    at_work = given_options.engine_options(tile, max_memory, "fp32")
-    with leaving_at_once():
-        from fnetcli.checkpoint import load_weights
-        from fnetcli.engine import Engine, choose_device
-        from fnetcli.fusion import FuseOptions
-        from fnetcli.inspection.subject import one_slice, two_pictures
-        from fnetcli.inspection.trace import TraceOptions
-
-    modalities, pairing, has_volumes = given_volumes.find_cases(
-        console, images, None, None, "auto", None, is_recursive=False
+    kind = _kind_of(subject, images)
+    is_auto = axis is given_volumes.AxisChoice.auto
+    _refuse(
+        kind,
+        {
+            "--weights": (weights if subject else None, "pair"),
+            "-o": (out, "pair weights"),
+            "--no-codes": (not codes, "pair"),
+            "--iterations": (iterations, "pair"),
+            "--slice": (slice_number, "pair"),
+            "--page": (page, "pair image"),
+            "--bits": (bits, "pair"),
+            "--range": (value_range, "pair"),
+            "--stretch": (stretch, "pair"),
+            "--invert": (invert, "pair"),
+            "--resize": (resize, "pair"),
+            "--series": (series, "pair image"),
+            "--volume": (volume, "pair image"),
+            "--window": (window, "pair"),
+            "--reference": (reference, "pair"),
+            "--axis": (not is_auto, "pair"),
+        },
     )
-    if len(pairing.cases) != 1 or (pairing.source == "folders" and not has_volumes):
-        raise UsageError(
-            f"{len(pairing.cases)} pairs: one is inspected at a time; name two files or volumes"
-        )
-    (case,) = pairing.cases
-    _check_out(out, case)
-    scaling = given_options.scaling_options(modalities, bits, value_range, stretch, invert)
-    reading_both = given_options.read_options(page, max_pixels, modalities)
-    loaded = load_weights(weights)
-    engine = Engine(loaded.network, choose_device(device), at_work, on_notice=console.notice)
-    if has_volumes:
-        choices = given_volumes.VolumeChoices(
+    named = [*images.values(), *(path for path in (subject, weights) if path is not None)]
+    if out is not None and out.exists() and not out.is_dir():
+        raise UsageError(f"-o {out}: is a file; give a folder")
+    if json_file not in (None, STDOUT):
+        _check_json(json_file, named)
+    if kind == "weights":
+        return _inspect_weights(console, subject or weights, out, json_file, device)
+    if kind == "image" and subject is not None:
+        return _inspect_image(console, subject, json_file, page, max_pixels, series, volume)
+    given = _GivenPair(
+        images=images,
+        weights=weights,
+        slice_number=slice_number,
+        page=page,
+        max_pixels=max_pixels,
+        bits=bits,
+        value_range=value_range,
+        stretch=stretch,
+        invert=invert,
+        resize=resize,
+        volumes=given_volumes.VolumeChoices(
             series=series,
             volume=volume,
             window=window,
@@ -187,55 +205,192 @@ def inspect(
             assume_aligned=False,
             to=given_volumes.Target.nifti,
             colormap=None,
-        )
-        walk = given_volumes.volume_walk(
-            choices,
-            modalities,
-            pairing.cases,
-            scaling,
-            pixel_limit=reading_both[0].pixel_limit,
-            gains=(1.0, 1.0, 1.0),
-            with_maps=True,
-            on_slices=lambda *_: None,
-        )
-        subject_of_pair = one_slice(case, walk.options, slice_number)
-    else:
-        if slice_number is not None:
-            raise UsageError("--slice: is for volumes (DICOM, NIfTI); leave it out")
-        options = FuseOptions(
-            modalities=modalities, scaling=scaling, reading=reading_both, resize_to=resize
-        )
-        subject_of_pair = two_pictures(case, options)
+        ),
+    )
+    out = out or DEFAULT_OUT
+    at_work = given_options.engine_options(tile, max_memory, "fp32")
+    with leaving_at_once():
+        from fnetcli.checkpoint import load_weights
+        from fnetcli.engine import Engine, choose_device
+        from fnetcli.inspection.trace import TraceOptions
+        from fnetcli.storage import OutputFolder, sweep
+
+    modalities, read = _find_pair(console, given, out)
+    loaded = load_weights(weights)
+    engine = Engine(loaded.network, choose_device(device), at_work, on_notice=console.notice)
+    pair_subject = read()
     wanted = TraceOptions(with_codes=codes or iterations, with_iterations=iterations)
-    command = _fuse_command(images, weights)
-    pair = _inspect_pair(console, engine, loaded, modalities, subject_of_pair, wanted, command, out)
-    _tell_pair(console, pair, out, json_file)
+    with OutputFolder(out):
+        sweep({out})
+        pair, files = _inspect_pair(
+            console, engine, loaded, modalities, pair_subject, wanted, given.command(), out
+        )
+    _tell_pair(console, pair, {str(out / name): scale for name, scale in files.items()}, json_file)
     return EXIT_DONE
 
 
-# --- a pair ---------------------------------------------------------------------------------------
+# --- what is asked for ----------------------------------------------------------------------------
 
 
-def _check_out(out: Path, case: Case) -> None:
-    """Refuse a folder for results that is a file, or that holds an input."""
-    if out.exists() and not out.is_dir():
-        raise UsageError(f"-o {out}: is a file; give a folder")
-    inputs = [path.resolve() for path in (case.first, case.second)]
-    if any(out.resolve() in (path, path.parent) for path in inputs):
-        raise UsageError(f"-o {out}: holds an input; choose another folder")
+def _kind_of(subject: Path | None, images: Mapping[str, Path]) -> Kind:
+    """Tell what is to be inspected. Raise UsageError for a file and a pair."""
+    if images:
+        if subject is not None:
+            raise UsageError(f"{subject} and --{min(images)}: a file and a pair; give one of them")
+        return "pair"
+    if subject is None or subject.suffix.lower() in WEIGHTS_SUFFIXES:
+        return "weights"
+    return "image"
+
+
+def _refuse(kind: Kind, said: Mapping[str, tuple[object, str]]) -> None:
+    """Raise UsageError for an option that was given, but means nothing here."""
+    what = {"pair": "a pair", "weights": "a weights file", "image": "an image"}
+    for option, (value, kinds) in said.items():
+        if value and kind not in kinds.split():
+            fitting = " or ".join(what[name] for name in what if name in kinds.split())
+            raise UsageError(
+                f"{option}: is for {fitting}, but {what[kind]} is inspected; leave it out"
+            )
 
 
 def _check_json(path: Path, inputs: Iterable[Path]) -> None:
     if path.is_dir():
         raise UsageError(f"--json {path}: is a folder; name a file")
-    if path.exists() and any(other.exists() and path.samefile(other) for other in inputs):
-        raise UsageError(f"--json {path}: is an input; choose another name")
+    for other in inputs:
+        if path.exists() and other.exists() and path.samefile(other):
+            raise UsageError(f"--json {path}: is an input; choose another name")
+        if other.is_dir() and _is_below(path, other):
+            raise UsageError(f"--json {path}: lies in a folder of inputs; choose another one")
 
 
-def _fuse_command(images: dict[str, Path], weights: Path | None) -> str:
-    given = [text for name, path in images.items() for text in (f"--{name}", str(path))]
-    chosen = [] if weights is None else ["--weights", str(weights)]
-    return shlex.join(["fnet", "fuse", *given, *chosen])
+def _check_out(out: Path, case: Case) -> None:
+    """Refuse a folder for results that holds an input, or lies among inputs."""
+    for path in (case.first, case.second):
+        if path.is_dir() and _is_below(out, path):
+            raise UsageError(f"-o {out}: lies in an input folder; choose a folder outside")
+        if not path.is_dir() and os.path.realpath(out) == os.path.realpath(path.parent):
+            raise UsageError(f"-o {out}: holds an input; choose another folder")
+
+
+def _is_below(path: Path, folder: Path) -> bool:
+    return Path(os.path.realpath(path)).is_relative_to(os.path.realpath(folder))
+
+
+# --- a pair ---------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class _GivenPair:
+    """What was said of a pair on the command line."""
+
+    images: dict[str, Path]
+    weights: Path | None
+    slice_number: int | None
+    page: list[str] | None
+    max_pixels: float
+    bits: list[str] | None
+    value_range: list[str] | None
+    stretch: list[str] | None
+    invert: list[str] | None
+    resize: str | None
+    volumes: given_volumes.VolumeChoices
+
+    def scaling(self, modalities: tuple[str, str]) -> tuple[ScalingOptions, ScalingOptions]:
+        """Return how both are scaled. Raise UsageError."""
+        return given_options.scaling_options(
+            modalities, self.bits, self.value_range, self.stretch, self.invert
+        )
+
+    def command(self) -> str:
+        """Return the command that fuses this pair to the same pixels."""
+        axis = self.volumes.axis.value
+        said: dict[str, list[str] | str | None] = {
+            **{f"--{name}": str(path) for name, path in self.images.items()},
+            "--page": self.page,
+            "--bits": self.bits,
+            "--range": self.value_range,
+            "--stretch": self.stretch,
+            "--invert": self.invert,
+            "--resize": self.resize,
+            "--series": self.volumes.series,
+            "--volume": self.volumes.volume,
+            "--window": self.volumes.window,
+            "--reference": self.volumes.reference,
+            "--axis": None if axis == "auto" else axis,
+            "--weights": None if self.weights is None else str(self.weights),
+        }
+        words = ["fnet", "fuse"]
+        for option, value in said.items():
+            for text in [value] if isinstance(value, str) else value or ():
+                words += [option, text]
+        return shlex.join(words)
+
+
+def _find_pair(
+    console: Console, given: _GivenPair, out: Path
+) -> tuple[tuple[str, str], Callable[[], Subject]]:
+    """Return the modalities in the network's order, and what reads the pair. Raise UsageError."""
+    modalities, pairing, has_volumes = given_volumes.find_cases(
+        console, given.images, None, None, "auto", None, is_recursive=False
+    )
+    given_options.require_pairs(pairing, None, is_recursive=True)
+    if len(pairing.cases) > 1:
+        raise UsageError(
+            f"{len(pairing.cases)} pairs: one is inspected at a time; name two files"
+            + " or volumes" * has_volumes
+        )
+    (case,) = pairing.cases
+    _check_out(out, case)
+    read = (
+        _volume_slice(given, modalities, case)
+        if has_volumes
+        else _pictures(given, modalities, case)
+    )
+    return modalities, read
+
+
+def _pictures(given: _GivenPair, modalities: tuple[str, str], case: Case) -> Callable[[], Subject]:
+    from fnetcli.fusion import FuseOptions
+    from fnetcli.inspection.subject import two_pictures
+
+    given.volumes.refuse()
+    if given.slice_number is not None:
+        raise UsageError(
+            "--slice: is for volumes (DICOM, NIfTI), but pictures are given; leave it out"
+        )
+    options = FuseOptions(
+        modalities=modalities,
+        scaling=given.scaling(modalities),
+        reading=given_options.read_options(given.page, given.max_pixels, modalities),
+        resize_to=given.resize,
+    )
+    return lambda: two_pictures(case, options)
+
+
+def _volume_slice(
+    given: _GivenPair, modalities: tuple[str, str], case: Case
+) -> Callable[[], Subject]:
+    from fnetcli.inspection.subject import one_slice
+
+    said: dict[str, object] = {
+        "--page": given.page,
+        "--bits": given.bits,
+        "--stretch": given.stretch,
+        "--resize": given.resize,
+    }
+    given_volumes.refuse_of_pictures(said, DEFAULT_OUT)
+    walk = given_volumes.volume_walk(
+        given.volumes,
+        modalities,
+        [case],
+        given.scaling(modalities),
+        pixel_limit=given_options.read_options(None, given.max_pixels, modalities)[0].pixel_limit,
+        gains=(1.0, 1.0, 1.0),
+        with_maps=True,
+        on_slices=lambda *_: None,
+    )
+    return lambda: one_slice(case, walk.options, given.slice_number)
 
 
 def _inspect_pair(
@@ -247,8 +402,8 @@ def _inspect_pair(
     wanted: TraceOptions,
     command: str,
     out: Path,
-) -> InspectedPair:
-    """Look into a pair and write everything; a folder in place of results is made."""
+) -> tuple[InspectedPair, dict[str, str]]:
+    """Look into a pair and write everything; return it, and what the scale of each file is."""
     from importlib.metadata import version
 
     from fnetcli.inspection.checkpoint_facts import checkpoint_facts, dictionaries
@@ -259,15 +414,22 @@ def _inspect_pair(
         FEATURES_FILE,
         InspectedPair,
         count_files,
+        features_bytes,
         write_pair,
     )
     from fnetcli.storage import scratch_array
 
     x, y = subject.luminances
-    console.notice(f"{subject.name}: {x.shape[1]}x{x.shape[0]}, weights {loaded.name}")
+    config = engine.network.config
+    megabytes = features_bytes(x.shape, config, wanted) / 1e6
+    console.notice(
+        f"{subject.name}: {x.shape[1]}x{x.shape[0]}, weights {loaded.name}, device "
+        f"{engine.device}; {FEATURES_FILE} takes {megabytes:,.0f} MB"
+    )
+    for notice in (*subject.said, *loaded.notices(), *engine.notices):
+        console.notice(notice)
     console.detail(f"network: {engine.path}")
-    steps = count_steps(engine.network.config, wanted) + 1 + count_files()
-    with Progress(steps, "steps", console) as progress:
+    with Progress(count_steps(config, wanted) + 1 + count_files(), "steps", console) as progress:
         trace = trace_pair(
             engine,
             x,
@@ -278,18 +440,20 @@ def _inspect_pair(
         )
         misalignment = estimate_misalignment(x, y)
         progress.step()
+        finished = subject.finish(trace.separated)
         pair = InspectedPair(
             name=subject.name,
             modalities=modalities,
             sources=subject.sources,
-            fused=subject.fuse(trace.separated),
+            fused=finished.picture,
             luminances=subject.luminances,
             trace=trace,
             numbers=measure_pair(x, y, trace),
             misalignment=misalignment,
             network=checkpoint_facts(loaded),
             dictionaries=dictionaries(loaded.network),
-            notices=subject.notices,
+            said=subject.said,
+            notices=finished.notices,
             details={
                 "command": shlex.join(["fnet", *sys.argv[1:]]),
                 "weights": f"{loaded.name}, sha256 {loaded.sha256}",
@@ -297,67 +461,33 @@ def _inspect_pair(
             },
             command=command,
         )
-        said = write_pair(out, pair, progress.step)
-    for name, scale in said.items():
-        console.result(f"{out / name}: {scale}")
-    return pair
+        return pair, write_pair(out, pair, progress.step)
 
 
-def _tell_pair(console: Console, pair: InspectedPair, out: Path, json_file: Path | None) -> None:
+def _tell_pair(
+    console: Console, pair: InspectedPair, files: Mapping[str, str], json_file: Path | None
+) -> None:
+    """Print what was found: warnings, tables, files."""
     from fnetcli.reports.inspection_files import pair_record
+    from fnetcli.reports.inspection_text import pair_sentences, pair_tables
 
     for notice in pair.notices:
-        console.notice(notice)
-    first, second = pair.modalities
-    words = pair.misalignment.describe(first, second)
+        console.warning(notice)
+    words = pair.misalignment.describe(*pair.modalities)
     if pair.misalignment.is_large:
         console.warning(f"the images do not lie on each other: {words}; align them first")
     else:
         console.notice(words)
     record = pair_record(pair)
-    _tables(
-        console,
-        {
-            "of the sources (shares of pixels)": record["sources"],
-            "of the parts": record["parts"],
-            "of the codes": {
-                letter: {key: value for key, value in code.items() if not isinstance(value, list)}
-                for letter, code in record["codes"].items()
-            },
-        },
-    )
-    console.result("")
-    console.result(
-        f"correlation of the unique codes' energy maps: "
-        f"{_text(record['unique_energy_correlation'])}; "
-        f"fused pixels clipped: {_text(record['clipped'])}"
-    )
-    _write_json(json_file, record)
-    console.notice(f"page: {out / 'report.html'}")
-
-
-def _tables(console: Console, tables: Mapping[str, Mapping[str, Mapping[str, Any]]]) -> None:
-    """Print tables: a line for each inner mapping."""
-    from rich.table import Table
-
-    for title, rows in tables.items():
-        table = Table(show_edge=False, box=None, pad_edge=False)
-        names = list(next(iter(rows.values())))
-        table.add_column("")
-        for name in names:
-            table.add_column(name.replace("_", " "), justify="right", max_width=16)
-        for name, row in rows.items():
-            table.add_row(name, *(_text(row[key]) for key in names))
-        console.result("")
+    for title, table in pair_tables(record).items():
         console.table(title, table)
-
-
-def _text(value: object) -> str:
-    if value is None:
-        return "-"
-    if isinstance(value, bool):
-        return "yes" if value else "no"
-    return f"{value:.4g}" if isinstance(value, float) else str(value)
+        console.result("")
+    for sentence in pair_sentences(record):
+        console.result(sentence)
+    console.result("")
+    for name, scale in files.items():
+        console.result(f"{name}: {scale}")
+    _write_json(json_file, record)
 
 
 def _write_json(path: Path | None, record: Mapping[str, Any]) -> None:
@@ -367,7 +497,7 @@ def _write_json(path: Path | None, record: Mapping[str, Any]) -> None:
         return
     text = json.dumps(_plain(record), indent=1, default=str)
     if path == STDOUT:
-        typer.echo(text)
+        Console().result(text)
     else:
         atomic_write(path, lambda file: file.write(f"{text}\n".encode()))
 
@@ -385,46 +515,25 @@ def _plain(value: Any) -> Any:
 
 
 def _inspect_weights(
-    console: Console, path: Path | None, out: Path | None, json_file: Path | None
+    console: Console, path: Path | None, out: Path | None, json_file: Path | None, device: str
 ) -> int:
-    from fnetcli.checkpoint import load_weights
-    from fnetcli.inspection.checkpoint_facts import checkpoint_facts
+    with leaving_at_once():
+        from fnetcli.checkpoint import load_weights
+        from fnetcli.engine import Engine, choose_device
+        from fnetcli.inspection.checkpoint_facts import checkpoint_facts
+        from fnetcli.reports.inspection_text import checkpoint_lines
 
     loaded = load_weights(path)
+    engine = Engine(loaded.network, choose_device(device), on_notice=console.notice)
     facts = checkpoint_facts(loaded)
-    config = ", ".join(f"{key} {value}" for key, value in facts.config.items())
-    for name, text in {
-        "name": facts.name,
-        "layout": facts.layout,
-        "sha256": facts.sha256,
-        "configuration": config,
-        "parameters": f"{facts.parameter_count:,} ("
-        + ", ".join(f"{name} {count:,}" for name, count in facts.parameters.items())
-        + ")",
-        "multiply-adds": f"{facts.multiply_adds:,} a pixel",
-        "reach": f"{facts.reach} pixels",
-    }.items():
-        console.result(f"{name:14} {text}")
-    for letter, block in facts.blocks.items():
-        console.result(f"theta_k of {letter}   {_numbers(block.theta)}")
-        console.result(f"rho_k of {letter}     {_numbers(block.rho)}")
-    for name, known in (
-        ("recipe", facts.recipe),
-        ("trained", facts.trained),
-        ("scores", facts.scores),
-    ):
-        if known is not None:
-            console.result(f"{name:14} {json.dumps(known, default=str)}")
+    for line in checkpoint_lines(facts, engine.path):
+        console.result(line)
     for notice in facts.notices:
         console.notice(notice)
-    _write_json(json_file, facts.record())
     if out is not None:
         _draw_dictionaries(console, loaded, facts, out)
+    _write_json(json_file, {**facts.record(), "runs_here": engine.path})
     return EXIT_DONE
-
-
-def _numbers(values: Iterable[float]) -> str:
-    return " ".join(f"{value:.4g}" for value in values) or "none"
 
 
 def _draw_dictionaries(
@@ -433,10 +542,7 @@ def _draw_dictionaries(
     """Draw one picture for each block and role, and the schedules."""
     from fnetcli.inspection.checkpoint_facts import dictionaries
     from fnetcli.reports.figures import draw_dictionaries, draw_schedules
-    from fnetcli.storage import atomic_write
 
-    if out.exists() and not out.is_dir():
-        raise UsageError(f"-o {out}: is a file; give a folder")
     figures = {"schedules.png": draw_schedules(facts.blocks)}
     every = dictionaries(loaded.network)
     for letter in facts.blocks:
@@ -445,8 +551,7 @@ def _draw_dictionaries(
             title = f"{role} dictionaries of block {letter}"
             figures[f"{role}_{letter}.png"] = draw_dictionaries(some, title)
     for name, figure in figures.items():
-        png = figure.png
-        atomic_write(out / name, lambda file, png=png: file.write(png))  # type: ignore[misc]
+        figure.save(out / name)
         console.result(f"{out / name}: {figure.scale}")
 
 
@@ -454,22 +559,53 @@ def _draw_dictionaries(
 
 
 def _inspect_image(
-    console: Console, path: Path, json_file: Path | None, page: int | None, pixel_limit: int
+    console: Console,
+    path: Path,
+    json_file: Path | None,
+    page: list[str] | None,
+    max_pixels: float,
+    series: list[str] | None,
+    volume: list[str] | None,
 ) -> int:
     """Say what is in an image or volume, and how each modality would scale it."""
-    from fnetcli.formats.volumes import is_volume
-    from fnetcli.inspection.image_facts import image_facts, volume_facts
+    reading = given_options.read_options(page, max_pixels, ("image", "image"))[0]
+    choice, number = _only("--series", series), _only("--volume", volume)
+    if number is not None and not (number.isdecimal() and len(number) <= MOST_VOLUMES_DIGITS):
+        raise UsageError(f"--volume {number}: not a number; use one from 1 on")
+    with leaving_at_once():
+        from fnetcli.formats.volumes import VolumeOptions, is_volume
+        from fnetcli.inspection.image_facts import image_facts, volume_facts
+        from fnetcli.reports.inspection_text import image_lines
 
     if not path.exists():
         raise UsageError(f"{path}: no such file or folder; check the path")
-    facts = (
-        volume_facts(path, pixel_limit) if is_volume(path) else image_facts(path, page, pixel_limit)
-    )
-    for name, text in facts.items():
-        if isinstance(text, list):
-            for line in text:
-                console.result(f"{name:14} {line}")
-        else:
-            console.result(f"{name:14} {text}")
-    _write_json(json_file, facts)
+    if is_volume(path):
+        if page:
+            raise UsageError("--page: is for pictures, but a volume is inspected; leave it out")
+        wanted = VolumeOptions(choice, None if number is None else int(number), reading.pixel_limit)
+        facts = volume_facts(path, wanted)
+    else:
+        for option, value in (("--series", choice), ("--volume", number)):
+            if value is not None:
+                raise UsageError(f"{option}: is for volumes (DICOM, NIfTI); leave it out")
+        facts = image_facts(path, reading.page, reading.pixel_limit)
+    for line in image_lines(facts):
+        console.result(line)
+    for notice in facts.notices:
+        console.warning(notice)
+    _write_json(json_file, facts.record())
     return EXIT_DONE
+
+
+def _only(option: str, values: list[str] | None) -> str | None:
+    """Return the one value, without the modality that `fnet fuse` wants in front of it."""
+    from fnetcli.modality import VOLUMETRIC
+
+    if values is None or not values:
+        return None
+    if len(values) > 1:
+        raise UsageError(
+            f"{option}: said {len(values)} times, but one image is inspected; say it once"
+        )
+    name, mark, rest = values[0].partition("=")
+    return rest if mark and name in VOLUMETRIC else values[0]

@@ -1,7 +1,11 @@
-"""What the loader sees in a file: format, size, depth, range, and how it would be scaled."""
+"""What the loader sees in a file: format, size, depth, range, and how it would be scaled.
+
+Of a patient's header nothing comes through but what kind of scanner it was.
+"""
 
 from __future__ import annotations
 
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -9,86 +13,191 @@ import numpy as np
 
 from fnetcli.formats import ReadOptions, probe_image, read_image
 from fnetcli.formats.volumes import VolumeOptions, read_volume
+from fnetcli.fusion import FuseOptions
 from fnetcli.image import Image, Stored
-from fnetcli.intensity import ScalingOptions, scale, seen_pixels, valid_pixels
+from fnetcli.intensity import Scaling, ScalingOptions, scale, seen_pixels, valid_pixels
 from fnetcli.modality import MODALITIES, VOLUMETRIC
+from fnetcli.pairing import Case
 from fnetcli.resample import plane_of, spacing
+from fnetcli.survey import survey
+from fnetcli.volume_fusion import DICOM_MODALITIES
 from fnetcli.windows import window_of
 
 PERCENTILES = (0.1, 1, 50, 99, 99.9)
 
 
-def image_facts(path: Path, page: int | None, pixel_limit: int) -> dict[str, Any]:
+@dataclass(frozen=True)
+class Numbers:
+    """Of the stored numbers that count: data that are not fully transparent."""
+
+    lowest: float
+    highest: float
+    mean: float
+    percentiles: dict[str, float]
+
+
+@dataclass(frozen=True)
+class Way:
+    """How an image taken for one of these modalities would be scaled."""
+
+    modalities: list[str]
+    low: float  # becomes black
+    high: float  # becomes white
+    rule: str
+    notices: list[str]
+
+
+@dataclass(frozen=True)
+class ImageFacts:
+    """Everything that there is to say; `record` gives it as JSON takes it.
+
+    `slices` are those of a volume, a picture has one. `type` is that of the file's numbers, `bits`
+    how many of each are used where the file says so. `without_data` counts pixels that are NaN,
+    infinite or nodata. `spacing_mm` (along a row, from row to row, from slice to slice) and `plane`
+    are None where the file does not say where it lies.
+    """
+
+    file: str
+    format: str
+    width: int
+    height: int
+    slices: int
+    channels: str  # grey, RGB
+    has_transparency: bool
+    type: str
+    bits: int | None
+    pages: int
+    is_georeferenced: bool
+    unit: str | None
+    spacing_mm: list[float] | None
+    plane: str | None
+    without_data: int
+    numbers: Numbers | None  # None: no pixel holds data
+    scaling: list[Way]
+    notices: list[str]
+
+    def record(self) -> dict[str, Any]:
+        """Return it as JSON takes it."""
+        return asdict(self)
+
+
+# --- a picture ------------------------------------------------------------------------------------
+
+
+def image_facts(path: Path, page: int | None, pixel_limit: int) -> ImageFacts:
     """Return what there is to say of a picture. Raise ReadError."""
     reading = ReadOptions(page, pixel_limit)
     header, image = probe_image(path, reading), read_image(path, reading)
-    depth = f"{image.stored_type}" + (f", {image.bits} bits used" if image.bits else "")
-    facts = {
-        "file": str(path),
-        "format": header.format,
-        "size": f"{image.grid.size} pixels",
-        "channels": ("RGB" if image.is_color else "grey")
-        + (", transparency" if image.alpha is not None else ""),
-        "depth": depth,
-        "pages": header.pages,
-        "georeference": "yes" if image.georeference else "no",
-        **_numbers(image),
-    }
-    ways = dict[str, list[str]]()
-    for modality in MODALITIES:
-        chosen = ScalingOptions().choose(image.stored_type, modality, image.bits)
-        scaled = scale(image, chosen)
-        how = "percentiles 0.1, 99.9: " if chosen.are_percentiles else ""
-        ways.setdefault(f"{how}{scaled.low:g} to {scaled.high:g}", []).append(modality)
-    facts["scaled"] = _by_way(ways)
-    return facts | ({"notice": list(image.notices)} if image.notices else {})
-
-
-def volume_facts(path: Path, pixel_limit: int) -> dict[str, Any]:
-    """Return what there is to say of a volume; nothing from a patient's header. Raise ReadError."""
-    image = read_volume(path, VolumeOptions(pixel_limit=pixel_limit))
-    slices = image.grid.shape[0]
-    facts: dict[str, Any] = {
-        "file": str(path),
-        "format": "DICOM" if image.series is not None else "NIfTI",
-        "size": f"{image.grid.size} pixels, {slices} slices",
-        "channels": "RGB" if image.is_color else "grey",
-        "depth": str(image.stored_type),
-        "unit": image.unit or "unknown",
-    }
-    if image.grid.affine is None:
-        facts["place"] = "unknown"
-    else:
-        steps = spacing(image.grid)
-        facts["spacing"] = f"{steps[2]:.4g} x {steps[1]:.4g} x {steps[0]:.4g} mm"
-        facts["plane"] = plane_of(image.grid)
-    facts |= _numbers(image)
-    ways = dict[str, list[str]]()
-    notices = list(image.notices)
-    for modality in VOLUMETRIC:
-        window = window_of(image, modality)
-        ways.setdefault(window.sentence, []).append(modality)
-    facts["scaled"] = _by_way(ways)
-    return facts | ({"notice": notices} if notices else {})
-
-
-def _by_way(ways: dict[str, list[str]]) -> list[str]:
-    return [f"as {', '.join(modalities)}: {way}" for way, modalities in ways.items()]
-
-
-def _numbers(image: Image) -> dict[str, Any]:
-    seen = seen_pixels(image)
-    valid = valid_pixels(image)
-    missing = 0 if valid is None else int(valid.size - np.count_nonzero(valid))
-    facts: dict[str, Any] = {"without data": f"{missing} pixels"}
-    if seen.size:
-        facts["range"] = f"{seen.min():g} to {seen.max():g}, mean {seen.mean(dtype=np.float64):.6g}"
-        facts["percentiles"] = _percentiles(seen.ravel())
-    return facts
-
-
-def _percentiles(values: Stored) -> str:
-    found = np.percentile(values.astype(np.float64), PERCENTILES)
-    return ", ".join(
-        f"{share:g} %: {number:.6g}" for share, number in zip(PERCENTILES, found, strict=True)
+    return ImageFacts(
+        file=str(path),
+        format=header.format,
+        width=header.width,
+        height=header.height,
+        slices=1,
+        channels="RGB" if image.is_color else "grey",
+        has_transparency=image.alpha is not None,
+        type=str(image.stored_type),
+        bits=image.bits,
+        pages=header.pages,
+        is_georeferenced=image.georeference is not None,
+        unit=image.unit,
+        spacing_mm=None,
+        plane=None,
+        without_data=_without_data(image),
+        numbers=_numbers(image),
+        scaling=_ways(path, image, reading),
+        notices=list(image.notices),
     )
+
+
+def _ways(path: Path, image: Image, reading: ReadOptions) -> list[Way]:
+    """Return one way for all modalities, or one for vis and one for all others."""
+    as_visible = FuseOptions(("ir", "vis"), reading=(reading, reading))
+    found = survey([Case("", path, path)], as_visible, kind="tiff").options.scaling[1]
+    visible = found.choose(image.stored_type, "vis", image.bits)
+    other = ScalingOptions().choose(image.stored_type, "ir", image.bits)
+    if visible == other:
+        return [_way(image, [*MODALITIES], other, "")]
+    rule = f"the whole range of {8 * image.stored_type.itemsize} bits"
+    if image.bits is not None:
+        rule = f"the {image.bits} bits that the file declares"
+    elif found.found_bits is not None:
+        rule = f"{found.found_bits} bits, since no number is higher; --bits vis=16 if they are not"
+    others = [modality for modality in MODALITIES if modality != "vis"]
+    return [_way(image, ["vis"], visible, rule), _way(image, others, other, "")]
+
+
+def _way(image: Image, modalities: list[str], scaling: Scaling, rule: str) -> Way:
+    if not scaling.are_percentiles:
+        return Way(modalities, *scaling.limits, rule, [])
+    scaled = scale(image, scaling)
+    low, high = scaling.limits
+    rule = f"percentiles {low:g} and {high:g}"
+    return Way(modalities, scaled.low, scaled.high, rule, list(scaled.notices))
+
+
+# --- a volume -------------------------------------------------------------------------------------
+
+
+def volume_facts(path: Path, options: VolumeOptions) -> ImageFacts:
+    """Return what there is to say of a volume; nothing from a patient's header. Raise ReadError."""
+    image = read_volume(path, options)
+    slices, height, width = image.grid.shape
+    is_placed = image.grid.affine is not None
+    return ImageFacts(
+        file=str(path),
+        format="NIfTI" if image.series is None else "DICOM",
+        width=width,
+        height=height,
+        slices=slices,
+        channels="RGB" if image.is_color else "grey",
+        has_transparency=image.alpha is not None,
+        type=str(image.stored_type),
+        bits=image.bits,
+        pages=1,
+        is_georeferenced=False,
+        unit=image.unit,
+        spacing_mm=[round(step, 4) for step in spacing(image.grid)[::-1]] if is_placed else None,
+        plane=plane_of(image.grid) if is_placed else None,
+        without_data=_without_data(image),
+        numbers=_numbers(image),
+        scaling=[_window(image, modality) for modality in _modalities(image)],
+        notices=list(image.notices),
+    )
+
+
+def _modalities(image: Image) -> list[str]:
+    """Return what the file says that it is, if it says so, else all that it may be."""
+    kind = "" if image.series is None else str(image.series.headers[0].get("Modality", ""))
+    known = [modality for modality, name in DICOM_MODALITIES.items() if name == kind]
+    return known or [*VOLUMETRIC]
+
+
+def _window(image: Image, modality: str) -> Way:
+    window = window_of(image, modality)
+    return Way([modality], *window.limits, window.sentence, list(window.notices))
+
+
+# --- numbers --------------------------------------------------------------------------------------
+
+
+def _without_data(image: Image) -> int:
+    valid = valid_pixels(image)
+    return 0 if valid is None else int(valid.size - np.count_nonzero(valid))
+
+
+def _numbers(image: Image) -> Numbers | None:
+    seen = seen_pixels(image)
+    if not seen.size:
+        return None
+    return Numbers(
+        lowest=float(seen.min()),
+        highest=float(seen.max()),
+        mean=float(seen.mean(dtype=np.float64)),
+        percentiles=_percentiles(seen.ravel()),
+    )
+
+
+def _percentiles(values: Stored) -> dict[str, float]:
+    found = np.percentile(values.astype(np.float64), PERCENTILES)
+    return {f"{share:g}": float(number) for share, number in zip(PERCENTILES, found, strict=True)}

@@ -3,21 +3,36 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from fnetcli.engine import Separated
 from fnetcli.errors import UsageError
-from fnetcli.fusion import FuseOptions, finish, read_case
-from fnetcli.image import Image
-from fnetcli.intensity import Scaled, to_stored
+from fnetcli.fusion import FuseOptions, Prepared, finish, read_case
+from fnetcli.image import Grid, Image
+from fnetcli.intensity import Scaled, to_stored, valid_pixels
 from fnetcli.pairing import Case
-from fnetcli.volume_fusion import VolumeFuseOptions, read_volumes, slice_luminances
+from fnetcli.survey import survey
+from fnetcli.volume_fusion import (
+    PreparedVolumes,
+    VolumeFuseOptions,
+    Volumes,
+    read_volumes,
+    slice_luminances,
+)
 
 Levels = NDArray[np.uint8]
 Map = NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class Finished:
+    """The fused picture as people see it, and what is perhaps not wanted of the pair."""
+
+    picture: Levels
+    notices: tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -27,48 +42,42 @@ class Subject:
     name: str
     luminances: tuple[Map, Map]
     sources: tuple[Levels, Levels]
-    fuse: Callable[[Separated], Levels]  # the fused picture of what the network found
-    notices: tuple[str, ...]
+    said: tuple[str, ...]  # good to know: what became black and white
+    finish: Callable[[Separated], Finished]  # makes a picture of what the network found
+
+
+# --- pictures -------------------------------------------------------------------------------------
 
 
 def two_pictures(case: Case, options: FuseOptions) -> Subject:
     """Read two pictures, scaled and on one grid as `fnet fuse` has them. Raise ImageError."""
+    found = survey([case], options, kind="tiff")  # the bits that a visible picture really uses
+    options = found.options
     prepared = read_case(case, options)
     x, y = prepared.luminances
     first, second = map(_levels, prepared.scaled)
-    notices = [
-        f"{modality}: {text}"
-        for modality, scaled in zip(options.modalities, prepared.scaled, strict=True)
-        for text in (*scaled.image.notices, *scaled.notices)
-    ]
+
+    def finished(separated: Separated) -> Finished:
+        fused = finish(prepared, separated, options, np.uint8)
+        return Finished(_flat(fused.image), tuple(fused.notices))
+
     return Subject(
         name=case.name,
         luminances=(x[0], y[0]),
         sources=(first, second),
-        fuse=lambda separated: _flat(finish(prepared, separated, options, np.uint8).image),
-        notices=tuple(notices),
+        said=(*found.notices, *_ranges(prepared, options)),
+        finish=finished,
     )
 
 
-def one_slice(case: Case, options: VolumeFuseOptions, number: int | None) -> Subject:
-    """Read two volumes and take a slice, from 1 on; None: the middle one. Raise ImageError."""
-    prepared = read_volumes(case, options)
-    index = prepared.slices // 2 if number is None else number - 1
-    if index >= prepared.slices:
-        raise UsageError(f"--slice {number}: there are {prepared.slices}; give a smaller number")
-    x, y = slice_luminances(prepared, options, index)
-
-    def fuse(separated: Separated) -> Levels:
-        return _stored(separated.fused[0])
-
-    said = [window.sentence for window in prepared.windows]
-    return Subject(
-        name=f"{case.name}, slice {index + 1} of {prepared.slices}",
-        luminances=(x, y),
-        sources=(_stored(x), _stored(y)),
-        fuse=fuse,
-        notices=(*said, *prepared.notices),
-    )
+def _ranges(prepared: Prepared, options: FuseOptions) -> list[str]:
+    return [
+        f"{modality}: {grid.size}, {scaled.low:g} to {scaled.high:g} become "
+        + ("white to black" if scaled.is_inverted else "black to white")
+        for modality, grid, scaled in zip(
+            options.modalities, prepared.grids, prepared.scaled, strict=True
+        )
+    ]
 
 
 def _levels(scaled: Scaled) -> Levels:
@@ -79,6 +88,52 @@ def _levels(scaled: Scaled) -> Levels:
 def _flat(image: Image) -> Levels:
     pixels: Levels = image.pixels[0]
     return pixels if image.is_color else pixels[..., 0]
+
+
+# --- a slice of volumes ---------------------------------------------------------------------------
+
+
+def one_slice(case: Case, options: VolumeFuseOptions, number: int | None) -> Subject:
+    """Read two volumes and take a slice, from 1 on; None: the middle one.
+
+    It is taken along the same axis as `fnet fuse` does. Raise ImageError, and UsageError for a
+    number that is too high.
+    """
+    prepared = read_volumes(case, options)
+    index = prepared.slices // 2 if number is None else number - 1
+    if index >= prepared.slices:
+        raise UsageError(f"--slice {number}: there are {prepared.slices}; give a smaller number")
+    x, y = slice_luminances(prepared, options, index)
+    notices = (*Volumes(options).notices(prepared), *_lonely(prepared, options, index))
+    return Subject(
+        name=f"{case.name}, slice {index + 1} of {prepared.slices}",
+        luminances=(x, y),
+        sources=(_stored(x), _stored(y)),
+        said=(*(window.sentence for window in prepared.windows), *prepared.said),
+        finish=lambda separated: Finished(_stored(separated.fused[0]), notices),
+    )
+
+
+def _lonely(prepared: PreparedVolumes, options: VolumeFuseOptions, index: int) -> list[str]:
+    """Say where only one volume has data: `fnet fuse` does without the network there."""
+    said = []
+    for modality, image in zip(options.modalities, prepared.on_grid, strict=True):
+        valid = valid_pixels(_slice(prepared.order.image(image), index))
+        missing = 0.0 if valid is None else 1 - float(np.mean(valid))
+        if missing > 0:
+            said.append(
+                f"{modality}: no data in {100 * missing:.1f} % of this slice; what the network "
+                "makes of it is shown, where fnet fuse lets the other volume pass through"
+            )
+    return said
+
+
+def _slice(image: Image, index: int) -> Image:
+    one = slice(index, index + 1)
+    pixels = image.pixels[one]
+    grid = Grid((1, pixels.shape[1], pixels.shape[2]))
+    valid = None if image.valid is None else image.valid[one]
+    return replace(image, pixels=pixels, grid=grid, alpha=None, valid=valid)
 
 
 def _stored(values: Map) -> Levels:

@@ -61,8 +61,8 @@ def pair_tables(record: Mapping[str, Any]) -> dict[str, RichTable]:
             ["", "energy", *(f"with {modality}" for modality in modalities), "lowest", "highest"],
             parts,
         ),
-        "codes: share nearly zero (|x| < theta/100) around the last threshold": _table(
-            ["", "before", "after", "energy", "strongest atoms", "theta falls", "rho rises"], codes
+        "codes: share nearly zero (|x| < theta/100) around the last threshold, atoms": _table(
+            ["", "before", "after", "energy", "strongest", "theta falls", "rho rises"], codes
         ),
     }
 

@@ -1,0 +1,890 @@
+"""`fnet inspect` as a user runs it: a pair, weights, an image; files, lines and exit codes out."""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import imageio.v3 as iio
+import numpy as np
+import pytest
+import tifffile
+import torch
+from numpy.typing import NDArray
+from scipy import ndimage
+from typer.testing import Result
+
+from fnetcli.checkpoint import load_weights, save_weights
+from fnetcli.engine import Engine, Separated
+from fnetcli.reports.figures import Figure
+from tests.cli.command import fnet, tiny_weights
+from tests.cli.test_batch import errors
+from tests.cli.test_fuse import ORDERS, SHARED
+from tests.pictures import Picture, smooth_noise, write, write_pairs
+from tests.test_checkpoint import published
+from tests.volumes import AXIAL, PATIENT, affine, load_nifti, write_nifti, write_series
+
+ATOMS, LAST = 4, 2  # of the tiny network: atoms, and its iteration K
+HEIGHT, WIDTH = 20, 30
+FILES = [
+    *("code_u.png", "code_v.png", "code_z.png", "features.npz", "features.png", "histograms.png"),
+    *("parts.png", "report.html", "residuals.png", "schedules.png"),
+]
+LIGHT_VOLUME = (5, 14, 12)
+PLACE = affine(AXIAL, (3.0, 2.0, 2.0), (20.0, 30.0, -600.0))
+
+Arrays = dict[str, NDArray[Any]]
+
+
+@pytest.fixture(scope="module", autouse=True)
+def plain_engine() -> Iterator[None]:
+    """Do without compiling, which takes longer than these networks."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("FNET_NATIVE", "0")
+        yield
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with tiny weights and a pair, a colour picture and a grey one."""
+    folder = tmp_path_factory.mktemp("home")
+    tiny_weights(folder)
+    write(folder / "in" / "a.png", smooth_noise(HEIGHT, WIDTH, 1, 3))
+    write(folder / "in" / "b.png", smooth_noise(HEIGHT, WIDTH, 2))
+    return folder
+
+
+@dataclass(frozen=True)
+class Inspected:
+    """What one call said and wrote."""
+
+    result: Result
+    out: Path
+    record: dict[str, Any]
+
+    @property
+    def arrays(self) -> Arrays:
+        with np.load(self.out / "features.npz", allow_pickle=False) as found:
+            return dict(found)
+
+
+@pytest.fixture(scope="module")
+def whole(home: Path) -> Inspected:
+    """A pair with everything, plots too."""
+    out = home / "everything"
+    result = fnet("inspect", *pair_of(home), "-o", out, "--json", home / "numbers.json")
+    assert result.exit_code == 0, result.output
+    return Inspected(result, out, json.loads((home / "numbers.json").read_text()))
+
+
+@pytest.fixture(autouse=True)
+def light(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Leave the plots out, which take most of the time and are not what a test is about."""
+    for name in ("draw_histograms", "draw_schedules"):
+        plot = Figure(iio.imwrite("<bytes>", np.zeros((4, 4), np.uint8), extension=".png"), "plot")
+        monkeypatch.setattr(f"fnetcli.reports.inspection_files.{name}", lambda *_, plot=plot: plot)
+
+
+def pair_of(home: Path) -> list[object]:
+    images = ["--vis", home / "in" / "a.png", "--ir", home / "in" / "b.png"]
+    return [*images, "--weights", home / "tiny.safetensors"]
+
+
+def inspected(out: Path, *arguments: object) -> Inspected:
+    path = out.with_suffix(".json")
+    result = fnet("inspect", *arguments, "-o", out, "--json", path)
+    assert result.exit_code == 0, result.output
+    return Inspected(result, out, json.loads(path.read_text()))
+
+
+def names(folder: Path) -> list[str]:
+    return sorted(path.name for path in folder.iterdir())
+
+
+def refused(code: int, *arguments: object) -> str:
+    """Return the one line of a call that failed as it should, and wrote no result."""
+    result = fnet("inspect", *arguments)
+    assert result.exit_code == code, result.output
+    (line,) = errors(result.stderr)
+    assert "; " in line
+    assert result.stdout == ""
+    return line.removeprefix("error: ")
+
+
+def tiff(path: Path, pixels: NDArray[Any]) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    tifffile.imwrite(path, pixels, photometric="minisblack")
+    return path
+
+
+def texture(height: int, width: int) -> NDArray[np.float64]:
+    noise = np.random.default_rng(0).normal(size=(height, width))
+    blobs = [sigma * ndimage.gaussian_filter(noise, sigma) for sigma in (1.5, 3, 6)]
+    return np.asarray(np.sum(blobs, axis=0), np.float64)
+
+
+def levels(values: NDArray[np.float64]) -> Picture:
+    low, high = values.min(), values.max()
+    return np.asarray(np.rint(255 * (values - low) / (high - low)), np.uint8)
+
+
+# --- a pair ---------------------------------------------------------------------------------------
+
+
+class TestPair:
+    def test_files_are_named_with_their_scale(self, whole: Inspected) -> None:
+        assert names(whole.out) == FILES
+        lines = whole.result.stdout.splitlines()
+        listed = [line.partition(": ") for line in lines if line.startswith(str(whole.out))]
+        assert sorted(Path(path).name for path, _, _ in listed) == FILES
+        assert all(scale for _, _, scale in listed)
+        (parts,) = (scale for path, _, scale in listed if path.endswith("parts.png"))
+        black, _, white = parts.split(", ")
+        assert float(black.removeprefix("black ")) == -float(white.removeprefix("white ")) < 0
+        for name in FILES:
+            if name.endswith(".png"):
+                assert iio.imread(whole.out / name).shape[2] in (3, 4)
+
+    def test_features_are_what_fuse_separates(self, whole: Inspected, home: Path) -> None:
+        fused = fnet(
+            *("fuse", *pair_of(home), "-o", home / "fused", "--maps", "float", "--features")
+        )
+        assert fused.exit_code == 0, fused.output
+        arrays = whole.arrays
+        for mine, theirs in {
+            "unique_first": "unique_ir",
+            "unique_second": "unique_vis",
+            "common": "common",
+        }.items():
+            assert np.array_equal(arrays[mine], tifffile.imread(home / "fused" / theirs / "a.tif"))
+        with np.load(home / "fused" / "features" / "a.npz") as codes:
+            for letter in "uvz":
+                assert arrays[letter].dtype == np.float16
+                np.testing.assert_allclose(
+                    arrays[letter].astype(float), codes[letter].astype(float), atol=1e-3
+                )
+
+    def test_the_features_file_holds_what_the_docs_say(self, whole: Inspected) -> None:
+        maps = ["unique_first", "unique_second", "common", "p1", "p2"]
+        shapes: dict[str, tuple[int, ...]] = dict.fromkeys(maps, (HEIGHT, WIDTH))
+        for letter in "uvz":
+            shapes[letter] = (ATOMS, HEIGHT, WIDTH)
+            shapes[f"{letter}_energy"] = (ATOMS,)
+            shapes[f"{letter}_energy_map"] = (HEIGHT, WIDTH)
+            shapes[f"{letter}_theta"] = (LAST + 1,)
+            shapes[f"{letter}_rho"] = (LAST,)
+        arrays = whole.arrays
+        assert {name: array.shape for name, array in arrays.items()} == shapes
+        for name, array in arrays.items():
+            assert array.dtype == (np.float16 if name in "uvz" else np.float32)
+
+    def test_residuals_are_what_the_codes_leave(self, whole: Inspected, home: Path) -> None:
+        network = load_weights(home / "tiny.safetensors").network
+        arrays = whole.arrays
+        luminance = iio.imread(home / "in" / "b.png").astype(np.float32) / 255
+        code = torch.from_numpy(arrays["u"].astype(np.float32))[None]
+        explained = network.explain_u(code)[0, 0].numpy()
+        np.testing.assert_allclose(arrays["p1"], luminance - explained, atol=0.02)
+
+    def test_numbers(self, whole: Inspected) -> None:
+        record, arrays = whole.record, whole.arrays
+        assert record["pair"] == "a"
+        assert record["modalities"] == ["ir", "vis"]
+        assert record["size"] == [HEIGHT, WIDTH]
+        parts = [arrays[name] for name in ("unique_first", "unique_second", "common")]
+        energies = [float(np.square(part.astype(float)).sum()) for part in parts]
+        for name, energy in zip(("unique_ir", "unique_vis", "common"), energies, strict=True):
+            found = record["parts"][name]
+            assert found["energy_share"] == pytest.approx(energy / sum(energies))
+        ir = iio.imread(whole.out.parent / "in" / "b.png").astype(float)
+        expected = np.corrcoef(parts[0].ravel(), ir.ravel())[0, 1]
+        assert record["parts"]["unique_ir"]["correlation_with_ir"] == pytest.approx(expected)
+        clipped = np.mean((sum(parts) < 0) | (sum(parts) > 1))
+        assert record["clipped"] == pytest.approx(clipped, abs=2 / parts[0].size)
+        maps = [arrays[f"{letter}_energy_map"].ravel() for letter in "uv"]
+        assert record["unique_energy_correlation"] == pytest.approx(
+            np.corrcoef(maps[0], maps[1])[0, 1]
+        )
+        for letter in "uvz":
+            code, values = record["codes"][letter], arrays[letter].astype(float)
+            theta = float(arrays[f"{letter}_theta"][-1])
+            assert code["nearly_zero_after"] == pytest.approx(np.mean(np.abs(values) < theta / 100))
+            assert code["energy_per_atom"] == pytest.approx(np.square(values).sum(axis=(1, 2)))
+            assert code["thresholds_fall"] is True
+            assert code["momentum_rises"] is True
+        assert record["sources"]["vis"]["highest"] <= 1
+        assert record["weights"]["sha256"] == load_weights(pair_weights(whole)).sha256
+        assert set(record["misalignment"]) >= {"rows", "columns", "confidence", "is_large"}
+
+    def test_tables_fit_a_terminal(self, whole: Inspected) -> None:
+        tables = whole.result.stdout.split(f"{whole.out}{os.sep}")[0]
+        assert max(map(len, tables.splitlines())) <= 80
+        for words in ("sources: ", "parts: ", "codes: ", "u: unique to ir", "v: unique to vis"):
+            assert words in tables
+        shown = f"{100 * whole.record['parts']['common']['energy_share']:.1f} %"
+        assert shown in next(line for line in tables.splitlines() if line.startswith("common"))
+        assert "fused pixels clipped: " in tables
+
+    def test_what_is_good_to_know_goes_to_stderr(self, whole: Inspected) -> None:
+        for words in (
+            f"a: {WIDTH}x{HEIGHT}, weights tiny.safetensors, device cpu; features.npz takes 0 MB",
+            f"vis: {WIDTH}x{HEIGHT}, 0 to 255 become black to white",
+            "cannot tell how vis lies on ir",
+        ):
+            assert words in whole.result.stderr
+        assert "warning" not in whole.result.stderr
+
+    def test_the_page_and_its_command(self, whole: Inspected, home: Path) -> None:
+        page = (whole.out / "report.html").read_text(encoding="utf-8")
+        images = f"--vis {home / 'in' / 'a.png'} --ir {home / 'in' / 'b.png'}"
+        assert f"fnet fuse {images} --weights {home / 'tiny.safetensors'}" in page
+        assert "0 to 255 become black to white" in page
+
+    def test_json_on_stdout_is_all_there(self, tmp_path: Path, home: Path) -> None:
+        result = fnet("inspect", *pair_of(home), "-o", tmp_path / "o", "--json", "-", "--no-codes")
+        assert result.exit_code == 0, result.output
+        assert set(json.loads(result.stdout)["parts"]) == {"unique_ir", "unique_vis", "common"}
+        assert names(tmp_path / "o") == FILES
+        with np.load(tmp_path / "o" / "features.npz") as arrays:
+            assert not {"u", "v", "z"} & set(arrays)
+            assert "u_energy_map" in arrays
+
+    def test_quiet_and_verbose(self, tmp_path: Path, home: Path) -> None:
+        quiet = fnet("inspect", *pair_of(home), "-o", tmp_path / "o", "-q")
+        assert (quiet.exit_code, quiet.output) == (0, "")
+        verbose = fnet("inspect", *pair_of(home), "-o", tmp_path / "o", "-v")
+        assert "network: torch (the compiled path" in verbose.stderr
+
+    def test_every_iteration(self, tmp_path: Path, home: Path) -> None:
+        found = inspected(tmp_path / "o", *pair_of(home), "--iterations", "--no-codes")
+        arrays = found.arrays
+        for letter in "uvz":
+            for k in range(LAST + 1):
+                for when in ("before", "after"):
+                    assert arrays[f"{letter}_{k}_{when}"].shape == (ATOMS, HEIGHT, WIDTH)
+            assert np.array_equal(arrays[letter], arrays[f"{letter}_{LAST}_after"])
+        assert len(found.record["codes"]["u"]["theta"]) == LAST + 1
+
+    def test_codes_too_large_for_memory(
+        self, tmp_path: Path, home: Path, whole: Inspected, monkeypatch: Any
+    ) -> None:
+        monkeypatch.setattr("fnetcli.storage.MOST_IN_MEMORY", 0)
+        found = inspected(tmp_path / "o", *pair_of(home))
+        for name, array in whole.arrays.items():
+            assert np.array_equal(found.arrays[name], array)
+        assert names(tmp_path / "o") == FILES
+
+    def test_the_same_twice(self, tmp_path: Path, home: Path) -> None:
+        out = tmp_path / "o"
+        inspected(out, *pair_of(home))
+        first = (out / "features.npz").read_bytes()
+        (out / ".fnet-1-0badcafe.tmp").write_text("of a run that was killed")
+        inspected(out, *pair_of(home))
+        assert names(out) == FILES
+        assert (out / "features.npz").read_bytes() == first
+
+    def test_default_folder(
+        self, tmp_path: Path, home: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.chdir(tmp_path)
+        assert fnet("inspect", *pair_of(home)).exit_code == 0
+        assert names(tmp_path / "fnet-inspect") == FILES
+
+
+def pair_weights(found: Inspected) -> Path:
+    return found.out.parent / "tiny.safetensors"
+
+
+class TestWhatIsFused:
+    """The network sees what it sees in `fnet fuse`, whatever the files hold."""
+
+    def parts(self, tmp_path: Path, *arguments: object) -> tuple[Inspected, list[Picture]]:
+        done = fnet("fuse", *arguments, "-o", tmp_path / "fused", "--maps", "float")
+        assert done.exit_code == 0, done.output
+        found = inspected(tmp_path / "o", *arguments)
+        first, second = found.record["modalities"]
+        folders = (f"unique_{first}", f"unique_{second}", "common")
+        maps = [next((tmp_path / "fused" / name).iterdir()) for name in folders]
+        return found, [tifffile.imread(path) for path in maps]
+
+    def assert_same(self, found: Inspected, maps: list[Picture]) -> None:
+        for name, part in zip(("unique_first", "unique_second", "common"), maps, strict=True):
+            assert np.array_equal(found.arrays[name], part)
+
+    @pytest.mark.parametrize(("first", "second"), [ORDERS[1], ORDERS[3], ORDERS[6]])
+    def test_modality_pairs(self, tmp_path: Path, home: Path, first: str, second: str) -> None:
+        images = [f"--{second}", home / "in" / "a.png", f"--{first}", home / "in" / "b.png"]
+        found, maps = self.parts(tmp_path, *images, "--weights", home / "tiny.safetensors")
+        self.assert_same(found, maps)
+        assert found.record["modalities"] == [first, second]
+        assert f"u: unique to {first}" in found.result.stdout
+        assert list(found.record["sources"]) == [first, second]
+
+    def test_depths_and_options(self, tmp_path: Path, home: Path) -> None:
+        random = np.random.default_rng(0)
+        vis = tiff(tmp_path / "vis.tif", random.integers(0, 3900, (16, 20), np.uint16))
+        thermal = random.normal(29500, 300, (32, 40)).astype(np.float32)
+        thermal[:3] = np.nan
+        ir = tiff(tmp_path / "ir.tif", thermal)
+        arguments = ["--vis", vis, "--ir", ir, "--resize", "vis", "--invert", "ir"]
+        arguments += ["--stretch", "ir=1,99", "--weights", home / "tiny.safetensors"]
+        found, maps = self.parts(tmp_path, *arguments)
+        inside = np.isfinite(maps[0])
+        for name, part in zip(("unique_first", "unique_second", "common"), maps, strict=True):
+            assert np.array_equal(found.arrays[name][inside], part[inside])
+        assert found.record["size"] == [16, 20]
+        stderr = found.result.stderr
+        assert "vis: 16-bit files, but no value above 4095: taken as 12 bits" in stderr
+        assert "vis: 20x16, 0 to 4095 become black to white" in stderr
+        assert "become white to black" in stderr
+        assert "warning: ir: 120 pixels (9.4 %) are NaN" in stderr
+        page = (found.out / "report.html").read_text(encoding="utf-8")
+        assert "--stretch ir=1,99 --invert ir --resize vis" in page
+        assert any("NaN" in text for text in found.record["notices"])
+
+    def test_colour_of_thermal_pictures_is_warned_of(self, tmp_path: Path, home: Path) -> None:
+        images = ["--vis", home / "in" / "b.png", "--ir", home / "in" / "a.png"]
+        found = inspected(tmp_path / "o", *images, "--weights", home / "tiny.safetensors")
+        assert "warning: the ir picture has colours" in found.result.stderr
+
+    def test_folders_of_one_pair(self, tmp_path: Path, home: Path) -> None:
+        vis, ir = write_pairs(tmp_path, 1)
+        weights = home / "tiny.safetensors"
+        found = inspected(tmp_path / "o", "--vis", vis, "--ir", ir, "--weights", weights)
+        assert found.record["pair"] == "0"
+
+    @pytest.mark.skipif(not SHARED.is_dir(), reason="shared data are not here")
+    def test_a_medical_pair(self, tmp_path: Path, home: Path) -> None:
+        folder = SHARED / "data" / "medical" / "pet_mri" / "val"
+        name = min(path.name for path in (folder / "pet").iterdir())
+        images = ["--pet", folder / "pet" / name, "--mri", folder / "mri" / name]
+        found, maps = self.parts(tmp_path, *images, "--weights", home / "tiny.safetensors")
+        self.assert_same(found, maps)
+        assert found.record["sources"]["mri"]["constant"] > 0.1  # the air around the head
+
+
+class TestMisalignment:
+    @pytest.mark.parametrize("shift", [0, 7])
+    def test_a_large_shift_is_warned_of(self, tmp_path: Path, home: Path, shift: int) -> None:
+        scene = texture(150, 170)
+        vis = write(tmp_path / "vis.png", levels(scene[10:-10, 10:-10]))
+        moved = scene[10 - shift : 140 - shift, 10 + shift : 160 + shift]
+        ir = write(tmp_path / "ir.png", 255 - levels(moved))
+        arguments = ["--vis", vis, "--ir", ir, "--weights", home / "tiny.safetensors"]
+        found = inspected(tmp_path / "o", *arguments)
+        record = found.record["misalignment"]
+        assert record["is_known"] is True
+        assert record["is_large"] is bool(shift)
+        assert record["rows"] == pytest.approx(-shift, abs=0.3)
+        assert record["columns"] == pytest.approx(shift, abs=0.3)
+        words = "warning: the images do not lie on each other: vis lies 7.0 px higher and 7.0 px"
+        assert (words in found.result.stderr) == bool(shift)
+        assert ("vis lies 0.0 px" in found.result.stderr) == (not shift)
+
+
+# --- volumes --------------------------------------------------------------------------------------
+
+
+def body(seed: int) -> NDArray[np.int16]:
+    """Return a body in air, in numbers that may be HU."""
+    pixels = np.full(LIGHT_VOLUME, -1000, np.int16)
+    inner = tuple(slice(size // 5, size - size // 5) for size in LIGHT_VOLUME)
+    noise = np.random.default_rng(seed).integers(-100, 300, LIGHT_VOLUME, np.int16)
+    pixels[inner] = noise[inner]
+    return pixels
+
+
+@pytest.fixture(scope="module")
+def study(home: Path) -> Path:
+    """A patient's CT as DICOM, and an MRI as DICOM and NIfTI."""
+    mri = np.asarray(np.clip(body(1) + 120, 0, None), np.int16)
+    write_series(home / "P1" / "CT", body(0), PLACE, "CT", SeriesDescription="Zzyzx series")
+    write_series(home / "P1" / "MR", mri, PLACE, "MR")
+    write_nifti(home / "P1" / "scan.nii.gz", mri, PLACE)
+    return home / "P1"
+
+
+def nothing_of_the_patient(*texts: str) -> bool:
+    told = [*PATIENT.values(), "Zzyzx", "1.2.826.0.1.3680043"]
+    return not any(word.casefold() in text.casefold() for text in texts for word in told)
+
+
+class TestVolumes:
+    def volumes(self, study: Path, mri: str = "MR") -> list[object]:
+        images = ["--ct", study / "CT", "--mri", study / mri]
+        return [*images, "--weights", study.parent / "tiny.safetensors"]
+
+    @pytest.mark.parametrize("mri", ["MR", "scan.nii.gz"])
+    def test_a_slice_as_fuse_has_it(self, tmp_path: Path, study: Path, mri: str) -> None:
+        done = fnet("fuse", *self.volumes(study, mri), "-o", tmp_path / "fused")
+        assert done.exit_code == 0, done.output
+        name = "P1" if mri == "MR" else "scan"
+        found = inspected(tmp_path / "o", *self.volumes(study, mri), "--slice", 2)
+        assert found.record["pair"] == f"{name}, slice 2 of 5"
+        for mine, theirs in {"unique_first": "unique_mri", "common": "common"}.items():
+            whole = load_nifti(tmp_path / "fused" / theirs / f"{name}.nii.gz").get_fdata()
+            np.testing.assert_allclose(found.arrays[mine], whole.transpose(2, 1, 0)[1], atol=1e-5)
+        assert "CT window soft: -160 to 240 HU" in found.result.stderr
+        assert "warning" not in found.result.stderr
+        assert any("soft" in text for text in found.record["said"])
+        assert nothing_of_the_patient(
+            found.result.output,
+            (found.out / "report.html").read_text(encoding="utf-8"),
+            found.out.with_suffix(".json").read_text(),
+        )
+
+    def test_the_middle_slice_along_another_axis(self, tmp_path: Path, study: Path) -> None:
+        options = ["--axis", "coronal", "--window", "ct=bone", "--range", "mri=0,400"]
+        found = inspected(tmp_path / "o", *self.volumes(study), *options)
+        assert found.record["pair"] == "P1, slice 8 of 14"
+        assert found.record["size"] == [5, 12]
+        page = (found.out / "report.html").read_text(encoding="utf-8")
+        assert "--range mri=0,400 --window ct=bone --axis coronal" in page
+
+    def test_where_one_has_no_data(self, tmp_path: Path, study: Path) -> None:
+        short = write_series(tmp_path / "short", body(0)[:2], PLACE, "CT")
+        volumes = ["--ct", short, "--mri", study / "MR", "--slice", "4"]
+        weights = study.parent / "tiny.safetensors"
+        found = inspected(tmp_path / "o", *volumes, "--weights", weights)
+        assert "warning: the ct covers 40 % of the mri's grid" in found.result.stderr
+        assert "warning: ct: no data in 100.0 % of this slice; what the" in found.result.stderr
+
+    @pytest.mark.parametrize(
+        ("option", "message"),
+        [
+            (["--slice", "6"], "--slice 6: there are 5; give a smaller number"),
+            (["--bits", "ct=12"], "--bits: is for pictures"),
+            (["--resize", "ct"], "--resize: is for pictures"),
+            (["--page", "2"], "--page: is for pictures"),
+            (["--window", "ct=fog"], "not a window"),
+        ],
+    )
+    def test_options_that_do_not_fit(
+        self, tmp_path: Path, study: Path, option: list[str], message: str
+    ) -> None:
+        out = tmp_path / "o"
+        assert message in refused(2, *self.volumes(study), *option, "-o", out)
+        assert not out.exists()
+
+    def test_several_cases(self, tmp_path: Path) -> None:
+        for side in ("ct", "mri"):
+            for name in ("x.nii", "y.nii"):
+                write_nifti(tmp_path / side / name, body(0), PLACE)
+        arguments = ["--ct", tmp_path / "ct", "--mri", tmp_path / "mri", "-o", tmp_path / "o"]
+        result = fnet("inspect", *arguments)
+        assert result.exit_code == 2
+        (line,) = errors(result.stderr)
+        assert "2 pairs: one is inspected at a time; name two files or volumes" in line
+
+    def test_results_do_not_go_among_inputs(self, study: Path) -> None:
+        for out in (study / "CT", study / "CT" / "results"):
+            line = refused(2, *self.volumes(study), "-o", out)
+            assert line == f"-o {out}: lies in an input folder; choose a folder outside"
+        line = refused(2, *self.volumes(study), "--json", study / "CT" / "IM0000")
+        assert "lies in a folder of inputs" in line
+
+
+# --- weights --------------------------------------------------------------------------------------
+
+
+def facts(stdout: str) -> dict[str, str]:
+    """Return lines by their names; what is folded is one text."""
+    found: dict[str, str] = {}
+    name = ""
+    for line in stdout.splitlines():
+        name = line[:14].strip() or name
+        found[name] = f"{found.get(name, '')} {line[15:]}".strip()
+    return found
+
+
+class TestWeights:
+    def test_ours(self, home: Path) -> None:
+        result = fnet("inspect", home / "tiny.safetensors")
+        assert result.exit_code == 0, result.output
+        assert result.stderr == ""
+        assert max(map(len, result.stdout.splitlines())) <= 80
+        loaded = load_weights(home / "tiny.safetensors")
+        said = facts(result.stdout)
+        assert said["name"] == "tiny.safetensors"
+        assert said["layout"] == "fnet"
+        assert said["sha256"] == loaded.sha256
+        assert said["network"].startswith("atoms 4, kernel_size 3, iterations 2, ")
+        assert said["parameters"].startswith(f"{loaded.network.parameter_count:,}: encode_u ")
+        assert said["reach"] == f"{loaded.network.config.reach} pixels"
+        assert said["multiply-adds"] == f"{loaded.network.config.multiply_adds:,} a pixel"
+        assert said["runs here"].startswith("torch (the compiled path")
+        theta = loaded.network.encode_u.theta(0).item()
+        assert said["theta_k of u"].split()[0] == f"{theta:.4f}"
+        assert len(said["rho_k of z"].split()) == LAST
+
+    def test_the_default_and_its_metadata(self) -> None:
+        result = fnet("inspect")
+        assert result.exit_code == 0, result.output
+        said = facts(result.stdout)
+        assert said["name"] == "fnet.safetensors"
+        assert "stage_2: iterations " in said["recipe"]
+        assert "pairs" in said["trained"]
+        assert "MI " in said["scores"]
+        assert "training_list_sha256" in said["also says"]
+        assert max(map(len, result.stdout.splitlines())) <= 80
+
+    def test_the_published_layout(self, tmp_path: Path, home: Path) -> None:
+        network = load_weights(home / "tiny.safetensors").network
+        torch.save({"params": published(network)}, tmp_path / "FNet.pth")
+        result = fnet("inspect", tmp_path / "FNet.pth", "--json", tmp_path / "facts.json")
+        assert result.exit_code == 0, result.output
+        assert facts(result.stdout)["layout"] == "published"
+        assert "scores" not in facts(result.stdout)
+        record = json.loads((tmp_path / "facts.json").read_text())
+        assert record["config"]["atoms"] == ATOMS
+        assert sum(record["parameters"].values()) == record["parameter_count"]
+        ours = fnet("inspect", home / "tiny.safetensors", "--json", "-")
+        theirs = {**record, "name": "", "layout": "", "sha256": "", "other_metadata": {}}
+        assert {**json.loads(ours.stdout), **dict.fromkeys(["name", "layout", "sha256"], "")} | {
+            "other_metadata": {}
+        } == theirs
+
+    def test_dictionaries(self, tmp_path: Path, home: Path) -> None:
+        result = fnet("inspect", "--weights", home / "tiny.safetensors", "-o", tmp_path / "o")
+        assert result.exit_code == 0, result.output
+        roles = [f"{role}_{letter}.png" for role in ("analysis", "synthesis") for letter in "uvz"]
+        assert names(tmp_path / "o") == sorted([*roles, "schedules.png"])
+        for name in names(tmp_path / "o"):
+            assert iio.imread(tmp_path / "o" / name).ndim == 3
+            assert f"{tmp_path / 'o' / name}: " in result.stdout
+
+    def test_what_metadata_say_cannot_command_a_terminal(self, tmp_path: Path, home: Path) -> None:
+        network = load_weights(home / "tiny.safetensors").network
+        metadata = {"trained": "\x1b[2Jgone\r", "scores": {"\x07": {"a\nb": [1, {"c": 2}]}}}
+        save_weights(tmp_path / "odd.safetensors", network, metadata)
+        result = fnet("inspect", tmp_path / "odd.safetensors")
+        assert result.exit_code == 0, result.output
+        assert all(sign.isprintable() or sign == "\n" for sign in result.stdout)
+        assert "[2Jgone" in result.stdout
+
+    def test_thresholds_that_rise_are_said(self, tmp_path: Path, home: Path) -> None:
+        network = load_weights(home / "tiny.safetensors").network
+        network.encode_u.w_theta.copy_(-network.encode_u.w_theta)
+        save_weights(tmp_path / "odd.safetensors", network, {})
+        result = fnet("inspect", tmp_path / "odd.safetensors")
+        assert "thresholds of block u do not fall" in result.stderr
+        assert fnet("inspect", tmp_path / "odd.safetensors", "-q").output == ""
+
+    def test_damaged(self, tmp_path: Path, home: Path) -> None:
+        content = (home / "tiny.safetensors").read_bytes()
+        (tmp_path / "half.safetensors").write_bytes(content[: len(content) // 2])
+        assert "get it again" in refused(1, tmp_path / "half.safetensors")
+        (tmp_path / "text.pth").write_text("not found\n" * 20)
+        assert "not a weights file" in refused(1, tmp_path / "text.pth")
+        assert "no such file" in refused(2, tmp_path / "none.pth")
+        assert "no such file" in refused(2, "--weights", tmp_path / "none.pth")
+
+
+# --- an image -------------------------------------------------------------------------------------
+
+
+def looked_at(*arguments: object) -> dict[str, str]:
+    result = fnet("inspect", *arguments)
+    assert result.exit_code == 0, result.output
+    assert max(len(line) for line in result.stdout.splitlines()[1:]) <= 80
+    return facts(result.stdout)
+
+
+class TestImage:
+    def test_eight_bits(self, home: Path) -> None:
+        said = looked_at(home / "in" / "a.png")
+        pixels = iio.imread(home / "in" / "a.png")
+        assert said["file"] == str(home / "in" / "a.png")
+        assert (said["format"], said["size"]) == ("PNG", f"{WIDTH}x{HEIGHT} pixels")
+        assert (said["channels"], said["numbers"]) == ("RGB", "uint8")
+        assert said["range"] == f"{pixels.min()} to {pixels.max()}, mean {pixels.mean():.6g}"
+        assert said["black to white"] == "as any modality: 0 to 255"
+
+    def test_thermal_counts(self, tmp_path: Path) -> None:
+        counts = np.random.default_rng(0).normal(29500, 300, (24, 30)).astype(np.uint16)
+        path = tiff(tmp_path / "thermal.tif", counts)
+        low, high = np.percentile(counts, (0.1, 99.9))
+        assert looked_at(path)["black to white"] == (
+            "as vis: 0 to 65535 (the whole range of 16 bits) "
+            f"as any other: {low:.6g} to {high:.6g} (percentiles 0.1 and 99.9)"
+        )
+        record = json.loads(fnet("inspect", path, "--json", "-").stdout)
+        assert (record["width"], record["height"], record["type"]) == (30, 24, "uint16")
+        visible, other = record["scaling"]
+        assert (visible["modalities"], visible["high"]) == (["vis"], 65535)
+        assert other["modalities"] == ["ir", "nir", "ct", "mri", "pet", "spect"]
+        assert other["low"] == pytest.approx(low)
+        assert record["numbers"]["percentiles"]["50"] == np.median(counts)
+
+    def test_twelve_bits(self, tmp_path: Path) -> None:
+        path = tiff(tmp_path / "v.tif", np.arange(4000, dtype=np.uint16).reshape(50, 80))
+        assert "as vis: 0 to 4095 (12 bits, since no number is" in looked_at(path)["black to white"]
+
+    def test_floats_with_holes(self, tmp_path: Path) -> None:
+        celsius = np.random.default_rng(0).normal(20, 3, (20, 40)).astype(np.float32)
+        celsius[:5] = np.nan
+        celsius[6, 0] = np.inf
+        path = tiff(tmp_path / "c.tif", celsius)
+        said = looked_at(path)
+        assert said["without data"] == "25.1 % of the pixels"
+        assert said["range"].startswith(f"{np.nanmin(celsius):.6g} to ")
+        assert "as any modality: " in said["black to white"]
+        assert "filled from their neighbours" in said["black to white"]
+        assert json.loads(fnet("inspect", path, "--json", "-").stdout)["without_data"] == 201
+
+    def test_nothing_but_holes(self, tmp_path: Path) -> None:
+        path = tiff(tmp_path / "nan.tif", np.full((4, 5), np.nan, np.float32))
+        said = looked_at(path)
+        assert said["without data"] == "100.0 % of the pixels"
+        assert "range" not in said
+        assert "no pixel holds data: it is taken as black" in said["black to white"]
+
+    def test_pages(self, tmp_path: Path) -> None:
+        pages = np.stack([np.full((6, 8), 40 * i, np.uint8) for i in range(3)])
+        path = tiff(tmp_path / "pages.tif", pages)
+        assert "3 pages" in refused(1, path)
+        said = looked_at(path, "--page", "2")
+        assert said["pages"] == "3; --page chooses"
+        assert said["range"] == "40 to 40, mean 40"
+        assert "--page" in refused(1, path, "--page", "4")
+
+    def test_transparency(self, tmp_path: Path) -> None:
+        pixels = np.concatenate([smooth_noise(9, 9, 1, 3), np.full((9, 9, 1), 128, np.uint8)], -1)
+        said = looked_at(write(tmp_path / "a.png", pixels))
+        assert said["channels"] == "RGB, with transparency"
+
+    def test_size_limit(self, home: Path) -> None:
+        assert "megapixels" in refused(1, home / "in" / "a.png", "--max-pixels", "0.0001")
+
+    def test_a_dicom_series(self, study: Path) -> None:
+        result = fnet("inspect", study / "CT")
+        said = facts(result.stdout)
+        assert (said["format"], said["size"]) == ("DICOM", "12x14 pixels, 5 slices")
+        assert (said["unit"], said["voxels"]) == ("HU", "2 x 2 x 3 mm, slices are axial")
+        assert said["black to white"] == "CT window soft: -160 to 240 HU"
+        record = fnet("inspect", study / "CT", "--json", "-")
+        assert json.loads(record.stdout)["spacing_mm"] == [2, 2, 3]
+        assert nothing_of_the_patient(result.output, record.output)
+        one = fnet("inspect", study / "CT" / "IM0000", "-v")
+        assert one.exit_code == 0, one.output
+        assert nothing_of_the_patient(one.output)
+
+    def test_a_nifti_volume(self, study: Path) -> None:
+        said = looked_at(study / "scan.nii.gz")
+        assert (said["format"], said["unit"]) == ("NIfTI", "unknown")
+        for words in ("CT percentiles", "MRI percentiles", "PET 0 to percentile", "SPECT 0 to"):
+            assert words in said["black to white"]
+
+    def test_which_series_or_volume(self, tmp_path: Path) -> None:
+        for number, kind in ((3, "CT"), (7, "MR")):
+            write_series(
+                tmp_path / "both" / kind,
+                *(np.clip(body(0), 0, None), PLACE, kind),
+                SeriesNumber=number,
+                SeriesInstanceUID=f"1.2.3.{number}",
+            )
+        assert "holds 2 series; choose one with --series" in refused(1, tmp_path / "both")
+        for choice in ("7", "mri=7"):
+            said = looked_at(tmp_path / "both", "--series", choice)
+            assert said["black to white"].startswith("MRI percentiles")
+        four = np.stack([body(0), body(1)], axis=-1)
+        path = write_nifti(tmp_path / "4d.nii", four, PLACE)
+        assert "holds 2 volumes; choose one with --volume" in refused(1, path)
+        assert looked_at(path, "--volume", "2")["size"] == "12x14 pixels, 5 slices"
+        assert "--volume x: not a number" in refused(2, path, "--volume", "x")
+        assert "say it once" in refused(2, path, "--volume", "1", "--volume", "2")
+
+
+# --- bad input ------------------------------------------------------------------------------------
+
+
+class TestBadInput:
+    def test_missing(self, tmp_path: Path, home: Path) -> None:
+        nowhere = tmp_path / "none.png"
+        assert "no such file" in refused(2, nowhere)
+        assert "no such file" in refused(2, "--vis", nowhere, "--ir", home / "in" / "b.png")
+        assert "only --vis given" in refused(2, "--vis", home / "in" / "a.png")
+        assert not (tmp_path / "fnet-inspect").exists()
+
+    def test_a_file_and_a_pair(self, home: Path) -> None:
+        line = refused(2, home / "in" / "a.png", *pair_of(home))
+        assert line == f"{home / 'in' / 'a.png'} and --ir: a file and a pair; give one of them"
+
+    @pytest.mark.parametrize("is_pair", [True, False])
+    def test_damaged_pictures(self, tmp_path: Path, home: Path, is_pair: bool) -> None:
+        content = (home / "in" / "b.png").read_bytes()
+        truncated, text = tmp_path / "half.png", tmp_path / "text.png"
+        truncated.write_bytes(content[: len(content) // 2])
+        text.write_text("not a picture\n" * 9)
+        (tmp_path / "empty.png").touch()
+        for path, message in (
+            (truncated, "copy or export the file again"),
+            (text, "not an image of a known kind"),
+            (tmp_path / "empty.png", "the file is empty"),
+        ):
+            arguments: list[object] = [path]
+            if is_pair:
+                arguments = ["--ir", path, "--vis", home / "in" / "a.png", "-o", tmp_path / "o"]
+            line = refused(1, *arguments)
+            assert line.startswith(f"{path}: ")
+            assert message in line
+        assert not (tmp_path / "o").exists()
+
+    def test_a_folder_of_pictures(self, tmp_path: Path) -> None:
+        vis, ir = write_pairs(tmp_path, 2)
+        assert "a folder, not an image; name a file in it" in refused(1, vis)
+        line = refused(2, "--vis", vis, "--ir", ir)
+        assert line == "2 pairs: one is inspected at a time; name two files"
+        (tmp_path / "empty").mkdir()
+        assert "nothing to do" in refused(1, "--vis", vis, "--ir", tmp_path / "empty")
+
+    def test_different_sizes(self, tmp_path: Path, home: Path) -> None:
+        other = write(tmp_path / "c.png", smooth_noise(24, 36, 3))
+        line = refused(1, "--vis", home / "in" / "a.png", "--ir", other, "-o", tmp_path / "o")
+        assert str(other) in line
+        assert "--resize" in line
+
+    def test_a_picture_and_a_volume(self, home: Path, study: Path) -> None:
+        line = refused(2, "--ct", study / "CT", "--mri", home / "in" / "b.png")
+        assert "name two of one kind" in line
+
+    def test_where_results_go(self, tmp_path: Path, home: Path) -> None:
+        (tmp_path / "file").write_text("mine")
+        line = refused(2, *pair_of(home), "-o", tmp_path / "file")
+        assert line == f"-o {tmp_path / 'file'}: is a file; give a folder"
+        assert "is a file" in refused(2, home / "tiny.safetensors", "-o", tmp_path / "file")
+        assert "holds an input" in refused(2, *pair_of(home), "-o", home / "in")
+        (tmp_path / "link").symlink_to(home / "in")
+        assert "holds an input" in refused(2, *pair_of(home), "-o", tmp_path / "link")
+        line = refused(1, *pair_of(home), "-o", tmp_path / "file" / "deeper")
+        assert "a file stands where a folder is needed" in line
+        assert (tmp_path / "file").read_text() == "mine"
+
+    def test_where_numbers_go(self, tmp_path: Path, home: Path) -> None:
+        before = (home / "in" / "a.png").read_bytes()
+        assert "is a folder" in refused(2, *pair_of(home), "--json", tmp_path)
+        assert "is an input" in refused(2, *pair_of(home), "--json", home / "in" / "a.png")
+        weights = home / "tiny.safetensors"
+        assert "is an input" in refused(2, *pair_of(home), "--json", weights)
+        assert "is an input" in refused(2, weights, "--json", weights)
+        assert "is an input" in refused(2, home / "in" / "a.png", "--json", home / "in" / "a.png")
+        assert (home / "in" / "a.png").read_bytes() == before
+
+    @pytest.mark.parametrize(
+        ("option", "message"),
+        [
+            (["--slice", "1"], "--slice: is for volumes"),
+            (["--window", "ct=soft"], "--window: "),
+            (["--invert", "ct"], "--invert ct: not one of the two images"),
+            (["--resize", "ct"], "--resize ct: not one of the two images"),
+            (["--tile", "-3"], "--tile"),
+            (["--device", "abacus"], "abacus"),
+        ],
+    )
+    def test_options_of_a_pair(
+        self, tmp_path: Path, home: Path, option: list[str], message: str
+    ) -> None:
+        assert message in refused(2, *pair_of(home), *option, "-o", tmp_path / "o")
+        assert not (tmp_path / "o").exists()
+
+    def test_options_that_mean_nothing_here(self, tmp_path: Path, home: Path) -> None:
+        image, weights = home / "in" / "a.png", home / "tiny.safetensors"
+        for option in (["-o", tmp_path], ["--weights", weights], ["--bits", "vis=12"]):
+            assert "but an image is inspected; leave it out" in refused(2, image, *option)
+        for option in (["--weights", weights], ["--slice", "1"], ["--page", "1"], ["--no-codes"]):
+            line = refused(2, weights, *option)
+            assert line.startswith(str(option[0]))
+            assert "but a weights file is inspected" in line
+        assert "--series: is for volumes" in refused(2, image, "--series", "1")
+
+    @pytest.mark.parametrize("number", [errno.ENOSPC, errno.EACCES])
+    def test_full_disk_and_no_permission(
+        self,
+        tmp_path: Path,
+        home: Path,
+        monkeypatch: pytest.MonkeyPatch,
+        number: int,
+    ) -> None:
+        def refuse(file: Any, **_: object) -> None:
+            file.write(b"half")
+            raise OSError(number, os.strerror(number))
+
+        monkeypatch.setattr(np, "savez", refuse)
+        line = refused(1, *pair_of(home), "-o", tmp_path / "o")
+        assert f"features.npz: cannot be written ({os.strerror(number)})" in line
+        assert names(tmp_path / "o") == []
+
+    def test_no_room_for_codes(
+        self, tmp_path: Path, home: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        def full(*_: object) -> None:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+        monkeypatch.setattr("fnetcli.storage.MOST_IN_MEMORY", 0)
+        monkeypatch.setattr("fnetcli.storage._take_space", full)
+        line = refused(1, *pair_of(home), "-o", tmp_path / "o")
+        assert "No space left on device" in line
+        assert names(tmp_path / "o") == []
+
+    @pytest.mark.skipif(not Path("/dev/full").exists(), reason="no /dev/full here")
+    def test_stdout_is_full(self, home: Path) -> None:
+        image = str(home / "in" / "a.png")
+        command = [sys.executable, "-m", "fnetcli", "inspect", image, "--json", "-"]
+        with Path("/dev/full").open("w") as full:
+            done = subprocess.run(
+                command, stdout=full, stderr=subprocess.PIPE, text=True, check=False
+            )
+        assert done.returncode == 1
+        (line,) = errors(done.stderr)
+        assert "standard output: cannot be written" in line
+
+    def test_another_run_holds_the_folder(self, tmp_path: Path, home: Path) -> None:
+        from fnetcli.storage import OutputFolder  # noqa: PLC0415
+
+        with OutputFolder(tmp_path / "o"):
+            line = refused(2, *pair_of(home), "-o", tmp_path / "o")
+        assert "another fnet is writing there" in line
+
+
+class TestInterrupted:
+    def test_while_the_network_runs(
+        self, tmp_path: Path, home: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        calls, run = [], Engine.run
+
+        def interrupted(self: Engine, *args: Any, **kwargs: Any) -> Separated:
+            calls.append(1)
+            if len(calls) == 3:
+                raise KeyboardInterrupt
+            return run(self, *args, **kwargs)
+
+        monkeypatch.setattr(Engine, "run", interrupted)
+        assert "interrupted" in refused(130, *pair_of(home), "-o", tmp_path / "o")
+        assert names(tmp_path / "o") == []
+
+    def test_while_files_are_written(
+        self, tmp_path: Path, home: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        def interrupted(file: Any, **_: object) -> None:
+            file.write(b"half")
+            raise KeyboardInterrupt
+
+        with monkeypatch.context() as patch:
+            patch.setattr(np, "savez", interrupted)
+            assert "interrupted" in refused(130, *pair_of(home), "-o", tmp_path / "o")
+        assert names(tmp_path / "o") == []
+        assert fnet("inspect", *pair_of(home), "-o", tmp_path / "o").exit_code == 0
+        assert names(tmp_path / "o") == FILES
+
+
+def test_help_says_what_there_is() -> None:
+    told = fnet("inspect", "--help").stdout
+    for option in ("--vis", "--codes", "--iterations", "--slice", "--json", "--window"):
+        assert option in told
