@@ -88,6 +88,27 @@ def compare(network: FNet, width: int, height: int, repeats: int, *, with_torch:
         print(f"    largest difference of the fused luminance {difference:.1e}")
 
 
+def compare_contents(network: FNet, repeats: int) -> None:
+    """Print how much longer pictures take whose values lie near 0, where the threshold jumps."""
+    engine = Engine(network, torch.device("cpu"))
+    generator = torch.Generator().manual_seed(0)
+    x, y = torch.rand(2, 1, 256, 512, generator=generator).numpy()
+    stars = (x > 0.9995).astype("float32")
+    contents = {
+        "usual": (x, y),
+        "1e-4 as bright": (1e-4 * x, 1e-4 * y),
+        "1e-6 as bright": (1e-6 * x, 1e-6 * y),
+        "few stars in black": (stars, stars),
+    }
+    runs = [lambda pair=pair: engine.run(*pair) for pair in contents.values()]  # type: ignore[misc]
+    runs[0]()
+    usual, *others = medians(runs, repeats)
+    ratios = [
+        f"{name} {taken / usual:.2f}" for name, taken in zip([*contents][1:], others, strict=True)
+    ]
+    print(f"512x256, by content, ratio to {usual:.2f} s of usual noise: {', '.join(ratios)}")
+
+
 def main() -> None:
     """Compare at every size."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -101,6 +122,7 @@ def main() -> None:
     for size in arguments.sizes:
         width, height = map(int, size.split("x"))
         compare(network, width, height, arguments.repeats, with_torch=arguments.with_torch)
+    compare_contents(network, arguments.repeats)
 
 
 if __name__ == "__main__":

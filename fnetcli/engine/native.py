@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import copy
 import ctypes
-import functools
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from concurrent.futures import Future, ThreadPoolExecutor, wait
+from contextlib import suppress
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from fnetcli.engine.library import find_library
+from fnetcli.engine.library import NoLibraryError, find_library
 from fnetcli.models.fnet import LZSC, Codes, FNet, Parts
 from fnetcli.models.shaped import maps_for_later, scales
 
@@ -41,6 +41,8 @@ class _Stage(ctypes.Structure):
         ("synthesis", ctypes.c_void_p),
         ("analysis_direct", ctypes.c_void_p),
         ("synthesis_direct", ctypes.c_void_p),
+        ("analysis_norms", ctypes.c_void_p),
+        ("synthesis_norms", ctypes.c_void_p),
     )
 
 
@@ -170,6 +172,8 @@ class _PackedBlock:
         stage.synthesis = self._keep(self._layout.pack_synthesis(synthesis))
         stage.analysis_direct = self._keep(analysis)
         stage.synthesis_direct = self._keep(synthesis)
+        stage.analysis_norms = self._keep(torch.linalg.matrix_norm(analysis))
+        stage.synthesis_norms = self._keep(synthesis.flatten(1).norm(dim=1))
         return stage
 
     def _keep(self, kernels: Tensor) -> int:
@@ -187,15 +191,18 @@ class Native:
     name = "compiled"
 
     def __init__(self, network: FNet, library: ctypes.CDLL) -> None:
+        """Raise NoLibraryError for parameters of another type."""
         dtype = network.reconstruct_z.weight.dtype
+        if dtype not in (torch.float32, torch.float64):
+            raise NoLibraryError(f"not for {str(dtype).removeprefix('torch.')}")
         self.config = network.config
         self._dtype = dtype
         self._call = library.fnet_double if dtype == torch.float64 else library.fnet_float
         numbers = (ctypes.c_int32 * 3)()
         library.fnet_layout(numbers)
         self._layout = _Layout(*numbers)
-        pad, reach = self.config.kernel_size // 2, self.config.reach
-        self.margin = reach // max(1, pad) * -(-pad // STEP) * STEP  # rounding spreads by tiles
+        steps = max(1, -(-(self.config.kernel_size // 2) // STEP))  # rounding spreads by tiles
+        self.margin = replace(self.config, kernel_size=3).reach * steps * STEP
         self.grain = (STEP, STEP * self._layout.lanes)
         with torch.inference_mode():
             exact = copy.deepcopy(network).cpu().double()
@@ -259,7 +266,7 @@ class Native:
             results.append((images, maps, codes))
         at_once = self._streams_at_once(width, blocks[0].stages)
         for i in range(0, len(streams), at_once):
-            self._stream(streams[i : i + at_once], height, width)
+            self._stream(streams[i : i + at_once], results, height, width)
         return [(maps, codes) for _, maps, codes in results]
 
     def _streams_at_once(self, width: int, stages: int) -> int:
@@ -267,25 +274,37 @@ class Native:
         chunks = -(-width // (self._layout.lanes * STEP))
         return max(1, -(-JOBS_PER_THREAD * torch.get_num_threads() // (stages * chunks)))
 
-    def _stream(self, streams: list[_Stream], height: int, width: int) -> None:
+    def _stream(self, streams: list[_Stream], owned: object, height: int, width: int) -> None:
         """Call the library in a thread, so that an interrupt is heard meanwhile.
 
-        Where the system gives no thread, it is heard afterwards.
+        Where the system gives no thread, it is heard afterwards. Nothing returns before the library
+        does, however often it is interrupted; and the thread owns what the library writes to.
         """
         cancel = ctypes.c_int32(0)
         array = (_Stream * len(streams))(*streams)
         arguments = (array, len(streams), height, width, torch.get_num_threads())
-        call = functools.partial(self._call, *arguments, ctypes.byref(cancel))
-        with ThreadPoolExecutor(1, thread_name_prefix="fnet-engine") as thread:
+
+        def call(_: object) -> int:
+            code: int = self._call(*arguments, ctypes.byref(cancel))
+            return code
+
+        future: Future[int] | None = None
+        thread = ThreadPoolExecutor(1, thread_name_prefix="fnet-engine")
+        try:
             try:
-                wait = thread.submit(call).result
+                future = thread.submit(call, owned)
             except RuntimeError:
-                wait = call
-            try:
-                code = wait()
-            except BaseException:
-                cancel.value = 1
-                raise
+                code = call(owned)
+            else:
+                code = future.result()
+        except BaseException:
+            cancel.value = 1
+            while future and not future.done():
+                with suppress(KeyboardInterrupt):
+                    wait([future])
+            raise
+        finally:
+            thread.shutdown()
         if code == OUT_OF_MEMORY:
             raise MemoryError
 
