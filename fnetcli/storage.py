@@ -11,6 +11,7 @@ import os
 import re
 import secrets
 import shutil
+import stat
 import tempfile
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
@@ -42,8 +43,15 @@ def atomic_write(path: Path, write: Callable[[BinaryIO], object]) -> None:
     Whatever goes wrong, an older file stays as it was and no temporary one is left. Raise
     OutputError where the next file would fare no better (no space, no permission, a file in place
     of a folder), WriteError for what the system refuses of this one (a name too long, a folder in
-    its place).
+    its place). What is no ordinary file (/dev/stdout, a named pipe) is written to, not replaced.
     """
+    if _is_device(path):
+        try:
+            with path.open("wb") as file:
+                write(file)
+        except OSError as error:
+            raise _refused(path, error) from None
+        return
     temporary = path.with_name(f".fnet-{os.getpid()}-{secrets.token_hex(4)}.tmp")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -58,6 +66,17 @@ def atomic_write(path: Path, write: Callable[[BinaryIO], object]) -> None:
     except BaseException:
         _remove(temporary)
         raise
+
+
+def _is_device(path: Path) -> bool:
+    try:
+        mode = path.stat().st_mode
+        parent = path.parent.resolve()
+    except OSError:
+        return False
+    if path.is_symlink() and (parent.is_relative_to("/dev") or parent.is_relative_to("/proc")):
+        return True  # /dev/stdout, which may be a file just now
+    return not (stat.S_ISREG(mode) or stat.S_ISDIR(mode))
 
 
 @contextmanager
@@ -75,7 +94,12 @@ def atomic_folder(path: Path) -> Iterator[Path]:
         sync_folder(temporary)
         if path.is_dir():
             path.replace(older)
-        temporary.replace(path)
+        try:
+            temporary.replace(path)
+        except BaseException:
+            with suppress(OSError):
+                older.replace(path)
+            raise
         shutil.rmtree(older, ignore_errors=True)
     except OSError as error:
         shutil.rmtree(temporary, ignore_errors=True)

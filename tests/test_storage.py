@@ -18,7 +18,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fnetcli.errors import FnetError, OutputError, UsageError, WriteError
-from fnetcli.storage import TEMPORARY, OutputFolder, atomic_write, scratch_array, sweep
+from fnetcli.storage import (
+    TEMPORARY,
+    OutputFolder,
+    atomic_folder,
+    atomic_write,
+    scratch_array,
+    sweep,
+)
 
 HOLDER = """
 import sys
@@ -192,6 +199,64 @@ class TestAtomicWrite:
         with pytest.raises(WriteError, match="No such file"):
             atomic_write(folder / "a.png", write)
         assert not folder.exists()
+
+    @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no named pipes here")
+    def test_a_named_pipe_is_written_to(self, tmp_path: Path) -> None:
+        pipe = tmp_path / "pipe"
+        os.mkfifo(pipe)
+        reader = os.open(pipe, os.O_RDONLY | os.O_NONBLOCK)
+        try:
+            put(b"new", pipe)
+            assert os.read(reader, 10) == b"new"
+        finally:
+            os.close(reader)
+        assert pipe.is_fifo()
+        assert list(tmp_path.iterdir()) == [pipe]
+
+    @pytest.mark.skipif(not Path("/dev/full").exists(), reason="no device that is always full")
+    def test_a_device_is_written_to(self, tmp_path: Path) -> None:
+        device = tmp_path / "full"  # should this fail, no device of the machine is lost
+        device.symlink_to("/dev/full")
+        with pytest.raises(OutputError, match=r"full: cannot be written \(No space left on device"):
+            put(b"new", device)
+        assert device.is_char_device()
+
+    @pytest.mark.skipif(not Path("/proc/self/fd").exists(), reason="no /proc here")
+    def test_an_open_file_by_its_number(self, tmp_path: Path) -> None:
+        """As /dev/stdout is."""
+        with (tmp_path / "out").open("wb") as file:
+            put(b"new", Path(f"/proc/self/fd/{file.fileno()}"))
+        assert (tmp_path / "out").read_bytes() == b"new"
+        assert [one.name for one in tmp_path.iterdir()] == ["out"]
+
+
+class TestAtomicFolder:
+    def test_it_takes_the_place_of_an_older_one(self, tmp_path: Path) -> None:
+        for name in ("a", "b"):
+            with atomic_folder(tmp_path / "case") as folder:
+                put(b"x", folder / name)
+        assert [one.name for one in tmp_path.rglob("*")] == ["case", "b"]
+
+    def test_an_older_one_stays_whatever_goes_wrong(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        with atomic_folder(tmp_path / "case") as folder:
+            put(b"x", folder / "a")
+        with pytest.raises(ZeroDivisionError), atomic_folder(tmp_path / "case") as folder:
+            fail_with(ZeroDivisionError(), folder / "b")
+        assert [one.name for one in tmp_path.rglob("*")] == ["case", "a"]
+
+        rename = Path.replace
+
+        def refuse(self: Path, target: Path) -> Path:
+            if target == tmp_path / "case" and (self / "b").exists():
+                raise OSError(errno.EIO, os.strerror(errno.EIO))
+            return rename(self, target)
+
+        monkeypatch.setattr(Path, "replace", refuse)
+        with pytest.raises(WriteError), atomic_folder(tmp_path / "case") as folder:
+            put(b"x", folder / "b")
+        assert [one.name for one in tmp_path.rglob("*")] == ["case", "a"]
 
 
 class TestScratchArray:

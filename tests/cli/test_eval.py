@@ -377,6 +377,18 @@ class TestBadInput:
         assert "a file stands where a folder is needed" in errors(result.stderr)[0]
         assert (tmp_path / "x.md").is_file()
 
+    @pytest.mark.skipif(not Path("/dev/full").exists(), reason="no /dev/full here")
+    def test_a_device_is_written_to_and_not_replaced(
+        self, tmp_path: Path, sources: list[Any]
+    ) -> None:
+        full = tmp_path / "full"
+        full.symlink_to("/dev/full")
+        result = fnet("eval", *sources, "--baselines", "--csv", full)
+        assert result.exit_code == 1
+        (line,) = errors(result.stderr)
+        assert "full: cannot be written (No space left on device)" in line
+        assert full.is_char_device()
+
 
 class TestCache:
     def test_a_second_run_computes_nothing(self, tmp_path: Path, sources: list[Any]) -> None:

@@ -18,7 +18,7 @@ import pytest
 from fnetcli.baselines import BASELINES, Baseline, average
 from fnetcli.checkpoint import load_weights
 from fnetcli.engine import EngineOptions
-from fnetcli.errors import CheckpointError, EvaluationError, FnetError, PairError, UsageError
+from fnetcli.errors import CheckpointError, EvaluationError, FnetError, UsageError
 from fnetcli.evaluation import cost
 from fnetcli.evaluation.cost import FORMULA, measure_cost
 from fnetcli.models.fnet import FNetConfig
@@ -126,7 +126,7 @@ class TestFailures:
         error = failure(
             lambda: measure_cost("x", tiny, (8, 8), options=EngineOptions(max_memory=1))
         )
-        assert type(error) is PairError
+        assert type(error) is UsageError
         assert "--max-memory" in str(error)
         error = failure(lambda: measure_cost("x", tiny, NO_IMAGE))
         assert "memory ran out" in str(error)
