@@ -3,6 +3,7 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+PARALLEL := -n logical --dist worksteal
 
 .PHONY: demo test lint check browser format bench clean
 
@@ -12,7 +13,7 @@ demo: $(VENV)/.ready
 	@echo "Unique, common maps:  demo-out/unique_ir, demo-out/unique_vis, demo-out/common"
 
 test: $(VENV)/.ready-test
-	$(BIN)/pytest
+	$(BIN)/pytest $(PARALLEL)
 
 lint: $(VENV)/.ready-check
 	$(BIN)/ruff format --check .
@@ -23,7 +24,7 @@ lint: $(VENV)/.ready-check
 check: test lint
 
 browser: $(VENV)/.ready-browser
-	$(BIN)/pytest tests/browser -rs
+	$(BIN)/pytest tests/browser $(PARALLEL) -rs
 
 format: $(VENV)/.ready-check
 	$(BIN)/ruff format .
