@@ -5,14 +5,33 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextvars import ContextVar
 from dataclasses import dataclass, field
 from functools import partial
+from threading import Event
 from typing import Generic, Protocol, TypeVar
 
 from fnetcli.errors import FnetError, ImageError
 
 EXIT_DONE, EXIT_FAILED, EXIT_USAGE, EXIT_INTERRUPTED = 0, 1, 2, 130
 MOST_BYTES = 1 << 30  # of cases on their way, beyond the one at work
+
+
+class GivenUpError(Exception):
+    """Nobody waits any more for what a worker is reading."""
+
+
+_has_ended: ContextVar[Event | None] = ContextVar("_has_ended", default=None)  # of a worker
+
+
+def require_wanted() -> None:
+    """Leave a step that takes long, by GivenUpError, where its batch has ended meanwhile.
+
+    Readers of large things call this now and then: an interrupt then need not wait for them.
+    """
+    ended = _has_ended.get()
+    if ended is not None and ended.is_set():
+        raise GivenUpError
 
 
 class HasName(Protocol):
@@ -69,6 +88,7 @@ class Batch(Generic[CaseT, ReadT, WorkedT, DoneT]):
         self._reading: deque[tuple[CaseT, Future[ReadT]]] = deque()
         self._writing: deque[tuple[CaseT, Future[DoneT]]] = deque()
         self._heaviest: int | None = None  # unknown before the first case is read
+        self._ended = Event()
         with ThreadPoolExecutor(self.workers, thread_name_prefix="fnet") as pool:
             try:
                 self._fill(pool)
@@ -92,7 +112,11 @@ class Batch(Generic[CaseT, ReadT, WorkedT, DoneT]):
             case = next(self._waiting, None)
             if case is None:
                 return
-            self._reading.append((case, _start(pool, case, partial(self.stages.read, case))))
+            self._reading.append((case, _start(pool, case, partial(self._read, case))))
+
+    def _read(self, case: CaseT) -> ReadT:
+        _has_ended.set(self._ended)
+        return self.stages.read(case)
 
     def _has_room(self) -> bool:
         if self._heaviest is None:
@@ -135,6 +159,7 @@ class Batch(Generic[CaseT, ReadT, WorkedT, DoneT]):
 
     def _forget_reading(self) -> None:
         """Leave out what nobody has begun to work on."""
+        self._ended.set()
         for _, future in self._reading:
             future.cancel()
 

@@ -32,5 +32,6 @@ def network_order(given: list[str]) -> tuple[str, str]:
     problem = count.get(len(given), f"{' + '.join(f'--{name}' for name in given)} given")
     raise UsageError(f"{problem}; give exactly two that belong together: {allowed}")
 
+
 # These come as volumes too.
 VOLUMETRIC = ("ct", "mri", "pet", "spect")

@@ -8,6 +8,7 @@ SimpleITK (`pip install 'fnetcli[register]'`).
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -16,6 +17,8 @@ from typing import Any
 import numpy as np
 from scipy import ndimage
 
+from fnetcli.batch import GivenUpError, require_wanted
+from fnetcli.color import luminance
 from fnetcli.errors import PairError, UsageError
 from fnetcli.formats.transforms import FLIP
 from fnetcli.image import Grid, Image
@@ -29,6 +32,7 @@ HISTOGRAM_BINS = 50
 SAMPLED, SEED = 0.2, 20_250_101  # share of the voxels that are compared, and which
 STEP, LEAST_STEP, STEPS = 2.0, 1e-4, 300
 CLIP = (0.5, 99.5)  # percentiles; what lies beyond would take up the histogram
+LEAST_VOXELS = 4  # along every axis: ITK's smoothing takes no fewer
 LARGE_SHIFT, LARGE_TURN = 15.0, 5.0  # mm, degrees: more than scanning with care leaves
 LEAST_OVERLAP = 0.05  # of the reference; below, the search starts with both centres in one place
 
@@ -93,6 +97,11 @@ def register(reference: Image, moving: Image) -> Registered:
     """
     sitk = require_simpleitk()
     start, notices = _start(reference.grid, moving.grid)
+    if min(*reference.grid.shape, *moving.grid.shape) < LEAST_VOXELS:
+        raise PairError(
+            f"registration needs {LEAST_VOXELS} voxels in every direction, and one volume has "
+            "fewer; leave it out, or give a transform with --transform"
+        )
     fixed, floating = _working(reference), _working(moving)
     transform = sitk.Euler3DTransform()
     centre = FLIP @ _centre(reference.grid)
@@ -106,7 +115,9 @@ def register(reference: Image, moving: Image) -> Registered:
             before = _similarity(method, images, sitk.Euler3DTransform())
             at_start = _similarity(method, images, transform)
             method.SetInitialTransform(transform, inPlace=False)
+            method.AddCommand(sitk.sitkIterationEvent, lambda: _stop_if_unwanted(method))
             found = method.Execute(*images)
+            require_wanted()
             after = _similarity(method, images, found)
     except RuntimeError as error:
         raise PairError(
@@ -157,7 +168,8 @@ def _working(image: Image) -> Image:
     grid = Grid((shape[0], shape[1], shape[2]), affine_of(image.grid) @ way)
     coarse = resample(image, grid)
     valid = valid_pixels(coarse)
-    values = coarse.pixels[..., 0].astype(np.float32)
+    grey = luminance(coarse.pixels) if coarse.is_color else coarse.pixels
+    values = grey[..., 0].astype(np.float32)
     seen = values if valid is None else values[valid]
     if not seen.size or seen.min() == seen.max():
         raise PairError("registration needs contrast, and one volume is constant; leave it out")
@@ -203,6 +215,13 @@ def _method(sitk: Any, fixed: Image, floating: Image) -> Any:
     return method
 
 
+def _stop_if_unwanted(method: Any) -> None:
+    try:
+        require_wanted()
+    except GivenUpError:  # which would not find its way through ITK
+        method.StopRegistration()
+
+
 def _similarity(method: Any, images: tuple[Any, Any], transform: Any) -> float:
     """Return the mutual information under a transform, 0 where it leaves nothing in common."""
     method.SetInitialTransform(transform, inPlace=False)
@@ -235,4 +254,5 @@ def _from_itk(transform: Any) -> Matrix:
 
 def _reason(error: Exception) -> str:
     lines = [line for line in str(error).splitlines() if line.strip()]
-    return lines[-1].strip()[:120] if lines else type(error).__name__
+    words = re.sub(r"\(0x[0-9a-f]+\)", "", lines[-1]) if lines else type(error).__name__
+    return words.strip()[:120]

@@ -27,6 +27,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
+from fnetcli.batch import require_wanted
 from fnetcli.errors import PairError, UsageError
 from fnetcli.image import Grid, Image, Mask, Stored
 from fnetcli.intensity import valid_pixels
@@ -213,6 +214,7 @@ def _interpolate(image: Image, way: Matrix, grid: Grid, order: int) -> tuple[Sto
     first, end = _covered(way, grid.shape, image.grid.shape)
     columns = np.arange(grid.shape[2])
     for slab in _slabs(grid.shape):
+        require_wanted()
         inside = (columns >= first[slab, :, None]) & (columns < end[slab, :, None])
         if weights is not None:
             inside &= weights.at(slab, grid.shape) > 0.5
@@ -221,6 +223,7 @@ def _interpolate(image: Image, way: Matrix, grid: Grid, order: int) -> tuple[Sto
         values = image.pixels[..., channel]
         source = _Source(values if seen is None else np.where(seen, values, 0), way, order)
         for slab in _slabs(grid.shape):
+            require_wanted()
             part, inside = source.at(slab, grid.shape), valid[slab]
             if weights is not None and order:
                 part /= np.where(inside, weights.at(slab, grid.shape), 1)
@@ -242,8 +245,8 @@ class _Source:
     def __init__(self, values: Stored, way: Matrix, order: int) -> None:
         self.way, self.order = way, order
         self.kind = np.dtype(np.float32) if order else values.dtype
-        if order and (sigmas := smoothing(way)).any():
-            values = ndimage.gaussian_filter(values, sigmas, output=np.float32, mode="reflect")
+        if order:
+            values = _smoothed(values, smoothing(way))
         if order > 1:
             values = ndimage.spline_filter(values, order, output=np.float32, mode="reflect")
         self.values = values
@@ -267,6 +270,17 @@ def smoothing(way: Matrix) -> NDArray[np.float64]:
     """Return the sigmas, in voxels of the moving volume, with which it is smoothed beforehand."""
     widths = np.square(way[:3, :3]).sum(axis=1)
     return np.asarray(np.sqrt(np.maximum(widths - 1, 0) * PER_WIDTH))
+
+
+def _smoothed(values: Stored, sigmas: NDArray[np.float64]) -> Stored:
+    """Return what scipy's gaussian_filter does, in float32, axis by axis; without sigmas itself."""
+    smoothed = values
+    for axis, sigma in enumerate(sigmas):
+        if sigma > 0:
+            require_wanted()
+            out = np.float32 if smoothed is values else smoothed  # in place, once it is ours
+            smoothed = ndimage.gaussian_filter1d(smoothed, sigma, axis, output=out, mode="reflect")
+    return smoothed
 
 
 # --- axes -----------------------------------------------------------------------------------------

@@ -17,7 +17,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fnetcli import color
-from fnetcli.errors import ImageError, PairError, ReadError, UsageError
+from fnetcli.batch import require_wanted
+from fnetcli.errors import ImageError, OutputError, PairError, ReadError, UsageError, WriteError
 from fnetcli.formats import PICTURE_KINDS, content_sha256, write_picture
 from fnetcli.formats.dicom import is_dicom_file
 from fnetcli.formats.dicom_writer import write_dicom
@@ -51,7 +52,7 @@ if TYPE_CHECKING:
 Target = Literal["nifti", "dicom", "png", "tiff"]
 Maps = NDArray[np.float32]  # (slices, height, width)
 
-SLAB = 1 << 21  # pixels that go through the network together, about
+SLAB = 1 << 19  # pixels that go through the network together, about; an interrupt waits for them
 EMISSION = ("pet", "spect")
 NO_DICOM = (
     "--to dicom: the {} is the reference and is NIfTI, which has no patient and study to belong to;"
@@ -192,6 +193,12 @@ def prepare_volumes(first: Image, second: Image, options: VolumeFuseOptions) -> 
     """Choose windows and grid, and resample what is not on it. Raise ImageError, UsageError."""
     sources, modalities = (first, second), options.modalities
     grids = {name: image.grid for name, image in zip(modalities, sources, strict=True)}
+    for name, grid in grids.items():
+        if grid.affine is None:
+            raise PairError(
+                f"the {name} does not say where it lies in the patient (DICOM: place of its slices;"
+                " NIfTI: sform or qform); name a volume that does, or two pictures"
+            )
     reference = modalities.index(reference_of(options.reference, grids))
     kept, moving = sources[reference], sources[1 - reference]
     if options.target == "dicom" and kept.series is None:
@@ -203,6 +210,7 @@ def prepare_volumes(first: Image, second: Image, options: VolumeFuseOptions) -> 
         )
     )
     facts = dict[str, Any]()
+    require_wanted()
     said, notices = _trust(kept, moving, options)
     transform = options.transform
     if options.registers:
@@ -219,7 +227,7 @@ def prepare_volumes(first: Image, second: Image, options: VolumeFuseOptions) -> 
     share = overlap(kept.grid, moving.grid)
     if share < TRUSTED:
         notices.append(
-            f"the {modalities[1 - reference]} covers {100 * share:.0f} % of the "
+            f"the {modalities[1 - reference]} covers {100 * share:.3g} % of the "
             f"{modalities[reference]}'s grid; beyond, the {modalities[reference]} passes through"
         )
     moved = resample(moving, kept.grid, options.interpolation)
@@ -242,9 +250,7 @@ def prepare_volumes(first: Image, second: Image, options: VolumeFuseOptions) -> 
     )
 
 
-def _trust(
-    kept: Image, moving: Image, options: VolumeFuseOptions
-) -> tuple[list[str], list[str]]:
+def _trust(kept: Image, moving: Image, options: VolumeFuseOptions) -> tuple[list[str], list[str]]:
     """Say on what the alignment rests: what is good to know, and what is to be warned of."""
     spaces = (kept.frame_of_reference, moving.frame_of_reference)
     is_given = options.assumes_aligned or options.registers or options.transform is not None
@@ -516,10 +522,13 @@ def _write_volume(
         write_nifti(path, values, reference)
         return
     with atomic_folder(path) as folder:
-        if options.target == "dicom":
-            write_dicom(folder, values, reference, prepared.sources, _derivation(options))
-        else:
-            _write_slices(folder, prepared.order.apply(values), options.target)
+        try:
+            if options.target == "dicom":
+                write_dicom(folder, values, reference, prepared.sources, _derivation(options))
+            else:
+                _write_slices(folder, prepared.order.apply(values), options.target)
+        except (WriteError, OutputError) as error:  # nobody has heard of the temporary folder
+            raise type(error)(str(error).replace(str(folder), str(path))) from None
 
 
 def _derivation(options: VolumeFuseOptions) -> str:

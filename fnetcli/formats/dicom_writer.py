@@ -197,12 +197,12 @@ def write_dicom(
             f"{folder}: the reference does not say where it lies in the patient; choose --to png"
         )
     stored = _stored(values, reference.grid)
+    paths = []
     with quiet:
         result = _result(stored, reference, reference.series, tuple(sources), derivation)
-        paths = []
         for index in range(reference.grid.shape[0]):
             path = folder / f"{index + 1:04d}.dcm"
-            content = _encoded(_slice(result, index))
+            content = _encoded(path, result, index)
             atomic_write(path, lambda file, content=content: file.write(content))  # type: ignore[misc]
             paths.append(path)
     return paths
@@ -257,9 +257,16 @@ def _result(
     return _Result(stored, reference, series, others, sop_class, digest.digest(), description)
 
 
-def _encoded(dataset: Dataset) -> bytes:
+def _encoded(path: Path, result: _Result, index: int) -> bytes:
+    """Return one file; raise WriteError, which quotes nothing, where the header is damaged."""
     buffer = BytesIO()
-    pydicom.dcmwrite(buffer, dataset, enforce_file_format=True)
+    try:
+        pydicom.dcmwrite(buffer, _slice(result, index), enforce_file_format=True)
+    except Exception:  # noqa: BLE001 - pydicom raises anything, and quotes the patient's data
+        raise WriteError(
+            f"{path}: the reference's header holds values that make no sense and cannot be handed "
+            "on; choose --to nifti"
+        ) from None
     return buffer.getvalue()
 
 

@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydicom import Dataset
 
+from fnetcli.batch import require_wanted
 from fnetcli.formats.base import COPY_AGAIN, ContentError
 from fnetcli.formats.border import reading
 from fnetcli.formats.dicom.attributes import text, texts, whole
@@ -170,6 +171,7 @@ def _decode(frames: Sequence[Frame], plan: Plan) -> tuple[NDArray[Any], Mask | N
     valid: Mask | None = None
     turns = sorted(range(len(frames)), key=lambda i: (frames[i].path, frames[i].number))
     for path, numbers in groupby(turns, key=lambda i: frames[i].path):
+        require_wanted()
         with reading(path, KIND):
             decoder: FrameDecoder | None = None
             for i in numbers:

@@ -1,0 +1,1409 @@
+"""`fnet fuse` on volumes: DICOM and NIfTI in; the clinic's formats out, where the patient lies."""
+
+from __future__ import annotations
+
+import gzip
+import itertools
+import json
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from threading import Event
+from typing import Any
+
+import imageio.v3 as iio
+import nibabel as nib
+import numpy as np
+import pydicom
+import pytest
+import torch
+from numpy.typing import NDArray
+from typer.testing import Result
+
+from fnetcli.batch import MOST_BYTES, Batch, GivenUpError, Stages, require_wanted
+from fnetcli.checkpoint import save_weights
+from fnetcli.models.fnet import FNet, FNetConfig
+from fnetcli.pairing import Case
+from tests.cli.command import fnet, tiny_weights
+from tests.volumes import (
+    AXIAL,
+    CORONAL,
+    LPS,
+    PATIENT,
+    SAGITTAL,
+    Matrix,
+    Volume,
+    affine,
+    enhanced,
+    load_nifti,
+    nuclear,
+    rotation,
+    save_one,
+    spacing,
+    to_nifti,
+    write_nifti,
+    write_series,
+)
+
+sitk: Any = pytest.importorskip("SimpleITK")  # of the extra "test"
+SHARED = Path(__file__).parents[2].parent / "shared" / "data" / "volumes" / "STS_002"
+WHITE = 10_000
+SIGMA = 4.0  # mm, of the blob
+HOLE = -5  # stored number that means nothing there
+PARTS = ("unique_mri", "unique_ct", "common")
+
+
+@pytest.fixture(scope="module")
+def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Write weights of a network that averages: a quarter of x and y is unique, of both common."""
+    network = FNet(
+        FNetConfig(atoms=1, kernel_size=1, iterations=1, momentum="none", threshold="soft")
+    )
+    with torch.no_grad():
+        for parameter in network.parameters():
+            parameter.zero_()
+        for block in (network.encode_u, network.encode_v, network.encode_z):
+            block.b_theta.fill_(-30)  # a threshold of nothing
+            block.iteration(1).encode.weight.fill_(1)
+        for last in (network.reconstruct_u, network.reconstruct_v, network.reconstruct_z):
+            last.weight.fill_(0.25)
+    path = tmp_path_factory.mktemp("weights") / "average.safetensors"
+    save_weights(path, network, {})
+    return path
+
+
+def one_line(result: Result, code: int = 2) -> str:
+    """Return the error of a call that failed as it should: one line, no traceback."""
+    lines = [line for line in result.stderr.splitlines() if line.startswith("error: ")]
+    assert (result.exit_code, len(lines)) == (code, 1), result.output
+    assert "Traceback" not in result.output
+    assert "; " in lines[0] or ": give " in lines[0]
+    return lines[0].removeprefix("error: ")
+
+
+def succeeds(*arguments: object) -> Result:
+    result = fnet("fuse", *arguments)
+    assert result.exit_code == 0, result.output
+    return result
+
+
+def records(out: Path) -> dict[str, Any]:
+    lines = (out / "manifest.jsonl").read_text().splitlines()
+    return {record["case"]: record for record in map(json.loads, lines)}
+
+
+def values(path: Path) -> tuple[NDArray[np.float64], Matrix]:
+    """Return what nibabel reads: numbers (i, j, k), affine."""
+    image = load_nifti(path)
+    return np.asarray(image.get_fdata()), np.asarray(image.affine)
+
+
+# --- phantoms of known geometry -------------------------------------------------------------------
+
+
+def placed(
+    steps: Matrix, step: tuple[float, float, float], shape: tuple[int, int, int]
+) -> tuple[Matrix, tuple[int, int, int]]:
+    """Return an affine whose middle is HOME, and the shape."""
+    found = affine(steps, step)
+    middle = [(size - 1) / 2 for size in shape]
+    found[:3, 3] = HOME - found[:3, :3] @ middle
+    return found, shape
+
+
+HOME = np.array([31.0, -47.0, -612.5])  # mm, RAS+: the middle of every phantom
+SPOT = np.array([34.3, -49.6, -610.6])  # of the blob
+PLAIN = placed(AXIAL, (3.0, 1.6, 1.6), (16, 28, 30))
+HALF = np.eye(4)
+HALF[:3, 3] = 0.5
+GRIDS: dict[str, tuple[Matrix, tuple[int, int, int]]] = {
+    "axial": PLAIN,
+    "half a voxel off": (PLAIN[0] @ HALF, PLAIN[1]),
+    "oblique": placed(rotation((20, -35, 50)) @ AXIAL, (2.4, 1.5, 1.7), (20, 30, 28)),
+    "rows and columns backwards": placed(
+        AXIAL @ np.diag([1.0, -1, -1]), (3.0, 1.6, 1.6), (16, 28, 30)
+    ),
+    "slices to the feet": placed(AXIAL @ np.diag([-1.0, 1, 1]), (2.5, 1.6, 1.6), (19, 28, 30)),
+    "anisotropic": placed(AXIAL, (5.0, 1.1, 2.3), (10, 40, 20)),
+    "sagittal": placed(SAGITTAL, (2.6, 1.5, 1.5), (18, 30, 30)),
+    "coronal": placed(CORONAL, (2.6, 1.5, 1.5), (18, 30, 30)),
+    "finer": placed(AXIAL, (1.5, 1.0, 1.0), (30, 44, 44)),
+}
+
+
+def blob(matrix: Matrix, shape: tuple[int, int, int]) -> NDArray[np.int16]:
+    """Return a bell of height WHITE at SPOT, as a scanner on this grid sees it."""
+    there = np.moveaxis(np.indices(shape), 0, -1) @ matrix[:3, :3].T + matrix[:3, 3]
+    distance = np.square(there - SPOT).sum(axis=-1)
+    bell = np.rint(WHITE * np.exp(-distance / (2 * SIGMA**2)))
+    return np.asarray(bell, np.int16)
+
+
+def corner(shape: tuple[int, int, int]) -> NDArray[np.int16]:
+    """Return a volume without data but for two slices at the end, far from the blob."""
+    pixels = np.full(shape, HOLE, np.int16)
+    pixels[-2:] = np.random.default_rng(7).integers(0, WHITE, (2, *shape[1:]))
+    return pixels
+
+
+def write_corner(path: Path, kind: str, name: str) -> Path:
+    """Write a reference that lets the other volume through nearly everywhere."""
+    matrix, shape = GRIDS[name]
+    pixels = corner(shape)
+    if kind == "dicom":
+        return write_series(path, pixels, matrix, "MR", PixelPaddingValue=HOLE)
+    holed = np.where(pixels == HOLE, np.float32(np.nan), pixels).astype(np.float32)
+    return write_nifti(path.with_name(f"{path.name}.nii.gz"), holed, matrix)
+
+
+def write_blob(path: Path, kind: str, name: str) -> Path:
+    matrix, shape = GRIDS[name]
+    if kind == "dicom":
+        return write_series(path, blob(matrix, shape), matrix, "CT")
+    return write_nifti(path.with_name(f"{path.name}.nii"), blob(matrix, shape), matrix)
+
+
+def centroid(path: Path) -> NDArray[np.float64]:
+    """Return where the mass lies, in RAS+ millimetres, but for the slices at the ends."""
+    found, matrix = values(path)
+    mass = found.copy()
+    mass[..., :2] = mass[..., -2:] = 0
+    places = np.indices(found.shape)
+    middle = [float((mass * place).sum() / mass.sum()) for place in places]
+    return np.asarray(matrix[:3, :3] @ middle + matrix[:3, 3])
+
+
+def itk_grid(folder: Path) -> tuple[Matrix, tuple[int, int, int]]:
+    """Return the affine (column, row, slice) -> RAS+ and the size that SimpleITK reads."""
+    reader = sitk.ImageSeriesReader()
+    reader.SetFileNames(reader.GetGDCMSeriesFileNames(str(folder)))
+    image = reader.Execute()
+    matrix = np.eye(4)
+    matrix[:3, :3] = np.reshape(image.GetDirection(), (3, 3)) * image.GetSpacing()
+    matrix[:3, 3] = image.GetOrigin()
+    return LPS @ matrix, image.GetSize()
+
+
+def assert_same_place(some: Path, others: Path) -> None:
+    (mine, size), (theirs, other_size) = itk_grid(some), itk_grid(others)
+    assert size == other_size
+    np.testing.assert_allclose(mine, theirs, atol=1e-6)
+
+
+FORMATS = ("dicom", "nifti")
+SIDES = [
+    *(("axial", moving) for moving in GRIDS),
+    *((reference, "axial") for reference in GRIDS if reference != "axial"),
+    ("sagittal", "oblique"),
+    ("oblique", "anisotropic"),
+]
+GATE = [  # reference, its format, moving volume, its format
+    (reference, one, moving, other)
+    for reference, moving in SIDES
+    for one, other in itertools.product(FORMATS, FORMATS)
+    if one != other or reference == moving
+]
+
+
+@pytest.fixture(scope="module")
+def gate(tmp_path_factory: pytest.TempPathFactory, weights: Path) -> Path:
+    home = tmp_path_factory.mktemp("gate")
+    for case in GATE:
+        reference, one, moving, other = case
+        write_corner(home / "mri" / "-".join(case), one, reference)
+        write_blob(home / "ct" / "-".join(case), other, moving)
+    result = succeeds(
+        *("--ct", home / "ct", "--mri", home / "mri", "-o", home / "out", "--weights", weights),
+        *("--range", f"ct=0,{WHITE}", "--range", f"mri=0,{WHITE}"),
+    )
+    assert f"two folders of volumes: {len(GATE)} cases by name" in result.stderr
+    assert f"{len(GATE)} fused, 0 skipped, 0 failed" in result.stderr
+    return home
+
+
+class TestGate:
+    """A blob that only the moving volume has comes out where it was put."""
+
+    @pytest.mark.parametrize("case", GATE, ids="-".join)
+    def test_aligned_within_a_tenth_of_a_voxel(
+        self, gate: Path, case: tuple[str, str, str, str]
+    ) -> None:
+        name, reference, moving = "-".join(case), case[0], case[2]
+        tenth = 0.1 * min(*spacing(GRIDS[reference][0]), *spacing(GRIDS[moving][0]))
+        for folder in ("unique_ct", "fused"):
+            found = centroid(gate / "out" / folder / f"{name}.nii.gz")
+            assert np.abs(found - SPOT).max() < tenth, found - SPOT
+
+    @pytest.mark.parametrize("reference", GRIDS)
+    def test_lies_where_the_reference_lies(self, gate: Path, reference: str) -> None:
+        for case in [case for case in GATE if case[0] == reference][:2]:
+            kind, name = case[1], "-".join(case)
+            for folder in ("fused", *PARTS):
+                found = load_nifti(gate / "out" / folder / f"{name}.nii.gz")
+                if kind == "nifti":
+                    source = load_nifti(gate / "mri" / f"{name}.nii.gz")
+                    matrix, shape = source.affine, source.shape
+                    for key in ("sform_code", "qform_code", "xyzt_units"):
+                        assert found.header[key] == source.header[key]
+                else:
+                    matrix, shape = itk_grid(gate / "mri" / name)
+                assert found.shape == shape
+                assert found.get_data_dtype() == np.float32
+                np.testing.assert_allclose(found.affine, matrix, atol=1e-4)
+
+    def test_own_grid_is_exact(self, gate: Path) -> None:
+        for kinds in itertools.product(FORMATS, FORMATS):
+            name = "-".join(("axial", kinds[0], "axial", kinds[1]))
+            found, _ = values(gate / "out" / "unique_ct" / f"{name}.nii.gz")
+            matrix, shape = PLAIN
+            stored = blob(matrix, shape).transpose(2, 1, 0).astype(np.float32)
+            expected = (stored / np.float32(WHITE)).astype(np.float64)
+            np.testing.assert_array_equal(found[..., 2:-2], expected[..., 2:-2])
+
+
+# --- smaller ones, for everything else ------------------------------------------------------------
+
+
+SHAPE = (5, 14, 12)
+PLACE = affine(AXIAL, (3.0, 2.0, 2.0), (20.0, 30.0, -600.0))
+
+
+def grey(seed: int, shape: tuple[int, int, int] = SHAPE) -> NDArray[np.int16]:
+    """Return a body in air, in numbers that may be HU."""
+    pixels = np.full(shape, -1000, np.int16)
+    inner = tuple(slice(size // 5, size - size // 5) for size in shape)
+    noise = np.random.default_rng(seed).integers(-100, 300, shape, np.int16)
+    pixels[inner] = noise[inner]
+    return pixels
+
+
+def positive(seed: int, shape: tuple[int, int, int] = SHAPE) -> NDArray[np.int16]:
+    return np.asarray(np.clip(grey(seed, shape) + 120, 0, None), np.int16)
+
+
+@dataclass(frozen=True)
+class Study:
+    """A CT and an MRI of one patient as DICOM, and the same MRI as NIfTI."""
+
+    ct: Path
+    mri: Path
+    scan: Path
+    weights: Path
+    out: Path
+
+    def fuse(self, *further: object, ct: Path | None = None, mri: Path | None = None) -> Result:
+        return fnet(
+            *("fuse", "--ct", ct or self.ct, "--mri", mri or self.mri, "-o", self.out),
+            *("--weights", self.weights, *further),
+        )
+
+    def fused(self, *further: object, ct: Path | None = None, mri: Path | None = None) -> Result:
+        result = self.fuse(*further, ct=ct, mri=mri)
+        assert result.exit_code == 0, result.output
+        return result
+
+
+@pytest.fixture
+def study(tmp_path: Path, weights: Path) -> Study:
+    home = tmp_path / "P1"
+    mri = positive(1)
+    return Study(
+        ct=write_series(home / "CT", grey(0), PLACE, "CT"),
+        mri=write_series(home / "MR", mri, PLACE, "MR"),
+        scan=write_nifti(home / "scan.nii.gz", mri, PLACE),
+        weights=weights,
+        out=tmp_path / "out",
+    )
+
+
+def made(out: Path) -> list[str]:
+    """Return the names of all results."""
+    return sorted(
+        path.relative_to(out).as_posix()
+        for path in out.rglob("*")
+        if path.is_file() and path.suffix not in {".json", ".jsonl"}
+    )
+
+
+class TestResults:
+    def test_names_and_what_is_said(self, study: Study) -> None:
+        result = study.fused()
+        assert result.stdout.split() == [str(study.out / "fused" / "P1.nii.gz")]
+        assert made(study.out) == [
+            *("common/P1.nii.gz", "fused/P1.nii.gz", "preview/P1.png"),
+            *("unique_ct/P1.nii.gz", "unique_mri/P1.nii.gz"),
+        ]
+        for words in (
+            "two volumes: one case, P1",
+            "P1: CT window soft: -160 to 240 HU",
+            "P1: MRI percentiles 0.5 to 99.5 within the body: ",
+            "1 fused, 0 skipped, 0 failed",
+        ):
+            assert words in result.stderr
+        assert "warning" not in result.stderr
+        record = records(study.out)["P1"]
+        assert record["ranges"]["ct"] == {"low": -160, "high": 240, "invalid": 0}
+        assert record["reference"] == "mri"
+        assert record["spacing_mm"] == [3, 2, 2]
+        assert record["inputs"]["ct"]["path"] == "CT"
+        assert record["inputs"]["ct"]["size"] == "12x14x5"
+
+    def test_parts_sum_to_the_fused_volume(self, study: Study) -> None:
+        study.fused()
+        total = sum(values(study.out / name / "P1.nii.gz")[0] for name in PARTS)
+        fused, _ = values(study.out / "fused" / "P1.nii.gz")
+        np.testing.assert_allclose(fused, np.clip(total, 0, 1), atol=1e-6)
+        header = load_nifti(study.out / "fused" / "P1.nii.gz").header
+        assert (header["cal_min"], header["cal_max"]) == (0, 1)
+        assert (header["descrip"], header["db_name"], header["aux_file"]) == (b"", b"", b"")
+
+    def test_gains_weigh_the_parts(self, study: Study) -> None:
+        study.fused("--gain", "unique_ct=0", "--gain", "common=0.5")
+        first, _, common = (values(study.out / name / "P1.nii.gz")[0] for name in PARTS)
+        fused, _ = values(study.out / "fused" / "P1.nii.gz")
+        np.testing.assert_allclose(fused, np.clip(first + 0.5 * common, 0, 1), atol=1e-6)
+
+    def test_without_maps(self, study: Study) -> None:
+        study.fused("--maps", "none")
+        assert made(study.out) == ["fused/P1.nii.gz", "preview/P1.png"]
+
+    def test_where_one_has_no_data_the_other_passes_through(
+        self, study: Study, tmp_path: Path
+    ) -> None:
+        """Of the MRI's five slices the CT covers the first two, and the MRI lacks some voxels."""
+        mri = positive(1).astype(np.float32)
+        mri[0, :3] = np.nan
+        mri[4, 2:4] = np.nan
+        scan = write_nifti(tmp_path / "mr.nii", mri, PLACE)
+        ct = write_series(tmp_path / "short", grey(0)[:2], PLACE, "CT")
+        result = study.fused("--range", "mri=0,400", ct=ct, mri=scan)
+        words = "the ct covers 40 % of the mri's grid; beyond, the mri passes through"
+        assert f"warning: mr: {words}" in result.stderr
+        unique_mri, unique_ct, common, fused = (
+            values(study.out / name / "mr.nii.gz")[0].transpose(2, 1, 0)
+            for name in (*PARTS, "fused")
+        )
+        alone = np.clip(mri[2:] / 400, 0, 1)
+        np.testing.assert_allclose(unique_mri[2:], np.nan_to_num(alone), atol=1e-6)
+        np.testing.assert_array_equal(fused[2:], unique_mri[2:])
+        assert not unique_ct[2:].any()
+        assert not common[2:].any()
+        assert common[1].any()
+        ct_alone = np.clip((grey(0)[0, :3].astype(float) + 160) / 400, 0, 1)
+        np.testing.assert_allclose(unique_ct[0, :3], ct_alone, atol=1e-6)
+        assert not unique_mri[0, :3].any()
+        assert not common[0, :3].any()
+        assert records(study.out)["mr"]["ranges"]["mri"]["invalid"] == 5 * 12
+        assert records(study.out)["mr"]["ranges"]["ct"]["invalid"] == 3 * 14 * 12
+
+    def test_own_grid_turned_about_is_exact(self, study: Study, tmp_path: Path) -> None:
+        """The same voxels in another order give the same bits."""
+        study.fused(mri=study.scan, ct=study.ct)
+        expected = [values(study.out / name / "scan.nii.gz") for name in (*PARTS, "fused")]
+        turned = np.ascontiguousarray(grey(0)[::-1].transpose(1, 2, 0))
+        way = np.zeros((4, 4))  # (row, column, slice from the last on) -> (slice, row, column)
+        way[1, 0] = way[2, 1] = way[3, 3] = 1
+        way[0, 2], way[0, 3] = -1, SHAPE[0] - 1
+        ct = write_nifti(tmp_path / "ct.nii", turned, PLACE @ way)
+        study.fused("--window", "ct=soft", mri=study.scan, ct=ct)
+        for name, (pixels, matrix) in zip((*PARTS, "fused"), expected, strict=True):
+            found, where = values(study.out / name / "scan.nii.gz")
+            np.testing.assert_array_equal(found, pixels)
+            np.testing.assert_array_equal(where, matrix)
+
+    def test_preview_shows_slices(self, study: Study) -> None:
+        study.fused()
+        preview = iio.imread(study.out / "preview" / "P1.png")
+        assert preview.ndim == 2
+        assert preview.max() > 0
+
+
+class TestTargets:
+    def test_dicom(self, study: Study) -> None:
+        study.fused("--to", "dicom")
+        assert made(study.out) == [
+            "common/P1.nii.gz",
+            *(f"fused/P1/000{i}.dcm" for i in range(1, 6)),
+            *("preview/P1.png", "unique_ct/P1.nii.gz", "unique_mri/P1.nii.gz"),
+        ]
+        source = pydicom.dcmread(study.mri / "IM0000")
+        first = pydicom.dcmread(study.out / "fused" / "P1" / "0001.dcm")
+        for keyword in ("PatientName", "PatientID", "StudyInstanceUID", "FrameOfReferenceUID"):
+            assert first[keyword].value == source[keyword].value
+        assert first.SOPClassUID == source.SOPClassUID
+        assert first.SeriesInstanceUID != source.SeriesInstanceUID
+        assert first.ImageType[:2] == ["DERIVED", "SECONDARY"]
+        assert len(first.SourceImageSequence) >= 2
+        assert_same_place(study.out / "fused" / "P1", study.mri)
+        shown = values_of_dicom(study.out / "fused" / "P1") / 1000
+        study.fused("--to", "nifti")
+        fused, _ = values(study.out / "fused" / "P1.nii.gz")
+        np.testing.assert_allclose(shown, fused.transpose(2, 1, 0), atol=1e-4)
+
+    def test_dicom_keeps_its_slices_whatever_the_axis(self, study: Study) -> None:
+        study.fused("--to", "dicom", "--axis", "coronal")
+        assert_same_place(study.out / "fused" / "P1", study.mri)
+
+    @pytest.mark.parametrize(("target", "suffix"), [("png", ".png"), ("tiff", ".tif")])
+    def test_slices_as_pictures(self, study: Study, target: str, suffix: str) -> None:
+        study.fused("--to", target)
+        names = sorted(path.name for path in (study.out / "fused" / "P1").iterdir())
+        assert names == [f"000{i}{suffix}" for i in range(1, 6)]
+        pictures = np.stack([iio.imread(study.out / "fused" / "P1" / name) for name in names])
+        study.fused()
+        fused, _ = values(study.out / "fused" / "P1.nii.gz")
+        if target == "png":
+            assert pictures.dtype == np.uint16
+            pictures = pictures / 65535
+        np.testing.assert_allclose(pictures, fused.transpose(2, 1, 0), atol=1e-5)
+
+    def test_pictures_along_an_axis(self, study: Study) -> None:
+        study.fused("--to", "png", "--axis", "sagittal")
+        pictures = sorted((study.out / "fused" / "P1").iterdir())
+        assert len(pictures) == SHAPE[2]
+        assert iio.imread(pictures[0]).shape == (SHAPE[0], SHAPE[1])
+
+    def test_standard(self, study: Study) -> None:
+        if shutil.which("dciodvfy") is None:
+            pytest.skip("dciodvfy (Debian's dicom3tools) is not installed")
+        study.fused("--to", "dicom", "--reference", "ct")
+        for path in (study.out / "fused" / "P1").iterdir():
+            told = subprocess.run(
+                ["dciodvfy", path],  # noqa: S607
+                capture_output=True,
+                text=True,
+                check=False,
+            )
+            errors = [line for line in told.stderr.splitlines() if line.startswith("Error")]
+            assert not errors
+
+
+def values_of_dicom(folder: Path) -> NDArray[np.float64]:
+    """Return (slices, rows, columns) after rescale, in the order of SimpleITK."""
+    reader = sitk.ImageSeriesReader()
+    reader.SetFileNames(reader.GetGDCMSeriesFileNames(str(folder)))
+    return np.asarray(sitk.GetArrayFromImage(reader.Execute()), np.float64)
+
+
+# --- options --------------------------------------------------------------------------------------
+
+
+def pet_of(path: Path, matrix: Matrix = PLACE, **attributes: Any) -> Path:
+    """Write a PET in SUV: a hot spot in a warm body."""
+    pixels = np.where(grey(2) > -1000, 2, 0).astype(np.int16)
+    pixels[2, 6:8, 5:7] = 9
+    return write_series(path, pixels, matrix, "PT", Units="GML", **attributes)
+
+
+class TestOptions:
+    @pytest.mark.parametrize(
+        ("chosen", "limits"),
+        [
+            ("bone", (-500, 1300)),
+            ("brain", (0, 80)),
+            ("lung", (-1350, 150)),
+            ("300,50", (-100, 200)),
+        ],
+    )
+    def test_windows(self, study: Study, chosen: str, limits: tuple[float, float]) -> None:
+        result = study.fused("--window", f"ct={chosen}", "--maps", "none")
+        assert f"CT window {chosen}: {limits[0]} to {limits[1]} HU" in result.stderr
+        found = records(study.out)["P1"]["ranges"]["ct"]
+        assert (found["low"], found["high"]) == limits
+
+    def test_automatic_windows(self, study: Study) -> None:
+        result = study.fused("--window", "ct=auto", "--window", "mri=200,150")
+        assert "CT percentiles 0.5 to 99.5 within the body" in result.stderr
+        assert "MRI window 200,150: 50 to 250" in result.stderr
+
+    def test_range_and_inversion(self, study: Study) -> None:
+        study.fused("--range", "ct=-200,200", "--invert", "ct", "--maps", "none")
+        found = records(study.out)["P1"]
+        assert found["ranges"]["ct"] == {"low": -200, "high": 200, "invalid": 0}
+        assert found["options"]["inverted"] == [False, True]
+
+    def test_pet_in_suv(self, study: Study, tmp_path: Path) -> None:
+        pet = pet_of(tmp_path / "PET")
+        result = succeeds(
+            "--pet", pet, "--mri", study.mri, "-o", study.out, "--weights", study.weights
+        )
+        assert "PET window: 0 to 10 SUVbw" in result.stderr
+
+    def test_spect(self, study: Study, tmp_path: Path) -> None:
+        spect = save_one(nuclear(positive(4).astype(np.uint16), PLACE), tmp_path / "spect.dcm")
+        result = succeeds(
+            "--spect", spect, "--ct", study.ct, "-o", study.out, "--weights", study.weights
+        )
+        assert "SPECT 0 to percentile 99.5 within the body" in result.stderr
+        assert (study.out / "fused" / "spect.nii.gz").is_file()
+
+    @pytest.mark.parametrize(
+        ("choice", "expected"), [(None, "mri"), ("ct", "ct"), ("mri", "mri"), ("finest", "ct")]
+    )
+    def test_reference(self, study: Study, tmp_path: Path, choice: str, expected: str) -> None:
+        """The CT here is half as large in each direction, its voxels too."""
+        small = PLACE @ np.diag([0.5, 0.5, 0.5, 1])
+        ct = write_nifti(tmp_path / "ct.nii", grey(0), small)
+        option = () if choice is None else ("--reference", choice)
+        study.fused(*option, "--name", "A", "--maps", "none", ct=ct, mri=study.scan)
+        _, matrix = values(study.out / "fused" / "A.nii.gz")
+        source = load_nifti(ct if expected == "ct" else study.scan)
+        np.testing.assert_array_equal(matrix, source.affine)
+        assert records(study.out)["A"]["reference"] == expected
+
+    def test_reference_without_an_mri(self, study: Study, tmp_path: Path) -> None:
+        pet = pet_of(tmp_path / "PET")
+        succeeds("--pet", pet, "--ct", study.ct, "-o", study.out, "--weights", study.weights)
+        assert next(iter(records(study.out).values()))["reference"] == "ct"
+
+    def test_interpolation(self, study: Study, tmp_path: Path) -> None:
+        """Of "nearest" nothing comes out that did not go in."""
+        mri = np.full(SHAPE, np.nan, np.float32)
+        mri[-1] = 1
+        scan = write_nifti(tmp_path / "mr.nii", mri, PLACE)
+        off = PLACE.copy()
+        off[:3, 3] += (0.7, 0.9, 0.8)
+        ct = write_nifti(tmp_path / "ct.nii", grey(0), off)
+        found = {}
+        for name in ("nearest", "linear", "cubic"):
+            study.fused(
+                *("--interpolation", name, "--range", "ct=-1000,300", "--name", "mr"),
+                ct=ct,
+                mri=scan,
+            )
+            found[name] = values(study.out / "unique_ct" / "mr.nii.gz")[0][..., :-1]
+        scaled = (grey(0).astype(np.float32) + 1000) / 1300
+        assert np.isin(found["nearest"].astype(np.float32), scaled.astype(np.float32)).mean() > 0.99
+        assert np.isin(found["linear"].astype(np.float32), scaled.astype(np.float32)).mean() < 0.9
+        assert not np.array_equal(found["cubic"], found["linear"])
+        np.testing.assert_allclose(found["cubic"], found["linear"], atol=0.5)
+
+    @pytest.mark.parametrize("axis", ["auto", "axial", "coronal", "sagittal"])
+    def test_axis(self, study: Study, axis: str) -> None:
+        study.fused("--axis", axis)
+        fused, matrix = values(study.out / "fused" / "P1.nii.gz")
+        assert fused.shape == SHAPE[::-1]
+        np.testing.assert_allclose(matrix, itk_grid(study.mri)[0], atol=1e-6)
+        total = sum(values(study.out / name / "P1.nii.gz")[0] for name in PARTS)
+        np.testing.assert_allclose(fused, np.clip(total, 0, 1), atol=1e-6)
+
+    def test_axis_changes_what_the_network_sees(self, study: Study, tmp_path: Path) -> None:
+        found, nosy = [], tiny_weights(tmp_path)
+        for axis in ("auto", "axial", "coronal"):
+            study.fused("--axis", axis, "--weights", nosy)
+            found.append(values(study.out / "fused" / "P1.nii.gz")[0])
+        np.testing.assert_allclose(found[0], found[1], atol=1e-6)  # it was taken in this plane
+        assert np.abs(found[0] - found[2]).max() > 1e-3
+
+    def test_transform(self, study: Study, tmp_path: Path) -> None:
+        """It maps a point of the reference to one of the CT, in ITK's millimetres: LPS+."""
+        matrix, shape = PLAIN
+        moved = matrix.copy()
+        moved[:3, 3] += (7, -5, 3)
+        write_corner(tmp_path / "mr", "nifti", "axial")
+        ct = write_nifti(tmp_path / "ct.nii", blob(matrix, shape), moved)
+        shift = sitk.TranslationTransform(3, (-7, 5, 3))
+        sitk.WriteTransform(shift, str(tmp_path / "shift.tfm"))
+        result = study.fused(
+            *("--transform", tmp_path / "shift.tfm", "--range", f"ct=0,{WHITE}", "--name", "mr"),
+            ct=ct,
+            mri=tmp_path / "mr.nii.gz",
+        )
+        assert "one space" not in result.stderr
+        found = centroid(study.out / "unique_ct" / "mr.nii.gz")
+        assert np.abs(found - SPOT).max() < 0.1
+
+    def test_register(self, study: Study, tmp_path: Path) -> None:
+        matrix, shape = placed(AXIAL, (3, 2, 2), (20, 40, 40))
+        there = np.moveaxis(np.indices(shape), 0, -1) @ matrix[:3, :3].T + matrix[:3, 3]
+        apart = [np.linalg.norm((there - HOME) / radii, axis=-1) for radii in RADII]
+        body = sum((one < 1) * weight for one, weight in zip(apart, (100, 60, -40), strict=True))
+        assert isinstance(body, np.ndarray)
+        moved = matrix.copy()
+        moved[:3, 3] += (4, -3, 2)
+        mri = write_nifti(tmp_path / "mr.nii", (200 - body).astype(np.int16), matrix)
+        ct = write_nifti(tmp_path / "ct.nii", body.astype(np.int16), moved)
+        result = study.fused(
+            *("--register", "rigid", "--maps", "none", "--name", "mr"), ct=ct, mri=mri
+        )
+        assert "mr: rigid registration: moved by 5." in result.stderr
+        facts = records(study.out)["mr"]["registration"]
+        before, after = facts["mutual_information"]
+        assert after > before
+        np.testing.assert_allclose(np.array(facts["transform"])[:3, 3], (4, -3, 2), atol=0.7)
+
+    def test_series(self, study: Study) -> None:
+        write_series(
+            study.ct,
+            grey(5),
+            PLACE,
+            "CT",
+            lambda i, header: setattr(header, "InstanceNumber", i),
+            SeriesInstanceUID="1.2.3.99",
+            SeriesNumber=7,
+            SeriesDescription="thin slices",
+        )
+        write_series(study.ct / "first", grey(0), PLACE, "CT", SeriesDescription="thick")
+        line = one_line(study.fuse(), 1)
+        assert "holds 2 series; choose one with --series: 1 CT 'thick' (5 slices of 12x14)" in line
+        assert "7 CT 'thin slices' (5 slices of 12x14)" in line
+        kept = records(study.out)["P1"]["error"]
+        assert kept == f"{study.ct}: holds 2 series; choose one with --series"
+        for choice in ("7", "1.2.3.99", "thin slices", "THIN"):
+            study.fused("--series", f"ct={choice}", "--maps", "none")
+        assert "no series fits to 'x'" in one_line(study.fuse("--series", "ct=x"), 1)
+        both = study.fuse("--series", "ct=7", "--series", "mri=1", "--dry-run")
+        assert both.exit_code == 0
+
+    def test_volume_of_four_dimensions(self, study: Study, tmp_path: Path) -> None:
+        several = np.stack([positive(1), positive(2)], axis=-1).transpose(2, 1, 0, 3)
+        image = nib.Nifti1Image(several, load_nifti(study.scan).affine)
+        nib.save(image, tmp_path / "several.nii.gz")
+        scan = tmp_path / "several.nii.gz"
+        line = one_line(study.fuse(mri=scan), 1)
+        assert f"{scan}: holds 2 volumes; choose one with --volume, a number from 1 to 2" in line
+        study.fused("--volume", "mri=1", "--name", "first", mri=scan)
+        study.fused("--name", "first", mri=study.scan)
+        assert "not a number 3" in one_line(study.fuse("--volume", "mri=3", mri=scan), 1)
+
+    def test_frames_of_reference(self, study: Study, tmp_path: Path) -> None:
+        other = write_series(tmp_path / "CT", grey(0), PLACE, "CT", FrameOfReferenceUID="1.2.3")
+        words = "the two series have different frames of reference"
+        result = study.fused(ct=other, mri=study.mri)
+        assert len([line for line in result.stderr.splitlines() if words in line]) == 1
+        assert result.stderr.count("warning: ") == 1
+        silent = study.fused("--existing", "overwrite", "--assume-aligned", ct=other)
+        assert words not in silent.stderr
+        unknown = "that both volumes lie in one space is taken from their headers"
+        result = study.fused(mri=study.scan)
+        assert result.stderr.count(unknown) == 1
+        assert "warning" not in result.stderr
+        again = study.fused("--existing", "overwrite", "--assume-aligned", mri=study.scan)
+        assert unknown not in again.stderr
+
+    def test_a_folder_of_the_other_modality(self, study: Study) -> None:
+        result = study.fused("--window", "ct=auto", ct=study.mri, mri=study.ct)
+        assert "ct: its files say that they are MR; is it the right folder?" in result.stderr
+        assert "mri: its files say that they are CT; is it the right folder?" in result.stderr
+
+
+RADII = ((34.0, 30.0, 26.0), (14.0, 18.0, 12.0), (6.0, 9.0, 16.0))
+
+
+class TestColour:
+    def fuse_pet(self, study: Study, pet: Path, *further: object) -> Result:
+        return succeeds(
+            *("--pet", pet, "--mri", study.mri, "-o", study.out, "--weights", study.weights),
+            *("--name", "A", *further),
+        )
+
+    @pytest.mark.parametrize("name", ["hot", "hot-iron", "inferno", "magma", "rainbow"])
+    def test_colormap(self, study: Study, tmp_path: Path, name: str) -> None:
+        self.fuse_pet(study, pet_of(tmp_path / "PET"), "--colormap", name)
+        found = load_nifti(study.out / "fused_color" / "A.nii.gz")
+        assert found.get_data_dtype() == np.dtype([("R", "u1"), ("G", "u1"), ("B", "u1")])
+        np.testing.assert_allclose(found.affine, itk_grid(study.mri)[0], atol=1e-6)
+        stored = np.asarray(found.dataobj)
+        rgb = np.stack([stored[channel] for channel in "RGB"], axis=-1).astype(float)
+        cold, hot = rgb[0, 0, 0], rgb[6, 7, 2]
+        assert np.ptp(cold) == 0
+        assert np.ptp(hot) > 20
+        assert iio.imread(study.out / "preview" / "A.png").ndim == 3
+
+    def test_as_dicom(self, study: Study, tmp_path: Path) -> None:
+        self.fuse_pet(study, pet_of(tmp_path / "PET"), "--colormap", "hot", "--to", "dicom")
+        first = pydicom.dcmread(study.out / "fused_color" / "A" / "0001.dcm")
+        assert first.SOPClassUID.name == "Secondary Capture Image Storage"
+        assert (first.SamplesPerPixel, first.BitsAllocated) == (3, 8)
+        source = pydicom.dcmread(study.mri / "IM0000")
+        np.testing.assert_allclose(first.ImagePositionPatient, source.ImagePositionPatient)
+        assert "fused_color" not in {path.name for path in (study.out / "fused").iterdir()}
+
+    @pytest.mark.parametrize(("target", "suffix"), [("png", "png"), ("tiff", "tif")])
+    def test_as_pictures(self, study: Study, tmp_path: Path, target: str, suffix: str) -> None:
+        self.fuse_pet(study, pet_of(tmp_path / "PET"), "--colormap", "hot", "--to", target)
+        found = iio.imread(study.out / "fused_color" / "A" / f"0003.{suffix}")
+        assert found.shape == (14, 12, 3)
+
+    def colored(self) -> Volume:
+        pixels = np.zeros((*SHAPE, 3), np.uint8)
+        pixels[1:4, 3:10, 3:9] = (200, 40, 10)
+        return pixels
+
+    @pytest.mark.parametrize("kind", ["dicom", "nifti"])
+    def test_own_colours_are_kept(self, study: Study, tmp_path: Path, kind: str) -> None:
+        pixels = self.colored()
+        if kind == "dicom":
+            pet = write_series(tmp_path / "PET", pixels, PLACE, "OT")
+        else:
+            stored = np.zeros(SHAPE, np.dtype([(channel, "u1") for channel in "RGB"]))
+            for i, channel in enumerate("RGB"):
+                stored[channel] = pixels[..., i]
+            pet = write_nifti(tmp_path / "pet.nii", stored, PLACE)
+        result = self.fuse_pet(study, pet)
+        assert "its colours are shown in the preview; with --colormap they are" in result.stderr
+        assert iio.imread(study.out / "preview" / "A.png").ndim == 3
+        assert not (study.out / "fused_color").exists()
+        result = self.fuse_pet(study, pet, "--colormap", "rainbow")
+        assert "it has colours of its own, which are kept" in result.stderr
+        stored = np.asarray(load_nifti(study.out / "fused_color" / "A.nii.gz").dataobj)
+        red, green, blue = (stored[channel][6, 6, 2].astype(int) for channel in "RGB")
+        assert red > green > blue
+        fused, _ = values(study.out / "fused" / "A.nii.gz")
+        luminance = (0.299 * red + 0.587 * green + 0.114 * blue) / 255
+        assert abs(luminance - fused[6, 6, 2]) < 0.1
+
+    def test_grey_stored_as_colour_is_grey(self, study: Study, tmp_path: Path) -> None:
+        pixels = np.repeat(self.colored()[..., :1], 3, axis=-1)
+        pet = write_series(tmp_path / "PET", pixels, PLACE, "OT")
+        result = self.fuse_pet(study, pet)
+        assert "colours" not in result.stderr.replace("PET colours: 0 to 255", "")
+        assert iio.imread(study.out / "preview" / "A.png").ndim == 2
+        self.fuse_pet(study, pet, "--colormap", "hot")
+        stored = np.asarray(load_nifti(study.out / "fused_color" / "A.nii.gz").dataobj)
+        assert stored["R"][6, 6, 2] != stored["B"][6, 6, 2]
+
+    def test_a_reference_in_colour_as_dicom(self, study: Study, tmp_path: Path) -> None:
+        pet = write_series(tmp_path / "PET", self.colored(), PLACE, "OT")
+        self.fuse_pet(study, pet, "--reference", "pet", "--to", "dicom", "--colormap", "hot")
+        for folder, samples in (("fused", 1), ("fused_color", 3)):
+            first = pydicom.dcmread(study.out / folder / "A" / "0001.dcm")
+            assert first.SOPClassUID.name == "Secondary Capture Image Storage"
+            assert first.SamplesPerPixel == samples
+
+    def test_colours_of_an_mri_mean_nothing(self, study: Study, tmp_path: Path) -> None:
+        mri = write_series(tmp_path / "MR", self.colored(), PLACE, "OT")
+        result = study.fused(mri=mri)
+        words = "mri: it has colours, which mean nothing there: its luminance is used"
+        assert words in result.stderr
+        assert iio.imread(next((study.out / "preview").iterdir())).ndim == 2
+
+
+# --- what paths mean ------------------------------------------------------------------------------
+
+
+class TestLayout:
+    def test_series(self, study: Study) -> None:
+        """DICOM directly inside, further down, one NIfTI below a folder, a single file."""
+        for ct, mri, name in (
+            (study.ct, study.mri, "P1"),
+            (study.ct, study.scan, "scan"),
+            (study.ct.parent / "CT" / "IM0002", study.mri, "IM0002"),
+        ):
+            result = study.fused("--maps", "none", ct=ct, mri=mri)
+            assert f"two volumes: one case, {name}" in result.stderr
+            assert (study.out / "fused" / f"{name}.nii.gz").is_file()
+
+    def test_name(self, study: Study) -> None:
+        result = study.fused("--name", "night 7", "--maps", "none")
+        assert "two volumes: one case, night 7" in result.stderr
+        assert made(study.out) == ["fused/night 7.nii.gz", "preview/night 7.png"]
+        assert "no name of a case" in one_line(study.fuse("--name", "../x"))
+
+    def cases(self, home: Path) -> None:
+        for i, name in enumerate(("A", "B", "lonely")):
+            write_series(home / "ct" / name / "deeper", grey(i), PLACE, "CT")
+        write_series(home / "mr" / "A", positive(3), PLACE, "MR")
+        write_nifti(home / "mr" / "B.nii.gz", positive(4), PLACE)
+
+    def test_cases(self, tmp_path: Path, weights: Path) -> None:
+        self.cases(tmp_path)
+        given = ("--ct", tmp_path / "ct", "--mri", tmp_path / "mr", "-o", tmp_path / "out")
+        result = succeeds(*given, "--weights", weights, "--maps", "none")
+        assert "two folders of volumes: 2 cases by name" in result.stderr
+        assert f"1 files without a partner: {tmp_path / 'ct' / 'lonely'}" in result.stderr
+        assert result.stdout.splitlines() == [
+            str(tmp_path / "out" / "fused" / f"{name}.nii.gz") for name in ("A", "B")
+        ]
+        found = records(tmp_path / "out")
+        assert found["B"]["inputs"]["mri"]["path"] == "B.nii.gz"
+        assert found["B"]["inputs"]["ct"]["path"] == "B"
+        assert fnet("fuse", *given, "--weights", weights, "--strict").exit_code == 1
+        named = fnet("fuse", *given, "--weights", weights, "--name", "A")
+        assert "names one case, but there are 2" in one_line(named)
+
+    def test_one_bad_case_stops_nothing(self, tmp_path: Path, weights: Path) -> None:
+        self.cases(tmp_path)
+        (tmp_path / "ct" / "A" / "deeper" / "IM0001").unlink()
+        given = ("--ct", tmp_path / "ct", "--mri", tmp_path / "mr", "-o", tmp_path / "out")
+        result = fnet("fuse", *given, "--weights", weights, "--maps", "none")
+        assert "1 of its slices are missing" in one_line(result, 1)
+        assert "1 fused, 0 skipped, 1 failed" in result.stderr
+        assert made(tmp_path / "out") == ["fused/B.nii.gz", "preview/B.png"]
+
+    def test_forced(self, tmp_path: Path, weights: Path) -> None:
+        """Two studies whose series have one name are cases, unless something else is said."""
+        write_series(tmp_path / "P" / "ct" / "S1", grey(0), PLACE, "CT")
+        write_series(tmp_path / "P" / "mr" / "S1", positive(1), PLACE, "MR")
+        given = (
+            *("--ct", tmp_path / "P" / "ct", "--mri", tmp_path / "P" / "mr"),
+            *("-o", tmp_path / "out", "--weights", weights, "--dry-run"),
+        )
+        assert "1 case by name" in succeeds(*given).stderr
+        assert "one case, P" in succeeds(*given, "--layout", "series").stderr
+        assert "1 case by name" in succeeds(*given, "--layout", "cases").stderr
+        assert "nothing to do" in one_line(fnet("fuse", *given, "--layout", "pairs"), 1)
+
+    def test_pictures_are_pictures(self, tmp_path: Path, weights: Path) -> None:
+        for side in ("ct", "mr"):
+            (tmp_path / side).mkdir()
+            iio.imwrite(tmp_path / side / "1.png", np.zeros((8, 9), np.uint8))
+        given = ("--ct", tmp_path / "ct", "--mri", tmp_path / "mr", "--weights", weights)
+        result = succeeds(*given, "-o", tmp_path / "out")
+        assert "two folders of pictures: 1 pair by name" in result.stderr
+        assert (tmp_path / "out" / "fused" / "1.png").is_file()
+
+    def test_results_beside_the_files_but_not_within_the_folder_that_is_read(
+        self, study: Study, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.chdir(study.ct.parent)
+        given = ("--ct", "CT", "--weights", study.weights, "--maps", "none")
+        succeeds(*given, "--mri", "scan.nii.gz", "-o", "OUT")
+        assert Path("OUT/fused/scan.nii.gz").is_file()
+        assert records(Path("OUT"))["scan"]["inputs"]["mri"]["path"] == "scan.nii.gz"
+        inside = fnet("fuse", *given, "--mri", "scan.nii.gz", "-o", "CT/OUT")
+        assert "lies in the input folder CT" in one_line(inside)
+
+    def test_dry_run(self, study: Study) -> None:
+        result = study.fused("--dry-run")
+        fused = study.out / "fused" / "P1.nii.gz"
+        assert result.stdout == f"fuse\tP1\t{study.mri}\t{study.ct}\t{fused}\n"
+        assert "1 to fuse, 0 to skip, 0 unpaired; nothing was written" in result.stderr
+        assert not study.out.exists()
+
+    def test_summary(self, study: Study) -> None:
+        summary = json.loads(study.fused("--json", "-").stdout)
+        assert summary["status"] == "finished"
+        assert summary["totals"]["done"] == 1
+        assert summary["options"]["to"] == "nifti"
+        assert summary["options"]["modalities"] == ["mri", "ct"]
+
+
+# --- again ----------------------------------------------------------------------------------------
+
+
+class TestResume:
+    def test_done_cases_are_skipped(self, study: Study) -> None:
+        study.fused()
+        times = {name: (study.out / name).stat().st_mtime_ns for name in made(study.out)}
+        result = study.fused()
+        assert "0 fused, 1 skipped" in result.stderr
+        assert result.stdout.split() == [str(study.out / "fused" / "P1.nii.gz")]
+        assert {name: (study.out / name).stat().st_mtime_ns for name in made(study.out)} == times
+
+    @pytest.mark.parametrize("target", ["nifti", "dicom", "png"])
+    def test_equal_input_gives_equal_files(self, study: Study, target: str) -> None:
+        study.fused("--to", target)
+        before = {name: (study.out / name).read_bytes() for name in made(study.out)}
+        study.fused("--to", target, "--existing", "overwrite")
+        assert {name: (study.out / name).read_bytes() for name in made(study.out)} == before
+
+    def test_a_changed_slice_is_noticed(self, study: Study) -> None:
+        study.fused()
+        header = pydicom.dcmread(study.ct / "IM0003")
+        header.PixelData = bytes(len(header.PixelData))
+        header.save_as(study.ct / "IM0003")
+        assert "1 fused, 0 skipped" in study.fused().stderr
+        assert "0 fused, 1 skipped" in study.fused().stderr
+        (study.mri / "notes.txt").write_text("not a slice")
+        assert "0 fused, 1 skipped" in study.fused().stderr
+        (study.mri / "IM0000").rename(study.mri / "IM0000.dcm")
+        assert "1 fused, 0 skipped" in study.fused().stderr
+
+    def test_both_files_of_a_pair_count(self, study: Study, tmp_path: Path) -> None:
+        nib.save(to_nifti(positive(1), PLACE, nib.Nifti1Pair), tmp_path / "mr.hdr")
+        study.fused(mri=tmp_path / "mr.hdr")
+        assert "0 fused, 1 skipped" in study.fused(mri=tmp_path / "mr.hdr").stderr
+        content = (tmp_path / "mr.img").read_bytes()
+        (tmp_path / "mr.img").write_bytes(content[::-1])
+        assert "1 fused, 0 skipped" in study.fused(mri=tmp_path / "mr.hdr").stderr
+
+    def test_other_options_are_another_result(self, study: Study) -> None:
+        study.fused()
+        for further in (("--window", "ct=bone"), ("--interpolation", "cubic"), ("--to", "png")):
+            assert "1 fused, 0 skipped" in study.fused(*further).stderr
+        assert "0 fused, 1 skipped" in study.fused(*further).stderr
+        assert "0 fused, 1 skipped" in study.fused(*further, "--assume-aligned").stderr
+
+    def test_what_is_missing_is_made_again(self, study: Study) -> None:
+        study.fused("--to", "dicom")
+        shutil.rmtree(study.out / "fused" / "P1")
+        assert "1 fused, 0 skipped" in study.fused("--to", "dicom").stderr
+        (study.out / "preview" / "P1.png").unlink()
+        assert "1 fused, 0 skipped" in study.fused("--to", "dicom").stderr
+
+    def test_existing_results_may_be_an_error(self, study: Study) -> None:
+        study.fused("--to", "dicom")
+        line = one_line(study.fuse("--to", "dicom", "--existing", "error"))
+        assert "exists; remove it, or use --existing skip or overwrite" in line
+
+    @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGKILL])
+    def test_interrupted_in_the_middle(self, tmp_path: Path, number: signal.Signals) -> None:
+        """With the shipped weights, so that the network takes its time."""
+        shape = (60, 160, 160)
+        ct = write_nifti(tmp_path / "ct.nii", grey(0, shape), PLACE)
+        mri = write_nifti(tmp_path / "mr.nii", positive(1, shape), PLACE)
+        arguments = ["fuse", "--ct", ct, "--mri", mri, "-o", tmp_path / "out", "--to", "png"]
+        command = [sys.executable, "-m", "fnetcli", *map(str, arguments)]
+        with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
+            until = time.monotonic() + 60
+            while not (tmp_path / "out" / "run.json").exists() and time.monotonic() < until:
+                time.sleep(0.05)
+            time.sleep(0.3)
+            started = time.monotonic()
+            process.send_signal(number)
+            _, told = process.communicate(timeout=60)
+        if number is signal.SIGINT:
+            assert process.returncode == 130, told
+            assert "error: interrupted; what was finished is on disk" in told
+            assert "Traceback" not in told
+            assert time.monotonic() - started < 20
+            assert json.loads((tmp_path / "out" / "run.json").read_text())["status"] == (
+                "interrupted"
+            )
+            assert not [*(tmp_path / "out").rglob(".fnet-*")]
+        assert made(tmp_path / "out") == []
+        tiny = tiny_weights(tmp_path)
+        succeeds(*arguments[1:], "--weights", tiny)
+        assert not [*(tmp_path / "out").rglob(".fnet-*")]
+        assert len(made(tmp_path / "out")) == 60 + 4
+
+
+# --- memory ---------------------------------------------------------------------------------------
+
+
+class TestMemory:
+    def test_the_next_large_case_is_not_read_ahead(self) -> None:
+        """Of two cases that together are too much, one is on disk before the other is read."""
+        steps = list[str]()
+
+        def step(name: str) -> Callable[..., str]:
+            def note(case: Case, *_: object) -> str:
+                steps.append(f"{name} {case.name}")
+                return case.name
+
+            return note
+
+        cases = [Case(name, Path(name), Path(name)) for name in "abc"]
+        stages = Stages(step("read"), step("work"), step("write"), lambda _: MOST_BYTES * 3 // 4)
+        Batch(stages, lambda *_: None, lambda *_: None, workers=4).run(cases)
+        order = [f"{name} {case}" for case in "abc" for name in ("read", "work", "write")]
+        assert steps == order
+
+    def test_an_interrupt_need_not_wait_for_what_is_read(self) -> None:
+        left, begun = list[str](), Event()
+
+        def read(case: Case) -> str:
+            if case.name == "b":
+                begun.set()
+                try:
+                    while True:
+                        require_wanted()
+                        time.sleep(0.01)
+                except GivenUpError:
+                    left.append(case.name)
+                    raise
+            return case.name
+
+        def work(_: Case, read: str) -> str:
+            begun.wait(10)
+            raise KeyboardInterrupt(read)
+
+        cases = [Case(name, Path(name), Path(name)) for name in "ab"]
+        batch = Batch(Stages(read, work, lambda *_: ""), lambda *_: None, lambda *_: None)
+        with pytest.raises(KeyboardInterrupt):
+            batch.run(cases)
+        assert left == ["b"]
+        require_wanted()  # in no batch, nothing is ever given up
+
+
+# --- what is refused ------------------------------------------------------------------------------
+
+
+class TestRefusals:
+    @pytest.mark.parametrize(
+        "option",
+        [
+            ("--suffix", "ct=_a"),
+            ("--recursive",),
+            ("--page", "2"),
+            ("--bits", "ct=12"),
+            ("--stretch", "1,99"),
+            ("--stretch-scope", "folder"),
+            ("--resize", "ct"),
+            ("--format", "png"),
+            ("--depth", "16"),
+            ("--gray",),
+            ("--features",),
+            ("--report",),
+        ],
+        ids=lambda option: option[0],
+    )
+    def test_options_of_pictures(self, study: Study, option: tuple[str, ...]) -> None:
+        line = one_line(study.fuse(*option))
+        words = "is for pictures, but volumes (DICOM, NIfTI) are fused; leave it out"
+        assert line == f"{option[0]}: {words}"
+        assert not study.out.exists()
+
+    @pytest.mark.parametrize(
+        "option",
+        [
+            ("--series", "ct=1"),
+            ("--volume", "ct=1"),
+            ("--window", "ct=bone"),
+            ("--reference", "ct"),
+            ("--interpolation", "cubic"),
+            ("--axis", "axial"),
+            ("--register", "rigid"),
+            ("--transform", "a.tfm"),
+            ("--assume-aligned",),
+            ("--to", "dicom"),
+            ("--colormap", "hot"),
+        ],
+        ids=lambda option: option[0],
+    )
+    def test_options_of_volumes(
+        self, tmp_path: Path, weights: Path, option: tuple[str, ...]
+    ) -> None:
+        iio.imwrite(tmp_path / "a.png", np.zeros((8, 9), np.uint8))
+        picture = tmp_path / "a.png"
+        given = ("--ct", picture, "--mri", picture, "-o", tmp_path / "out", "--weights", weights)
+        line = one_line(fnet("fuse", *given, *option))
+        words = "is for volumes (DICOM, NIfTI), but pictures are fused; leave it out"
+        assert line == f"{option[0]}: {words}"
+
+    def test_layout_of_what_is_never_a_volume(self, tmp_path: Path) -> None:
+        given = ("--vis", tmp_path, "--ir", tmp_path, "-o", tmp_path / "out")
+        for option in (("--layout", "cases"), ("--name", "A")):
+            line = one_line(fnet("fuse", *given, *option))
+            assert line.startswith(f"{option[0]}: is for two of ct, mri, pet, spect")
+
+    @pytest.mark.parametrize(
+        ("option", "words"),
+        [
+            (("--window", "ct=wide"), "not a window"),
+            (("--window", "mri=soft"), "not a window"),
+            (("--window", "ct=0,40"), "not a window"),
+            (("--window", "soft"), "give it as --window mri=VALUE or --window ct=VALUE"),
+            (("--window", "ct=soft", "--range", "ct=0,1"), "both say how ct is scaled"),
+            (("--reference", "pet"), "not one of the two volumes"),
+            (("--colormap", "hot"), "colours PET or SPECT, of which there is none"),
+            (("--volume", "mri=0"), "give a number from 1 to"),
+            (("--series", "pet=1"), "give it as --series mri=VALUE or --series ct=VALUE"),
+            (("--transform", "none.tfm"), "cannot be read"),
+            (("--transform", "none.tfm", "--register", "rigid"), "both align the volumes"),
+            (("--layout", "cases", "--name", "A"), "names one case, but there are 5"),
+        ],
+        ids=lambda value: " ".join(value) if isinstance(value, tuple) else "",
+    )
+    def test_nonsense(self, study: Study, option: tuple[str, ...], words: str) -> None:
+        result = study.fuse(*option)
+        assert words in one_line(result, 1 if words == "cannot be read" else 2)
+        assert not study.out.exists()
+
+    def test_colormap_that_does_not_exist(self, study: Study) -> None:
+        given = ("fuse", "--pet", study.ct, "--mri", study.mri, "-o", study.out)
+        line = one_line(fnet(*given, "--weights", study.weights, "--colormap", "jet"))
+        assert line.startswith("--colormap jet: unknown; use one of hot, hot-iron, ")
+
+    @pytest.mark.parametrize("name", ["fused.nii.gz", "fused.nii", "fused.dcm", "fused.png"])
+    def test_a_file_for_the_results(self, study: Study, name: str) -> None:
+        for result in (
+            fnet("fuse", "--ct", study.ct, "--mri", study.mri, "-o", study.out / name),
+            fnet("fuse", "--ct", study.ct / "IM0000", "--mri", study.scan, "-o", study.out / name),
+        ):
+            assert f"-o {study.out / name}: " in one_line(result)
+
+    def test_a_volume_with_a_picture(self, study: Study, tmp_path: Path) -> None:
+        picture = tmp_path / "a.png"
+        iio.imwrite(picture, np.zeros((8, 9), np.uint8))
+        line = one_line(study.fuse(mri=picture))
+        assert line.startswith(f"{picture} holds pictures, {study.ct} volumes; name two of one")
+        mixed = study.ct / "b.png"
+        iio.imwrite(mixed, np.zeros((8, 9), np.uint8))
+        assert "pictures and volumes are directly inside" in one_line(study.fuse())
+
+    def test_a_capture_without_a_place(self, study: Study, tmp_path: Path) -> None:
+        """A picture in DICOM's clothes."""
+        header = pydicom.dcmread(study.mri / "IM0000")
+        for keyword in ("ImagePositionPatient", "ImageOrientationPatient"):
+            del header[keyword]
+        path = save_one(header, tmp_path / "capture.dcm")
+        line = one_line(study.fuse(mri=path), 1)
+        assert f"{path} and {study.ct}: " in line
+        assert "the mri does not say where it lies in the patient" in line
+
+    def test_nifti_without_a_place(self, study: Study, tmp_path: Path) -> None:
+        image = load_nifti(study.scan)
+        image.header["sform_code"] = image.header["qform_code"] = 0
+        nib.save(nib.Nifti1Image(image.dataobj, None, image.header), tmp_path / "lost.nii")
+        line = one_line(study.fuse(mri=tmp_path / "lost.nii"), 1)
+        assert "does not say where it lies in the patient" in line
+
+    def test_nothing_in_common_in_space(self, study: Study, tmp_path: Path) -> None:
+        far = PLACE.copy()
+        far[2, 3] += 500
+        ct = write_series(tmp_path / "far", grey(0), far, "CT")
+        line = one_line(study.fuse(ct=ct), 1)
+        assert line.startswith(f"{study.mri} and {ct}: the two volumes have no place in common")
+        assert "their centres are 500 mm apart" in line
+        assert made(study.out) == []
+
+    def test_nifti_does_not_become_dicom(self, study: Study, tmp_path: Path) -> None:
+        """Known from the name of the reference: once, before anything is read or written."""
+        line = one_line(study.fuse("--to", "dicom", mri=study.scan))
+        assert line.startswith("--to dicom: the mri is the reference and is NIfTI")
+        assert not study.out.exists()
+        study.fused("--to", "dicom", "--reference", "ct", mri=study.scan)
+        shutil.rmtree(study.out)
+        late = study.fuse("--to", "dicom", "--reference", "finest", mri=study.scan)
+        assert "--to dicom: the mri is the reference and is NIfTI" in one_line(late, 1)
+        assert made(study.out) == []
+        for name in ("A", "B"):
+            write_series(tmp_path / "cts" / name, grey(0), PLACE, "CT")
+        write_series(tmp_path / "mrs" / "A", positive(0), PLACE, "MR")
+        write_nifti(tmp_path / "mrs" / "B.nii", positive(0), PLACE)
+        some = study.fuse("--to", "dicom", ct=tmp_path / "cts", mri=tmp_path / "mrs")
+        assert "B.nii and " in one_line(some, 1)
+        assert "1 fused, 0 skipped, 1 failed" in some.stderr
+
+    def test_what_is_no_image(self, study: Study, tmp_path: Path) -> None:
+        for modality, words in (("RTSTRUCT", "structure set"), ("SEG", "segmentation")):
+            folder = tmp_path / modality
+            write_series(folder, grey(0), PLACE, "CT", Modality=modality)
+            assert words in one_line(study.fuse(ct=folder), 1)
+        localiser = write_series(
+            tmp_path / "scout", grey(0), PLACE, "CT", ImageType=["ORIGINAL", "PRIMARY", "LOCALIZER"]
+        )
+        assert "localiser" in one_line(study.fuse(ct=localiser), 1)
+
+    @pytest.mark.parametrize(
+        ("change", "words"),
+        [
+            ("missing", "1 of its slices are missing"),
+            ("doubled", "lie where another one lies"),
+            ("uneven", "the distances of its slices differ"),
+            ("orientation", "different orientations"),
+            ("size", "different sizes"),
+            ("cut", "not a complete DICOM file"),
+        ],
+    )
+    def test_slices_that_make_no_volume(self, study: Study, change: str, words: str) -> None:
+        path = study.ct / "IM0002"
+        header = pydicom.dcmread(path)
+        if change == "missing":
+            path.unlink()
+        elif change == "cut":
+            path.write_bytes(path.read_bytes()[:-50])
+        else:
+            if change == "doubled":
+                header.ImagePositionPatient = pydicom.dcmread(
+                    study.ct / "IM0001"
+                ).ImagePositionPatient
+            elif change == "uneven":
+                header.ImagePositionPatient[2] += 1
+            elif change == "orientation":
+                header.ImageOrientationPatient = [1, 0, 0, 0, 0, -1]
+            else:
+                header.Rows -= 1
+                header.PixelData = header.PixelData[: -2 * header.Columns]
+            save_one(header, path)
+        assert words in one_line(study.fuse(), 1)
+
+    def test_tilted_gantry_is_handled_and_said(self, study: Study, tmp_path: Path) -> None:
+        tilted = PLACE.copy()
+        tilted[1, 0] = 0.6
+        ct = write_series(tmp_path / "tilted", grey(0), tilted, "CT")
+        assert "ct: its slices are shifted sideways, as by a gantry tilted by" in (
+            study.fused(ct=ct).stderr
+        )
+
+    def test_numbers_that_are_no_hu(self, study: Study, tmp_path: Path) -> None:
+        scan = write_nifti(tmp_path / "ct.nii", positive(0) + np.int16(5000), PLACE)
+        assert "do not look like HU" in study.fused(ct=scan).stderr
+        line = one_line(study.fuse("--window", "ct=bone", ct=scan), 1)
+        assert "do not look like HU" in line
+
+    def test_options_of_the_other_format(self, study: Study) -> None:
+        assert "NIfTI has no series" in one_line(study.fuse("--series", "mri=1", mri=study.scan), 1)
+        assert "use --series" in one_line(study.fuse("--volume", "mri=1"), 1)
+
+    def test_too_many_voxels(self, study: Study) -> None:
+        assert "raise the limit with --max-pixels" in one_line(
+            study.fuse("--max-pixels", "0.0001"), 1
+        )
+
+    def test_deformable_transforms(self, study: Study, tmp_path: Path) -> None:
+        path = tmp_path / "bent.tfm"
+        sitk.WriteTransform(sitk.BSplineTransform(3, 3), str(path))
+        assert "deformable" in one_line(study.fuse("--transform", path), 1)
+
+
+# --- patients -------------------------------------------------------------------------------------
+
+
+SECRETS: dict[str, Any] = {
+    **PATIENT,
+    "SeriesDescription": "Zzyzx series",
+    "ProtocolName": "Zzyzx protocol",
+    "ReferringPhysicianName": "Zzyzx^Doctor",
+    "OperatorsName": "Zzyzx^Operator",
+    "InstitutionAddress": "Zzyzx street",
+    "PatientComments": "zzyzx comment",
+    "StudyID": "ZZYZX7",
+    "StationName": "ZZYZXSTATION",
+}
+NEEDLES = (b"zzyzx", b"4711", b"19011231")
+
+
+def secrets_in(content: bytes) -> list[bytes]:
+    if content[:2] == b"\x1f\x8b":
+        content = gzip.decompress(content)
+    return [needle for needle in NEEDLES if needle in content.lower()]
+
+
+def spoil(path: Path, good: bytes, bad: bytes) -> None:
+    """Exchange a value in a file for another one of the same length."""
+    content = path.read_bytes()
+    assert content.count(good) == 1
+    path.write_bytes(content.replace(good, bad))
+
+
+class TestPrivacy:
+    @pytest.fixture
+    def secret(self, tmp_path: Path, weights: Path) -> Study:
+        home = tmp_path / "P1"
+        return Study(
+            ct=write_series(home / "CT", grey(0), PLACE, "CT", **SECRETS),
+            mri=save_one(enhanced(positive(1), PLACE, **SECRETS), home / "mr.dcm"),
+            scan=pet_of(home / "PET", **SECRETS),
+            weights=weights,
+            out=tmp_path / "out",
+        )
+
+    def assert_nothing_told(self, study: Study, result: Result, but: str = "-") -> None:
+        assert secrets_in(result.output.encode()) == []
+        files = [path for path in study.out.rglob("*") if path.is_file()]
+        assert files
+        for path in files:
+            assert secrets_in(str(path.relative_to(study.out)).encode()) == []
+            found = secrets_in(path.read_bytes())
+            if path.suffix == ".dcm" and but in path.parts:
+                assert b"zzyzx" in found
+            else:
+                assert found == [], path
+
+    @pytest.mark.parametrize("target", ["nifti", "dicom", "png", "tiff"])
+    def test_only_dicom_carries_the_patient(self, secret: Study, target: str) -> None:
+        result = secret.fused("--to", target, "-v", "--json", secret.out.with_name("s.json"))
+        self.assert_nothing_told(secret, result, but="fused")
+        assert secrets_in(secret.out.with_name("s.json").read_bytes()) == []
+        if target == "dicom":
+            first = pydicom.dcmread(secret.out / "fused" / "mr" / "0001.dcm")
+            assert first.PatientName == PATIENT["PatientName"]
+            for keyword in ("InstitutionName", "OperatorsName", "ProtocolName", "StationName"):
+                assert keyword not in first
+
+    def test_colour_and_registration(self, secret: Study, tmp_path: Path) -> None:
+        shape = (16, 30, 30)
+        pet = write_series(
+            tmp_path / "PT", positive(3, shape), PLACE, "PT", Units="BQML", **SECRETS
+        )
+        mri = write_series(tmp_path / "MR", positive(3, shape), PLACE, "MR", **SECRETS)
+        given = ("--pet", pet, "--mri", mri, "-o", secret.out)
+        result = succeeds(
+            *(*given, "--weights", secret.weights, "--colormap", "hot", "-v"),
+            *("--register", "rigid"),
+        )
+        self.assert_nothing_told(secret, result)
+
+    @pytest.mark.parametrize("damage", ["cut", "geometry", "units", "two series", "far", "number"])
+    def test_failures(self, secret: Study, damage: str) -> None:
+        path = secret.ct / "IM0002"
+        header = pydicom.dcmread(path)
+        if damage == "cut":
+            path.write_bytes(path.read_bytes()[:-60])
+        elif damage == "geometry":
+            header.ImageOrientationPatient = [1, 0, 0, 1, 0, 0]
+            save_one(header, path)
+        elif damage == "units":
+            header.RescaleSlope = 0
+            save_one(header, path)
+        elif damage == "two series":
+            header.SeriesInstanceUID = "1.2.3.98"
+            save_one(header, path)
+        elif damage == "far":
+            shutil.rmtree(secret.ct)
+            far = PLACE.copy()
+            far[2, 3] += 900
+            write_series(secret.ct, grey(0), far, "CT", **SECRETS)
+        else:
+            spoil(path, b"2.0\\2.0", b"zzy\\zzx")
+        result = secret.fuse("-v")
+        assert result.exit_code == 1, result.output
+        if damage == "two series":  # the terminal lists descriptions, nothing else does
+            assert "'Zzyzx series'" in result.stderr
+            result = fnet("--version")
+        self.assert_nothing_told(secret, result)
+
+    def test_headers_that_cannot_be_encoded(self, secret: Study) -> None:
+        """What pydicom says of a value that makes no sense quotes it."""
+        header = pydicom.dcmread(secret.mri)
+        header.PatientAge, header.PatientWeight, header.StudyTime = "042Y", "70.5", "101112"
+        header.EchoTime = "12.5"
+        save_one(header, secret.mri)
+        for good, bad in (
+            *((b"19011231", b"zzyzxday"), (b"042Y", b"zzyz"), (b"70.5", b"zzyz")),
+            *((b"101112", b"zzyzxh"), (b"12.5", b"zzyz")),
+        ):
+            spoil(secret.mri, good, bad)
+        result = secret.fuse("--to", "dicom", "-v")
+        self.assert_nothing_told(secret, result, but="fused")
+
+
+# --- a real patient -------------------------------------------------------------------------------
+
+
+@pytest.mark.skipif(not SHARED.is_dir(), reason="no shared/ folder beside the checkout")
+class TestShared:
+    @pytest.mark.parametrize(
+        ("first", "second", "reference"),
+        [
+            (("--ct", "CT"), ("--mri", "MR_T1"), "MR_T1"),
+            (("--pet", "PET"), ("--ct", "CT"), "CT"),
+            (("--pet", "PET"), ("--mri", "MR_T1"), "MR_T1"),
+        ],
+        ids=["CT with MR", "PET with CT", "PET with MR"],
+    )
+    def test_lies_where_the_reference_lies(
+        self,
+        tmp_path: Path,
+        weights: Path,
+        first: tuple[str, str],
+        second: tuple[str, str],
+        reference: str,
+    ) -> None:
+        given = [one for option, name in (first, second) for one in (option, SHARED / name)]
+        matrix, shape = itk_grid(SHARED / reference)
+        for target in ("nifti", "dicom"):
+            colored = ("--colormap", "hot") if "--pet" in first else ()
+            result = succeeds(
+                *(*given, "-o", tmp_path / "out", "--weights", weights, "--to", target, *colored)
+            )
+            assert "STS_002: " in result.stderr
+            assert "frames of reference" not in result.stderr
+        found = load_nifti(tmp_path / "out" / "fused" / "STS_002.nii.gz")
+        assert found.shape == shape
+        np.testing.assert_allclose(found.affine, matrix, atol=1e-3)
+        written, size = itk_grid(tmp_path / "out" / "fused" / "STS_002")
+        assert size == shape
+        np.testing.assert_allclose(written, matrix, atol=1e-3)
+        fused = np.asarray(found.dataobj).transpose(2, 1, 0)
+        dicom = values_of_dicom(tmp_path / "out" / "fused" / "STS_002") / 1000
+        np.testing.assert_allclose(dicom, fused, atol=1e-4)
+        assert fused.std() > 0.05
