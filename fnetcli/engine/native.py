@@ -23,6 +23,7 @@ TAPS, STEP = 3, 4
 THRESHOLDS = {"sigmoidal": 0, "soft": 1, "hard": 2}
 JOBS_PER_THREAD = 4  # fewer in a step, and threads wait for each other
 OUT_OF_MEMORY = 1
+SCRATCH = 1 << 18  # bytes of a thread, about
 
 
 # --- what native.cpp reads ------------------------------------------------------------------------
@@ -176,6 +177,19 @@ class _PackedBlock:
         stage.synthesis_norms = self._keep(synthesis.flatten(1).norm(dim=1))
         return stage
 
+    def numbers(self, height: int, width: int) -> int:
+        """Return how many numbers native.cpp keeps for a block while it works on an image."""
+        lanes = self._layout.lanes
+        span = TAPS * (-(-int(self.struct.kernel_size) // TAPS) - 1) + len(POINTS) + 1
+        rows, chunks, lag = -(-height // STEP), -(-width // (STEP * lanes)), (span - 1) // STEP + 1
+        columns = -(-(chunks * lanes + span // STEP + 2) // 16) * 16 * STEP
+        maps = self.channels + sum(int(stage.outputs) for stage in self._stages)
+        code = chunks * lanes * STEP * STEP * int(self.struct.atoms)
+        slots = chunks * span * STEP * (lanes + (span - 1) // STEP)
+        peaks = self.stages * rows * chunks * lanes
+        ring = (2 * lag + 1) * (self.stages - 1) + lag
+        return maps * ((rows * STEP + span) * columns + slots) + ring * code + peaks
+
     def _keep(self, kernels: Tensor) -> int:
         kept = kernels.to(self._dtype).contiguous()
         self._kept.append(kept)
@@ -230,16 +244,10 @@ class Native:
         """Return the peak working memory of `run` in bytes, roughly."""
         streams = min(2 * count, self._streams_at_once(width, self._u.stages))
         item = 8 if self._dtype == torch.float64 else 4
-        config, pixels = self.config, height * width
-        lanes = self._layout.lanes * STEP
-        columns = (width + lanes - 1) // lanes * lanes
-        lag = (TAPS * (-(-config.kernel_size // TAPS) - 1) + 5) // STEP + 1
-        rows = ((2 * lag + 1) * config.iterations + lag) * STEP
-        ring = rows * columns * (config.atoms + 7) * item
-        maps = pixels * (item * (2 + 4 * (config.iterations + 1)) + 2) * 5 // 4
-        codes = 3 * config.atoms * pixels * item if with_codes else 0
-        images = 12 * pixels * item
-        return streams * (ring + maps) + count * (codes + images)
+        at_once = max(block.numbers(height, width) for block in (self._u, self._z))
+        codes = 3 * self.config.atoms if with_codes else 0
+        images = count * height * width * (codes + 12) + streams * height * width
+        return item * (streams * at_once + images) + torch.get_num_threads() * SCRATCH
 
     def _encode(
         self, blocks: tuple[_PackedBlock, ...], inputs: tuple[Tensor, ...], *, with_codes: bool

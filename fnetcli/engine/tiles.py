@@ -5,6 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 
+import numpy as np
+from numpy.typing import NDArray
+
 SMALLEST = 64  # pixels of a tile, without its margin: below, nearly all work would be margin
 
 
@@ -70,13 +73,16 @@ class Tiling:
     @property
     def largest(self) -> tuple[int, int]:
         """Height and width of the largest rectangle that is computed."""
-        rows, columns = (max(_lengths(spans)) for spans in (self._rows(), self._columns()))
-        return rows, columns
+        return int(self._lengths(0).max()), int(self._lengths(1).max())
 
     @property
     def computed(self) -> int:
         """Pixels that are computed in all, those of the margins included."""
-        return sum(_lengths(self._rows())) * sum(_lengths(self._columns()))
+        return int(self._lengths(0).sum()) * int(self._lengths(1).sum())
+
+    def _lengths(self, axis: int) -> NDArray[np.int64]:
+        length, step = ((self.height, self.tile_height), (self.width, self.tile_width))[axis]
+        return self.lengths(length, step, self.grain[axis])
 
     def _rows(self) -> Iterator[Span]:
         return self.spans(self.height, self.tile_height, self.grain[0])
@@ -86,16 +92,22 @@ class Tiling:
 
     def spans(self, length: int, step: int, grain: int) -> Iterator[Span]:
         """Yield the ranges of rows or columns that tiles of `step` pixels are made of."""
+        for edges in self._edges(length, step, grain).T.tolist():
+            yield Span(*edges)
+
+    def lengths(self, length: int, step: int, grain: int) -> NDArray[np.int64]:
+        """Return how many rows or columns are computed for each of them."""
+        edges = self._edges(length, step, grain)
+        found: NDArray[np.int64] = edges[3] - edges[2]
+        return found
+
+    def _edges(self, length: int, step: int, grain: int) -> NDArray[np.int64]:
         fine = min(self.grain)
-        for start in range(0, length, step):
-            stop = min(length, start + step)
-            outer_start = max(0, start - self.margin) // grain * grain
-            outer_stop = -(-(stop + self.margin) // fine) * fine
-            yield Span(start, stop, outer_start, min(length, outer_stop))
-
-
-def _lengths(spans: Iterator[Span]) -> list[int]:
-    return [span.outer_stop - span.outer_start for span in spans]
+        start = np.arange(0, length, step, dtype=np.int64)
+        stop = np.minimum(length, start + step)
+        outer_start = np.maximum(0, start - self.margin) // grain * grain
+        outer_stop = -(-(stop + self.margin) // fine) * fine
+        return np.stack([start, stop, outer_start, np.minimum(length, outer_stop)])
 
 
 def fitting(one: Tiling, budget: int, bytes_needed: Callable[[int, int], int]) -> Tiling | None:
@@ -105,10 +117,10 @@ def fitting(one: Tiling, budget: int, bytes_needed: Callable[[int, int], int]) -
     """
     by_height = _cuts(one, one.height, one.grain[0])
     found: list[tuple[int, int, int]] = []  # pixels computed in all, height, width
-    for width, columns in _cuts(one, one.width, one.grain[1]).items():
-        for height, rows in by_height.items():
-            if bytes_needed(max(rows), max(columns)) <= budget:
-                found.append((sum(rows) * sum(columns), height, width))
+    for width, (widest, columns) in _cuts(one, one.width, one.grain[1]).items():
+        for height, (highest, rows) in by_height.items():
+            if bytes_needed(highest, widest) <= budget:
+                found.append((rows * columns, height, width))
                 break
     if not found:
         return None
@@ -116,10 +128,12 @@ def fitting(one: Tiling, budget: int, bytes_needed: Callable[[int, int], int]) -
     return replace(one, tile_height=height, tile_width=width)
 
 
-def _cuts(one: Tiling, length: int, grain: int) -> dict[int, list[int]]:
-    """Return by the size of tiles, the largest first, how much is computed for each of them."""
-    parts = (_part(length, count, grain) for count in range(1, -(-length // SMALLEST) + 1))
-    return {part: _lengths(one.spans(length, part, grain)) for part in parts}
+def _cuts(one: Tiling, length: int, grain: int) -> dict[int, tuple[int, int]]:
+    """Return by the size of tiles, the largest first, how much is computed: at most, and in all."""
+    counts = range(1, -(-length // SMALLEST) + 1)
+    parts = dict.fromkeys(_part(length, count, grain) for count in counts)
+    lengths = ((part, one.lengths(length, part, grain)) for part in parts)
+    return {part: (int(found.max()), int(found.sum())) for part, found in lengths}
 
 
 def _part(length: int, count: int, grain: int) -> int:

@@ -122,9 +122,23 @@ def test_little_free_memory_is_no_reason_to_fail(
     )
 
 
+@pytest.mark.parametrize("size", [(1, 300_000), (3_000_000, 1), (40_000, 40_000)])
+def test_tiles_of_any_shape_fit(path: str, size: tuple[int, int]) -> None:
+    engine = Engine(small_network(), CPU, EngineOptions(max_memory=1 << 26))
+    tiling, _ = engine._plan(1, *size, with_codes=False)
+    assert _needs(engine, 1, *tiling.largest) <= 1 << 26, path
+    assert tiling.computed < 3 * size[0] * size[1]
+
+
+def test_narrow_images_take_what_their_padding_takes() -> None:
+    engine = Engine(small_network(), CPU)
+    if engine.path.startswith("compiled"):
+        assert _needs(engine, 1, 5000, 1) > 0.7 * _needs(engine, 1, 5000, 60)
+
+
 def test_too_little_memory_is_refused(path: str) -> None:
     engine = Engine(small_network(), CPU, EngineOptions(max_memory=1000))
-    with pytest.raises(UsageError, match=r"^--max-memory: .* takes 1 MB; give at least 1M$"):
+    with pytest.raises(UsageError, match=r"^--max-memory: .* takes (\d) MB; give at least \1M$"):
         engine.run(*random_pair(1, 30, 40))
     with pytest.raises(UsageError, match=r"takes (\d+) MB; give at least \1M$") as caught:
         engine.require_memory()
