@@ -283,10 +283,12 @@ def _checked_tensors(
         fail(f"{len(missing)} tensors missing, first {missing[0]!r}")
     if unexpected:
         fail(f"{len(unexpected)} unexpected tensors, first {unexpected[0]!r}")
+    found = dict[str, Tensor]()
     for ours, wanted in network.state_dict().items():
         key, tensor = keys[ours], tensors[keys[ours]]
         if tensor.shape != wanted.shape:
             fail(f"{key!r} is {tuple(tensor.shape)} where {tuple(wanted.shape)} is needed")
-        if not tensor.is_floating_point() or not torch.isfinite(tensor).all():
+        found[ours] = tensor.float()
+        if not tensor.is_floating_point() or not torch.isfinite(found[ours]).all():
             fail(f"{key!r} has values that are not finite numbers")
-    return {ours: tensors[key].float() for ours, key in keys.items()}
+    return found

@@ -16,6 +16,7 @@ import os
 import platform
 import re
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -160,23 +161,37 @@ def _compiler() -> str:
 def _compile(compiler: str, target: Path) -> None:
     problem = ""
     for tuning in TUNINGS:
+        command = [compiler, *FLAGS, *tuning, str(SOURCE), "-o", str(target)]
         try:
-            done = subprocess.run(  # noqa: S603
-                [compiler, *FLAGS, *tuning, str(SOURCE), "-o", str(target)],
-                capture_output=True,
-                text=True,
-                errors="replace",
-                env={**os.environ, "LC_ALL": "C"},
-                timeout=BUILD_SECONDS,
-                check=False,
-            )
+            code, said = _run(command)
         except (OSError, subprocess.SubprocessError) as error:
             problem = str(error)
             break
-        if done.returncode == 0:
+        if code == 0:
             return
-        problem = _most_telling(done.stderr)
+        problem = _most_telling(said)
     raise NoLibraryError(f"{compiler} could not build it: {problem}")
+
+
+def _run(command: list[str]) -> tuple[int, str]:
+    """Return a command's exit code and what it says; nothing it started outlives this call."""
+    with subprocess.Popen(  # noqa: S603
+        command,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+        errors="replace",
+        env={**os.environ, "LC_ALL": "C"},
+        start_new_session=True,
+    ) as process:
+        try:
+            _, said = process.communicate(timeout=BUILD_SECONDS)
+        except BaseException:
+            with suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
+            raise
+    return process.returncode, said
 
 
 def _most_telling(said: str) -> str:

@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import psutil
 import pytest
 
 from fnetcli.engine import library
@@ -130,6 +131,20 @@ class TestNone:
         with pytest.raises(NoLibraryError, match="error: "):
             find_library()
         assert cache.is_dir()
+
+    def test_one_that_hangs_takes_what_it_started_with_it(
+        self, cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        started = tmp_path / "started"
+        monkeypatch.setattr(library, "BUILD_SECONDS", 0.5)
+        _script(tmp_path, monkeypatch, f"sleep 60 & echo $! >> '{started}'; wait")
+        with pytest.raises(NoLibraryError, match="timed out"):
+            find_library()
+        assert not list(cache.iterdir())
+        for number in started.read_text().split():
+            assert not psutil.pid_exists(int(number)) or (
+                psutil.Process(int(number)).status() == psutil.STATUS_ZOMBIE
+            )
 
     def test_switched_off(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setenv("FNET_NATIVE", "0")
