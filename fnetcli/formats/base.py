@@ -123,13 +123,13 @@ def _open_with(
 def _open(path: Path, action: Callable[[BinaryIO], Read]) -> Read:
     """Open a file that can hold an image, and map what is wrong with it to ReadError."""
     try:
-        _require_content(path)
+        require_content(path)
         with path.open("rb") as file:
             return action(file)
     except ContentError as refused:
         raise ReadError(f"{path}: {refused}") from refused
     except OSError as error:
-        raise ReadError(f"{path}: {_system_reason(error)}") from error
+        raise ReadError(f"{path}: {system_reason(error)}") from error
 
 
 def require_size(width: int, height: int, options: ReadOptions) -> None:
@@ -148,7 +148,7 @@ def _megapixels(count: int) -> str:
     return f"{count / 1e6:.0f}" if count >= 10_000_000 else f"{count / 1e6:g}"
 
 
-def _require_content(path: Path) -> None:
+def require_content(path: Path) -> None:
     try:
         status = path.stat()
     except ValueError:  # a zero byte in the name
@@ -199,7 +199,7 @@ def _helps(error: Exception, words: str) -> bool:
     return is_message and words.isprintable() and len(words) <= LONGEST_DETAIL and not is_vague
 
 
-def _system_reason(error: OSError) -> str:
+def system_reason(error: OSError) -> str:
     match error:
         case FileNotFoundError():
             return "no such file; check the path"

@@ -14,7 +14,7 @@ from types import TracebackType
 from typing import BinaryIO
 
 from fnetcli.errors import FnetError, ReadError
-from fnetcli.formats.base import COPY_AGAIN, ContentError, _require_content, _system_reason
+from fnetcli.formats.base import COPY_AGAIN, ContentError, require_content, system_reason
 from fnetcli.formats.codecs import silence
 from fnetcli.formats.pillow import our_rules
 
@@ -67,7 +67,7 @@ def reading(path: Path, kind: str) -> Iterator[None]:
         raise ReadError(f"{path}: needs more memory than there is; make it smaller") from None
     except Exception as error:  # noqa: BLE001 - decoders of untrusted files raise anything
         if isinstance(error, OSError) and error.errno is not None:
-            raise ReadError(f"{path}: {_system_reason(error)}") from None
+            raise ReadError(f"{path}: {system_reason(error)}") from None
         if isinstance(error, EOFError):
             raise ReadError(f"{path}: not a complete {kind} (ends early); {COPY_AGAIN}") from None
         raise ReadError(f"{path}: not a readable {kind}; {COPY_AGAIN}") from None
@@ -77,6 +77,6 @@ def reading(path: Path, kind: str) -> Iterator[None]:
 def opened(path: Path, kind: str) -> Iterator[BinaryIO]:
     """Open an ordinary file that is not empty, inside the border."""
     with reading(path, kind):
-        _require_content(path)
+        require_content(path)
         with path.open("rb") as file:
             yield file
