@@ -149,6 +149,7 @@ def _megapixels(count: int) -> str:
 
 
 def require_content(path: Path) -> None:
+    """Raise ContentError for what is no ordinary file, or an empty one."""
     try:
         status = path.stat()
     except ValueError:  # a zero byte in the name
@@ -200,6 +201,7 @@ def _helps(error: Exception, words: str) -> bool:
 
 
 def system_reason(error: OSError) -> str:
+    """Return in words why the system gave no file, and what to do."""
     match error:
         case FileNotFoundError():
             return "no such file; check the path"
