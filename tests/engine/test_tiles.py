@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import numpy as np
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fnetcli.engine.tiles import SMALLEST, Tiling, fitting
 
 
+@settings(max_examples=40)
 @given(
     st.tuples(st.integers(1, 300), st.integers(1, 300)),
     st.tuples(st.integers(1, 120), st.integers(1, 120)),
