@@ -12,7 +12,7 @@ from fnetcli.engine.tiles import SMALLEST, Tiling, fitting
 @settings(max_examples=40)
 @given(
     st.tuples(st.integers(1, 300), st.integers(1, 300)),
-    st.tuples(st.integers(1, 120), st.integers(1, 120)),
+    st.tuples(st.integers(9, 120), st.integers(9, 120)),
     st.integers(0, 90),
     st.sampled_from([(1, 1), (4, 64), (4, 1)]),
 )
