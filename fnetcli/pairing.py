@@ -206,8 +206,9 @@ def _text(path: Path) -> str:
 
 
 def _modalities(path: Path, columns: list[str]) -> tuple[str, str]:
-    if columns.count(CASE_COLUMN) > 1:
-        raise UsageError(f"{path}: two columns are called {CASE_COLUMN!r}; leave one out")
+    for name in columns:
+        if name and name not in MODALITIES and columns.count(name) > 1:
+            raise UsageError(f"{path}: two columns are called {name!r}; leave one out")
     named = [name for name in columns if name in MODALITIES]
     if len(named) != 2:
         shown = ", ".join(columns) or "empty"

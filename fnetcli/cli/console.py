@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import codecs
 import contextlib
 import functools
 import io
 import os
+import re
+import shutil
 import signal
 import sys
 import time
@@ -24,6 +27,9 @@ if TYPE_CHECKING:
 
 P = ParamSpec("P")
 SHOWN_UNPAIRED = 20
+WIDEST = 10_000  # of a table that is not printed to a terminal
+# What a file's name may hold and a terminal would obey: controls, line breaks, directions.
+OBEYED = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069]")
 
 
 class Console:
@@ -39,31 +45,31 @@ class Console:
     def result(self, text: str) -> None:
         """Print one line of result."""
         if self.has_results and not self.is_quiet:
-            try:
-                with _around_progress():
-                    typer.echo(text)
-            except BrokenPipeError:
-                raise
-            except OSError as error:
-                raise OutputError(
-                    f"standard output: cannot be written ({error.strerror}); check where it goes"
-                ) from None
+            to_stdout(f"{text}\n")
 
     @property
     def is_terminal(self) -> bool:
         """Whether results go to a terminal, which knows bold and underlined."""
         return sys.stdout is not None and sys.stdout.isatty()
 
-    def table(self, title: str, table: Table) -> None:
-        """Print a table as a result, below a line; in its full width where nobody folds it."""
+    @property
+    def width(self) -> int | None:
+        """How many columns results should have; None where nobody folds them."""
+        return shutil.get_terminal_size().columns if self.is_terminal else None
+
+    def table(self, title: str, *tables: Table) -> None:
+        """Print tables as a result, below a line; too wide for the terminal rather than cut."""
         from rich.console import Console as Terminal
+        from rich.measure import Measurement
 
         file = io.StringIO()
-        width = None if self.is_terminal else 10_000
-        Terminal(file=file, width=width, force_terminal=self.is_terminal, highlight=False).print(
-            table
-        )
-        self.result("\n".join([title, *(line.rstrip() for line in file.getvalue().splitlines())]))
+        terminal = Terminal(file=file, force_terminal=self.is_terminal, highlight=False)
+        for i, table in enumerate(tables):
+            least = Measurement.get(terminal, terminal.options.update_width(WIDEST), table).minimum
+            terminal.width = max(self.width or WIDEST, least)
+            terminal.print(*([""] if i else []), table, sep="\n")
+        lines = file.getvalue().rstrip("\n").split("\n")
+        self.result("\n".join([title, *(line.rstrip() for line in lines)]))
 
     def notice(self, text: str) -> None:
         """Print what is good to know."""
@@ -77,15 +83,37 @@ class Console:
 
     def warning(self, text: str) -> None:
         """Print what is probably not wanted."""
-        self._stderr(f"{typer.style('warning', fg='yellow')}: {text}")
+        self._stderr(text, f"{_colored('warning', 'yellow')}: ")
 
     def error(self, text: str) -> None:
         """Print what failed: one line."""
-        self._stderr(f"{typer.style('error', fg='red')}: {' '.join(text.splitlines())}")
+        self._stderr(text, f"{_colored('error', 'red')}: ")
 
-    def _stderr(self, text: str) -> None:
+    def _stderr(self, text: str, start: str = "") -> None:
         with _around_progress():
-            typer.echo(text, err=True)
+            typer.echo(start + visible(text), err=True)
+
+
+def to_stdout(content: str | bytes) -> None:
+    """Print what has its line ends. Raise OutputError, or BrokenPipeError where nobody reads."""
+    try:
+        with _around_progress():
+            typer.echo(content, file=sys.stdout, nl=False)
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        raise OutputError(
+            f"standard output: cannot be written ({error.strerror}); check where it goes"
+        ) from None
+
+
+def visible(text: str) -> str:
+    """Return one line in which controls are escaped: they are seen and not obeyed."""
+    return OBEYED.sub(lambda found: found[0].encode("unicode_escape").decode(), text)
+
+
+def _colored(text: str, color: str) -> str:
+    return text if os.environ.get("NO_COLOR") else typer.style(text, fg=color)
 
 
 def tell_unpaired(console: Console, files: Sequence[Path]) -> None:
@@ -118,7 +146,7 @@ class Progress:
         """Say that `count` more are finished."""
         self.count += count
         if self._bar is not None:
-            self._bar.set_postfix_str(text, refresh=False)
+            self._bar.set_postfix_str(visible(text), refresh=False)
             self._bar.update(count)
         elif time.monotonic() - self.last_line > self.SECONDS:
             self.last_line = time.monotonic()
@@ -189,6 +217,23 @@ class _around_progress:  # noqa: N801  used as a function
             self._mode.__exit__(None, None, None)
 
 
+AS_FAR_AS_POSSIBLE = "fnet-as-far-as-possible"
+
+
+def _as_far_as_possible(error: UnicodeError) -> tuple[bytes, int]:
+    """Encode bytes of file names as they were, and what the encoding does not know as "?"."""
+    if not isinstance(error, UnicodeEncodeError):
+        raise error
+    letters = error.object[error.start : error.end]
+    return b"".join(
+        bytes([ord(letter) - 0xDC00]) if "\udc80" <= letter <= "\udcff" else b"?"
+        for letter in letters
+    ), error.end
+
+
+codecs.register_error(AS_FAR_AS_POSSIBLE, _as_far_as_possible)
+
+
 def exits_properly(command: Callable[P, int]) -> Callable[P, None]:
     """Turn a command's return value and every exception into a line and an exit code."""
 
@@ -196,7 +241,7 @@ def exits_properly(command: Callable[P, int]) -> Callable[P, None]:
     def wrapped(*args: P.args, **kwargs: P.kwargs) -> None:
         signal.signal(signal.SIGTERM, signal.default_int_handler)  # tidy up as after Ctrl-C
         if isinstance(sys.stdout, io.TextIOWrapper):
-            sys.stdout.reconfigure(errors="surrogateescape")  # file names are bytes
+            sys.stdout.reconfigure(errors=AS_FAR_AS_POSSIBLE)
         try:
             code = command(*args, **kwargs)
         except typer.Exit:
@@ -220,7 +265,9 @@ def _explain(error: BaseException, console: Console) -> int:
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             return EXIT_FAILED
         case OSError():  # a path that is too long, a parent that may not be searched
-            console.error(f"{error.filename}: {error.strerror}; check the path")
+            console.error(
+                f"{error.filename or 'a file or stream'}: {error.strerror}; check the path"
+            )
             return EXIT_USAGE
         case UsageError() | ConfigError():
             console.error(str(error))
@@ -228,5 +275,6 @@ def _explain(error: BaseException, console: Console) -> int:
         case FnetError():
             console.error(str(error))
         case _:
-            console.error(f"unexpected {type(error).__name__}: {error}; --debug shows where")
+            words = " ".join(str(error).split())
+            console.error(f"unexpected {type(error).__name__}: {words}; --debug shows where")
     return EXIT_FAILED

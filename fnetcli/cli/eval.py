@@ -7,8 +7,8 @@ import os
 import re
 import shlex
 import sys
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
@@ -24,6 +24,7 @@ from fnetcli.cli.console import (
     exits_properly,
     leaving_at_once,
     tell_unpaired,
+    to_stdout,
 )
 from fnetcli.errors import EvaluationError, FnetError, UsageError
 
@@ -34,12 +35,16 @@ if TYPE_CHECKING:
     from fnetcli.evaluation.run import EvalJob, FilesEntrant, NetworkEntrant, RuleEntrant, Run
     from fnetcli.evaluation.statistics import Summary
     from fnetcli.pairing import Pairing
+    from fnetcli.reports.eval_page import ShownCase
+    from fnetcli.reports.tables import Row
+
+Contents = Mapping[str, Callable[[], Iterable[bytes]]]  # of result files, by option
+Errors = list[FnetError | BrokenPipeError]
 
 STDOUT = Path("-")
 SHIPPED = "default"  # as a value of --weights
 SHOWN_PROBLEMS = 20
 MOST_REPORT_CASES = 40
-NARROWEST = 100  # columns of a table that is not printed to a terminal
 
 _METHODS = "Methods: whose fused images are scored"
 _SCORES = "Scores"
@@ -136,7 +141,7 @@ def evaluate(
         typer.Option(
             "--csv",
             metavar="FILE",
-            help="Write every score, a line per method and case.",
+            help="Write every score, a line per method and case; - for stdout.",
             show_default=False,
             rich_help_panel=_RESULTS,
         ),
@@ -146,7 +151,7 @@ def evaluate(
         typer.Option(
             "--json",
             metavar="FILE",
-            help="Write everything as JSON; - for stdout, in place of the table.",
+            help="Write everything as JSON; - for stdout.",
             show_default=False,
             rich_help_panel=_RESULTS,
         ),
@@ -156,7 +161,7 @@ def evaluate(
         typer.Option(
             "--markdown",
             metavar="FILE",
-            help="Write the table as Markdown.",
+            help="Write the table as Markdown; - for stdout.",
             show_default=False,
             rich_help_panel=_RESULTS,
         ),
@@ -166,7 +171,7 @@ def evaluate(
         typer.Option(
             "--latex",
             metavar="FILE",
-            help="Write the table as LaTeX (booktabs).",
+            help="Write the table as LaTeX (booktabs); - for stdout.",
             show_default=False,
             rich_help_panel=_RESULTS,
         ),
@@ -176,7 +181,7 @@ def evaluate(
         typer.Option(
             "--html",
             metavar="FILE",
-            help="Write one page with tables, plots and pictures; opens in any browser.",
+            help="Write one page with tables, plots and pictures, for any browser; - for stdout.",
             show_default=False,
             rich_help_panel=_RESULTS,
         ),
@@ -245,8 +250,9 @@ def evaluate(
 
     One method: fnet eval --vis DIR --ir DIR --fused DIR. Several: --fused CDDFuse=DIR --fused
     ours=DIR --baselines. Weights: --weights FILE fuses in memory. The table goes to stdout, best in
-    bold, second underlined (* and + where stdout is a file). docs/metrics.md says what the numbers
-    mean. Scores are kept in the user's cache: a second run only computes what is new.
+    bold, second underlined (* and + where stdout is a file), unless one of the results below is
+    written there (-). docs/metrics.md says what the numbers mean. Scores are kept in the user's
+    cache: a second run only computes what is new.
     """
     with leaving_at_once():
         from fnetcli.evaluation.methods import choose_metrics
@@ -254,11 +260,19 @@ def evaluate(
         from fnetcli.fusion import FuseOptions
         from fnetcli.survey import survey
 
-    console = Console(is_quiet=quiet, is_verbose=verbose, has_results=json_file != STDOUT)
+    files = _Files(
+        {
+            "--csv": csv_file,
+            "--json": json_file,
+            "--markdown": markdown_file,
+            "--latex": latex_file,
+            "--html": html_file,
+        }
+    )
+    console = Console(is_quiet=quiet, is_verbose=verbose, has_results=not files.has_stdout)
     at_work = given_options.engine_options(tile, max_memory, precision)
     chosen = choose_metrics(metrics, convention.value)
     size = None if cost is None else _size(cost)
-    files = _Files(csv_file, json_file, markdown_file, latex_file, html_file)
     images = given_options.given(vis=vis, ir=ir, nir=nir, ct=ct, mri=mri, pet=pet, spect=spect)
     makers = _Makers(console, weights or [], at_work, device, has_baselines=baselines)
     if size is not None and not images and pairs is None:
@@ -303,14 +317,18 @@ def evaluate(
         reading=found.options.reading[1],
     )
     run = _run(console, job, workers, has_cache=not no_cache, is_debug=debug)
-    evaluation = _work(console, run)
-    costs = makers.costs(size) if size else []
-    results = _Results(evaluation, costs, all_cases=all_cases)
-    results.tell(console)
-    files.write(results, run, report_cases, console)
-    _tell_end(console, run, evaluation)
-    has_gaps = bool(evaluation.problems or pairing.unpaired)
-    return EXIT_FAILED if run.failed or (strict and has_gaps) else EXIT_DONE
+    results = _Results(_work(console, run), all_cases=all_cases)
+    errors: Errors = []
+    with _kept(errors):
+        results.tell(console)
+    costs = makers.costs(size, errors) if size else []
+    with _kept(errors):
+        tell_costs(console, costs)
+    files.write(results.contents(costs, run, report_cases, console), errors, console)
+    _tell_end(console, run, results.evaluation)
+    _tell_errors(console, errors)
+    has_gaps = bool(results.evaluation.problems or pairing.unpaired)
+    return EXIT_FAILED if run.failed or errors or (strict and has_gaps) else EXIT_DONE
 
 
 # --- which methods --------------------------------------------------------------------------------
@@ -421,8 +439,8 @@ class _Makers:
         rules = rule_entrants() if self.has_baselines else []
         return [*map(self._network, self.weights), *rules]
 
-    def costs(self, size: tuple[int, int]) -> list[Cost]:
-        """Measure every method in a process of its own."""
+    def costs(self, size: tuple[int, int], errors: Errors) -> list[Cost]:
+        """Measure every method in a process of its own; keep the errors of those that fail."""
         from fnetcli.baselines import BASELINES, Baseline
         from fnetcli.evaluation.cost import measure_cost
 
@@ -434,11 +452,14 @@ class _Makers:
         costs = []
         with Progress(len(methods), "methods measured", self.console) as progress:
             for name, origin in methods:
-                cost = measure_cost(name, origin, size, device=self.device, options=self.at_work)
-                for notice in cost.notices:
-                    self.console.notice(f"{name}: {notice}")
-                costs.append(cost)
+                with _kept(errors):
+                    costs.append(
+                        measure_cost(name, origin, size, device=self.device, options=self.at_work)
+                    )
                 progress.step(name)
+        for cost in costs:
+            for notice in cost.notices:
+                self.console.notice(f"{cost.method}: {notice}")
         return costs
 
     def _load_name(self, text: str) -> tuple[str, Path]:
@@ -531,10 +552,10 @@ def _work(console: Console, run: Run) -> Evaluation:
 class _Results:
     """The evaluation with what it says."""
 
-    def __init__(self, evaluation: Evaluation, costs: list[Cost], *, all_cases: bool) -> None:
+    def __init__(self, evaluation: Evaluation, *, all_cases: bool) -> None:
         from fnetcli.evaluation.statistics import summarise
 
-        self.evaluation, self.costs = evaluation, costs
+        self.evaluation = evaluation
         self.summary: Summary = summarise(evaluation, all_cases=all_cases)
 
     def tell(self, console: Console) -> None:
@@ -549,23 +570,51 @@ class _Results:
                 "no case has fused images of all methods, so nothing can be compared; "
                 "--all-cases averages each method over its own"
             )
-        styled = console.is_terminal
-        heads, means = tables.heads(evaluation), tables.mean_rows(evaluation, summary)
-        console.table(
+        _tell_table(
+            console,
             tables.caption(evaluation, summary),
-            tables.terminal_table(heads, means, is_styled=styled),
+            tables.heads(evaluation),
+            tables.mean_rows(evaluation, summary),
         )
         if len(evaluation.methods) > 1:
             first = tables.printable(evaluation.methods[0].name)
-            if not styled:
+            if not console.is_terminal:
                 console.result("* best, + second")
             console.result("")
-            names = ["method", *(metric.name for metric in evaluation.metrics)]
-            console.table(
+            _tell_table(
+                console,
                 f"p against {first}, Wilcoxon signed-rank test over common cases",
-                tables.terminal_table(names, tables.p_rows(evaluation, summary), is_styled=styled),
+                ["method", *(metric.name for metric in evaluation.metrics)],
+                tables.p_rows(evaluation, summary),
             )
-        tell_costs(console, self.costs)
+
+    def contents(
+        self, costs: list[Cost], run: Run, report_cases: int, console: Console
+    ) -> Contents:
+        """Return what makes every result file."""
+        from fnetcli.reports import tables
+        from fnetcli.reports.eval_page import eval_page
+
+        evaluation, summary, details = self.evaluation, self.summary, _details()
+
+        def page() -> Iterable[bytes]:
+            shown = _shown(evaluation, run, report_cases, console)
+            return eval_page(evaluation, summary, shown, details=details)
+
+        return {
+            "--csv": lambda: _encoded(tables.to_csv(evaluation)),
+            "--json": lambda: _encoded(tables.to_json(evaluation, summary, costs, details)),
+            "--markdown": lambda: _encoded(tables.to_markdown(evaluation, summary, costs)),
+            "--latex": lambda: _encoded(tables.to_latex(evaluation, summary, costs)),
+            "--html": page,
+        }
+
+
+def _tell_table(console: Console, title: str, heads: Sequence[str], rows: Iterator[Row]) -> None:
+    from fnetcli.reports import tables
+
+    parts = tables.terminal_tables(heads, rows, width=console.width, is_styled=console.is_terminal)
+    console.table(title, *parts)
 
 
 def tell_costs(console: Console, costs: list[Cost]) -> None:
@@ -575,11 +624,7 @@ def tell_costs(console: Console, costs: list[Cost]) -> None:
 
     if costs:
         console.result("")
-        rows = tables.cost_rows(costs)
-        console.table(
-            tables.cost_caption(costs),
-            tables.terminal_table(tables.COST_HEADS, rows, is_styled=console.is_terminal),
-        )
+        _tell_table(console, tables.cost_caption(costs), tables.COST_HEADS, tables.cost_rows(costs))
         console.result(FORMULA)
 
 
@@ -600,12 +645,29 @@ def _only_cost(
     files: _Files,
 ) -> int:
     """Measure without images."""
-    if fused or files.paths():
-        raise UsageError("--cost alone takes no --fused and no result file; give images as well")
+    from fnetcli.reports import tables
+
+    contents: Contents = {
+        "--json": lambda: _encoded(tables.costs_to_json(costs, _details())),
+        "--markdown": lambda: _encoded(tables.costs_to_markdown(costs)),
+        "--latex": lambda: _encoded(tables.costs_to_latex(costs)),
+    }
+    unfit = [option for option in files.paths if option not in contents]
+    for option in (*(["--fused"] if fused else []), *unfit):
+        raise UsageError(f"{option}: is for scores, --cost alone has none; give images as well")
+    files.check(makers.paths)
     if not makers.weights and not makers.has_baselines:
         makers.weights = [SHIPPED]
-    tell_costs(console, makers.costs(size))
-    return EXIT_DONE
+    errors: Errors = []
+    costs = makers.costs(size, errors)
+    if not costs:
+        _tell_errors(console, errors[1:])
+        raise errors[0]
+    with _kept(errors):
+        tell_costs(console, costs)
+    files.write(contents, errors, console)
+    _tell_errors(console, errors)
+    return EXIT_FAILED if errors else EXIT_DONE
 
 
 # --- result files ---------------------------------------------------------------------------------
@@ -616,34 +678,23 @@ def _inputs(pairing: Pairing, entrants: list[FilesEntrant]) -> list[Path]:
     return inputs + [path for entrant in entrants for path in entrant.files.values()]
 
 
-@dataclass(frozen=True)
 class _Files:
-    """Where results are to be written."""
+    """Where results are to be written, by option; one of them may be stdout."""
 
-    csv: Path | None
-    json: Path | None
-    markdown: Path | None
-    latex: Path | None
-    html: Path | None
-
-    def paths(self) -> dict[str, Path]:
-        """Return the files by option."""
-        named = {
-            "--csv": self.csv,
-            "--json": self.json,
-            "--markdown": self.markdown,
-            "--latex": self.latex,
-            "--html": self.html,
-        }
-        return {
-            option: path for option, path in named.items() if path is not None and path != STDOUT
-        }
+    def __init__(self, named: Mapping[str, Path | None]) -> None:
+        self.paths = {option: path for option, path in named.items() if path is not None}
+        printed = [option for option, path in self.paths.items() if path == STDOUT]
+        self.has_stdout = bool(printed)
+        if len(printed) > 1:
+            raise UsageError(f"{' and '.join(printed)}: stdout holds one result; name files")
 
     def check(self, inputs: list[Path]) -> None:
         """Raise UsageError where a result would replace an input, a folder or another result."""
         taken = {os.path.realpath(path) for path in inputs}
-        for option, path in self.paths().items():
-            if path.is_dir():
+        for option, path in self.paths.items():
+            if path == STDOUT:
+                continue
+            if os.path.isdir(path):  # noqa: PTH112  no error where the system refuses the name
                 raise UsageError(f"{option} {path}: is a folder; name a file")
             real = os.path.realpath(path)
             if real in taken:
@@ -652,66 +703,59 @@ class _Files:
                 )
             taken.add(real)
 
-    def write(self, results: _Results, run: Run, report_cases: int, console: Console) -> None:
-        """Write what was asked for, the page last."""
-        from fnetcli.reports import tables
-
-        evaluation, summary, costs = results.evaluation, results.summary, results.costs
-        details = _details()
-        texts: dict[str, Callable[[], str]] = {
-            "--csv": lambda: tables.to_csv(evaluation),
-            "--json": lambda: tables.to_json(evaluation, summary, costs, details),
-            "--markdown": lambda: tables.to_markdown(evaluation, summary, costs),
-            "--latex": lambda: tables.to_latex(evaluation, summary, costs),
-        }
-        if self.json == STDOUT:
-            typer.echo(texts["--json"]())
-        failures = list[FnetError]()
-        for option, path in self.paths().items():
-            try:
-                if option == "--html":
-                    _write_page(path, results, run, report_cases, details, console)
-                else:
-                    _write_text(path, texts[option]())
-            except FnetError as error:  # the other files are written all the same
-                failures.append(error)
-        for failure in failures[1:]:
-            console.error(str(failure))
-        if failures:
-            raise failures[0]
+    def write(self, contents: Contents, errors: Errors, console: Console) -> None:
+        """Write what was asked for; what cannot be written stops none of the others."""
+        for option, path in self.paths.items():
+            with _kept(errors):
+                _write(path, contents[option]())
+                if option == "--html" and path != STDOUT:
+                    console.notice(f"page: {path}")
 
 
-def _write_text(path: Path, text: str) -> None:
+def _write(path: Path, pieces: Iterable[bytes]) -> None:
     from fnetcli.storage import atomic_write
 
-    atomic_write(path, lambda file: file.write(text.encode(errors="replace")))
+    if path == STDOUT:
+        to_stdout(b"".join(pieces))
+    else:
+        atomic_write(path, lambda file: file.writelines(pieces))
 
 
-def _write_page(
-    path: Path,
-    results: _Results,
-    run: Run,
-    report_cases: int,
-    details: dict[str, str],
-    console: Console,
-) -> None:
-    from collections.abc import Iterator
+def _encoded(text: str) -> list[bytes]:
+    return [text.encode(errors="replace")]
 
+
+def _shown(
+    evaluation: Evaluation, run: Run, report_cases: int, console: Console
+) -> Iterator[ShownCase]:
+    """Draw the cases that are on the page."""
     from fnetcli.evaluation.statistics import chosen_cases
-    from fnetcli.reports.eval_page import ShownCase, write_eval_page
+    from fnetcli.reports.eval_page import ShownCase
 
-    chosen = chosen_cases(results.evaluation, report_cases)
+    chosen = chosen_cases(evaluation, report_cases)
+    with Progress(len(chosen), "pictures drawn", console) as progress:
+        for index, place in chosen:
+            case = run.job.pairing.cases[index]
+            with suppress(FnetError):  # gone meanwhile
+                yield ShownCase(case.name, place, run.pictures(case))
+            progress.step(case.name)
 
-    def shown() -> Iterator[ShownCase]:
-        with Progress(len(chosen), "pictures drawn", console) as progress:
-            for index, place in chosen:
-                case = run.job.pairing.cases[index]
-                with suppress(FnetError):  # gone meanwhile
-                    yield ShownCase(case.name, place, run.pictures(case))
-                progress.step(case.name)
 
-    write_eval_page(path, results.evaluation, results.summary, shown(), details=details)
-    console.notice(f"page: {path}")
+@contextmanager
+def _kept(errors: Errors) -> Iterator[None]:
+    """Keep an error for the end: what else there is to do is done all the same."""
+    try:
+        yield
+    except (FnetError, BrokenPipeError) as error:
+        errors.append(error)
+
+
+def _tell_errors(console: Console, errors: Errors) -> None:
+    for text in dict.fromkeys(str(error) for error in errors if isinstance(error, FnetError)):
+        console.error(text)
+    for error in errors:
+        if isinstance(error, BrokenPipeError):
+            raise error
 
 
 def _details() -> dict[str, str]:

@@ -18,8 +18,9 @@ from pathlib import Path
 from typing import Any
 
 # Raised whenever a metric or the way to 8 bits changes any value: older rows are then not found.
-SCORES_VERSION = 1
-UNSAVED = 200  # rows that a killed process may lose
+SCORES_VERSION = 2
+LOCK_SECONDS = 1.0  # that one access waits while another program holds the file
+MOST_LOCKED = 10  # accesses in a row that wait in vain, before the file is used no more
 
 
 @dataclass
@@ -47,13 +48,13 @@ def key(parts: Mapping[str, Any]) -> str:
 
 
 class ScoreCache:
-    """Rows in a SQLite file; used by one process, from any of its threads."""
+    """Rows in a SQLite file, each saved at once; used from any thread, beside other processes."""
 
     def __init__(self, path: Path | None, on_trouble: Callable[[str], None]) -> None:
         """Open or make the file; None keeps nothing. `on_trouble` hears once why it is not used."""
         self._path, self._on_trouble = path, on_trouble
         self._lock = threading.Lock()
-        self._unsaved = 0
+        self._locked = 0  # accesses in a row that waited in vain
         self._connection: sqlite3.Connection | None = None
         if path is not None:
             self._try(lambda: self._open(path))
@@ -71,49 +72,53 @@ class ScoreCache:
     def put(self, row: str, known: Known) -> None:
         """Keep a row; an older one of that name goes."""
         text = json.dumps([known.values, known.refusals, known.notices])
-
-        def write(connection: sqlite3.Connection) -> None:
-            connection.execute("INSERT OR REPLACE INTO scores VALUES (?, ?)", (row, text))
-            self._unsaved += 1
-            if self._unsaved >= UNSAVED:
-                connection.commit()
-                self._unsaved = 0
-
-        self._with(write)
+        statement = "INSERT OR REPLACE INTO scores VALUES (?, ?)"
+        self._with(lambda connection: connection.execute(statement, (row, text)))
 
     def close(self) -> None:
-        """Save everything."""
-
-        def end(connection: sqlite3.Connection) -> None:
-            connection.commit()
-            connection.close()
-
-        self._with(end)
+        """Leave the file."""
+        self._with(sqlite3.Connection.close)
         self._connection = None
 
     def _open(self, path: Path) -> None:
         path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        connection = sqlite3.connect(path, timeout=10, check_same_thread=False)
+        # Without an isolation level every row is a transaction: others wait for no more than that.
+        connection = sqlite3.connect(
+            path, LOCK_SECONDS * MOST_LOCKED, isolation_level=None, check_same_thread=False
+        )
         connection.execute("PRAGMA synchronous = OFF")
         connection.execute("CREATE TABLE IF NOT EXISTS scores (row TEXT PRIMARY KEY, value TEXT)")
-        connection.commit()
+        connection.execute(f"PRAGMA busy_timeout = {round(LOCK_SECONDS * 1000)}")
         self._connection = connection
 
-    def _with(self, do: Callable[[sqlite3.Connection], None]) -> None:
+    def _with(self, do: Callable[[sqlite3.Connection], object]) -> None:
         with self._lock:
             connection = self._connection
             if connection is not None:
                 self._try(lambda: do(connection))
 
-    def _try(self, do: Callable[[], None]) -> None:
-        """Do it; where the file refuses, use it no more."""
+    def _try(self, do: Callable[[], object]) -> None:
+        """Do it; where the file refuses, use it no more, unless it is only locked for a while."""
         try:
             do()
         except (sqlite3.Error, OSError) as error:
+            self._locked += 1
+            if _is_locked(error) and self._connection and self._locked < MOST_LOCKED:
+                return
             self._connection = None
+            is_damaged = type(error) is sqlite3.DatabaseError
+            advice = "remove that file" if is_damaged else "check the file, its folder and the disk"
             self._on_trouble(
-                f"{self._path}: scores cannot be kept there ({error}); everything is computed anew"
+                f"{self._path}: scores cannot be kept there ({error}), all are computed anew; "
+                f"{advice}"
             )
+        else:
+            self._locked = 0
+
+
+def _is_locked(error: Exception) -> bool:
+    code: int = getattr(error, "sqlite_errorcode", 0)
+    return code & 0xFF == sqlite3.SQLITE_BUSY  # above that byte it says why
 
 
 def _parse(text: str) -> Known:
@@ -125,6 +130,6 @@ def _parse(text: str) -> Known:
             {str(name): str(value) for name, value in refusals.items()},
             [str(notice) for notice in notices],
         )
-    except (ValueError, TypeError, AttributeError):
+    except (ValueError, TypeError, AttributeError, OverflowError, RecursionError):
         return Known()
     return known if all(map(math.isfinite, known.values.values())) else Known()

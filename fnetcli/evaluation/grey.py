@@ -44,6 +44,11 @@ def to_picture(scaled: Scaled) -> Levels:
 def read_fused(path: Path, options: ReadOptions) -> FusedFile:
     """Read a fused image of any program. Raise ReadError, also for what cannot be a fused image."""
     image = read_image(path, options)
+    if image.stored_type.kind == "i":
+        raise ReadError(
+            f"{path}: holds {image.stored_type} numbers; a fused image is expected without a sign; "
+            "store it as 8 or 16 bits, or as floats in [0, 1]"
+        )
     if image.stored_type.kind == "f":
         _check_floats(path, image)
     scaling = FUSED_SCALING.choose(image.stored_type, "vis", image.bits)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -28,8 +29,9 @@ def find_fused(
 ) -> Found:
     """Find the fused images of a method in a folder, or take one file for the only case.
 
-    An image is named as its case, else as its second or first source; `suffix` is left out of its
-    stem. The folder may be one that `fnet fuse` wrote. Raise UsageError.
+    An image is named as its case, else as its second or first source, and belongs to one case
+    only; `suffix` is left out of its stem. The folder may be one that `fnet fuse` wrote. Raise
+    UsageError.
     """
     if not path.exists():
         raise UsageError(f"{path}: no such file or folder; check the path")
@@ -42,34 +44,28 @@ def find_fused(
     inner = path / FUSED_FOLDER
     if not files and inner.is_dir():
         path, files = inner, images_by_name(inner, suffix, is_recursive=is_recursive)
-    matched = {
-        case.name: files[stem]
-        for case in pairing.cases
-        for stem in [_matching(case, files, pairing)]
-        if stem is not None
-    }
+    free = dict(files)
+    matched = {case.name: free.pop(case.name) for case in pairing.cases if case.name in free}
+    for case in pairing.cases:
+        stems = () if case.name in matched else _source_stems(case, pairing)
+        found = next((stem for stem in stems if stem in free), None)
+        if found is not None:
+            matched[case.name] = free.pop(found)
     if not matched:
         example = next(iter(pairing.cases)).name
         raise UsageError(
             f"{path}: no fused image there belongs to a case; name them as the cases are, such as "
             f"{example!r}, or name their ending with --suffix {name}=TEXT"
         )
-    taken = {*matched.values()}
-    strays = [file for file in files.values() if file not in taken]
-    return Found(FilesEntrant(Method(name, "files", str(path)), matched), strays)
+    return Found(FilesEntrant(Method(name, "files", str(path)), matched), [*free.values()])
 
 
-def _matching(case: Case, files: dict[str, Path], pairing: Pairing) -> str | None:
-    """Return the stem of a case's fused image: its own name, or that of a source in its folder."""
-    if case.name in files:
-        return case.name
+def _source_stems(case: Case, pairing: Pairing) -> Iterator[str]:
+    """Yield the stems of a case's sources, the second first, each with its place in its folder."""
     for source, root in ((case.second, pairing.roots[1]), (case.first, pairing.roots[0])):
-        stem = source.stem
-        if pairing.source == "folders":
-            stem = source.relative_to(root).with_name(source.stem).as_posix()
-        if stem in files:
-            return stem
-    return None
+        is_placed = pairing.source == "folders"
+        place = source.relative_to(root) if is_placed else Path(source.name)
+        yield place.with_name(source.stem).as_posix()
 
 
 def choose_metrics(text: str | None, convention: Convention) -> tuple[Metric, ...]:

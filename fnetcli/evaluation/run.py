@@ -5,12 +5,14 @@ from __future__ import annotations
 import multiprocessing
 import os
 import re
+import signal
 from collections import Counter
-from collections.abc import Callable, Mapping
-from concurrent.futures import Future, ProcessPoolExecutor
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field
+from multiprocessing import resource_tracker
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -32,7 +34,8 @@ if TYPE_CHECKING:
     from fnetcli.engine import Engine
 
 BYTES_A_PIXEL = 120  # of one case in a worker: two sources, a fused image, and what metrics derive
-NUMBER = re.compile(r"-?[0-9][0-9.e+]*")
+# Not what belongs to a word: uint8 and uint16 are different, 2x3 and 4x5 are not.
+NUMBER = re.compile(r"(?:(?<![A-Za-z\d])|(?<=\dx))-?\d[\d.]*(?:e[+-]?\d+)?")
 
 
 @dataclass(frozen=True)
@@ -108,7 +111,7 @@ class Run:
     is_debug: bool = False
     computed: int = 0  # scores that no earlier run had left
     _rows: dict[str, dict[str, Known]] = field(default_factory=dict)
-    _processes: ProcessPoolExecutor | None = None
+    _processes: _Processes | None = None
     failed: list[Problem] = field(default_factory=list)  # files that were there, without use
     _problems: list[Problem] = field(default_factory=list)  # everything else
 
@@ -130,11 +133,6 @@ class Run:
                     workers=self.workers,
                     is_debug=self.is_debug,
                 ).run(cases)
-        except BrokenProcessPool:
-            raise EvaluationError(
-                "a worker process was ended from outside, probably for want of memory; "
-                "use fewer with --workers"
-            ) from None
         finally:
             self.cache.close()
         return self._table()
@@ -179,7 +177,7 @@ class Run:
                     text = f"no fused image of this case in {entrant.method.origin}"
                     self._problems.append(Problem(case.name, entrant.method.name, text))
 
-    def _pool(self) -> AbstractContextManager[ProcessPoolExecutor | None]:
+    def _pool(self) -> AbstractContextManager[_Processes | None]:
         if self.workers < 2 or len(self.job.pairing.cases) < 2:
             return nullcontext()
         return _Processes(self.workers)
@@ -250,7 +248,7 @@ class Run:
             },
             made=worked.made,
         )
-        scored = self._submit(task)
+        scored = score_task(task) if self._processes is None else self._processes.score(task)
         for method, text in scored.failed.items():
             self._blame(case, method, text)
         known = {name: row for name, row in read.known.items() if name not in scored.failed}
@@ -259,12 +257,6 @@ class Run:
             self.cache.put(read.rows[method], known[method])
             self.computed += len(found.values)
         return known
-
-    def _submit(self, task: Task) -> Scored:
-        if self._processes is None:
-            return score_task(task)
-        future: Future[Scored] = self._processes.submit(score_task, task)
-        return future.result()
 
     def _blame(self, case: Case, method: str, text: str) -> None:
         self.failed.append(Problem(case.name, method, text))
@@ -314,7 +306,7 @@ class Run:
         )
 
 
-class _Processes(AbstractContextManager["ProcessPoolExecutor"]):
+class _Processes(AbstractContextManager["_Processes"]):
     """Worker processes that leave at once where the run ends early."""
 
     def __init__(self, workers: int) -> None:
@@ -325,11 +317,34 @@ class _Processes(AbstractContextManager["ProcessPoolExecutor"]):
             initargs=(os.getpid(),),
         )
 
-    def __enter__(self) -> ProcessPoolExecutor:
-        return self._executor
+    def score(self, task: Task) -> Scored:
+        """Score a task in one of them. Raise EvaluationError where one has died."""
+        try:
+            with _interrupts_blocked():  # a process may be started here
+                future = self._executor.submit(score_task, task)
+            return future.result()
+        except BrokenProcessPool:
+            raise EvaluationError(
+                "a worker process was ended from outside, probably for want of memory; "
+                "use fewer with --workers"
+            ) from None
 
     def __exit__(self, *error: object) -> None:
         self._executor.shutdown(wait=True, cancel_futures=True)
+
+
+@contextmanager
+def _interrupts_blocked() -> Iterator[None]:
+    """Keep Ctrl-C from this thread, and from processes that it starts; other threads hear it."""
+    if not hasattr(signal, "pthread_sigmask"):  # Windows
+        yield
+        return
+    resource_tracker.ensure_running()  # lets interrupts through again where it has to be started
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def rule_entrants() -> list[RuleEntrant]:

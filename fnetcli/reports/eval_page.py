@@ -6,7 +6,7 @@ import base64
 import io
 import json
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -152,11 +152,25 @@ def write_eval_page(
     *,
     details: Mapping[str, str],
 ) -> None:
-    """Write the report of an evaluation.
+    """Write the report of an evaluation, see `eval_page`.
+
+    Raise OutputError or WriteError where the page cannot be stored.
+    """
+    page = eval_page(evaluation, summary, shown, details=details)
+    atomic_write(path, lambda file: file.writelines(page))
+
+
+def eval_page(
+    evaluation: Evaluation,
+    summary: Summary,
+    shown: Iterable[ShownCase],
+    *,
+    details: Mapping[str, str],
+) -> Iterator[bytes]:
+    """Return the report of an evaluation, piece by piece.
 
     `shown` may make its pictures on demand: it is asked for one case at a time, and only encoded
-    pictures are kept. `details` are labels and texts for the head: command, date, version. Raise
-    OutputError or WriteError where the page cannot be stored.
+    pictures are kept. `details` are labels and texts for the head: command, date, version.
     """
     digits = [decimals(evaluation.values[:, :, i]) for i in range(len(evaluation.metrics))]
     cases = [_shown(evaluation, one, digits) for one in shown]
@@ -182,7 +196,7 @@ def write_eval_page(
         most_outliers=MOST_OUTLIERS,
         plot=PLOT,
     )
-    atomic_write(path, lambda file: file.writelines(piece.encode() for piece in page))
+    return (piece.encode() for piece in page)
 
 
 # --- numbers --------------------------------------------------------------------------------------

@@ -26,9 +26,15 @@ LATEX = {
     "}": r"\}",
     "~": r"\textasciitilde{}",
     "^": r"\textasciicircum{}",
+    "<": r"\textless{}",
+    ">": r"\textgreater{}",
+    "|": r"\textbar{}",
     **{mark: f"\\{mark}" for mark in "&%$#_"},
 }
-UNPRINTABLE = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
+# Controls, line breaks, directions, and bytes of a file name that are no text.
+UNPRINTABLE = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
+GAP = 2  # between two columns on the terminal
+SHORTEST = 12  # width of a method's name that is wrapped
 
 
 @dataclass(frozen=True)
@@ -143,14 +149,44 @@ def p_value(value: float) -> str:
 # --- the terminal ---------------------------------------------------------------------------------
 
 
-def terminal_table(names: Sequence[str], rows: Iterator[Row], *, is_styled: bool) -> RichTable:
-    """Return a table to print: best bold, second underlined; * and + where there is no style."""
+def terminal_tables(
+    names: Sequence[str], rows: Iterator[Row], *, width: int | None, is_styled: bool
+) -> list[RichTable]:
+    """Return a table to print, in as many parts as it takes to fit into `width`, if there is one.
+
+    Best bold, second underlined; * and + where there is no style. Every part begins with the
+    methods, whose names are wrapped where not even one column fits beside them. No number is cut.
+    """
+    shown = _styled if is_styled else _marked
+    texts = [[Text(printable(row.method)), *map(shown, row.cells)] for row in rows]
+    methods, *others = zip(map(Text, names), *texts, strict=True)
+    widths = [_width(column) for column in others]
+    room = width or GAP * len(others) + sum(widths, _width(methods))
+    first = min(_width(methods), max(SHORTEST, room - GAP - max(widths)))
+    parts, left = [[methods]], room - first
+    for column, needed in zip(others, widths, strict=True):
+        if len(parts[-1]) > 1 and GAP + needed > left:
+            parts.append([methods])
+            left = room - first
+        parts[-1].append(column)
+        left -= GAP + needed
+    return [_table(part, first) for part in parts]
+
+
+def _width(column: Sequence[Text]) -> int:
+    return max(text.cell_len for text in column)
+
+
+def _table(columns: Sequence[Sequence[Text]], first: int) -> RichTable:
+    """Return a table of columns, each below its head; `first` is the width of the first one."""
     table = RichTable(show_edge=False, box=None, pad_edge=False)
-    for i, name in enumerate(names):
-        table.add_column(name, justify="left" if i == 0 else "right", no_wrap=True)
-    for row in rows:
-        cells = [_styled(cell) if is_styled else Text(_marked(cell)) for cell in row.cells]
-        table.add_row(Text(printable(row.method)), *cells)
+    for i, (head, *_) in enumerate(columns):
+        if i == 0:
+            table.add_column(head, width=first, overflow="fold")
+        else:
+            table.add_column(head, justify="right", width=_width(columns[i]))
+    for row in list(zip(*columns, strict=True))[1:]:
+        table.add_row(*row)
     return table
 
 
@@ -158,8 +194,8 @@ def _styled(cell: Cell) -> Text:
     return Text(cell.text, style={BEST: "bold", SECOND: "underline"}.get(cell.mark, ""))
 
 
-def _marked(cell: Cell) -> str:
-    return cell.text + {BEST: "*", SECOND: "+"}.get(cell.mark, "")
+def _marked(cell: Cell) -> Text:
+    return Text(cell.text + {BEST: "*", SECOND: "+"}.get(cell.mark, ""))
 
 
 def printable(text: str) -> str:
@@ -239,7 +275,13 @@ def to_json(
         "notices": list(evaluation.notices),
         "problems": [asdict(problem) for problem in evaluation.problems],
     }
-    return json.dumps(record, indent=1)
+    return json.dumps(record, indent=1) + "\n"
+
+
+def costs_to_json(costs: Sequence[Cost], details: Mapping[str, str]) -> str:
+    """Return costs alone, under the names that they have beside scores."""
+    record = {"details": dict(details), "costs": [asdict(cost) for cost in costs]}
+    return json.dumps(record, indent=1) + "\n"
 
 
 def _plain(values: Any) -> Any:
@@ -264,9 +306,13 @@ def to_markdown(evaluation: Evaluation, summary: Summary, costs: Sequence[Cost] 
         lines += _markdown_table(
             ["method", *_metric_names(evaluation)], p_rows(evaluation, summary)
         )
-    if costs:
-        lines += ["", cost_caption(costs), ""]
-        lines += _markdown_table(COST_HEADS, cost_rows(costs))
+    text = "\n".join(lines) + "\n"
+    return f"{text}\n{costs_to_markdown(costs)}" if costs else text
+
+
+def costs_to_markdown(costs: Sequence[Cost]) -> str:
+    """Return the table of costs alone."""
+    lines = [cost_caption(costs), "", *_markdown_table(COST_HEADS, cost_rows(costs))]
     return "\n".join(lines) + "\n"
 
 
@@ -309,9 +355,13 @@ def to_latex(evaluation: Evaluation, summary: Summary, costs: Sequence[Cost] = (
         lines += _latex_table(
             ["method", *map(_latex, _metric_names(evaluation))], p_rows(evaluation, summary)
         )
-    if costs:
-        lines += ["", f"% {cost_caption(costs)}"]
-        lines += _latex_table(COST_HEADS, cost_rows(costs))
+    text = "\n".join(lines) + "\n"
+    return f"{text}\n{costs_to_latex(costs)}" if costs else text
+
+
+def costs_to_latex(costs: Sequence[Cost]) -> str:
+    """Return the table of costs alone."""
+    lines = [f"% {cost_caption(costs)}", *_latex_table(COST_HEADS, cost_rows(costs))]
     return "\n".join(lines) + "\n"
 
 
@@ -322,14 +372,19 @@ def _latex_table(names: Sequence[str], rows: Iterator[Row]) -> Iterator[str]:
     yield r"\midrule"
     for row in rows:
         cells = (_latex_cell(cell) for cell in row.cells)
-        yield f"{' & '.join([_latex(row.method), *cells])} \\\\"
+        yield f"{' & '.join([_latex_start(row.method), *cells])} \\\\"
     yield r"\bottomrule"
     yield r"\end{tabular}"
 
 
 def _latex_cell(cell: Cell) -> str:
-    text = _latex(cell.text).replace("<", "$<$")
+    text = _latex(cell.text)
     return {BEST: rf"\textbf{{{text}}}", SECOND: rf"\underline{{{text}}}"}.get(cell.mark, text)
+
+
+def _latex_start(text: str) -> str:
+    """Return the first cell of a row; the line before it would take [ and * for its own."""
+    return ("{}" if text.lstrip()[:1] in {"[", "*"} else "") + _latex(text)
 
 
 def _latex(text: str) -> str:

@@ -7,17 +7,24 @@ import json
 import os
 import re
 import signal
+import sqlite3
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import imageio.v3 as iio
 import numpy as np
+import psutil
 import pytest
 import tifffile
 
+from fnetcli.cli.console import AS_FAR_AS_POSSIBLE
+from fnetcli.errors import EvaluationError
+from fnetcli.evaluation import cache, cost
+from fnetcli.evaluation.cost import Cost
 from fnetcli.metrics import METRICS, metrics, score, to_grey8
 from tests.cli.command import fnet, tiny_weights
 from tests.cli.test_batch import errors
@@ -60,6 +67,10 @@ def evaluated(*arguments: object) -> dict[str, Any]:
     assert result.exit_code == 0, result.output
     found: dict[str, Any] = json.loads(result.stdout)
     return found
+
+
+def command(*arguments: object) -> list[str]:
+    return [sys.executable, "-m", "fnetcli", "eval", *map(str, arguments)]
 
 
 def named(record: dict[str, Any], name: str) -> dict[str, Any]:
@@ -218,6 +229,139 @@ class TestPlantedWinner:
         assert "no case has fused images of all methods" in result.stderr
 
 
+class TestStandardOutput:
+    @pytest.mark.parametrize("kind", ["csv", "markdown", "latex"])
+    def test_holds_what_the_file_would(self, tmp_path: Path, sources: list[Any], kind: str) -> None:
+        written = fnet("eval", *sources, "--baselines", f"--{kind}", tmp_path / "r")
+        printed = fnet("eval", *sources, "--baselines", f"--{kind}", "-")
+        assert written.exit_code == printed.exit_code == 0
+        assert printed.stdout == (tmp_path / "r").read_text()
+        assert not Path("-").exists()
+
+    def test_page(self, sources: list[Any]) -> None:
+        result = fnet("eval", *sources, "--baselines", "--html", "-", "--report-cases", 1)
+        assert result.exit_code == 0, result.output
+        assert result.stdout.startswith("<!DOCTYPE html>")
+        assert result.stdout.rstrip().endswith("</html>")
+        assert "page: " not in result.stderr
+
+    @pytest.mark.parametrize(
+        "sources_too", [True, False], ids=["with sources", "with the cost alone"]
+    )
+    def test_holds_one_result(self, sources: list[Any], sources_too: bool) -> None:
+        given = sources if sources_too else ["--cost", "8x8"]
+        result = fnet("eval", *given, "--baselines", "--json", "-", "--markdown", "-")
+        assert result.exit_code == 2
+        (line,) = errors(result.stderr)
+        assert "--json and --markdown: stdout holds one result; name files" in line
+        assert result.stdout == ""
+
+    @pytest.mark.skipif(not Path("/dev/full").exists(), reason="no /dev/full here")
+    @pytest.mark.parametrize("options", [[], ["--json", "-"], ["--html", "-"]])
+    def test_takes_nothing(self, tmp_path: Path, sources: list[Any], options: list[str]) -> None:
+        files = ["--csv", tmp_path / "r.csv", "--latex", tmp_path / "r.tex"]
+        with Path("/dev/full").open("w") as full:
+            done = subprocess.run(
+                command(*sources, "--baselines", *options, *files),
+                stdout=full,
+                stderr=subprocess.PIPE,
+                text=True,
+                check=False,
+            )
+        assert done.returncode == 1
+        (line,) = errors(done.stderr)
+        assert "standard output: cannot be written (No space left on device)" in line
+        assert "4 of 4 pairs scored" in done.stderr
+        assert (tmp_path / "r.csv").is_file()
+        assert (tmp_path / "r.tex").is_file()
+
+    def test_nobody_reads(self, tmp_path: Path, sources: list[Any]) -> None:
+        reading, writing = os.pipe()
+        os.close(reading)
+        done = subprocess.run(
+            command(*sources, "--baselines", "--csv", tmp_path / "r.csv"),
+            stdout=writing,
+            stderr=subprocess.PIPE,
+            text=True,
+            check=False,
+        )
+        os.close(writing)
+        assert done.returncode == 1
+        assert errors(done.stderr) == []
+        assert (tmp_path / "r.csv").is_file()
+
+    @pytest.mark.parametrize("encoding", ["cp1252", "latin-1", "ascii"])
+    def test_of_few_characters(self, tmp_path: Path, sources: list[Any], encoding: str) -> None:
+        done = subprocess.run(
+            command(*sources, "--baselines", "--csv", tmp_path / "r.csv"),
+            env=os.environ | {"PYTHONIOENCODING": encoding},
+            capture_output=True,
+            check=False,
+        )
+        assert done.returncode == 0, done.stderr
+        assert "MI ?" in done.stdout.decode(encoding)
+        assert (tmp_path / "r.csv").is_file()
+
+    def test_bytes_of_file_names_come_through(self) -> None:
+        assert "\udcff\udc80é ↑".encode("cp1252", AS_FAR_AS_POSSIBLE) == b"\xff\x80\xe9 ?"
+        assert "\udcff\udc80é ↑".encode("utf-8", AS_FAR_AS_POSSIBLE) == b"\xff\x80" + "é ↑".encode()
+
+
+@pytest.mark.skipif(os.name == "nt", reason="terminals of Unix")
+class TestTerminal:
+    def shown(self, columns: int, *arguments: object, **variables: str) -> str:
+        """Return what a terminal of so many columns gets, its codes included."""
+        import pty  # noqa: PLC0415
+        import termios  # noqa: PLC0415
+
+        ours, theirs = pty.openpty()
+        termios.tcsetwinsize(theirs, (24, columns))
+        unset = {name: text for name, text in os.environ.items() if name != "COLUMNS"}
+        process = subprocess.Popen(
+            command(*arguments), stdout=theirs, stderr=theirs, env=unset | variables
+        )
+        os.close(theirs)
+        with open(ours, "rb", buffering=0) as terminal:  # noqa: PTH123
+            seen = b""
+            try:
+                while piece := terminal.read(4096):
+                    seen += piece
+            except OSError:  # Linux: nobody writes any more
+                pass
+        assert process.wait() == 0
+        return seen.decode()
+
+    @pytest.mark.parametrize("columns", [80, 40, 20])
+    def test_numbers_are_never_cut(self, tmp_path: Path, sources: list[Any], columns: int) -> None:
+        name = "a method of a very long name"
+        arguments = [
+            *sources, "--baselines", "--fused", f"{name}={plant(tmp_path, 'm', 5, NAMES)}",
+            "--metrics", "all", "-q",
+        ]  # fmt: skip
+        whole = fnet("eval", *arguments[:-1]).stdout.splitlines()
+        expected = [re.sub("[*+]", "", word) for line in whole for word in numbers(line)]
+        coded = self.shown(columns, *arguments[:-1])
+        assert "\x1b[1m" in coded
+        assert "\x1b[4m" in coded
+        lines = re.sub(r"\x1b\[[0-9;]*[A-Za-z]", "", coded).splitlines()
+        tables = [
+            line for line in lines if not line.startswith(("warning", "vis + ir", "p against"))
+        ]
+        found = [word for line in tables for word in numbers(line)]
+        assert sorted(found) == sorted(expected)
+
+    def test_no_color(self, tmp_path: Path, sources: list[Any]) -> None:
+        arguments = [*sources, "--baselines", "--fused", plant(tmp_path, "m", 5, NAMES[:3])]
+        assert "\x1b[33m" in self.shown(80, *arguments)
+        plain = self.shown(80, *arguments, NO_COLOR="1")
+        assert {*re.findall(r"\x1b\[([0-9;]*)m", plain)} <= {"0", "1", "4"}
+        assert "\x1b[1m" in plain
+
+
+def numbers(line: str) -> list[str]:
+    return re.findall(r"(?<!\S)-?<?\d+\.\d+[*+]?(?!\S)", line)
+
+
 class TestWhichFiles:
     def test_columns_of_a_list(self, tmp_path: Path, sources: list[Any]) -> None:
         plant(tmp_path, "x", 0, ["a", "b"])
@@ -256,6 +400,40 @@ class TestWhichFiles:
         assert "m: 1 images belong to no case" in result.stderr
         assert "stranger.png" in result.stderr
 
+    def test_a_file_serves_one_case(self, tmp_path: Path, sources: list[Any]) -> None:
+        """It is named as its case, else as a source; a source may be that of two cases."""
+        assert sources
+        (tmp_path / "list.csv").write_text(
+            "case,vis,ir\n"
+            "one,vis/a.png,ir/b.png\n"
+            "a,vis/b.png,ir/a.png\n"
+            "three,vis/c.png,ir/c.png\n"
+            "four,vis/c.png,ir/d.png\n"
+        )
+        folder = plant(tmp_path, "m", 5, ["a", "c"])
+        record = evaluated("--pairs", tmp_path / "list.csv", "--fused", folder)
+        assert record["common_cases"] == ["a", "three"]
+        assert [(one["case"], one["text"]) for one in record["problems"]] == [
+            (case, f"no fused image of this case in {folder}") for case in ("one", "four")
+        ]
+
+    def test_a_column_twice(self, tmp_path: Path, sources: list[Any]) -> None:
+        assert sources
+        (tmp_path / "list.csv").write_text("vis,ir,X,X\nvis/a.png,ir/a.png,x.png,y.png\n")
+        result = fnet("eval", "--pairs", tmp_path / "list.csv")
+        assert result.exit_code == 2
+        assert "list.csv: two columns are called 'X'; leave one out" in errors(result.stderr)[0]
+
+    @pytest.mark.skipif(os.name == "nt", reason="names of Unix")
+    def test_names_that_a_terminal_would_obey(self, tmp_path: Path, sources: list[Any]) -> None:
+        folder = plant(tmp_path, "m", 5, NAMES)
+        write(tmp_path / "vis" / "x\n\x1b[31merror: y.png", smooth_noise(8, 8, 0))
+        result = fnet("eval", *sources, "--fused", f"o\u2028\u202ene={folder}")
+        assert result.exit_code == 0, result.output
+        assert r"x\n\x1b[31merror: y.png" in result.stderr
+        assert errors(result.stderr) == []
+        assert len(result.stdout.splitlines()) == 3
+
 
 class TestDepths:
     def test_sixteen_bits_are_scaled_as_fuse_scales_and_said(self, tmp_path: Path) -> None:
@@ -283,14 +461,26 @@ class TestDepths:
         arguments = ["--vis", tmp_path / "vis.png", "--ir", tmp_path / "ir.tif", "--baselines"]
         assert evaluated(*arguments)["notices"] == evaluated(*arguments)["notices"] != []
 
+    def test_types_are_counted_each_by_itself(self, tmp_path: Path, sources: list[Any]) -> None:
+        for i, (name, kind) in enumerate(zip("abc", ("uint16", "uint16", "uint32"), strict=True)):
+            (tmp_path / "ir" / f"{name}.png").unlink()
+            thermal = smooth_noise(48, 56, i).astype(kind) + np.array(1000 * i, kind)
+            tifffile.imwrite(tmp_path / "ir" / f"{name}.tif", thermal)
+        notices = evaluated(*sources, "--baselines")["notices"]
+        assert [re.sub(r" \d\S*", " N", text) for text in notices] == [
+            "ir: uint16 numbers N to N become N to N (2 such cases)",
+            "ir: uint32 numbers N to N become N to N",
+        ]
+
     @pytest.mark.parametrize(
         ("pixels", "message"),
         [
             (np.full((48, 56), 300, np.float32), "values run from 0 to 300"),
             (np.full((48, 56), np.nan, np.float32), "2688 values are NaN or infinite"),
+            (np.full((48, 56), 200, np.int16), "holds int16 numbers; a fused image is expected"),
         ],
     )
-    def test_floats_that_are_no_fused_image(
+    def test_what_is_no_fused_image(
         self, tmp_path: Path, sources: list[Any], pixels: Any, message: str
     ) -> None:
         folder = plant(tmp_path, "m", 0, NAMES[1:])
@@ -374,8 +564,28 @@ class TestBadInput:
             "--markdown", tmp_path / "x.md",
         )  # fmt: skip
         assert result.exit_code == 1
-        assert "a file stands where a folder is needed" in errors(result.stderr)[0]
+        (line,) = errors(result.stderr)
+        assert "a file stands where a folder is needed" in line
+        assert "choose another path" in line
         assert (tmp_path / "x.md").is_file()
+
+    def test_a_name_that_is_too_long(self, tmp_path: Path, sources: list[Any]) -> None:
+        files = ["--csv", tmp_path / ("x" * 300), "--markdown", tmp_path / "x.md"]
+        result = fnet("eval", *sources, "--baselines", *files)
+        assert result.exit_code == 1
+        (line,) = errors(result.stderr)
+        assert "cannot be written (File name too long); shorten the name" in line
+        assert (tmp_path / "x.md").is_file()
+
+    def test_names_that_latex_would_take_for_its_own(
+        self, tmp_path: Path, sources: list[Any]
+    ) -> None:
+        folder = plant(tmp_path, "m", 5, NAMES)
+        names = ["[5] F", "*", "a<b>|c"]
+        methods = [text for name in names for text in ("--fused", f"{name}={folder}")]
+        result = fnet("eval", *sources, *methods, "--latex", "-")
+        rows = [line.split(" & ")[0] for line in result.stdout.splitlines() if " & 4 & " in line]
+        assert rows == ["{}[5] F", "{}*", r"a\textless{}b\textgreater{}\textbar{}c"]
 
     @pytest.mark.skipif(not Path("/dev/full").exists(), reason="no /dev/full here")
     def test_a_device_is_written_to_and_not_replaced(
@@ -432,7 +642,23 @@ class TestCache:
         (tmp_path / "cache" / "fnet" / "scores.sqlite").write_bytes(b"no database" * 1000)
         result = fnet("eval", *sources, "--baselines")
         assert result.exit_code == 0, result.output
-        assert "scores cannot be kept there" in result.stderr
+        assert "scores.sqlite: scores cannot be kept there (file is not a data" in result.stderr
+        assert "remove that file" in result.stderr
+
+    def test_a_lock_of_another_program_is_no_obstacle(
+        self, tmp_path: Path, sources: list[Any], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(cache, "LOCK_SECONDS", 0.01)
+        one = [*sources, "--fused", plant(tmp_path, "one", 5, NAMES)]
+        fnet("eval", *one)
+        other = sqlite3.connect(tmp_path / "cache" / "fnet" / "scores.sqlite")
+        other.execute("BEGIN IMMEDIATE")
+        two = fnet("eval", *one, "--fused", plant(tmp_path, "two", 9, NAMES))
+        again = fnet("eval", *one)
+        other.close()
+        assert two.exit_code == 0, two.output
+        assert "cannot be kept" not in two.stderr
+        assert "all scores known from earlier runs" in again.stderr
 
     def test_it_holds_no_names(self, tmp_path: Path, sources: list[Any]) -> None:
         folder = plant(tmp_path, "secretive", 5, NAMES)
@@ -453,28 +679,93 @@ class TestWorkers:
         assert one.stdout == three.stdout
         assert errors(one.stderr) == errors(three.stderr)
 
-    @pytest.mark.skipif(os.name == "nt", reason="signals")
-    def test_an_interrupt_ends_it_and_keeps_what_is_known(self, tmp_path: Path) -> None:
+
+@pytest.mark.skipif(os.name == "nt", reason="signals")
+class TestSignals:
+    """A run of many pairs in two processes, in a process group of its own."""
+
+    @pytest.fixture
+    def process(self, tmp_path: Path) -> Iterator[subprocess.Popen[str]]:
         for i in range(40):
             write(tmp_path / "vis" / f"{i}.png", smooth_noise(600, 800, 2 * i))
             write(tmp_path / "ir" / f"{i}.png", smooth_noise(600, 800, 2 * i + 1))
-        command = [
-            sys.executable, "-m", "fnetcli", "eval", "--vis", str(tmp_path / "vis"), "--ir",
-            str(tmp_path / "ir"), "--baselines", "--workers", "2",
-        ]  # fmt: skip
+        given = ["--vis", tmp_path / "vis", "--ir", tmp_path / "ir", "--baselines"]
         process = subprocess.Popen(
-            command, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+            command(*given, "--workers", 2, "--csv", tmp_path / "r.csv"),
+            stderr=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+            start_new_session=True,
         )
-        database = tmp_path / "cache" / "fnet" / "scores.sqlite"
-        deadline = time.monotonic() + 60
-        while not database.exists() and time.monotonic() < deadline:
-            time.sleep(0.1)
-        time.sleep(4)
+        yield process
+        process.kill()
+        process.communicate()
+
+    def workers(self, process: subprocess.Popen[str]) -> list[psutil.Process]:
+        """Wait until a worker is starting."""
+        while process.poll() is None:
+            children = psutil.Process(process.pid).children()
+            found = [one for one in children if "spawn_main" in " ".join(one.cmdline())]
+            if found:
+                return found
+            time.sleep(0.02)
+        raise AssertionError(process.communicate())
+
+    def kept(self, folder: Path) -> int:
+        database = folder / "cache" / "fnet" / "scores.sqlite"
+        try:
+            reader = sqlite3.connect(f"file:{database}?mode=ro", uri=True)
+            ((count,),) = reader.execute("SELECT count(*) FROM scores")
+        except sqlite3.OperationalError:
+            return 0
+        reader.close()
+        return int(count)
+
+    def wait_for_scores(self, process: subprocess.Popen[str], folder: Path) -> None:
+        while not self.kept(folder):
+            assert process.poll() is None, process.communicate()
+            time.sleep(0.05)
+
+    def test_an_interrupt_keeps_what_is_known(
+        self, tmp_path: Path, process: subprocess.Popen[str]
+    ) -> None:
+        self.wait_for_scores(process, tmp_path)
         process.send_signal(signal.SIGINT)
         stdout, stderr = process.communicate(timeout=60)
         assert process.returncode == 130, stderr
         assert errors(stderr) == ["error: interrupted; what was finished is on disk"]
         assert stdout == ""
+        assert self.kept(tmp_path)
+
+    def test_ctrl_c_while_workers_start(self, process: subprocess.Popen[str]) -> None:
+        self.workers(process)
+        os.killpg(process.pid, signal.SIGINT)
+        stdout, stderr = process.communicate(timeout=60)
+        assert process.returncode == 130, stderr
+        assert stderr == "error: interrupted; what was finished is on disk\n"
+        assert stdout == ""
+
+    def test_a_worker_that_is_killed_ends_the_run(
+        self, tmp_path: Path, process: subprocess.Popen[str]
+    ) -> None:
+        self.wait_for_scores(process, tmp_path)
+        self.workers(process)[0].kill()
+        stdout, stderr = process.communicate(timeout=60)
+        assert process.returncode == 1, stderr
+        (line,) = errors(stderr)
+        assert "a worker process was ended from outside" in line
+        assert "use fewer with --workers" in line
+        assert stdout == ""
+        assert not (tmp_path / "r.csv").exists()
+        assert self.kept(tmp_path)
+
+    def test_a_run_that_is_killed_keeps_what_is_known(
+        self, tmp_path: Path, process: subprocess.Popen[str]
+    ) -> None:
+        self.wait_for_scores(process, tmp_path)
+        process.kill()
+        process.communicate(timeout=60)
+        assert self.kept(tmp_path)
 
 
 class TestCost:
@@ -491,3 +782,60 @@ class TestCost:
         (cost,) = record["costs"]
         assert (cost["height"], cost["width"], cost["method"]) == (24, 32, "tiny")
         assert cost["seconds"] > 0
+
+    def test_alone_as_files(self, tmp_path: Path) -> None:
+        files = ["--markdown", tmp_path / "r.md", "--latex", tmp_path / "r.tex"]
+        result = fnet("eval", "--cost", "16x8", "--baselines", "--json", "-", *files)
+        assert result.exit_code == 0, result.output
+        record = json.loads(result.stdout)
+        assert [one["method"] for one in record["costs"]] == ["average", "maximum", "laplacian"]
+        assert record["details"]["version"].startswith("fnet ")
+        for path, row in ((tmp_path / "r.md", "| average |"), (tmp_path / "r.tex", "average &")):
+            assert "cost of a pair of 16x8" in path.read_text()
+            assert row in path.read_text()
+
+    @pytest.mark.parametrize("option", ["--csv", "--html", "--fused"])
+    def test_alone_has_no_scores(self, tmp_path: Path, option: str) -> None:
+        for path in (tmp_path / "x", "-"):
+            result = fnet("eval", "--cost", "16x8", "--baselines", option, path)
+            assert result.exit_code == 2
+            (line,) = errors(result.stderr)
+            assert f"{option}: is for scores, --cost alone has none" in line
+            assert list(tmp_path.iterdir()) == []
+
+    @pytest.fixture
+    def one_fails(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        measure = cost.measure_cost
+
+        def fail(method: str, *arguments: Any, **options: Any) -> Cost:
+            if method == "average":
+                raise EvaluationError("cost of average: memory ran out")
+            return measure(method, *arguments, **options)
+
+        monkeypatch.setattr(cost, "measure_cost", fail)
+
+    @pytest.mark.usefixtures("one_fails")
+    def test_one_that_fails_takes_nothing_with_it(self, tmp_path: Path, sources: list[Any]) -> None:
+        files = ["--csv", tmp_path / "r.csv", "--json", tmp_path / "r.json"]
+        result = fnet("eval", *sources, "--baselines", "--cost", "16x8", *files)
+        assert result.exit_code == 1
+        assert errors(result.stderr) == ["error: cost of average: memory ran out"]
+        assert "4 of 4 cases" in result.stdout
+        assert [line.split()[0] for line in result.stdout.splitlines() if " MiB" in line] == [
+            "maximum", "laplacian",
+        ]  # fmt: skip
+        assert (tmp_path / "r.csv").is_file()
+        record = json.loads((tmp_path / "r.json").read_text())
+        assert [one["method"] for one in record["costs"]] == ["maximum", "laplacian"]
+
+    @pytest.mark.usefixtures("one_fails")
+    def test_one_that_fails_alone(self) -> None:
+        result = fnet("eval", "--cost", "16x8", "--baselines")
+        assert result.exit_code == 1
+        assert errors(result.stderr) == ["error: cost of average: memory ran out"]
+        assert "maximum" in result.stdout
+
+    def test_weights_that_are_missing(self, tmp_path: Path) -> None:
+        result = fnet("eval", "--cost", "16x8", "--weights", tmp_path / "none.pth")
+        assert result.exit_code == 2
+        assert "none.pth: no such file" in errors(result.stderr)[0]
