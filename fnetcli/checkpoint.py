@@ -9,16 +9,18 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
+import io
 import json
 import pickle
 import re
+import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NoReturn, cast
 
-import safetensors
 import torch
+from safetensors.torch import load as tensors_of_safetensors
 from safetensors.torch import save as safetensors_bytes
 from torch import Tensor
 
@@ -28,6 +30,8 @@ from fnetcli.shipped import default_weights_path
 from fnetcli.storage import atomic_write
 
 FORMAT_VERSION = 1
+MOST_SHOWN = 80  # letters of what a file says, in a message
+DEEPEST = 50  # brackets within each other in metadata; what is deeper stays text
 Tensors = Mapping[str, Tensor]
 
 
@@ -53,7 +57,8 @@ class Weights:
             block = cast("LZSC", getattr(self.network, f"encode_{letter}"))
             if block.theta(last) >= block.theta(0):
                 notices.append(f"{self.name}: thresholds of block {letter} do not fall with k")
-            if self.network.config.momentum != "none" and block.rho(last) <= block.rho(1):
+            has_several = last > 1 and self.network.config.momentum != "none"
+            if has_several and block.rho(last) <= block.rho(1):
                 notices.append(f"{self.name}: momentum of block {letter} does not rise with k")
         return notices
 
@@ -76,7 +81,7 @@ def load_weights(path: Path | None = None) -> Weights:
     tensors, metadata = _read_tensors(path, content)
     layout = next((layout for layout in LAYOUTS if layout.matches(tensors)), None)
     if layout is None:
-        shown = ", ".join(list(tensors)[:3]) or "none"
+        shown = ", ".join(f"'{_visible(key)}'" for key in list(tensors)[:3]) or "none"
         known = " or ".join(layout.name for layout in LAYOUTS)
         raise CheckpointError(
             f"{path}: {len(tensors)} tensors ({shown}, ...) of no known layout; give {known} ones"
@@ -84,14 +89,22 @@ def load_weights(path: Path | None = None) -> Weights:
     config = _config(path, layout, tensors, metadata)
     if config.iterations > len(tensors):
         raise CheckpointError(
-            f"{path}: {config.iterations} iterations, but {len(tensors)} tensors; check the file"
+            f"{path}: {_visible(config.iterations)} iterations, but {len(tensors)} tensors; "
+            "check the file"
+        )
+    if config.atoms * config.kernel_size**2 > len(content):  # a number takes a byte at least
+        raise CheckpointError(
+            f"{path}: {_visible(config.atoms)} atoms of {_visible(config.kernel_size)} pixels "
+            f"square, but {len(content)} bytes; check the file"
         )
     with torch.device("meta"):  # shapes are compared before anything is allocated
         network = FNet(config)
     checked = _checked_tensors(path, layout, tensors, network)
     network.load_state_dict(checked, assign=True)
+    network.eval().requires_grad_(False)
+    _check_schedules(path, network)
     return Weights(
-        network=network.eval().requires_grad_(False),
+        network=network,
         path=path,
         sha256=hashlib.sha256(content).hexdigest(),
         layout=layout.name,
@@ -122,10 +135,15 @@ def _read_tensors(path: Path, content: bytes) -> tuple[dict[str, Tensor], dict[s
     """Return the tensors of a file and our metadata, recognised by content."""
     if len(content) < 10:
         raise CheckpointError(f"{path}: too short to be a weights file; get it again")
-    if content[8:9] == b"{":
-        return _read_safetensors(path)
+    with warnings.catch_warnings(action="ignore"):  # torch's, of what is refused below
+        if content[8:9] == b"{":
+            return _read_safetensors(path, content)
+        return _read_pth(path, content), {}
+
+
+def _read_pth(path: Path, content: bytes) -> dict[str, Tensor]:
     try:
-        loaded = torch.load(path, map_location="cpu", weights_only=True)
+        loaded = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         if "global" in str(error).lower():  # a name to import: the door for code
             raise CheckpointError(
@@ -137,31 +155,49 @@ def _read_tensors(path: Path, content: bytes) -> tuple[dict[str, Tensor], dict[s
         raise CheckpointError(
             f"{path}: damaged or not a weights file ({type(error).__name__}); get it again"
         ) from None
-    return _unwrap(path, loaded), {}
+    return _unwrap(path, loaded)
 
 
-def _read_safetensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
+def _read_safetensors(path: Path, content: bytes) -> tuple[dict[str, Tensor], dict[str, Any]]:
     try:
-        with safetensors.safe_open(path, framework="pt") as file:
-            header = file.metadata() or {}
-            tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
-    except safetensors.SafetensorError as error:
-        raise CheckpointError(f"{path}: damaged safetensors file ({error}); get it again") from None
+        tensors = tensors_of_safetensors(content)
+        length = int.from_bytes(content[:8], "little")
+        header = json.loads(content[8 : 8 + length]).get("__metadata__") or {}
+    except Exception as error:  # noqa: BLE001  safetensors maps damage to several kinds too
+        raise CheckpointError(
+            f"{path}: damaged safetensors file ({_visible(error)}); get it again"
+        ) from None
     metadata = {key: _json_or_text(text) for key, text in header.items() if key != "format"}
     version = metadata.get("format_version", FORMAT_VERSION)
     if not isinstance(version, int) or version > FORMAT_VERSION:
         raise CheckpointError(
-            f"{path}: format version {version} is newer than this fnet; update fnet to use it"
+            f"{path}: format version {_visible(version)} is newer than this fnet; "
+            "update fnet to use it"
         )
     return tensors, metadata
 
 
 def _json_or_text(text: str) -> Any:
-    """Return parsed JSON; other programs' metadata stays text."""
+    """Return parsed JSON; other programs' metadata, and what is nested too deeply, stay text."""
     try:
-        return json.loads(text)
-    except ValueError:
+        value = json.loads(text)
+    except (ValueError, RecursionError):
         return text
+    return value if _is_shallow(value, DEEPEST) else text
+
+
+def _is_shallow(value: Any, levels: int) -> bool:
+    if not isinstance(value, dict | list):
+        return True
+    inner = value.values() if isinstance(value, dict) else value
+    return levels > 0 and all(_is_shallow(one, levels - 1) for one in inner)
+
+
+def _visible(said: object) -> str:
+    """Return what a file says, shortened, without what a terminal would obey."""
+    text = str(said)
+    short = text if len(text) <= MOST_SHOWN else f"{text[:MOST_SHOWN]}..."
+    return "".join(sign if sign.isprintable() else repr(sign)[1:-1] for sign in short)
 
 
 def _unwrap(path: Path, loaded: object) -> dict[str, Tensor]:
@@ -170,17 +206,30 @@ def _unwrap(path: Path, loaded: object) -> dict[str, Tensor]:
         if isinstance(loaded, Mapping) and isinstance(loaded.get(wrapper), Mapping):
             loaded = loaded[wrapper]
             break
-    if not isinstance(loaded, Mapping) or not loaded:
+    if not isinstance(loaded, Mapping) or not all(isinstance(key, str) for key in loaded):
+        loaded = {}
+    if not loaded:
         raise CheckpointError(f"{path}: holds no state dict; give a file of named tensors")
-    tensors = {str(key): value for key, value in loaded.items() if isinstance(value, Tensor)}
+    tensors = {key: value for key, value in loaded.items() if _is_plain_tensor(value)}
     if len(tensors) < len(loaded):
-        others = [str(key) for key, value in loaded.items() if not isinstance(value, Tensor)]
+        other = next(key for key in loaded if key not in tensors)
         raise CheckpointError(
-            f"{path}: {others[0]!r} is not a tensor; give the network's state dict alone"
+            f"{path}: '{_visible(other)}' is not a tensor of plain numbers; "
+            "give the network's state dict alone"
         )
     while tensors and all(key.startswith("module.") for key in tensors):
         tensors = {key.removeprefix("module."): value for key, value in tensors.items()}
     return tensors
+
+
+def _is_plain_tensor(value: object) -> bool:
+    """Whether these are numbers one by one: neither sparse, nested, quantized nor without data."""
+    return (
+        isinstance(value, Tensor)
+        and value.layout is torch.strided
+        and not (value.is_nested or value.is_quantized)
+        and value.device.type == "cpu"
+    )
 
 
 # --- layouts --------------------------------------------------------------------------------------
@@ -197,7 +246,8 @@ class Layout:
 
 
 def _own_config(_tensors: Tensors, metadata: Mapping[str, Any]) -> FNetConfig:
-    return FNetConfig(**metadata["config"])
+    config = FNetConfig(**metadata["config"])
+    return dataclasses.replace(config, alpha=float(config.alpha), gamma=float(config.gamma))
 
 
 def _own_keys(config: FNetConfig) -> dict[str, str]:
@@ -262,9 +312,10 @@ def _config(
         raise CheckpointError(
             f"{path}: {layout.name} layout without {error.args[0]!r}; get the complete file"
         ) from None
-    except (TypeError, ValueError) as error:
+    except (TypeError, ValueError, OverflowError) as error:
         raise CheckpointError(
-            f"{path}: {layout.name} layout of an impossible network ({error}); check the file"
+            f"{path}: {layout.name} layout of an impossible network ({_visible(error)}); "
+            "check the file"
         ) from None
 
 
@@ -282,13 +333,33 @@ def _checked_tensors(
     if missing:
         fail(f"{len(missing)} tensors missing, first {missing[0]!r}")
     if unexpected:
-        fail(f"{len(unexpected)} unexpected tensors, first {unexpected[0]!r}")
+        fail(f"{len(unexpected)} unexpected tensors, first '{_visible(unexpected[0])}'")
     found = dict[str, Tensor]()
     for ours, wanted in network.state_dict().items():
         key, tensor = keys[ours], tensors[keys[ours]]
         if tensor.shape != wanted.shape:
-            fail(f"{key!r} is {tuple(tensor.shape)} where {tuple(wanted.shape)} is needed")
+            shape = _visible(tuple(tensor.shape))
+            fail(f"{key!r} is {shape} where {tuple(wanted.shape)} is needed")
+        if not tensor.is_floating_point():
+            fail(f"{key!r} has values that are not real numbers")
         found[ours] = tensor.float()
-        if not tensor.is_floating_point() or not torch.isfinite(found[ours]).all():
+        if not torch.isfinite(found[ours]).all():
             fail(f"{key!r} has values that are not finite numbers")
     return found
+
+
+def _check_schedules(path: Path, network: FNet) -> None:
+    """Refuse thresholds and momenta that overflow: every code would be NaN."""
+    for letter in "uvz":
+        block = cast("LZSC", getattr(network, f"encode_{letter}"))
+        last = network.config.iterations
+        schedules = {
+            "thresholds": [block.theta(k) for k in range(last + 1)],
+            "momenta": [block.rho(k) for k in range(1, last + 1)],
+        }
+        for name, values in schedules.items():
+            if not all(map(torch.isfinite, values)):
+                raise CheckpointError(
+                    f"{path}: {name} of block {letter} are not finite numbers; "
+                    "train the network again or give other weights"
+                )

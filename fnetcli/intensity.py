@@ -137,7 +137,10 @@ def scale(image: Image, scaling: Scaling) -> Scaled:
     invalid = 0 if valid is None else int(valid.size - np.count_nonzero(valid))
     if valid is not None and not valid.any():
         black = np.zeros(image.pixels.shape, np.float32)
-        notice = "no pixel holds data: it is taken as black"
+        largest = np.abs(image.pixels[np.isfinite(image.pixels)]).max(initial=0)
+        is_beyond = float(largest) > BEYOND_MEASURE
+        why = f" (beyond {BEYOND_MEASURE:g} there is none)" if is_beyond else ""
+        notice = f"no pixel holds data{why}: it is taken as black"
         empty = replace(image, pixels=black, valid=valid)
         low, high = (0.0, 0.0) if scaling.are_percentiles else scaling.limits
         return Scaled(empty, low, high, invalid, (notice,), is_unit=True)

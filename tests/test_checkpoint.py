@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import dataclasses
+import json
+import os
 import pickle
 import subprocess
 import sys
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -72,6 +76,8 @@ class TestOwnLayout:
         [
             *("{}x", "3", '{"atoms": "many"}', '{"speed": 3}', '{"atoms": 0}', '{"atoms": 4.0}'),
             *('{"iterations": 2.5}', '{"atoms": 1000000000}', '{"iterations": 1000000000}'),
+            *(f'{{"atoms": 1{400 * "0"}}}', f'{{"alpha": 1{400 * "0"}}}', '{"alpha": null}'),
+            *(f'{{"kernel_size": 1{30 * "0"}1}}', f'{{"iterations": 1{4000 * "0"}}}'),
         ],
     )
     def test_broken_config(self, tmp_path: Path, config: str) -> None:
@@ -79,6 +85,25 @@ class TestOwnLayout:
         save_file(make().state_dict(), path, {"format_version": "1", "config": config})
         with pytest.raises(CheckpointError, match=r"n\.safetensors"):
             load_weights(path)
+
+    @pytest.mark.parametrize("levels", [60, 900, 100_000])
+    @pytest.mark.parametrize(("start", "end"), [("[", "]"), ('{"a":', "}")])
+    def test_deep_metadata_stay_text(
+        self, tmp_path: Path, levels: int, start: str, end: str
+    ) -> None:
+        path, network = tmp_path / "n.safetensors", make()
+        text = f"{start * levels}1{end * levels}"
+        config = json.dumps(dataclasses.asdict(network.config))
+        save_file(network.state_dict(), path, {"config": config, "recipe": text})
+        assert load_weights(path).metadata["recipe"] == text
+
+    def test_numbers_in_config_are_numbers(self, tmp_path: Path) -> None:
+        path, network = tmp_path / "n.safetensors", make()
+        config = {**dataclasses.asdict(network.config), "gamma": 10**30, "alpha": 0}
+        save_file(network.state_dict(), path, {"config": json.dumps(config)})
+        loaded = load_weights(path).network.config
+        assert (loaded.gamma, loaded.alpha) == (1e30, 0.0)
+        assert type(loaded.alpha) is float
 
     def test_without_config(self, tmp_path: Path) -> None:
         path = tmp_path / "n.safetensors"
@@ -111,6 +136,11 @@ class TestPublishedLayout:
         assert_same(load_weights(tmp_path / "n.pth").network, network.float())
 
 
+def quantized(tensor: torch.Tensor) -> torch.Tensor:
+    with warnings.catch_warnings(action="ignore"):
+        return torch.quantize_per_tensor(tensor, 0.1, 0, torch.qint8)
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [
@@ -122,16 +152,76 @@ class TestPublishedLayout:
         (lambda t: t.update({"conv_v.weight": t["conv_v.weight"].double() + 1e300}), "has values"),
         (lambda t: t.update({"net_u.x0_block.conv_in.weight": torch.ones(3)}), "impossible"),
         (lambda t: t.update({"conv_u.weight": 3}), "'conv_u.weight' is not a tensor"),
+        (lambda t: t.update({"conv_u.weight": t["conv_u.weight"].to_sparse()}), "not a tensor"),
+        (lambda t: t.update({"conv_u.weight": t["conv_u.weight"].to("meta")}), "not a tensor"),
+        (lambda t: t.update({"conv_u.weight": quantized(t["conv_u.weight"])}), "not a tensor"),
+        (lambda t: t.update({"conv_u.weight": t["conv_u.weight"].cfloat()}), "not real numbers"),
+        (lambda t: t.update({"conv_u.weight": t["conv_u.weight"].int()}), "not real numbers"),
+        (lambda t: t.update({7: torch.ones(1)}), "no state dict"),
+        (lambda t: t.update({"\x1b[2J" + 99 * "x": 3}), r"'\\x1b\[2Jx{76}\.\.\.' is not a tensor"),
+        (lambda t: t.update({"\x1b[2J": torch.ones(1)}), r"unexpected tensors, first '\\x1b\[2J'"),
+        (lambda t: t["net_v.b_theta"].fill_(3e38).add_(3e38), "'net_v.b_theta' has values"),
+        (lambda t: [t[f"net_v.{n}_theta"].fill_(3e38) for n in "wb"], "thresholds of block v are"),
+        (lambda t: [t[f"net_u.{n}_ro"].fill_(-300) for n in "wb"], "momenta of block u are not"),
         (lambda t: [t.pop(key) for key in list(t)], "no state dict"),
     ],
 )
 def test_wrong_tensors_are_named(tmp_path: Path, change: Change, message: str) -> None:
     tensors = published(make())
     change(tensors)
-    torch.save(tensors, tmp_path / "n.pth")
+    with warnings.catch_warnings(action="ignore"):  # of quantized tensors
+        torch.save(tensors, tmp_path / "n.pth")
     with pytest.raises(CheckpointError, match=message) as caught:
         load_weights(tmp_path / "n.pth")
     assert str(caught.value).startswith(str(tmp_path / "n.pth"))
+    assert str(caught.value).isprintable()
+
+
+def test_a_momentum_that_starts_at_none_is_fine(tmp_path: Path) -> None:
+    tensors = published(make())
+    tensors["net_u.b_ro"].fill_(-300)
+    tensors["net_u.w_ro"].fill_(400)
+    torch.save(tensors, tmp_path / "n.pth")
+    assert load_weights(tmp_path / "n.pth").network.encode_u.rho(1) == 1
+
+
+@pytest.mark.parametrize("kind", [torch.float8_e4m3fn, torch.bfloat16, torch.float64])
+def test_other_real_numbers(tmp_path: Path, kind: torch.dtype) -> None:
+    tensors = {key: tensor.to(kind) for key, tensor in published(make()).items()}
+    torch.save(tensors, tmp_path / "n.pth")
+    state = load_weights(tmp_path / "n.pth").network.state_dict()
+    for ours, theirs in PUBLISHED.keys(make().config).items():
+        assert torch.equal(state[ours], tensors[theirs].float())
+
+
+@pytest.mark.parametrize(
+    ("tensors", "metadata"),
+    [
+        ({"\x1b[2J\x07\nx": torch.ones(1)}, {}),
+        ({"encode_u.w_theta": torch.ones(1)}, {"format_version": '"\\u001b[2J"'}),
+        ({"encode_u.w_theta": torch.ones(1)}, {"format_version": json.dumps("x" * 10**6)}),
+        ({"encode_u.w_theta": torch.ones(1)}, {"config": '{"\\u001b[2J": 1}'}),
+        ({"encode_u.w_theta": torch.ones(1)}, {"config": json.dumps({"x" * 10**6: 1})}),
+    ],
+)
+def test_nothing_in_a_file_commands_a_terminal(
+    tmp_path: Path, tensors: dict[str, torch.Tensor], metadata: dict[str, str]
+) -> None:
+    save_file(tensors, tmp_path / "n.safetensors", metadata)
+    with pytest.raises(CheckpointError) as caught:
+        load_weights(tmp_path / "n.safetensors")
+    message = str(caught.value).removeprefix(str(tmp_path))
+    assert message.isprintable()
+    assert len(message) < 300
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="names are bytes on Linux only")
+@pytest.mark.parametrize("kind", ["safetensors", "pth"])
+def test_names_that_are_no_text(tmp_path: Path, kind: str) -> None:
+    network, path = make(), tmp_path / f"n.{kind}"
+    save_weights(path, network, {}) if kind != "pth" else torch.save(published(network), path)
+    odd = path.rename(tmp_path / os.fsdecode(b"\xff\xfe." + kind.encode()))
+    assert_same(load_weights(odd).network, network)
 
 
 def test_unknown_layout(tmp_path: Path) -> None:

@@ -7,7 +7,8 @@ import math
 import os
 import shlex
 import sys
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -18,7 +19,9 @@ from fnetcli.batch import EXIT_DONE
 from fnetcli.cli import options as given_options
 from fnetcli.cli import volume_options as given_volumes
 from fnetcli.cli.console import Console, Progress, exits_properly, leaving_at_once
-from fnetcli.errors import UsageError
+from fnetcli.errors import PairError, UsageError
+from fnetcli.inspection.names import FEATURES_FILE, PAIR_FILES, WEIGHTS_FILES
+from fnetcli.shipped import default_weights_path
 
 if TYPE_CHECKING:
     from fnetcli.checkpoint import Weights
@@ -33,6 +36,7 @@ if TYPE_CHECKING:
 STDOUT = Path("-")
 DEFAULT_OUT = Path("fnet-inspect")
 WEIGHTS_SUFFIXES = (".safetensors", ".pth", ".pt", ".ckpt")
+PICKLES = {bytes([0x80, protocol]) for protocol in range(2, 6)}  # how they begin
 MOST_VOLUMES_DIGITS = 6  # of a number on the command line
 
 Kind = Literal["pair", "weights", "image"]
@@ -173,15 +177,15 @@ def inspect(
             "--axis": (not is_auto, "pair"),
         },
     )
-    named = [*images.values(), *(path for path in (subject, weights) if path is not None)]
-    if out is not None and out.exists() and not out.is_dir():
-        raise UsageError(f"-o {out}: is a file; give a folder")
-    if json_file not in (None, STDOUT):
-        _check_json(json_file, named)
+    inputs = [*images.values(), subject or weights or default_weights_path()]
+    if kind != "pair":
+        _check_places(out, WEIGHTS_FILES, json_file, inputs)
     if kind == "weights":
         return _inspect_weights(console, subject or weights, out, json_file, device)
     if kind == "image" and subject is not None:
         return _inspect_image(console, subject, json_file, page, max_pixels, series, volume)
+    out = out or DEFAULT_OUT
+    _check_places(out, PAIR_FILES, json_file, inputs)
     given = _GivenPair(
         images=images,
         weights=weights,
@@ -207,21 +211,18 @@ def inspect(
             colormap=None,
         ),
     )
-    out = out or DEFAULT_OUT
     at_work = given_options.engine_options(tile, max_memory, "fp32")
     with leaving_at_once():
         from fnetcli.checkpoint import load_weights
         from fnetcli.engine import Engine, choose_device
         from fnetcli.inspection.trace import TraceOptions
-        from fnetcli.storage import OutputFolder, sweep
 
-    modalities, read = _find_pair(console, given, out)
+    modalities, read = _find_pair(console, given, out, json_file)
     loaded = load_weights(weights)
     engine = Engine(loaded.network, choose_device(device), at_work, on_notice=console.notice)
     pair_subject = read()
-    wanted = TraceOptions(with_codes=codes or iterations, with_iterations=iterations)
-    with OutputFolder(out):
-        sweep({out})
+    wanted = TraceOptions(with_codes=codes, with_iterations=iterations)
+    with _results_in(out):
         pair, files = _inspect_pair(
             console, engine, loaded, modalities, pair_subject, wanted, given.command(), out
         )
@@ -238,9 +239,23 @@ def _kind_of(subject: Path | None, images: Mapping[str, Path]) -> Kind:
         if subject is not None:
             raise UsageError(f"{subject} and --{min(images)}: a file and a pair; give one of them")
         return "pair"
-    if subject is None or subject.suffix.lower() in WEIGHTS_SUFFIXES:
+    if subject is None or subject.suffix.lower() in WEIGHTS_SUFFIXES or _holds_weights(subject):
         return "weights"
     return "image"
+
+
+def _holds_weights(path: Path) -> bool:
+    """Whether a file begins as safetensors, or as what PyTorch saves: a zip file or a pickle."""
+    try:
+        if not path.is_file():
+            return False
+        with path.open("rb") as file:
+            start, size = file.read(1024), path.stat().st_size
+    except OSError:
+        return False  # what reads it tells why
+    is_safetensors = start[8:9] == b"{" and int.from_bytes(start[:8], "little") < size
+    is_zip = start.startswith(b"PK\3\4") and b"/data.pkl" in start
+    return is_safetensors or is_zip or start[:2] in PICKLES
 
 
 def _refuse(kind: Kind, said: Mapping[str, tuple[object, str]]) -> None:
@@ -254,14 +269,46 @@ def _refuse(kind: Kind, said: Mapping[str, tuple[object, str]]) -> None:
             )
 
 
-def _check_json(path: Path, inputs: Iterable[Path]) -> None:
-    if path.is_dir():
+def _check_places(
+    out: Path | None, names: Iterable[str], json_file: Path | None, inputs: Sequence[Path]
+) -> None:
+    """Refuse a folder where results would replace an input, or meet a folder; check `--json`."""
+    if out is not None and out.exists() and not out.is_dir():
+        raise UsageError(f"-o {out}: is a file; give a folder")
+    for path in [] if out is None else [out / name for name in names]:
+        if path.is_dir():
+            raise UsageError(f"{path}: a folder where a result goes; move it or choose another -o")
+        if any(_are_same(path, other) for other in inputs):
+            raise UsageError(f"{path}: is an input, and a result goes there; choose another -o")
+    _check_json(json_file, out, inputs)
+
+
+def _check_json(path: Path | None, out: Path | None, inputs: Iterable[Path]) -> None:
+    """Refuse a file of numbers that would replace an input or a result, or cannot be made."""
+    if path is None or path == STDOUT:
+        return
+    if path.is_dir() or (out is not None and _is_below(out, path)):
         raise UsageError(f"--json {path}: is a folder; name a file")
     for other in inputs:
-        if path.exists() and other.exists() and path.samefile(other):
+        if _are_same(path, other):
             raise UsageError(f"--json {path}: is an input; choose another name")
         if other.is_dir() and _is_below(path, other):
             raise UsageError(f"--json {path}: lies in a folder of inputs; choose another one")
+    if out is not None and any(_are_same(path, out / name) for name in PAIR_FILES + WEIGHTS_FILES):
+        raise UsageError(f"--json {path}: is the name of another result; choose another name")
+    if path.is_symlink() or (path.exists() and not path.is_file()):
+        return  # /dev/stdout or a pipe: it is written into, not replaced
+    folder = next(parent for parent in path.absolute().parents if parent.exists())
+    if not folder.is_dir():
+        raise UsageError(f"--json {path}: {folder} is a file, not a folder; choose another path")
+    if not os.access(folder, os.W_OK | os.X_OK):
+        raise UsageError(f"--json {path}: {folder} cannot be written to; choose another path")
+
+
+def _are_same(one: Path, other: Path) -> bool:
+    if one.exists() and other.exists():
+        return one.samefile(other)
+    return os.path.realpath(one) == os.path.realpath(other)
 
 
 def _check_out(out: Path, case: Case) -> None:
@@ -328,7 +375,7 @@ class _GivenPair:
 
 
 def _find_pair(
-    console: Console, given: _GivenPair, out: Path
+    console: Console, given: _GivenPair, out: Path, json_file: Path | None
 ) -> tuple[tuple[str, str], Callable[[], Subject]]:
     """Return the modalities in the network's order, and what reads the pair. Raise UsageError."""
     modalities, pairing, has_volumes = given_volumes.find_cases(
@@ -342,6 +389,7 @@ def _find_pair(
         )
     (case,) = pairing.cases
     _check_out(out, case)
+    _check_json(json_file, out, (case.first, case.second))
     read = (
         _volume_slice(given, modalities, case)
         if has_volumes
@@ -411,7 +459,6 @@ def _inspect_pair(
     from fnetcli.inspection.numbers import measure_pair
     from fnetcli.inspection.trace import count_steps, trace_pair
     from fnetcli.reports.inspection_files import (
-        FEATURES_FILE,
         InspectedPair,
         count_files,
         features_bytes,
@@ -430,14 +477,17 @@ def _inspect_pair(
         console.notice(notice)
     console.detail(f"network: {engine.path}")
     with Progress(count_steps(config, wanted) + 1 + count_files(), "steps", console) as progress:
-        trace = trace_pair(
-            engine,
-            x,
-            y,
-            wanted,
-            allocate=lambda shape: scratch_array(out / FEATURES_FILE, shape, "float16"),
-            on_step=progress.step,
-        )
+        try:
+            trace = trace_pair(
+                engine,
+                x,
+                y,
+                wanted,
+                allocate=lambda shape: scratch_array(out / FEATURES_FILE, shape, "float16"),
+                on_step=progress.step,
+            )
+        except PairError as error:
+            raise PairError(f"{subject.name}, weights {loaded.name}: {error}") from None
         misalignment = estimate_misalignment(x, y)
         progress.step()
         finished = subject.finish(trace.separated)
@@ -453,7 +503,7 @@ def _inspect_pair(
             network=checkpoint_facts(loaded),
             dictionaries=dictionaries(loaded.network),
             said=subject.said,
-            notices=finished.notices,
+            notices=(*finished.notices, *trace.notices()),
             details={
                 "command": shlex.join(["fnet", *sys.argv[1:]]),
                 "weights": f"{loaded.name}, sha256 {loaded.sha256}",
@@ -479,8 +529,8 @@ def _tell_pair(
     else:
         console.notice(words)
     record = pair_record(pair)
-    for title, table in pair_tables(record).items():
-        console.table(title, table)
+    for title, tables in pair_tables(record, console.width).items():
+        console.table(title, *tables)
         console.result("")
     for sentence in pair_sentences(record):
         console.result(sentence)
@@ -488,6 +538,23 @@ def _tell_pair(
     for name, scale in files.items():
         console.result(f"{name}: {scale}")
     _write_json(json_file, record)
+
+
+@contextmanager
+def _results_in(out: Path) -> Iterator[None]:
+    """Hold the folder for results; where nothing comes of it, remove what was made of it."""
+    from fnetcli.storage import OutputFolder, sweep
+
+    made = [folder for folder in (out, *out.parents) if not folder.exists()]
+    try:
+        with OutputFolder(out):
+            sweep({out})
+            yield
+    except BaseException:
+        for folder in made:
+            with suppress(OSError):  # something is in it after all
+                folder.rmdir()
+        raise
 
 
 def _write_json(path: Path | None, record: Mapping[str, Any]) -> None:
@@ -542,6 +609,7 @@ def _draw_dictionaries(
     """Draw one picture for each block and role, and the schedules."""
     from fnetcli.inspection.checkpoint_facts import dictionaries
     from fnetcli.reports.figures import draw_dictionaries, draw_schedules
+    from fnetcli.storage import files_together
 
     figures = {"schedules.png": draw_schedules(facts.blocks)}
     every = dictionaries(loaded.network)
@@ -550,8 +618,10 @@ def _draw_dictionaries(
             some = [one for one in every if (one.block, one.role) == (letter, role)]
             title = f"{role} dictionaries of block {letter}"
             figures[f"{role}_{letter}.png"] = draw_dictionaries(some, title)
+    with _results_in(out), files_together(out) as folder:
+        for name, figure in figures.items():
+            figure.save(folder / name)
     for name, figure in figures.items():
-        figure.save(out / name)
         console.result(f"{out / name}: {figure.scale}")
 
 
@@ -568,7 +638,7 @@ def _inspect_image(
     volume: list[str] | None,
 ) -> int:
     """Say what is in an image or volume, and how each modality would scale it."""
-    reading = given_options.read_options(page, max_pixels, ("image", "image"))[0]
+    reading = given_options.read_option(_only("--page", page), max_pixels)
     choice, number = _only("--series", series), _only("--volume", volume)
     if number is not None and not (number.isdecimal() and len(number) <= MOST_VOLUMES_DIGITS):
         raise UsageError(f"--volume {number}: not a number; use one from 1 on")
@@ -599,7 +669,7 @@ def _inspect_image(
 
 def _only(option: str, values: list[str] | None) -> str | None:
     """Return the one value, without the modality that `fnet fuse` wants in front of it."""
-    from fnetcli.modality import VOLUMETRIC
+    from fnetcli.modality import MODALITIES
 
     if values is None or not values:
         return None
@@ -608,4 +678,4 @@ def _only(option: str, values: list[str] | None) -> str | None:
             f"{option}: said {len(values)} times, but one image is inspected; say it once"
         )
     name, mark, rest = values[0].partition("=")
-    return rest if mark and name in VOLUMETRIC else values[0]
+    return rest if mark and name in MODALITIES else values[0]

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from torch import nn
 
 from fnetcli.checkpoint import Weights
-from fnetcli.inspection.numbers import falls
+from fnetcli.inspection.numbers import falls, rises
 from fnetcli.models.fnet import LZSC, FNet
 
 Role = Literal["analysis", "synthesis"]
@@ -23,7 +23,7 @@ BLOCKS = "uvz"
 class BlockFacts:
     """Of one LZSC block: `theta` for k = 0 ... K, `rho` for k = 1 ... K (empty without momentum).
 
-    Whether thresholds fall and momentum rises at every k, as they must (None: without momentum).
+    Whether thresholds fall and momentum rises at every k, as they must (None: fewer than two).
     """
 
     theta: list[float]
@@ -130,7 +130,7 @@ def _block_facts(block: LZSC) -> BlockFacts:
         theta=theta,
         rho=rho,
         thresholds_fall=falls(theta),
-        momentum_rises=falls([-value for value in rho]) if rho else None,
+        momentum_rises=rises(rho),
     )
 
 

@@ -107,7 +107,7 @@ def estimate_misalignment(first: Luminance, second: Luminance) -> Misalignment:
     """Estimate the translation between two luminances (H, W) of one size. Raise ValueError.
 
     Deterministic. Displacements up to 16 pixels are found (in images over a megapixel: of the
-    shrunk image), or up to 64 if they are clear; at most a quarter of a small image.
+    shrunk image), or up to 64 if they are clear; at most a sixth of a small image.
     """
     if first.shape != second.shape:
         raise ValueError(f"images of one size are needed, not {first.shape} and {second.shape}")
@@ -172,7 +172,7 @@ def _estimate(
     surface = blocks.correlations(np.ones((1, blocks.count), np.float32))[0]
     highest = _highest(surface, farthest)
     peak = _height(surface, highest)
-    if peak < CHANCE:
+    if peak < CHANCE or not _is_peak(surface, highest):
         return replace(UNKNOWN, peak=peak)
     place = _refine(surface, highest)
     others = _resample(blocks, farthest)
@@ -278,6 +278,13 @@ def _highest(surface: Luminance, farthest: int) -> tuple[int, int]:
     near = surface[np.ix_(reach, reach)]
     row, column = np.unravel_index(np.argmax(near), near.shape)
     return int(row) - farthest, int(column) - farthest
+
+
+def _is_peak(surface: Luminance, place: tuple[int, int]) -> bool:
+    """Whether no neighbour is higher; else this is the flank of a peak that lies farther out."""
+    row, column = place
+    around = np.ix_(np.arange(row - 1, row + 2), np.arange(column - 1, column + 2))
+    return bool(surface[place] >= surface[around].max())
 
 
 def _height(surface: Luminance, place: tuple[int, int]) -> float:

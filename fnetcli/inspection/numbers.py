@@ -60,7 +60,7 @@ class CodeNumbers:
     `nearly_zero_before`, `nearly_zero_after`: the share of |x| < theta_K / 100 before and after the
     last threshold. `energy`: the sum of its squares; `energy_per_atom`: the same of each atom's
     map. `theta`: k = 0 ... K, `rho`: k = 1 ... K (empty without momentum). Whether thresholds fall
-    and momentum rises at every k, as they must (None: without momentum).
+    and momentum rises at every k, as they must (None: there are fewer than two).
     """
 
     nearly_zero_before: float | None
@@ -162,13 +162,18 @@ def measure_code(block: BlockTrace) -> CodeNumbers:
         theta=theta,
         rho=rho,
         thresholds_fall=falls(theta),
-        momentum_rises=falls([-value for value in rho]) if rho else None,
+        momentum_rises=rises(rho),
     )
 
 
 def falls(values: Sequence[float]) -> bool:
     """Whether each value is smaller than the one before it."""
     return all(after < before for before, after in pairwise(values))
+
+
+def rises(values: Sequence[float]) -> bool | None:
+    """Whether each value is larger than the one before it; None of fewer than two."""
+    return all(after > before for before, after in pairwise(values)) if len(values) > 1 else None
 
 
 def correlation(one: Map, other: Map) -> float | None:

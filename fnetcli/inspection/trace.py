@@ -25,6 +25,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from fnetcli.engine import Engine, Maps, Separated
+from fnetcli.errors import PairError
 from fnetcli.formats import write_npz
 from fnetcli.models.fnet import LZSC, FNet, FNetConfig
 
@@ -36,6 +37,7 @@ LONGEST_SIDE = 256  # of a thumbnail, in pixels
 PRECISE = 24  # halvings of an interval: beyond float16
 NEARLY_ZERO = 0.01  # of theta
 VALUES = np.arange(1 << 16, dtype=np.uint16).view(np.float16)  # all that float16 knows
+LARGEST = float(np.finfo(np.float16).max)  # 65504
 
 
 # --- what is found --------------------------------------------------------------------------------
@@ -54,12 +56,14 @@ class Measured:
     """The values of a code before or after a threshold.
 
     `nearly_zero` is the share of |x| < theta / 100; `values` are all different ones, rising, and
-    `counts` how many there are of each: codes come as float16, which knows few.
+    `counts` how many there are of each: codes come as float16, which knows few. `beyond` is the
+    share of those that are too large for it, and taken for the largest, 65504.
     """
 
     nearly_zero: float
     values: NDArray[np.float32]
     counts: NDArray[np.int64]
+    beyond: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -117,6 +121,19 @@ class PairTrace:
         """The part of the first image alone, of the second alone, and the common one, (H, W)."""
         found = self.separated
         return found.unique_first[0], found.unique_second[0], found.common[0]
+
+    def notices(self) -> list[str]:
+        """Say which codes have values that float16 does not know."""
+        shares = {
+            letter: max(one.beyond for one in (block.last.before, block.last.after) if one)
+            for letter, block in self.blocks.items()
+        }
+        return [
+            f"code {letter}: {100 * share:.2g} % of its values lie beyond {LARGEST:.0f}, the "
+            "largest of float16, and are taken for it; check the weights"
+            for letter, share in shares.items()
+            if share > 0
+        ]
 
 
 # --- the pass -------------------------------------------------------------------------------------
@@ -203,7 +220,8 @@ class _Tracer:
     def _noted(self, step: Step, code: Code, *, is_open: bool) -> Step:
         if is_open and self.network.config.threshold == "sigmoidal":
             _undo_gate(code, self.network.config.gamma)
-        measured = _measure(code, NEARLY_ZERO * step.theta)
+        beyond = _limit(code)
+        measured = _measure(code, NEARLY_ZERO * step.theta, beyond)
         kept = code if self.options.with_iterations else None
         if is_open:
             return replace(step, before=measured, code_before=kept)
@@ -307,19 +325,37 @@ def _table_without_gate(gamma: float) -> Code:
     is_number = np.isfinite(VALUES)
     size = np.abs(VALUES[is_number].astype(np.float64))
     low, high = size, 2 * size  # the gate is between 1/2 and 1, and y rises with x
-    for _ in range(PRECISE):
-        middle = (low + high) / 2
-        is_above = middle / (1 + np.exp(-gamma * middle)) > size
-        low, high = np.where(is_above, low, middle), np.where(is_above, middle, high)
-    table = VALUES.copy()
-    table[is_number] = np.copysign(low, VALUES[is_number])
+    with np.errstate(over="ignore"):  # of gamma x, and of what float16 holds: infinity is right
+        for _ in range(PRECISE):
+            middle = (low + high) / 2
+            is_above = middle / (1 + np.exp(-gamma * middle)) > size
+            low, high = np.where(is_above, low, middle), np.where(is_above, middle, high)
+        table = VALUES.copy()
+        table[is_number] = np.copysign(low, VALUES[is_number])
     return table
 
 
 # --- statistics -----------------------------------------------------------------------------------
 
 
-def _measure(code: Code, limit: float) -> Measured:
+def _limit(code: Code) -> float:
+    """Make infinity the largest finite number, in place; return the share that it was.
+
+    Raise PairError for NaN.
+    """
+    count = 0
+    for atom in code:
+        is_number = np.isfinite(atom)
+        if is_number.all():
+            continue
+        if np.isnan(atom).any():
+            raise PairError("the network's codes are not finite; check the weights")
+        count += atom.size - int(np.count_nonzero(is_number))
+        np.clip(atom, -LARGEST, LARGEST, out=atom)
+    return count / code.size
+
+
+def _measure(code: Code, limit: float, beyond: float) -> Measured:
     """Count the values of a code, and the share of those nearer to 0 than a limit."""
     counts = np.zeros(len(VALUES), np.int64)
     for atom in code:
@@ -328,7 +364,7 @@ def _measure(code: Code, limit: float) -> Measured:
     values, counts = VALUES[is_there].astype(np.float32), counts[is_there]
     order = np.argsort(values, kind="stable")
     nearly_zero = counts[np.abs(values) < limit].sum() / counts.sum()
-    return Measured(float(nearly_zero), values[order], counts[order])
+    return Measured(float(nearly_zero), values[order], counts[order], beyond)
 
 
 def _summary(

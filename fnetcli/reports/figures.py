@@ -192,7 +192,7 @@ def _draw_histogram(axes: Axes, last: Step, title: str, color: str) -> None:
         ("before", last.before, {"color": "#b5b5b5", "fill": True}),
         ("after", last.after, {"color": color, "linewidth": 1.2}),
     )
-    limit = max([2 * last.theta, *(_limit_of(one) for _, one, _ in styles if one)])
+    limit = max([2 * last.theta, *(_limit_of(one) for _, one, _ in styles if one)]) or 1.0
     edges = np.linspace(-limit, limit, BINS + 1)
     nearly_zero = []
     for word, measured, style in styles:

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from fnetcli.inspection.checkpoint_facts import CheckpointFacts, Dictionary
 from fnetcli.inspection.misalignment import Misalignment
+from fnetcli.inspection.names import FEATURES_FILE, PAGE_FILE, PAIR_FILES
 from fnetcli.inspection.numbers import PairNumbers
 from fnetcli.inspection.trace import PairTrace, TraceOptions, write_features_file
 from fnetcli.models.fnet import FNetConfig
@@ -27,11 +28,10 @@ from fnetcli.reports.figures import (
 )
 from fnetcli.reports.inspect_page import PairPage, Plot, write_inspect_page
 from fnetcli.reports.inspection_text import BLOCK_NAMES
+from fnetcli.storage import files_together
 
 Levels = NDArray[np.uint8]
 Map = NDArray[np.float32]
-
-FEATURES_FILE, PAGE_FILE = "features.npz", "report.html"
 
 
 @dataclass(frozen=True)
@@ -100,21 +100,22 @@ def pair_record(pair: InspectedPair) -> dict[str, Any]:
 def write_pair(
     out: Path, pair: InspectedPair, on_step: Callable[[], None] = lambda: None
 ) -> dict[str, str]:
-    """Write features, pictures and, last, the page; return what each file's scale is.
+    """Write features, pictures and the page, all or none; return what each file's scale is.
 
     Raise OutputError, WriteError.
     """
     said = {FEATURES_FILE: "codes float16, maps float32: docs/outputs.md"}
-    write_features_file(out / FEATURES_FILE, pair.trace)
-    on_step()
-    figures = pair_figures(pair)
-    for name, figure in figures.items():
-        figure.save(out / name)
-        said[name] = figure.scale
+    with files_together(out, PAGE_FILE) as folder:
+        write_features_file(folder / FEATURES_FILE, pair.trace)
         on_step()
-    write_inspect_page(out / PAGE_FILE, _page(pair, figures))
-    said[PAGE_FILE] = "opens in any browser"
-    on_step()
+        figures = pair_figures(pair)
+        for name, figure in figures.items():
+            figure.save(folder / name)
+            said[name] = figure.scale
+            on_step()
+        write_inspect_page(folder / PAGE_FILE, _page(pair, figures))
+        said[PAGE_FILE] = "opens in any browser"
+        on_step()
     return said
 
 
@@ -128,7 +129,7 @@ def features_bytes(shape: tuple[int, ...], config: FNetConfig, wanted: TraceOpti
 
 def count_files() -> int:
     """Return how often `write_pair` calls `on_step`."""
-    return 2 + 5 + 3
+    return len(PAIR_FILES)
 
 
 def _page(pair: InspectedPair, figures: Mapping[str, Figure]) -> PairPage:

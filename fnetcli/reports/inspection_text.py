@@ -5,8 +5,9 @@ from __future__ import annotations
 import json
 import textwrap
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from typing import Any, Literal
 
+from rich.cells import cell_len
 from rich.table import Table as RichTable
 from rich.text import Text
 
@@ -15,6 +16,8 @@ from fnetcli.inspection.image_facts import ImageFacts, Way
 from fnetcli.modality import MODALITIES
 
 WIDTH, INDENT = 80, 15
+GAP = 2  # between two columns
+MOST_SHOWN, MOST_LINES = 600, 12  # letters and lines of an entry of metadata
 STRONGEST = 3  # atoms that are named
 BLOCK_NAMES = {"u": "unique to {0}", "v": "unique to {1}", "z": "common"}
 
@@ -22,8 +25,11 @@ BLOCK_NAMES = {"u": "unique to {0}", "v": "unique to {1}", "z": "common"}
 # --- a pair ---------------------------------------------------------------------------------------
 
 
-def pair_tables(record: Mapping[str, Any]) -> dict[str, RichTable]:
-    """Return the numbers of a pair (`pair_record`) as tables by title."""
+def pair_tables(record: Mapping[str, Any], width: int | None) -> dict[str, list[RichTable]]:
+    """Return the numbers of a pair (`pair_record`) as tables by title.
+
+    A table wider than `width`, if there is one, comes in several parts.
+    """
     modalities = record["modalities"]
     sources = [
         [
@@ -54,15 +60,20 @@ def pair_tables(record: Mapping[str, Any]) -> dict[str, RichTable]:
         for letter, of in record["codes"].items()
     ]
     return {
-        "sources: luminance in [0, 1], and shares of its pixels": _table(
-            ["", "lowest", "highest", "mean", "at lowest", "at highest", "constant"], sources
+        "sources: luminance in [0, 1], and shares of its pixels": _tables(
+            ["", "lowest", "highest", "mean", "at lowest", "at highest", "constant"],
+            sources,
+            width,
         ),
-        "parts: share of the energy, correlation with each source, range": _table(
+        "parts: share of the energy, correlation with each source, range": _tables(
             ["", "energy", *(f"with {modality}" for modality in modalities), "lowest", "highest"],
             parts,
+            width,
         ),
-        "codes: share nearly zero (|x| < theta/100) around the last threshold, atoms": _table(
-            ["", "before", "after", "energy", "strongest", "theta falls", "rho rises"], codes
+        "codes: share nearly zero (|x| < theta/100) around the last threshold, atoms": _tables(
+            ["", "before", "after", "energy", "strongest", "theta falls", "rho rises"],
+            codes,
+            width,
         ),
     }
 
@@ -81,17 +92,41 @@ def _strongest(energies: Sequence[float]) -> list[int]:
     return sorted(range(len(energies)), key=lambda atom: -energies[atom])[:STRONGEST]
 
 
-def _table(heads: Sequence[str], rows: Iterable[Sequence[str]]) -> RichTable:
+def _tables(
+    heads: Sequence[str], rows: Iterable[Sequence[str]], width: int | None
+) -> list[RichTable]:
+    """Return a table in as many parts as it takes to fit; each begins with the rows' names."""
+    names, *others = zip(heads, *rows, strict=True)
+    parts = [[names]]
+    for column in others:
+        if len(parts[-1]) > 1 and width and _width([*parts[-1], column]) > width:
+            parts.append([names])
+        parts[-1].append(column)
+    return [_table(part) for part in parts]
+
+
+def _width(columns: Sequence[Sequence[str]]) -> int:
+    widths = [max(cell_len(cell) for cell in column) for column in columns]
+    return sum(widths) + GAP * (len(columns) - 1)
+
+
+def _table(columns: Sequence[Sequence[str]]) -> RichTable:
+    """Return a table of columns, each below its head, in which nothing is folded or cut."""
     table = RichTable(show_edge=False, box=None, pad_edge=False)
-    for head in heads:
-        table.add_column(Text(head), justify="right" if head else "left")
-    for row in rows:
+    for column in columns:
+        side: Literal["left", "right"] = "left" if column is columns[0] else "right"
+        table.add_column(Text(column[0]), justify=side, min_width=_width([column]))
+    for row in list(zip(*columns, strict=True))[1:]:
         table.add_row(*map(Text, row))
     return table
 
 
 def _value(number: float | None) -> str:
-    return "-" if number is None else f"{number:.3f}"
+    return "-" if number is None else _number(number, 3)
+
+
+def _number(number: float, digits: int) -> str:
+    return f"{number:.{digits}f}" if abs(number) < 1e6 else f"{number:.4g}"
 
 
 def _share(share: float | None) -> str:
@@ -137,11 +172,25 @@ def checkpoint_lines(facts: CheckpointFacts, path: str) -> list[str]:
 
 
 def _numbers(values: Sequence[float]) -> str:
-    return " ".join(f"{value:.4f}" for value in values) or "none"
+    return " ".join(_number(value, 4) for value in values) or "none"
 
 
 def _in_words(value: Any) -> list[str]:
-    """Return metadata, which may be anything, as a few lines."""
+    """Return metadata, which may be anything and of any length, as a few lines."""
+    lines = [line for line in _said(value) if line]
+    more = len(lines) - MOST_LINES
+    return [
+        *map(_shortened, lines[:MOST_LINES]),
+        *([f"... and {more:,} more; --json has all"] if more > 0 else []),
+    ]
+
+
+def _shortened(line: str) -> str:
+    more = len(line) - MOST_SHOWN
+    return line if more <= 0 else f"{line[:MOST_SHOWN]} ... {more:,} letters more; --json has all"
+
+
+def _said(value: Any) -> list[str]:
     if not isinstance(value, Mapping):
         return [_plain(value)]
     single = {key: inner for key, inner in value.items() if not isinstance(inner, Mapping)}
@@ -150,21 +199,19 @@ def _in_words(value: Any) -> list[str]:
         if isinstance(inner, Mapping):
             words = ", ".join(f"{_plain(name)} {_plain(one)}" for name, one in inner.items())
             lines.append(f"{_plain(key)}: {words}")
-    return [line for line in lines if line]
+    return lines
 
 
 def _plain(value: Any) -> str:
-    """Return a value without what a terminal would obey."""
     match value:
         case bool() | None:
-            text = {True: "yes", False: "no", None: "-"}[value]
+            return {True: "yes", False: "no", None: "-"}[value]
         case float():
-            text = f"{value:.4g}"
+            return f"{value:.4g}"
         case str():
-            text = value
+            return value
         case _:
-            text = json.dumps(value, default=str)
-    return "".join(sign if sign.isprintable() else "\ufffd" for sign in text)
+            return json.dumps(value, default=str)
 
 
 # --- an image -------------------------------------------------------------------------------------
@@ -223,13 +270,16 @@ def _way(way: Way) -> list[str]:
 
 
 def _fact(name: str, *texts: str, is_wrapped: bool = True) -> list[str]:
-    """Return a name and texts beside it, below each other, in lines that fit."""
-    lines = list(texts)
+    """Return a name and texts beside it, below each other, in lines that fit.
+
+    They come from files, and hold nothing that a terminal would obey.
+    """
+    lines = ["".join(sign if sign.isprintable() else "\ufffd" for sign in text) for text in texts]
     if is_wrapped:
         width = WIDTH - INDENT
         lines = [
             line
-            for text in texts
+            for text in lines
             for line in textwrap.wrap(text, width, break_long_words=False, break_on_hyphens=False)
         ]
     return [

@@ -10,6 +10,7 @@ import pytest
 import tifffile
 
 from fnetcli.api import fuse, load_network
+from fnetcli.cli.options import read_gains
 from fnetcli.errors import UsageError
 from tests.cli.command import fnet, tiny_weights
 from tests.cli.test_batch import errors, records
@@ -66,12 +67,21 @@ def test_other_gains_are_another_result(tmp_path: Path, pair: list[object]) -> N
         ("common=nan", "give a number from 0 to 10"),
         ("common=-1", "give a number from 0 to 10"),
         ("common=11", "give a number from 0 to 10"),
+        ("common=1_0", "give a number from 0 to 10"),
+        ("common=\u0663", "give a number from 0 to 10"),
+        ("common= 2", "give a number from 0 to 10"),
+        ("common=0x1", "give a number from 0 to 10"),
     ],
 )
 def test_mistakes(pair: list[object], gain: str, message: str) -> None:
     result = fnet("fuse", *pair, "--gain", gain)
     assert result.exit_code == 2
     assert message in errors(result.stderr)[0]
+
+
+@pytest.mark.parametrize(("text", "gain"), [("1.50", 1.5), (".5", 0.5), ("2.", 2), ("5E-1", 0.5)])
+def test_numbers_as_people_write_them(text: str, gain: float) -> None:
+    assert read_gains([f"common={text}"], ("ir", "vis")) == (1, 1, gain)
 
 
 def test_said_twice(pair: list[object]) -> None:

@@ -7,8 +7,8 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -18,12 +18,18 @@ import pytest
 import tifffile
 import torch
 from numpy.typing import NDArray
+from safetensors.torch import save as safetensors_bytes
 from scipy import ndimage
 from typer.testing import Result
 
 from fnetcli.checkpoint import load_weights, save_weights
+from fnetcli.cli.console import Console
 from fnetcli.engine import Engine, Separated
+from fnetcli.inspection.names import PAIR_FILES, WEIGHTS_FILES
+from fnetcli.models.fnet import FNet, FNetConfig
 from fnetcli.reports.figures import Figure
+from fnetcli.shipped import default_weights_path
+from fnetcli.storage import OutputFolder
 from tests.cli.command import fnet, tiny_weights
 from tests.cli.test_batch import errors
 from tests.cli.test_fuse import ORDERS, SHARED
@@ -41,6 +47,7 @@ LIGHT_VOLUME = (5, 14, 12)
 PLACE = affine(AXIAL, (3.0, 2.0, 2.0), (20.0, 30.0, -600.0))
 
 Arrays = dict[str, NDArray[Any]]
+Contents = dict[str, bytes]
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -108,6 +115,18 @@ def names(folder: Path) -> list[str]:
     return sorted(path.name for path in folder.iterdir())
 
 
+def contents(folder: Path) -> Contents:
+    return {path.name: path.read_bytes() for path in folder.iterdir()}
+
+
+def odd_weights(home: Path, path: Path, change: Callable[[FNet], object]) -> Path:
+    """Write the tiny weights with a change."""
+    network = load_weights(home / "tiny.safetensors").network
+    change(network)
+    save_weights(path, network, {})
+    return path
+
+
 def refused(code: int, *arguments: object) -> str:
     """Return the one line of a call that failed as it should, and wrote no result."""
     result = fnet("inspect", *arguments)
@@ -140,7 +159,7 @@ def levels(values: NDArray[np.float64]) -> Picture:
 
 class TestPair:
     def test_files_are_named_with_their_scale(self, whole: Inspected) -> None:
-        assert names(whole.out) == FILES
+        assert names(whole.out) == FILES == sorted(PAIR_FILES)
         lines = whole.result.stdout.splitlines()
         listed = [line.partition(": ") for line in lines if line.startswith(str(whole.out))]
         assert sorted(Path(path).name for path, _, _ in listed) == FILES
@@ -232,6 +251,25 @@ class TestPair:
         assert shown in next(line for line in tables.splitlines() if line.startswith("common"))
         assert "fused pixels clipped: " in tables
 
+    @pytest.mark.parametrize("columns", [20, 40, 60, 200])
+    def test_no_number_is_cut_in_a_narrow_terminal(
+        self,
+        tmp_path: Path,
+        home: Path,
+        whole: Inspected,
+        monkeypatch: pytest.MonkeyPatch,
+        columns: int,
+    ) -> None:
+        monkeypatch.setattr(Console, "is_terminal", True)
+        monkeypatch.setenv("COLUMNS", str(columns))
+        shown = fnet("inspect", *pair_of(home), "-o", tmp_path / "o").stdout
+        tables = shown.split("fused pixels clipped")[0]
+        for line in whole.result.stdout.split("fused pixels clipped")[0].splitlines():
+            for number in line.split():
+                assert number in tables
+        rows = [line for line in tables.splitlines() if line.startswith(("u: ", "common", "ir"))]
+        assert max(map(len, rows)) <= max(columns, 30)
+
     def test_what_is_good_to_know_goes_to_stderr(self, whole: Inspected) -> None:
         for words in (
             f"a: {WIDTH}x{HEIGHT}, weights tiny.safetensors, device cpu; features.npz takes 0 MB",
@@ -263,8 +301,10 @@ class TestPair:
         assert "network: torch (the compiled path" in verbose.stderr
 
     def test_every_iteration(self, tmp_path: Path, home: Path) -> None:
-        found = inspected(tmp_path / "o", *pair_of(home), "--iterations", "--no-codes")
+        found = inspected(tmp_path / "o", *pair_of(home), "--iterations")
         arrays = found.arrays
+        without = inspected(tmp_path / "w", *pair_of(home), "--iterations", "--no-codes").arrays
+        assert arrays.keys() - without.keys() == {"u", "v", "z"}
         for letter in "uvz":
             for k in range(LAST + 1):
                 for when in ("before", "after"):
@@ -289,6 +329,52 @@ class TestPair:
         inspected(out, *pair_of(home))
         assert names(out) == FILES
         assert (out / "features.npz").read_bytes() == first
+
+    def test_a_rerun_that_fails_leaves_everything_as_it_was(
+        self, tmp_path: Path, home: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        out = tmp_path / "o"
+        inspected(out, *pair_of(home))
+        (out / "mine.txt").write_text("not of fnet")
+        before = contents(out)
+        swapped = [*pair_of(home), "--invert", "ir", "-o", out]
+        for error, code in ((KeyboardInterrupt(), 130), (OSError(errno.ENOSPC, "No space"), 1)):
+
+            def fail(*_: object, error: BaseException = error) -> None:
+                raise error
+
+            for step in ("draw_features", "draw_code", "write_inspect_page"):
+                with monkeypatch.context() as patch:
+                    patch.setattr(f"fnetcli.reports.inspection_files.{step}", fail)
+                    refused(code, *swapped)
+                assert contents(out) == before
+        assert fnet("inspect", *swapped).exit_code == 0
+        after = contents(out)
+        assert after.keys() == before.keys()
+        assert after["features.npz"] != before["features.npz"]
+        assert after["mine.txt"] == before["mine.txt"]
+
+    def test_an_old_page_never_stands_beside_new_numbers(
+        self, tmp_path: Path, home: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        out = tmp_path / "o"
+        inspected(out, *pair_of(home))
+        replace, moved = Path.replace, []
+
+        def interrupted(path: Path, target: Path) -> Path:
+            if Path(target).parent == out:
+                moved.append(Path(target).name)
+                if len(moved) == 3:
+                    raise KeyboardInterrupt
+            return replace(path, target)
+
+        with monkeypatch.context() as patch:
+            patch.setattr(Path, "replace", interrupted)
+            refused(130, *pair_of(home), "-o", out)
+        assert "report.html" not in moved
+        assert names(out) == [name for name in FILES if name != "report.html"]
+        inspected(out, *pair_of(home))
+        assert names(out) == FILES
 
     def test_default_folder(
         self, tmp_path: Path, home: Path, monkeypatch: pytest.MonkeyPatch
@@ -504,6 +590,25 @@ def facts(stdout: str) -> dict[str, str]:
     return found
 
 
+def safetensors_with(home: Path, **metadata: str) -> bytes:
+    """Return the tiny weights with other metadata, as another program might write them."""
+    network = load_weights(home / "tiny.safetensors").network
+    config = json.dumps(asdict(network.config))
+    return safetensors_bytes(network.state_dict(), {"config": config, **metadata})
+
+
+def interrupted_after_one(save: Callable[..., None]) -> Callable[..., None]:
+    calls = []
+
+    def interrupted(*arguments: object) -> None:
+        calls.append(1)
+        if len(calls) % 2 == 0:
+            raise KeyboardInterrupt
+        save(*arguments)
+
+    return interrupted
+
+
 class TestWeights:
     def test_ours(self, home: Path) -> None:
         result = fnet("inspect", home / "tiny.safetensors")
@@ -569,6 +674,16 @@ class TestWeights:
         assert all(sign.isprintable() or sign == "\n" for sign in result.stdout)
         assert "[2Jgone" in result.stdout
 
+    @pytest.mark.skipif(os.name == "nt", reason="no such names there")
+    def test_nor_can_names(self, tmp_path: Path, home: Path) -> None:
+        for path in (home / "tiny.safetensors", home / "in" / "a.png"):
+            odd = tmp_path / f"\x1b[2J\n\udcff{path.name}"
+            odd.write_bytes(path.read_bytes())
+            result = fnet("inspect", odd)
+            assert result.exit_code == 0, result.output
+            assert all(sign.isprintable() or sign == "\n" for sign in result.stdout)
+            assert f"\ufffd[2J\ufffd\ufffd{path.name}" in result.stdout
+
     def test_thresholds_that_rise_are_said(self, tmp_path: Path, home: Path) -> None:
         network = load_weights(home / "tiny.safetensors").network
         network.encode_u.w_theta.copy_(-network.encode_u.w_theta)
@@ -576,6 +691,176 @@ class TestWeights:
         result = fnet("inspect", tmp_path / "odd.safetensors")
         assert "thresholds of block u do not fall" in result.stderr
         assert fnet("inspect", tmp_path / "odd.safetensors", "-q").output == ""
+
+    def test_a_single_momentum(self, tmp_path: Path, home: Path) -> None:
+        torch.manual_seed(0)
+        network = FNet(FNetConfig(atoms=3, kernel_size=3, iterations=1))
+        save_weights(tmp_path / "short.safetensors", network, {})
+        result = fnet("inspect", tmp_path / "short.safetensors")
+        assert (result.exit_code, result.stderr) == (0, "")
+        images = pair_of(home)[:4]
+        found = inspected(tmp_path / "o", *images, "--weights", tmp_path / "short.safetensors")
+        assert "momentum" not in found.result.stderr
+        assert found.record["codes"]["u"]["momentum_rises"] is None
+        assert len(found.record["codes"]["u"]["rho"]) == 1
+        (row,) = (line for line in found.result.stdout.splitlines() if line.startswith("u: "))
+        assert row.split()[-2:] == ["yes", "-"]
+
+    @pytest.mark.parametrize("kind", ["safetensors", "published", "legacy"])
+    @pytest.mark.parametrize("name", ["FNET", "weights.bin", "weights.png"])
+    def test_recognised_by_content(self, tmp_path: Path, home: Path, kind: str, name: str) -> None:
+        network = load_weights(home / "tiny.safetensors").network
+        if kind == "safetensors":
+            save_weights(tmp_path / name, network, {})
+        else:
+            zipped = {"_use_new_zipfile_serialization": kind == "published"}
+            torch.save(published(network), tmp_path / name, **zipped)
+        result = fnet("inspect", tmp_path / name, "-o", tmp_path / "o")
+        assert result.exit_code == 0, result.output
+        assert facts(result.stdout)["name"] == name
+        assert names(tmp_path / "o") == sorted(WEIGHTS_FILES)
+
+    def test_long_metadata_are_shortened(self, tmp_path: Path, home: Path) -> None:
+        network = load_weights(home / "tiny.safetensors").network
+        metadata = {
+            "trained": 10**6 * "A",
+            "recipe": {str(i): {"x": 1} for i in range(5000)},
+            "scores": list(range(10**5)),
+            "note": {"\x1b[2J" * 1000: [1]},
+        }
+        path = tmp_path / "long.safetensors"
+        save_weights(path, network, metadata)
+        result = fnet("inspect", path, "--json", tmp_path / "facts.json")
+        assert result.exit_code == 0, result.output
+        assert len(result.stdout) < 6000
+        assert result.stdout.count("--json has all") == 4
+        record = json.loads((tmp_path / "facts.json").read_text())
+        assert {key: record[key] for key in ("trained", "recipe", "scores")} == {
+            key: metadata[key] for key in ("trained", "recipe", "scores")
+        }
+
+    def test_deep_metadata(self, tmp_path: Path, home: Path) -> None:
+        content = safetensors_with(home, recipe=f"{100_000 * '['}{100_000 * ']'}", note=900 * "[")
+        (tmp_path / "deep.safetensors").write_bytes(content)
+        result = fnet("inspect", tmp_path / "deep.safetensors", "--json", "-")
+        assert result.exit_code == 0, result.output
+        assert json.loads(result.stdout)["recipe"].startswith("[[[[")
+
+    @pytest.mark.parametrize(
+        ("config", "message"),
+        [
+            ({"alpha": 10**400}, "impossible network (int too large to convert to float)"),
+            ({"atoms": 10**30}, f"{10**30} atoms of 3 pixels square, but "),
+            ({"\x1b[2J": 1}, r"unexpected keyword argument '\x1b[2J'"),
+        ],
+    )
+    def test_impossible_networks(
+        self, tmp_path: Path, home: Path, config: dict[str, Any], message: str
+    ) -> None:
+        path = tmp_path / "odd.safetensors"
+        path.write_bytes(safetensors_with(home, config=json.dumps({"kernel_size": 3, **config})))
+        for arguments in ([path], [*pair_of(home)[:5], path, "-o", tmp_path / "o"]):
+            line = refused(1, *arguments)
+            assert line.startswith(f"{path}: ")
+            assert message in line
+        assert not (tmp_path / "o").exists()
+
+    @pytest.mark.parametrize(
+        ("name", "value", "message"),
+        [
+            ("theta", 3e38, "thresholds of block u are not finite numbers; "),
+            ("rho", -300, "momenta of block u are not finite numbers; "),
+        ],
+    )
+    def test_schedules_that_overflow(
+        self, tmp_path: Path, home: Path, name: str, value: float, message: str
+    ) -> None:
+        def change(network: FNet) -> None:
+            for letter in "wb":
+                getattr(network.encode_u, f"{letter}_{name}").fill_(value)
+
+        path = odd_weights(home, tmp_path / "odd.safetensors", change)
+        for arguments in ([path], [*pair_of(home)[:5], path, "-o", tmp_path / "o"]):
+            assert refused(1, *arguments).startswith(f"{path}: {message}")
+        assert not (tmp_path / "o").exists()
+        fused = fnet("fuse", *pair_of(home)[:5], path, "-o", tmp_path / "o")
+        assert fused.exit_code == 1
+        assert message in fused.stderr
+
+    @pytest.mark.parametrize(("w", "b"), [(-300, -300), (1e38, 1e38), (-100, 0)])
+    def test_extreme_thresholds(
+        self, tmp_path: Path, home: Path, monkeypatch: pytest.MonkeyPatch, w: float, b: float
+    ) -> None:
+        monkeypatch.undo()  # with the plots
+
+        def change(network: FNet) -> None:
+            for letter in "uvz":
+                block = getattr(network, f"encode_{letter}")
+                block.w_theta.fill_(w)
+                block.b_theta.fill_(b)
+
+        path = odd_weights(home, tmp_path / "odd.safetensors", change)
+        found = inspected(tmp_path / "o", *pair_of(home)[:5], path, "--iterations")
+        assert names(found.out) == FILES
+        assert fnet("inspect", path, "-o", tmp_path / "w").exit_code == 0
+
+    def test_codes_beyond_float16(
+        self, tmp_path: Path, home: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.undo()  # with the plots
+
+        def change(network: FNet) -> None:
+            network.encode_z.iteration(LAST).encode.weight.mul_(1e6)
+
+        path = odd_weights(home, tmp_path / "odd.safetensors", change)
+        found = inspected(tmp_path / "o", *pair_of(home)[:5], path)
+        assert "warning: code z: " in found.result.stderr
+        assert "beyond 65504, the largest of float16" in found.result.stderr
+        assert any("float16" in text for text in found.record["notices"])
+        assert names(found.out) == FILES
+        for array in found.arrays.values():
+            assert np.isfinite(array).all()
+        assert np.abs(found.arrays["z"]).max() == 65504
+        assert np.abs(found.arrays["u"]).max() < 65504
+
+    def test_a_result_that_is_not_finite_names_the_weights(
+        self, tmp_path: Path, home: Path
+    ) -> None:
+        path = odd_weights(
+            home,
+            tmp_path / "odd.safetensors",
+            lambda network: [kernel.mul_(1e25) for kernel in network.parameters()],
+        )
+        line = refused(1, *pair_of(home)[:5], path, "-o", tmp_path / "deep" / "o")
+        words = "the network's result is not finite; check the weights"
+        assert line == f"a, weights odd.safetensors: {words}"
+        assert not (tmp_path / "deep").exists()
+
+    def test_dictionaries_that_cannot_be_drawn_leave_those_that_were(
+        self, tmp_path: Path, home: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        out, weights = tmp_path / "o", home / "tiny.safetensors"
+        assert fnet("inspect", weights, "-o", out).exit_code == 0
+        before = contents(out)
+        other = odd_weights(
+            home, tmp_path / "odd.safetensors", lambda n: n.explain_u.weight.mul_(2)
+        )
+
+        with monkeypatch.context() as patch:
+            patch.setattr(Figure, "save", interrupted_after_one(Figure.save))
+            assert fnet("inspect", other, "-o", out).exit_code == 130
+            assert fnet("inspect", other, "-o", tmp_path / "new").exit_code == 130
+        assert contents(out) == before
+        assert not (tmp_path / "new").exists()
+
+    def test_another_run_holds_the_folder(self, tmp_path: Path, home: Path) -> None:
+        with OutputFolder(tmp_path / "o"):
+            result = fnet("inspect", home / "tiny.safetensors", "-o", tmp_path / "o")
+        assert result.exit_code == 2
+        assert "another fnet is writing there" in result.stderr
+        (tmp_path / "o" / ".fnet-1-0badcafe.tmp").mkdir()
+        assert fnet("inspect", home / "tiny.safetensors", "-o", tmp_path / "o").exit_code == 0
+        assert names(tmp_path / "o") == sorted(WEIGHTS_FILES)
 
     def test_damaged(self, tmp_path: Path, home: Path) -> None:
         content = (home / "tiny.safetensors").read_bytes()
@@ -646,6 +931,11 @@ class TestImage:
         assert "range" not in said
         assert "no pixel holds data: it is taken as black" in said["black to white"]
 
+    def test_numbers_beyond_measure(self, tmp_path: Path) -> None:
+        path = tiff(tmp_path / "huge.tif", np.full((4, 5), 1e300))
+        words = "no pixel holds data (beyond 3e+38 there is none): it is taken as black"
+        assert words in looked_at(path)["black to white"]
+
     def test_pages(self, tmp_path: Path) -> None:
         pages = np.stack([np.full((6, 8), 40 * i, np.uint8) for i in range(3)])
         path = tiff(tmp_path / "pages.tif", pages)
@@ -654,6 +944,13 @@ class TestImage:
         assert said["pages"] == "3; --page chooses"
         assert said["range"] == "40 to 40, mean 40"
         assert "--page" in refused(1, path, "--page", "4")
+        assert looked_at(path, "--page", "vis=2") == said
+        for page in ("x=2", "0", "\u0662", "2.0"):
+            result = fnet("inspect", path, "--page", page)
+            assert result.exit_code == 2
+            words = f"--page {page}: give a number from 1 to 1000000"
+            assert errors(result.stderr) == [f"error: {words}"]
+        assert "say it once" in refused(2, path, "--page", "1", "--page", "2")
 
     def test_transparency(self, tmp_path: Path) -> None:
         pixels = np.concatenate([smooth_noise(9, 9, 1, 3), np.full((9, 9, 1), 128, np.uint8)], -1)
@@ -777,6 +1074,83 @@ class TestBadInput:
         assert "is an input" in refused(2, home / "in" / "a.png", "--json", home / "in" / "a.png")
         assert (home / "in" / "a.png").read_bytes() == before
 
+    def test_numbers_do_not_replace_the_weights_in_use(
+        self, tmp_path: Path, home: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        copy = tmp_path / "fnet.safetensors"
+        copy.write_bytes(default_weights_path().read_bytes())
+        before = copy.read_bytes()
+        for module in ("cli.inspect", "checkpoint"):
+            monkeypatch.setattr(f"fnetcli.{module}.default_weights_path", lambda: copy)
+        (tmp_path / "link.json").hardlink_to(copy)
+        for path in (copy, tmp_path / "link.json", tmp_path / "in" / ".." / copy.name):
+            words = f"--json {path}: is an input; choose another name"
+            assert refused(2, "--json", path) == words
+            assert refused(2, *pair_of(home)[:4], "--json", path, "-o", tmp_path / "o") == words
+        assert copy.read_bytes() == before
+        assert not (tmp_path / "o").exists()
+
+    @pytest.mark.parametrize("name", [*PAIR_FILES, *WEIGHTS_FILES])
+    def test_numbers_do_not_replace_a_result(
+        self, tmp_path: Path, home: Path, name: str, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        out = tmp_path / "o"
+        words = f"--json {out / name}: is the name of another result; choose another name"
+        for subject in (pair_of(home), [home / "tiny.safetensors"]):
+            assert refused(2, *subject, "-o", out, "--json", out / name) == words
+        monkeypatch.chdir(tmp_path)
+        line = refused(2, *pair_of(home), "--json", Path("fnet-inspect") / name)
+        assert "is the name of another result" in line
+        assert list(tmp_path.iterdir()) == []
+
+    def test_numbers_do_not_stand_where_the_folder_goes(self, tmp_path: Path, home: Path) -> None:
+        for path in (tmp_path / "o", tmp_path):
+            line = refused(2, *pair_of(home), "-o", tmp_path / "o" / "p", "--json", path)
+            assert line == f"--json {path}: is a folder; name a file"
+
+    def test_numbers_that_cannot_be_written(self, tmp_path: Path, home: Path) -> None:
+        (tmp_path / "file").write_text("mine")
+        path = tmp_path / "file" / "x.json"
+        subjects = ([*pair_of(home), "-o", tmp_path / "o"], [home / "tiny.safetensors"])
+        for subject in (*subjects, [home / "in" / "a.png"]):
+            line = refused(2, *subject, "--json", path)
+            words = f"{tmp_path / 'file'} is a file, not a folder; choose another path"
+            assert line == f"--json {path}: {words}"
+        assert names(tmp_path) == ["file"]
+
+    def test_numbers_in_a_folder_that_may_not_be_written(
+        self, tmp_path: Path, home: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(os, "access", lambda path, *_: path != tmp_path)  # as if not root
+        line = refused(2, home / "tiny.safetensors", "--json", tmp_path / "x.json")
+        assert line.endswith(f"{tmp_path} cannot be written to; choose another path")
+
+    @pytest.mark.skipif(os.name == "nt", reason="no named pipes")
+    def test_numbers_go_into_a_pipe(self, tmp_path: Path, home: Path) -> None:
+        os.mkfifo(tmp_path / "pipe")
+        reader = os.open(tmp_path / "pipe", os.O_RDONLY | os.O_NONBLOCK)
+        try:
+            result = fnet("inspect", home / "tiny.safetensors", "--json", tmp_path / "pipe")
+            assert result.exit_code == 0, result.output
+            assert json.loads(os.read(reader, 1 << 20))["name"] == "tiny.safetensors"
+        finally:
+            os.close(reader)
+
+    @pytest.mark.parametrize("name", ["report.html", "features.npz", "schedules.png"])
+    def test_a_folder_where_a_result_goes(self, tmp_path: Path, home: Path, name: str) -> None:
+        (tmp_path / "o" / name).mkdir(parents=True)
+        line = refused(2, *pair_of(home), "-o", tmp_path / "o")
+        place = tmp_path / "o" / name
+        assert line == f"{place}: a folder where a result goes; move it or choose another -o"
+        assert names(tmp_path / "o") == [name]
+
+    def test_results_do_not_replace_the_weights(self, tmp_path: Path, home: Path) -> None:
+        weights = tmp_path / "schedules.png"
+        weights.write_bytes((home / "tiny.safetensors").read_bytes())
+        for subject in (["--weights", weights], [*pair_of(home)[:5], weights]):
+            assert f"{weights}: is an input" in refused(2, *subject, "-o", tmp_path)
+        assert names(tmp_path) == ["schedules.png"]
+
     @pytest.mark.parametrize(
         ("option", "message"),
         [
@@ -818,8 +1192,9 @@ class TestBadInput:
 
         monkeypatch.setattr(np, "savez", refuse)
         line = refused(1, *pair_of(home), "-o", tmp_path / "o")
-        assert f"features.npz: cannot be written ({os.strerror(number)})" in line
-        assert names(tmp_path / "o") == []
+        place = tmp_path / "o" / "features.npz"
+        assert line.startswith(f"{place}: cannot be written ({os.strerror(number)})")
+        assert not (tmp_path / "o").exists()
 
     def test_no_room_for_codes(
         self, tmp_path: Path, home: Path, monkeypatch: pytest.MonkeyPatch
@@ -831,7 +1206,7 @@ class TestBadInput:
         monkeypatch.setattr("fnetcli.storage._take_space", full)
         line = refused(1, *pair_of(home), "-o", tmp_path / "o")
         assert "No space left on device" in line
-        assert names(tmp_path / "o") == []
+        assert not (tmp_path / "o").exists()
 
     @pytest.mark.skipif(not Path("/dev/full").exists(), reason="no /dev/full here")
     def test_stdout_is_full(self, home: Path) -> None:
@@ -846,8 +1221,6 @@ class TestBadInput:
         assert "standard output: cannot be written" in line
 
     def test_another_run_holds_the_folder(self, tmp_path: Path, home: Path) -> None:
-        from fnetcli.storage import OutputFolder  # noqa: PLC0415
-
         with OutputFolder(tmp_path / "o"):
             line = refused(2, *pair_of(home), "-o", tmp_path / "o")
         assert "another fnet is writing there" in line
@@ -867,7 +1240,7 @@ class TestInterrupted:
 
         monkeypatch.setattr(Engine, "run", interrupted)
         assert "interrupted" in refused(130, *pair_of(home), "-o", tmp_path / "o")
-        assert names(tmp_path / "o") == []
+        assert not (tmp_path / "o").exists()
 
     def test_while_files_are_written(
         self, tmp_path: Path, home: Path, monkeypatch: pytest.MonkeyPatch
@@ -879,7 +1252,7 @@ class TestInterrupted:
         with monkeypatch.context() as patch:
             patch.setattr(np, "savez", interrupted)
             assert "interrupted" in refused(130, *pair_of(home), "-o", tmp_path / "o")
-        assert names(tmp_path / "o") == []
+        assert not (tmp_path / "o").exists()
         assert fnet("inspect", *pair_of(home), "-o", tmp_path / "o").exit_code == 0
         assert names(tmp_path / "o") == FILES
 

@@ -78,6 +78,14 @@ def test_without_momentum_there_is_none_to_rise(tmp_path: Path) -> None:
     assert (block.rho, block.momentum_rises) == ([], None)
 
 
+def test_a_single_momentum_neither_rises_nor_falls(tmp_path: Path) -> None:
+    save_weights(tmp_path / "short.safetensors", small_network(iterations=1), {})
+    facts = checkpoint_facts(load_weights(tmp_path / "short.safetensors"))
+    assert facts.notices == []
+    for block in facts.blocks.values():
+        assert (len(block.rho), block.momentum_rises, block.thresholds_fall) == (1, None, True)
+
+
 @pytest.mark.parametrize(
     "config", [{}, {"shared_kernels": True}, {"momentum": "none"}, {"iterations": 1}]
 )

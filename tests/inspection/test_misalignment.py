@@ -140,6 +140,20 @@ def test_far_displacements_are_found_from_afar(shift: tuple[float, float]) -> No
     assert found.is_large
 
 
+@pytest.mark.parametrize("rows", [16.0, 17.0, 19.0, 21.0])
+def test_just_beyond_the_search_it_is_no_flank(rows: float) -> None:
+    image = texture(420, 400)
+    found = estimate_misalignment(image[50:-50, 50:-50], moved(image, rows, -3.3)[50:-50, 50:-50])
+    assert place(found) == pytest.approx((rows, -3.3), abs=0.1)
+
+
+@pytest.mark.parametrize("rows", range(8, 15))
+def test_small_images_tell_no_flank(rows: int) -> None:
+    image = texture(164, 164)
+    found = estimate_misalignment(image[50:-50, 50:-50], moved(image, rows, 0)[50:-50, 50:-50])
+    assert not found.is_known or place(found) == pytest.approx((rows, 0), abs=0.3)
+
+
 def test_large_images_are_shrunk() -> None:
     image = texture(300, 360).repeat(4, 0).repeat(4, 1)
     second = np.roll(image, (8, -20), (0, 1))

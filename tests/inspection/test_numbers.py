@@ -19,6 +19,7 @@ from fnetcli.inspection.numbers import (
     measure_code,
     measure_pair,
     measure_source,
+    rises,
 )
 from fnetcli.inspection.trace import BlockTrace, Measured, PairTrace, Step
 from fnetcli.models.fnet import FNetConfig
@@ -142,6 +143,14 @@ def test_correlation_of_a_constant_is_none() -> None:
 @given(st.lists(st.floats(0, 1), max_size=6))
 def test_falls(values: list[float]) -> None:
     assert falls(values) == all(after < before for before, after in pairwise(values))
+
+
+@pytest.mark.parametrize(
+    ("values", "answer"),
+    [([], None), ([0.3], None), ([0.1, 0.2], True), ([0.2, 0.2], False), ([0.1, 0.3, 0.2], False)],
+)
+def test_rises(values: list[float], answer: bool | None) -> None:
+    assert rises(values) is answer
 
 
 def test_a_code_that_was_not_measured() -> None:

@@ -174,6 +174,32 @@ def test_any_size(height: int, width: int) -> None:
         assert block.thumbnails.shape == (5, -(-height // factor), -(-width // factor))
 
 
+def test_what_float16_does_not_know_is_limited_and_said() -> None:
+    network = small_network()
+    network.encode_z.iteration(3).encode.weight[0].mul_(1e6)  # of atom 0
+    found = trace_pair(Engine(network, CPU), *small_pair(), EVERYTHING)
+    code = found.blocks["z"].code
+    assert code is not None
+    is_limited = np.abs(code) == 65504
+    assert 0 < is_limited.mean() <= 0.2
+    assert np.isfinite(code).all()
+    last = found.blocks["z"].last
+    assert last.after is not None
+    assert last.after.beyond == pytest.approx(is_limited.mean(), rel=0.01)
+    (notice,) = found.notices()
+    assert notice.startswith("code z: ")
+    assert small_trace().notices() == []
+
+
+@pytest.mark.parametrize("gamma", [1e-9, 1e6, 1e300])
+def test_any_steepness(gamma: float) -> None:
+    found = small_trace(EVERYTHING, gamma=gamma)
+    for block in found.blocks.values():
+        for step in block.steps:
+            assert step.code_before is not None
+            assert np.isfinite(step.code_before).all()
+
+
 def test_thumbnails_show_the_strongest_value() -> None:
     values = np.zeros((5, 6), np.float32)
     values[0, 1], values[1, 0], values[4, 5] = 0.5, -0.75, 0.1
