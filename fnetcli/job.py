@@ -7,7 +7,7 @@ import platform
 import sys
 import time
 from collections.abc import Callable, Iterable, Mapping
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, nullcontext, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import cache
@@ -205,7 +205,7 @@ def _is_done(job: Job[Walk], case: Case, outputs: Outputs, manifest: Manifest) -
     old = manifest.get(case.name)
     if old is None or old.get("status") != DONE:
         return False
-    if not all(path.exists() for path in outputs.all().values()):
+    if not _is_whole(outputs, old):
         return False
     inputs = _inputs(job, case)
     new = _record(job, case, outputs, inputs)
@@ -216,6 +216,23 @@ def _is_done(job: Job[Walk], case: Case, outputs: Outputs, manifest: Manifest) -
     except ReadError:
         return False  # it is reported when its turn comes
     return content(old) == content(new)
+
+
+def _is_whole(outputs: Outputs, record: Record) -> bool:
+    """Whether all files of a case exist, and its folders hold as much as they did."""
+    are_there = all(path.exists() for path in outputs.all().values())
+    return are_there and _folders(outputs) == record.get("folders", {})
+
+
+def _folders(outputs: Outputs) -> Record:
+    """Return how many files the folders among the results hold, and of how many bytes."""
+    found = {}
+    for name, path in sorted(outputs.all().items()):
+        with suppress(OSError):  # a file, or nothing
+            files = [one for one in os.scandir(path) if not one.name.startswith(".")]
+            sizes = [one.stat().st_size for one in files]
+            found[name] = {"files": len(sizes), "bytes": sum(sizes)}
+    return found
 
 
 def _record(job: Job[Walk], case: Case, outputs: Outputs, inputs: Record) -> Record:
@@ -437,10 +454,12 @@ class Run(Generic[WalkT]):
         started = time.perf_counter()
         outputs = self.plan.outputs[case.name]
         made = self.job.walk.write(worked.read.images, worked.separated, outputs, self._in_place)
+        folders = _folders(outputs)
         seconds = worked.read.seconds + worked.seconds + time.perf_counter() - started
         return _record(self.job, case, outputs, self._on_their_way.pop(case.name)) | {
             "status": DONE,
             **made,
+            **({"folders": folders} if folders else {}),
             "seconds": round(seconds, 4),
             "network_seconds": round(worked.seconds, 4),
         }
@@ -469,7 +488,7 @@ class Run(Generic[WalkT]):
         gone = [
             case.name
             for case in self.report.done
-            if not all(path.exists() for path in self.plan.outputs[case.name].all().values())
+            if not _is_whole(self.plan.outputs[case.name], self._manifest.get(case.name) or {})
         ]
         if gone:
             self._manifest.begin([case.name for case in self.job.pairing.cases], anew=gone)

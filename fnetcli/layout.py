@@ -1,8 +1,8 @@
 """What two paths mean: pictures in pairs, two series, or cases of volumes; and how they are named.
 
 Raster files directly inside a folder: a folder of pairs. DICOM directly inside: one series.
-Otherwise, where names of the folder's children are also the other side's: cases, one sub-folder or
-volume file each. Else it is searched for one volume.
+Otherwise, where names of the folder's children are also another folder's: cases, one sub-folder or
+volume file each. Else, and where both sides are one folder, it is searched for one volume.
 """
 
 from __future__ import annotations
@@ -14,14 +14,16 @@ from pathlib import Path
 from typing import Literal, get_args
 
 from fnetcli.errors import UsageError
-from fnetcli.formats import IMAGE_SUFFIXES
+from fnetcli.formats import FORMATS, IMAGE_SUFFIXES
+from fnetcli.formats.base import HEAD_BYTES
+from fnetcli.formats.border import opened
 from fnetcli.formats.nifti import stem
 from fnetcli.formats.volumes import is_volume, is_volume_file
 from fnetcli.pairing import Case, Pairing, PairingOptions, pair_paths
 
 Kind = Literal["pairs", "series", "cases"]
 Choice = Literal["auto", "pairs", "series", "cases"]
-Content = Literal["picture", "volume", "pictures", "series", "mixed", "children"]
+Content = Literal["picture", "volume", "unknown", "pictures", "series", "mixed", "children"]
 
 CHOICES: tuple[str, ...] = get_args(Choice)
 FORCE = "say which with --layout pairs|series|cases"
@@ -57,7 +59,7 @@ def read_layout(
     name: str | None = None,
     pairing: PairingOptions | None = None,
 ) -> Layout:
-    """Tell what two files or folders mean; raise UsageError where that makes no sense.
+    """Tell what two files or folders mean; raise UsageError, ReadError where that makes no sense.
 
     `name` replaces the name of a single case. `pairing` counts for pairs of pictures only. Nothing
     is decoded; files are recognised by content, pictures in folders by suffix.
@@ -90,20 +92,24 @@ def _kind(first: Path, second: Path) -> Kind:
     if "mixed" in contents:
         mixed = (first, second)[contents.index("mixed")]
         raise UsageError(f"{mixed}: pictures and volumes are directly inside; {FORCE}")
-    has_pictures = [one in {"picture", "pictures"} for one in contents]
+    has_pictures = [one in {"picture", "pictures", "unknown"} for one in contents]
     if all(has_pictures):
         return "pairs"
     if any(has_pictures):
         picture, other = (first, second) if has_pictures[0] else (second, first)
         if contents[has_pictures.index(False)] == "children" and not is_volume(other):
             return "pairs"  # pictures further down, with --recursive; or nothing
+        if "unknown" in contents:
+            with opened(picture, "file"):
+                raise UsageError(
+                    f"{picture}: neither an image nor a volume (DICOM, NIfTI); name another file"
+                )
         raise UsageError(
             f"{picture} holds pictures, {other} volumes; name two of one kind (a picture does not "
             "say where it lies in the patient)"
         )
     if contents == ("children", "children"):
-        children = [_children(path) for path in (first, second)]
-        if _common(children):
+        if not first.samefile(second) and _common([_children(path) for path in (first, second)]):
             return "cases"
         if not any(_finds_volume(path) for path in (first, second)):
             return "pairs"
@@ -113,7 +119,7 @@ def _kind(first: Path, second: Path) -> Kind:
 def _content(path: Path) -> Content:
     """Return what a path is, as far as its own name and its direct content tell."""
     if not path.is_dir():
-        return "volume" if is_volume_file(path) else "picture"
+        return "volume" if is_volume_file(path) else "picture" if _is_picture(path) else "unknown"
     has_pictures = has_dicom = has_nifti = False
     for child in _visible(path):
         if child.is_dir():
@@ -129,6 +135,17 @@ def _content(path: Path) -> Content:
     if has_pictures:
         return "pictures"
     return "series" if has_dicom else "children"
+
+
+def _is_picture(path: Path) -> bool:
+    if not path.is_file():  # a pipe would be waited for
+        return False
+    try:
+        with path.open("rb") as file:
+            head = file.read(HEAD_BYTES)
+    except OSError:
+        return False
+    return any(one.starts(head) for one in FORMATS)
 
 
 def _is_nifti(path: Path) -> bool:
@@ -217,8 +234,10 @@ def _named(found: Layout, name: str) -> Layout:
         raise UsageError(
             f"--name {name}: names one case, but there are {len(found.cases)}; leave it out"
         )
-    if not name or set(name) & set("/\\\0:") or ".." in name or name == ".":
-        raise UsageError(f"--name {name!r}: no name of a case; use one without / \\ : and ..")
+    if not name.isprintable() or set(name) & set("/\\:") or ".." in name or name in {"", "."}:
+        raise UsageError(
+            f"--name {name!r}: no name of a case; use one without / \\ : .. and control characters"
+        )
     case = replace(found.cases[0], name=name)
     reading = f"two volumes: one case, {name}" if found.kind == "series" else found.reading
     return replace(found, pairing=replace(found.pairing, cases=[case]), reading=reading)

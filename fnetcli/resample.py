@@ -25,7 +25,7 @@ from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import ndimage
+from scipy import fft, ndimage
 
 from fnetcli.batch import require_wanted
 from fnetcli.errors import PairError, UsageError
@@ -39,6 +39,7 @@ Matrix = NDArray[np.float64]  # 4x4, of homogeneous coordinates
 ORDERS: dict[Interpolation, int] = {"nearest": 0, "linear": 1, "cubic": 3}
 SAME = 1e-4  # voxels: grids that differ by less are one
 SLAB = 1 << 20  # voxels that are computed at once
+WIDE = 32.0  # voxels; beyond, the filter's own length would decide the time
 PER_WIDTH = 1 / (8 * math.log(2))  # variance of a Gaussian by its squared full width at half max.
 # Which way slices, rows and columns run where an anatomical plane is looked at as radiologists do,
 # in RAS+: axial from below (feet to head; rows to the back, columns to the patient's left), coronal
@@ -155,7 +156,7 @@ def _covered(
             low, high = high, low
         np.maximum(first, np.ceil(low / row[2]), out=first)
         np.minimum(end, np.floor(high / row[2]) + 1, out=end)
-    return first.astype(np.int64), end.astype(np.int64)
+    return np.minimum(first, width).astype(np.int64), np.maximum(end, 0).astype(np.int64)
 
 
 # --- values ---------------------------------------------------------------------------------------
@@ -276,10 +277,28 @@ def _smoothed(values: Stored, sigmas: NDArray[np.float64]) -> Stored:
     """Return what scipy's gaussian_filter does, in float32, axis by axis; without sigmas itself."""
     smoothed = values
     for axis, sigma in enumerate(sigmas):
-        if sigma > 0:
-            require_wanted()
-            out = np.float32 if smoothed is values else smoothed  # in place, once it is ours
-            smoothed = ndimage.gaussian_filter1d(smoothed, sigma, axis, output=out, mode="reflect")
+        if sigma == 0:
+            continue
+        require_wanted()
+        is_ours = smoothed is not values
+        if sigma > WIDE:
+            smoothed = _damped(smoothed.astype(np.float32, copy=not is_ours), sigma, axis)
+            continue
+        out = smoothed if is_ours else np.float32
+        smoothed = ndimage.gaussian_filter1d(smoothed, sigma, axis, output=out, mode="reflect")
+    return smoothed
+
+
+def _damped(values: Stored, sigma: float, axis: int) -> Stored:
+    """Return the same for wide Gaussians, in the time of a narrow one; `values` are overwritten.
+
+    Reflected at both ends, a line is a sum of cosines, and a Gaussian damps each by a factor.
+    """
+    count = values.shape[axis]
+    damping = np.exp(-0.5 * np.square(sigma * np.pi / count * np.arange(count)))
+    waves = fft.dct(values, axis=axis, overwrite_x=True)
+    waves *= damping.astype(np.float32).reshape([-1 if i == axis else 1 for i in range(3)])
+    smoothed: Stored = fft.idct(waves, axis=axis, overwrite_x=True)
     return smoothed
 
 

@@ -109,11 +109,39 @@ def atomic_folder(path: Path) -> Iterator[Path]:
         raise
 
 
+@contextmanager
+def files_together(folder: Path, last: str = "") -> Iterator[Path]:
+    """Give a temporary folder within `folder` to fill; at the end move its files into place.
+
+    Until all are written, older files stay as they were. `last` is the file that speaks of the
+    others, a page: the old one goes before anything is moved and the new one comes after it, so
+    that it never stands beside files of another run. Raise what `atomic_write` raises.
+    """
+    temporary = folder / f".fnet-{os.getpid()}-{secrets.token_hex(4)}.tmp"
+    place = folder
+    try:
+        temporary.mkdir(parents=True)
+        yield temporary
+        if last:
+            place = folder / last
+            place.unlink(missing_ok=True)
+        for path in sorted(temporary.iterdir(), key=lambda path: (path.name == last, path)):
+            place = folder / path.name
+            path.replace(place)
+        sync_folder(folder)
+    except OSError as error:
+        raise _refused(place, error) from None
+    except (OutputError, WriteError) as error:  # of a file in the temporary folder
+        raise type(error)(str(error).replace(str(temporary), str(folder))) from None
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
 def _refused(path: Path, error: OSError) -> OutputError | WriteError:
     if error.errno in {errno.EEXIST, errno.ENOTDIR}:
         return OutputError(
             f"{path}: cannot be written (a file stands where a folder is needed); move that file "
-            "away or choose another -o"
+            "away or choose another path"
         )
     if error.errno == errno.ENAMETOOLONG:
         return WriteError(f"{path}: cannot be written ({error.strerror}); shorten the name")

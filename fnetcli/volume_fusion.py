@@ -112,7 +112,7 @@ class PreparedVolumes:
     Everything is in the order of the modalities; `order` leads to the slices that the network sees.
     """
 
-    sources: tuple[Image, Image]  # as read
+    sources: tuple[Image, Image]  # as read; the other one where a transform puts it
     on_grid: tuple[Image, Image]
     windows: tuple[Window, Window]
     reference: int  # which of the two gave the grid
@@ -168,6 +168,9 @@ def read_volumes(case: Case, options: VolumeFuseOptions) -> PreparedVolumes:
         read_volume(path, reading)
         for path, reading in zip((case.first, case.second), options.reading, strict=True)
     )
+    for path, image in ((case.first, first), (case.second, second)):
+        if image.valid is not None and not image.valid.any():
+            raise ReadError(f"{path}: no voxel holds data; export it again, or name another one")
     try:
         return prepare_volumes(first, second, options)
     except ReadError:
@@ -224,6 +227,7 @@ def prepare_volumes(first: Image, second: Image, options: VolumeFuseOptions) -> 
         }
     if transform is not None:
         moving = placed(moving, transform)
+        sources = (kept, moving) if reference == 0 else (moving, kept)
     share = overlap(kept.grid, moving.grid)
     if share < TRUSTED:
         notices.append(
@@ -231,6 +235,11 @@ def prepare_volumes(first: Image, second: Image, options: VolumeFuseOptions) -> 
             f"{modalities[reference]}'s grid; beyond, the {modalities[reference]} passes through"
         )
     moved = resample(moving, kept.grid, options.interpolation)
+    if not _share_data(kept, moved):
+        notices.append(
+            "no voxel holds data of both volumes: nothing is fused, and each passes through alone; "
+            "check that they show the same region"
+        )
     on_grid = (kept, moved) if reference == 0 else (moved, kept)
     notices += _source_notices(sources, options)
     facts |= {
@@ -248,6 +257,12 @@ def prepare_volumes(first: Image, second: Image, options: VolumeFuseOptions) -> 
         notices=tuple(notices),
         facts=facts,
     )
+
+
+def _share_data(first: Image, second: Image) -> bool:
+    if first.valid is None or second.valid is None:
+        return all(image.valid is None or bool(image.valid.any()) for image in (first, second))
+    return bool((first.valid & second.valid).any())
 
 
 def _trust(kept: Image, moving: Image, options: VolumeFuseOptions) -> tuple[list[str], list[str]]:

@@ -67,7 +67,9 @@ def parse_window(text: str, modality: str = "ct") -> Limits | None:
             width, centre = (float(part) for part in text.split(","))
         except ValueError:
             width = centre = math.nan
-        if not (math.isfinite(centre) and 0 < width < math.inf):
+        with np.errstate(over="ignore", invalid="ignore"):  # as float32, which voxels are
+            reach = np.float32(centre + width / 2) - np.float32(centre - width / 2)
+        if not 0 < reach < math.inf:
             names = [*CT_WINDOWS, "auto"] if modality == "ct" else ["auto"]
             raise UsageError(
                 f"--window {modality}={text}: not a window; use {', '.join(names)} or "

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from fnetcli.errors import UsageError
+from fnetcli.errors import ReadError, UsageError
 from fnetcli.formats import write_png
 from fnetcli.formats.volumes import read_volume
 from fnetcli.layout import Choice, Layout, read_layout
@@ -157,10 +157,15 @@ class TestCases:
             assert read_volume(case.second).grid.shape == (2, 3, 4)
 
     def test_one_folder_for_both_sides(self, tmp_path: Path) -> None:
+        """One study, each of its series in a sub-folder: these are no cases, unless it is said."""
         for name in ("P1", "P2"):
             dicom(tmp_path / "all" / name / "CT")
-        found = read_layout(tmp_path / "all", tmp_path / "all")
-        assert [case.name for case in found.cases] == ["P1", "P2"]
+        (tmp_path / "link").symlink_to(tmp_path / "all")
+        for other in (tmp_path / "all", tmp_path / "all" / "P1" / "..", tmp_path / "link"):
+            found = read_layout(tmp_path / "all", other)
+            assert (found.kind, len(found.cases)) == ("series", 1)
+            found = read_layout(tmp_path / "all", other, "cases")
+            assert [case.name for case in found.cases] == ["P1", "P2"]
 
     def test_a_nifti_within_a_case(self, tmp_path: Path) -> None:
         dicom(tmp_path / "ct" / "P1")
@@ -238,12 +243,27 @@ class TestRefusal:
                 line = refused(first, second)
                 assert f"{flat} holds pictures, {volume} volumes" in line
 
+    @pytest.mark.parametrize("name", ["notes.txt", "a.png", "scan"])
+    def test_a_volume_with_what_is_neither(self, name: str, tmp_path: Path) -> None:
+        folder, other = dicom(tmp_path / "ct"), tmp_path / name
+        other.write_text("neither pixels nor voxels")
+        for first, second in ((folder, other), (other, folder)):
+            line = refused(first, second)
+            assert line == (
+                f"{other}: neither an image nor a volume (DICOM, NIfTI); name another file"
+            )
+        other.write_text("")
+        with pytest.raises(ReadError, match="the file is empty"):
+            read_layout(folder, other)
+
     def test_missing(self, tmp_path: Path) -> None:
         folder = dicom(tmp_path / "ct")
         for missing in (tmp_path / "none", tmp_path / "a\0b", tmp_path / ("x" * 300)):
             assert "no such file or folder; check the path" in refused(folder, missing)
 
-    @pytest.mark.parametrize("name", ["", ".", "..", "a/b", "a\\b", "a\0b", "a:b"])
+    @pytest.mark.parametrize(
+        "name", ["", ".", "..", "a/b", "a\\b", "a\0b", "a:b", "a\nb", "\x1b[31m", "\udcff"]
+    )
     def test_names_that_are_paths(self, name: str, tmp_path: Path) -> None:
         folder = dicom(tmp_path / "ct")
         assert "no name of a case" in refused(folder, folder, name=name)

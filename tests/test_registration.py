@@ -215,6 +215,17 @@ class TestFiles:
             ("AffineTransform_double_3_3|0 0 0 0 0 0 0 0 0 0 0 0|0 0 0", "cannot be inverted"),
             ("AffineTransform_double_3_3|nan 0 0 0 1 0 0 0 1 0 0 0|0 0 0", "cannot be inverted"),
             ("AffineTransform_double_3_3|1 0 0 0 1 0 0 0 1 0 0 0|0", "numbers are damaged"),
+            ("AffineTransform_double_3_3|inf 0 0 0 1 0 0 0 1 0 0 0|0 0 0", "cannot be inverted"),
+            ("AffineTransform_double_3_3|1 0 0 0 1 0 0 0 1e-9 0 0 0|0 0 0", "cannot be inverted"),
+            (
+                "AffineTransform_double_3_3|1e200 0 0 0 1e200 0 0 0 1e200 0 0 0|0 0 0",
+                r"stretches by 1e\+200 to 1e\+200",
+            ),
+            (
+                "AffineTransform_double_3_3|1e-3 0 0 0 1e-3 0 0 0 1e-3 0 0 0|0 0 0",
+                "stretches by 0.001 to 0.001",
+            ),
+            ("TranslationTransform_double_3_3|0 0 1e9|", r"shifts by more than 1e\+06 mm"),
         ],
     )
     def test_others_are_refused(self, content: bytes | str, words: str, tmp_path: Path) -> None:

@@ -7,12 +7,14 @@ import itertools
 import math
 import tracemalloc
 from types import MappingProxyType
+from typing import Any
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
+from scipy import ndimage
 
 from fnetcli import resample as module
 from fnetcli.errors import PairError, UsageError
@@ -243,6 +245,20 @@ class TestValues:
         # Slices of 6 mm tilted by 30 degrees are wide within the moving volume's rows as well.
         way[:3, :3] = turned(30, 2) * (6, 1, 1)
         assert sigmas[1] == 0 < smoothing(way)[1]
+
+    @pytest.mark.parametrize("kind", [np.int16, np.float32])
+    def test_a_wide_gaussian_is_the_same_as_a_narrow_one(self, kind: type) -> None:
+        values: NDArray[Any] = np.zeros((5, 300, 7), kind)
+        values[:, 90:130] = np.random.default_rng(3).integers(0, 1000, (5, 40, 7))
+        before = values.copy()
+        for sigma in (module.WIDE, 1.001 * module.WIDE, 100.0):
+            found = module._smoothed(values, np.array([0.0, sigma, 0.0]))
+            expected = ndimage.gaussian_filter1d(values.astype(float), sigma, 1, mode="reflect")
+            assert found.dtype == np.float32
+            np.testing.assert_allclose(found, expected, atol=0.1)
+        everywhere = module._smoothed(values, np.full(3, 1e9))
+        np.testing.assert_allclose(everywhere, before.mean(), rtol=1e-5)
+        np.testing.assert_array_equal(values, before)
 
     def test_labels_keep_their_numbers_and_type(self) -> None:
         labels = Image(

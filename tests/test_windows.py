@@ -59,7 +59,19 @@ class TestParse:
         assert parse_window(text) == limits
 
     @pytest.mark.parametrize(
-        "text", ["", "liver", "400", "0,40", "-1,2", "1,2,3", "nan,1", "inf,0"]
+        "text",
+        [
+            "",
+            "liver",
+            "400",
+            "0,40",
+            "-1,2",
+            "1,2,3",
+            "nan,1",
+            "inf,0",
+            "1.7e308,1.7e308",
+            "1e-320,0",
+        ],
     )
     def test_others_are_refused(self, text: str) -> None:
         with pytest.raises(UsageError, match=r"--window ct=.*use soft, brain, bone, lung, auto or"):

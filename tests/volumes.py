@@ -132,7 +132,8 @@ def new_header(
     header.FrameOfReferenceUID = "1.2.826.0.1.3680043.8.498.3"
     header.SeriesNumber = 1
     header.ImageType = ["ORIGINAL", "PRIMARY", "AXIAL"]
-    for keyword, value in {**PATIENT, **attributes}.items():
+    rescale = {"RescaleSlope": 1, "RescaleIntercept": 0} if modality == "CT" else {}
+    for keyword, value in {**PATIENT, **rescale, **attributes}.items():
         setattr(header, keyword, value)
     return header
 

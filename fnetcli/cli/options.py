@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 BOTH = ""  # key of a value that holds for both modalities
 MOST_BITS, MOST_PAGES = 32, 1_000_000
 MOST_DIGITS = 9  # of a number of pixels
+DECIMAL = re.compile(r"(\d+\.?\d*|\.\d+)(e[+-]?\d+)?", re.ASCII | re.IGNORECASE)
 
 _IMAGES = "Images: exactly two that belong together"
 _FILES = "Which files, and which belong together"
@@ -164,19 +165,20 @@ def read_options(
     page: list[str] | None, max_pixels: float, modalities: tuple[str, str]
 ) -> tuple[ReadOptions, ReadOptions]:
     """Return what is read of both images. Raise UsageError."""
+    pages = per_modality("--page", page, modalities, has_default=True)
+    of_each = {name: read_option(text, max_pixels) for name, text in pages.items()}
+    of_all = of_each.get(BOTH) or read_option(None, max_pixels)
+    first, second = modalities
+    return of_each.get(first, of_all), of_each.get(second, of_all)
+
+
+def read_option(page: str | None, max_pixels: float) -> ReadOptions:
+    """Return what is read of one image. Raise UsageError."""
     from fnetcli.formats import ReadOptions
 
-    pages = per_modality("--page", page, modalities, has_default=True)
-    numbers = {name: _number("--page", text, MOST_PAGES) for name, text in pages.items()}
     if not math.isfinite(max_pixels):
         raise UsageError(f"--max-pixels {max_pixels}: give a number of megapixels")
-    limit = round(max_pixels * 1e6)
-
-    def one(modality: str) -> ReadOptions:
-        return ReadOptions(numbers.get(modality, numbers.get(BOTH)), limit)
-
-    first, second = modalities
-    return one(first), one(second)
+    return ReadOptions(_number("--page", page, MOST_PAGES), round(max_pixels * 1e6))
 
 
 # --- from stored numbers to grey levels -----------------------------------------------------------
@@ -285,7 +287,8 @@ def _number(option: str, text: str | None, most: int) -> int | None:
     """Read a whole number from 1 to `most`."""
     if text is None:
         return None
-    if not text.isdecimal() or len(text) > len(str(most)) or not 1 <= int(text) <= most:
+    is_whole = text.isascii() and text.isdecimal() and len(text) <= len(str(most))
+    if not is_whole or not 1 <= int(text) <= most:
         raise UsageError(f"{option} {text}: give a number from 1 to {most}")
     return int(text)
 
@@ -358,10 +361,7 @@ def read_gains(values: list[str] | None, modalities: tuple[str, str]) -> tuple[f
             raise UsageError(f"--gain {text}: give it as PART=NUMBER, PART {', '.join(gains)}")
         if name in given:
             raise UsageError(f"--gain {text}: said twice; leave one out")
-        try:
-            gain = float(number)
-        except ValueError:
-            gain = math.nan
+        gain = float(number) if DECIMAL.fullmatch(number) else math.nan
         if not 0 <= gain <= LARGEST_GAIN:
             raise UsageError(f"--gain {text}: give a number from 0 to {LARGEST_GAIN:g}")
         given.add(name)

@@ -12,11 +12,12 @@ import typer
 
 from fnetcli.cli.console import Console
 from fnetcli.cli.options import find_pairs, per_modality
-from fnetcli.errors import UsageError
+from fnetcli.errors import ReadError, UsageError
 
 if TYPE_CHECKING:
     from fnetcli.intensity import ScalingOptions
     from fnetcli.pairing import Case, Pairing
+    from fnetcli.resample import Matrix
     from fnetcli.volume_fusion import Volumes
 
 _VOLUMES = "Volumes: DICOM series and NIfTI files"
@@ -265,7 +266,6 @@ def volume_walk(
 ) -> Volumes:
     """Return how volumes are fused; raise UsageError, ReadError for the transform's file."""
     from fnetcli.color import COLORMAPS
-    from fnetcli.formats.transforms import read_transform
     from fnetcli.formats.volumes import VolumeOptions
     from fnetcli.registration import require_simpleitk
     from fnetcli.volume_fusion import EMISSION, VolumeFuseOptions, Volumes, require_target
@@ -313,7 +313,7 @@ def volume_walk(
         interpolation=choices.interpolation.value,
         axis=choices.axis.value,
         registers=choices.register is RegisterChoice.rigid,
-        transform=None if choices.transform is None else read_transform(choices.transform),
+        transform=_transform(choices.transform),
         assumes_aligned=choices.assume_aligned,
         target=choices.to.value,
         colormap=choices.colormap,
@@ -322,6 +322,19 @@ def volume_walk(
     )
     require_target(cases, options)
     return Volumes(options, on_slices)
+
+
+def _transform(path: Path | None) -> Matrix | None:
+    from fnetcli.formats.transforms import read_transform
+
+    if path is None:
+        return None
+    try:
+        return read_transform(path)
+    except ReadError as error:
+        if isinstance(error.__cause__, FileNotFoundError):
+            raise UsageError(f"--transform {path}: no such file; check the path") from None
+        raise
 
 
 def _number(modality: str, text: str | None) -> int | None:

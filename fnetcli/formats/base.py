@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, BinaryIO, NoReturn, TypeVar
 
 import numpy as np
+from numpy.typing import NDArray
 
 from fnetcli.errors import ReadError
 from fnetcli.image import Image
@@ -18,6 +19,8 @@ HEAD_BYTES = 256  # enough for every signature, also for those that do not start
 LONGEST_DETAIL = 80  # characters; what a decoder says at greater length is not for users
 ENDS_EARLY = ("truncated", "not enough image data", "stream too small")  # in decoders' words
 COPY_AGAIN = "copy or export the file again"
+# Beyond these, a unit is wrong or a number damaged.
+SMALLEST_VOXEL, LARGEST_VOXEL, FARTHEST = 1e-3, 1e4, 1e6  # mm
 
 Read = TypeVar("Read")
 
@@ -141,6 +144,22 @@ def require_size(width: int, height: int, options: ReadOptions) -> None:
             f"{width}x{height} is {_megapixels(width * height)} megapixels, more than the limit"
             f" of {_megapixels(options.pixel_limit)}",
             "make it smaller, or raise the limit with --max-pixels",
+        )
+
+
+def require_place(affine: NDArray[np.float64]) -> None:
+    """Raise ContentError for voxels of a size, or in a place, that nothing which is scanned has."""
+    steps = np.linalg.norm(affine[:3, :3], axis=0)
+    if not (steps.min() >= SMALLEST_VOXEL and steps.max() <= LARGEST_VOXEL):
+        raise ContentError(
+            f"its voxels are {' x '.join(f'{step:.3g}' for step in steps)} mm (slices, rows, "
+            f"columns), not between {SMALLEST_VOXEL:g} and {LARGEST_VOXEL:g} mm",
+            "correct their size in its header",
+        )
+    if not np.abs(affine[:3, 3]).max() <= FARTHEST:
+        raise ContentError(
+            f"its first voxel lies more than {FARTHEST:g} mm away from the origin",
+            "correct its place in its header",
         )
 
 

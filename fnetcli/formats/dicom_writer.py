@@ -51,6 +51,8 @@ SERIES_STEP = 1000  # added to the reference's SeriesNumber; twice for colour
 MOST_NUMBER = 2**31 - 1
 IMPLEMENTATION = UID("2.25.209731163402926530245173563086216301465")
 LONGEST = {"SH": 16, "LO": 64}  # characters (PS3.5, 6.2)
+# Two of these that are cut may become one; too long for the standard, they still tell apart.
+IDENTIFIERS = frozenset({"PatientID", "IssuerOfPatientID", "StudyID", "AccessionNumber"})
 MARGIN = 1.0  # slices to either side that interpolation may look at
 # Purpose of reference (PS3.16, CID 7202).
 PURPOSE = ("121322", "DCM", "Source image for image processing operation")
@@ -179,9 +181,10 @@ def write_dicom(
 
     `values` is float32 in [0, 1], (slices, height, width[, 1]), or uint8 (..., 3), on the grid of
     `reference`, an image as it was read from DICOM. `sources` are the volumes that went into it,
-    as read; those from DICOM, and the reference, are named as sources, slice by slice, as far as
-    they reach into it. `derivation` is added to the derivation description, in ASCII. Grey is
-    stored in 16 bits; its rescaled values are WHITE times as large as those in [0, 1].
+    where they lie on it; those from DICOM, and the reference, are named as sources, slice by
+    slice, as far as they reach into it. `derivation` is added to the derivation description, in
+    ASCII. Grey is stored in 16 bits; its rescaled values are WHITE times as large as those in
+    [0, 1].
 
     Every file is written whole or not at all. Raise WriteError where the reference is not from
     DICOM or has no place, ImageError for NaN and infinity, what `atomic_write` raises, ValueError
@@ -311,7 +314,7 @@ def _kept(source: Dataset, sop_class: str) -> Dataset:
 
 
 def _keep(made: Dataset, source: Dataset, keywords: Sequence[str]) -> None:
-    """Copy attributes that have a value; labels that are too long for their type are cut."""
+    """Copy attributes that have a value; descriptions that are too long for their type are cut."""
     for keyword in keywords:
         if keyword not in source or source[keyword].is_empty:
             continue
@@ -319,7 +322,7 @@ def _keep(made: Dataset, source: Dataset, keywords: Sequence[str]) -> None:
         if element.VR == "SQ":
             setattr(made, keyword, [_without_private(item) for item in element.value])
             continue
-        most = LONGEST.get(element.VR)
+        most = None if keyword in IDENTIFIERS else LONGEST.get(element.VR)
         if most is not None and isinstance(element.value, str) and len(element.value) > most:
             element.value = element.value[:most]
         made.add(element)

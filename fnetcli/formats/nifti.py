@@ -19,7 +19,7 @@ import numpy as np
 from nibabel.spatialimages import HeaderDataError
 from numpy.typing import NDArray
 
-from fnetcli.formats.base import COPY_AGAIN, ContentError
+from fnetcli.formats.base import COPY_AGAIN, ContentError, require_place
 from fnetcli.formats.border import opened
 from fnetcli.image import Grid, Image, Mask, NiftiSpace, Pixels
 
@@ -284,8 +284,13 @@ def _space(
     if factor is None:
         raise ContentError("its unit of length is unknown", "convert it to millimetres")
     notices = _disagreement(sform, qform, shape, factor)
-    scale = np.diag([factor, factor, factor, 1.0])
-    return space, scale @ best @ PERMUTATION, notices
+    if sform is None and sform_code > 0:
+        notices = ("its sform is damaged (no affine that can be inverted): the qform counts",)
+    elif qform is None and qform_code > 0:
+        notices = ("its qform is damaged (no affine that can be inverted): the sform counts",)
+    affine = np.diag([factor, factor, factor, 1.0]) @ best @ PERMUTATION
+    require_place(affine)
+    return space, affine, notices
 
 
 def _form(header: Header, name: str) -> Matrix | None:

@@ -22,6 +22,7 @@ Matrix = NDArray[np.float64]
 
 FLIP = np.diag([-1.0, -1.0, 1.0, 1.0])  # RAS+ to LPS+ and back
 LONGEST_FILE = 1 << 16  # bytes; linear transforms take a few hundred
+MOST_STRETCH, MOST_SHIFT = 100.0, 1e6  # either way; mm
 
 
 def write_transform(path: Path, transform: Matrix) -> None:
@@ -90,11 +91,28 @@ def _parse(content: bytes) -> Matrix:
     if len(linear) > 1 and not is_composite:
         raise _Refused(f"holds {len(linear)} transforms in no order; save one, or a composite one")
     matrix = np.eye(4)
-    for part in linear:  # the last one is applied first
-        matrix = matrix @ _matrix(part)
-    if not np.isfinite(matrix).all() or abs(np.linalg.det(matrix[:3, :3])) < 1e-6:
-        raise _Refused("its transform cannot be inverted; write it again")
+    with np.errstate(over="ignore", invalid="ignore"):
+        for part in linear:  # the last one is applied first
+            matrix = matrix @ _matrix(part)
+    _require_sense(matrix)
     return np.asarray(FLIP @ matrix @ FLIP)
+
+
+def _require_sense(matrix: Matrix) -> None:
+    is_finite = bool(np.isfinite(matrix).all())
+    stretches = np.linalg.svd(matrix[:3, :3], compute_uv=False) if is_finite else np.zeros(3)
+    least, most = float(stretches.min()), float(stretches.max())
+    if least <= 1e-6 * most:
+        raise _Refused("its transform cannot be inverted; write it again")
+    if least * MOST_STRETCH < 1 or most > MOST_STRETCH:
+        raise _Refused(
+            f"its transform stretches by {least:.3g} to {most:.3g}, as no patient does; write it "
+            "again, in millimetres"
+        )
+    if np.abs(matrix[:3, 3]).max() > MOST_SHIFT:
+        raise _Refused(
+            f"its transform shifts by more than {MOST_SHIFT:g} mm; write it again, in millimetres"
+        )
 
 
 def _kind(name: str) -> str:

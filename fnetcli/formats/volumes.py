@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 
 from fnetcli.errors import ReadError
+from fnetcli.formats.base import COPY_AGAIN
 from fnetcli.formats.border import opened
-from fnetcli.formats.dicom import dicom_files, is_dicom_file, read_dicom
-from fnetcli.formats.dicom.files import DIRECTORY
+from fnetcli.formats.dicom import dicom_files, is_dicom_file, is_named_dicom, read_dicom
+from fnetcli.formats.dicom.files import DIRECTORY, MISNAMED, MOST_FILES, search
 from fnetcli.formats.nifti import is_named_nifti, is_nifti_file, nifti_files, read_nifti
 from fnetcli.image import Image
 
@@ -30,22 +32,25 @@ DEFAULT_OPTIONS = VolumeOptions()
 
 
 def is_volume_file(path: Path) -> bool:
-    """Whether a file holds a volume, or a slice of one, by its content (.nii: by its name too)."""
+    """Whether a file holds a volume, or a slice of one: by its content, or by a name as .nii."""
     if not path.is_file():
         return False
-    return is_named_nifti(path) or is_dicom_file(path) or is_nifti_file(path)
+    is_named = is_named_nifti(path) or is_named_dicom(path)
+    return is_named or is_dicom_file(path) or is_nifti_file(path)
 
 
 def is_volume(path: Path) -> bool:
-    """Whether `read_volume` has something to read: such a file, or a folder with DICOM in it.
+    """Whether `read_volume` has something to read, or to refuse by name: a file, or one below.
 
     Folders are searched with the folders in them, up to the first DICOM file.
     """
     try:
         if path.is_dir():
-            return next(dicom_files(path), None) is not None
+            return any(holds_dicom for _, holds_dicom in islice(search(path), MOST_FILES))
         return is_volume_file(path)
-    except (OSError, ValueError, ReadError):
+    except ReadError:
+        return True
+    except (OSError, ValueError):
         return False
 
 
@@ -67,6 +72,8 @@ def read_volume(path: Path, options: VolumeOptions = DEFAULT_OPTIONS) -> Image:
     if path.is_file() and path.name.upper() == DIRECTORY:
         raise ReadError(f"{path}: a directory of DICOM files, not an image; name its folder")
     if not (path.is_dir() or is_dicom_file(path)):
+        if is_named_dicom(path):
+            raise ReadError(f"{path}: {MISNAMED}; {COPY_AGAIN}")
         raise ReadError(f"{path}: not a volume (DICOM, NIfTI); convert it to NIfTI")
     if options.volume is not None:
         raise ReadError(f"{path}: DICOM has series, not numbered volumes; use --series")

@@ -5,11 +5,13 @@ from __future__ import annotations
 import gzip
 import itertools
 import json
+import os
 import shutil
 import signal
 import subprocess
 import sys
 import time
+import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -32,6 +34,7 @@ from fnetcli.pairing import Case
 from tests.cli.command import fnet, tiny_weights
 from tests.volumes import (
     AXIAL,
+    CLASSES,
     CORONAL,
     LPS,
     PATIENT,
@@ -449,6 +452,53 @@ class TestTargets:
         study.fused("--to", "dicom", "--axis", "coronal")
         assert_same_place(study.out / "fused" / "P1", study.mri)
 
+    @pytest.mark.parametrize("how", ["transform", "register"])
+    def test_dicom_names_the_sources_where_they_come_to_lie(
+        self, study: Study, tmp_path: Path, how: str
+    ) -> None:
+        """The CT says that it lies 24 mm, two of its slices, too high."""
+        matrix, shape = placed(AXIAL, (12, 6, 6), (10, 24, 24))
+        there = np.moveaxis(np.indices(shape), 0, -1) @ matrix[:3, :3].T + matrix[:3, 3]
+        apart = [np.linalg.norm((there - HOME) / radii, axis=-1) for radii in RADII]
+        body = sum((one < 1) * weight for one, weight in zip(apart, (100, 60, -40), strict=True))
+        assert isinstance(body, np.ndarray)
+        high = matrix.copy()
+        high[2, 3] += 24
+        mri = write_series(tmp_path / "mr", (200 - body).astype(np.int16), matrix, "MR")
+        ct = write_series(tmp_path / "ct", body.astype(np.int16), high, "CT")
+        shift = sitk.TranslationTransform(3, (0, 0, 24))
+        sitk.WriteTransform(shift, str(tmp_path / "shift.tfm"))
+        option = {
+            "transform": ("--transform", tmp_path / "shift.tfm"),
+            "register": ("--register", "rigid"),
+        }[how]
+        study.fused("--to", "dicom", "--name", "A", "--maps", "none", *option, ct=ct, mri=mri)
+        heights = {
+            header.SOPInstanceUID: float(header.ImagePositionPatient[2])
+            for header in map(pydicom.dcmread, ct.iterdir())
+        }
+        for path in (study.out / "fused" / "A").iterdir():
+            header = pydicom.dcmread(path)
+            uids = {item.ReferencedSOPInstanceUID for item in header.SourceImageSequence}
+            found = [heights[uid] for uid in uids & heights.keys()]
+            expected = float(header.ImagePositionPatient[2]) + 24
+            assert abs(np.mean(found) - expected) <= 12
+            assert np.abs(np.subtract(found, expected)).max() < 36
+
+    def test_dicom_hands_identifiers_on_as_they_are(self, study: Study, tmp_path: Path) -> None:
+        """Longer than the standard has it, as hashes are: cut, two patients might become one."""
+        given: dict[str, Any] = {
+            "PatientID": "4f" * 40,
+            "AccessionNumber": "8d" * 20,
+            "StudyID": "77" * 9,
+        }
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            mri = write_series(tmp_path / "mr", positive(1), PLACE, "MR", **given)
+            study.fused("--to", "dicom", "--name", "A", mri=mri)
+            header = pydicom.dcmread(study.out / "fused" / "A" / "0001.dcm")
+            assert {keyword: header[keyword].value for keyword in given} == given
+
     @pytest.mark.parametrize(("target", "suffix"), [("png", ".png"), ("tiff", ".tif")])
     def test_slices_as_pictures(self, study: Study, target: str, suffix: str) -> None:
         study.fused("--to", target)
@@ -803,7 +853,8 @@ class TestLayout:
         result = study.fused("--name", "night 7", "--maps", "none")
         assert "two volumes: one case, night 7" in result.stderr
         assert made(study.out) == ["fused/night 7.nii.gz", "preview/night 7.png"]
-        assert "no name of a case" in one_line(study.fuse("--name", "../x"))
+        for name in ("../x", "a\nb", "\x1b[31mred"):
+            assert "no name of a case" in one_line(study.fuse("--name", name))
 
     def cases(self, home: Path) -> None:
         for i, name in enumerate(("A", "B", "lonely")):
@@ -848,6 +899,33 @@ class TestLayout:
         assert "one case, P" in succeeds(*given, "--layout", "series").stderr
         assert "1 case by name" in succeeds(*given, "--layout", "cases").stderr
         assert "nothing to do" in one_line(fnet("fuse", *given, "--layout", "pairs"), 1)
+
+    def test_one_study_on_both_sides(self, study: Study) -> None:
+        """A sub-folder for each series, as scanners export it: one case, not one a series."""
+        home = study.ct.parent
+        study.scan.unlink()
+        for path in study.mri.iterdir():
+            header = pydicom.dcmread(path)
+            header.SeriesInstanceUID, header.SeriesNumber = "1.2.3.77", 2
+            header.SeriesDescription = "T1 axial"
+            header.save_as(path)
+        (home.parent / "link").symlink_to(home)
+        line = one_line(study.fuse(ct=home, mri=home), 1)
+        listed = "1 CT (5 slices of 12x14), 2 MR 'T1 axial' (5 slices of 12x14)"
+        assert line == f"{home}: holds 2 series; choose one with --series: {listed}"
+        chosen = ("--series", "ct=1", "--series", "mri=T1 axial")
+        for other in (home, home.parent / "link"):
+            result = study.fused(*chosen, "--existing", "overwrite", ct=home, mri=other)
+            assert "two volumes: one case, " in result.stderr
+            assert "warning" not in result.stderr
+        forced = study.fuse("--layout", "cases", ct=home, mri=home)
+        assert "two folders of volumes: 2 cases by name" in forced.stderr
+
+    def test_what_is_neither_an_image_nor_a_volume(self, study: Study, tmp_path: Path) -> None:
+        (tmp_path / "notes.txt").write_text("neither")
+        line = one_line(study.fuse(mri=tmp_path / "notes.txt"))
+        words = "neither an image nor a volume (DICOM, NIfTI); name another file"
+        assert line == f"{tmp_path / 'notes.txt'}: {words}"
 
     def test_pictures_are_pictures(self, tmp_path: Path, weights: Path) -> None:
         for side in ("ct", "mr"):
@@ -936,6 +1014,33 @@ class TestResume:
         assert "1 fused, 0 skipped" in study.fused("--to", "dicom").stderr
         (study.out / "preview" / "P1.png").unlink()
         assert "1 fused, 0 skipped" in study.fused("--to", "dicom").stderr
+
+    @pytest.mark.parametrize("target", ["dicom", "png", "tiff"])
+    def test_a_damaged_folder_is_made_again(self, study: Study, target: str) -> None:
+        study.fused("--to", target)
+        before = {name: (study.out / name).read_bytes() for name in made(study.out)}
+        folder = study.out / "fused" / "P1"
+        assert records(study.out)["P1"]["folders"] == {
+            "fused": {"files": 5, "bytes": sum(one.stat().st_size for one in folder.iterdir())}
+        }
+        (folder / ".DS_Store").touch()
+        assert "0 fused, 1 skipped" in study.fused("--to", target).stderr
+        second = min(folder.glob("0002.*"))
+        second.write_bytes(second.read_bytes()[:100])
+        assert "1 fused, 0 skipped" in study.fused("--to", target).stderr
+        second.unlink()
+        assert "1 fused, 0 skipped" in study.fused("--to", target).stderr
+        assert {name: (study.out / name).read_bytes() for name in made(study.out)} == before
+
+    def test_folders_that_an_older_fnet_left_are_made_again(self, study: Study) -> None:
+        """It did not count what is in them."""
+        for target, words in (("dicom", "1 fused, 0 skipped"), ("nifti", "0 fused, 1 skipped")):
+            study.fused("--to", target)
+            record = records(study.out)["P1"]
+            assert ("folders" in record) == (target == "dicom")
+            record.pop("folders", None)
+            (study.out / "manifest.jsonl").write_text(f"{json.dumps(record)}\n")
+            assert words in study.fused("--to", target).stderr
 
     def test_existing_results_may_be_an_error(self, study: Study) -> None:
         study.fused("--to", "dicom")
@@ -1095,15 +1200,16 @@ class TestRefusals:
             (("--colormap", "hot"), "colours PET or SPECT, of which there is none"),
             (("--volume", "mri=0"), "give a number from 1 to"),
             (("--series", "pet=1"), "give it as --series mri=VALUE or --series ct=VALUE"),
-            (("--transform", "none.tfm"), "cannot be read"),
+            (("--window", "ct=1.7e308,1.7e308"), "not a window"),
+            (("--window", "ct=1e-320,0"), "not a window"),
+            (("--transform", "none.tfm"), "--transform none.tfm: no such file; check the path"),
             (("--transform", "none.tfm", "--register", "rigid"), "both align the volumes"),
             (("--layout", "cases", "--name", "A"), "names one case, but there are 5"),
         ],
         ids=lambda value: " ".join(value) if isinstance(value, tuple) else "",
     )
     def test_nonsense(self, study: Study, option: tuple[str, ...], words: str) -> None:
-        result = study.fuse(*option)
-        assert words in one_line(result, 1 if words == "cannot be read" else 2)
+        assert words in one_line(study.fuse(*option))
         assert not study.out.exists()
 
     def test_colormap_that_does_not_exist(self, study: Study) -> None:
@@ -1215,6 +1321,152 @@ class TestRefusals:
             save_one(header, path)
         assert words in one_line(study.fuse(), 1)
 
+    @pytest.mark.parametrize("suffix", [".dcm", ".IMA", ".dicom"])
+    def test_a_last_slice_that_is_dicom_by_its_name_alone(self, study: Study, suffix: str) -> None:
+        """Without it the others are an even stack."""
+        last = (study.ct / "IM0004").rename(study.ct / f"IM0004{suffix}")
+        last.write_bytes(last.read_bytes()[:100])
+        line = one_line(study.fuse("--reference", "ct"), 1)
+        what = "not a DICOM file, whatever its name says; copy or export the file again"
+        assert line == f"{last}: {what}"
+        assert one_line(study.fuse(ct=last), 1) == f"{last}: {what}"
+        last.write_bytes(b"")
+        line = one_line(study.fuse("--reference", "ct"), 1)
+        assert line == f"{last}: the file is empty; copy or export the file again"
+
+    @pytest.mark.parametrize("damage", ["missing", "loop", "forbidden"])
+    def test_a_last_slice_that_cannot_be_read(self, study: Study, damage: str) -> None:
+        last = study.ct / "IM0004"
+        if damage == "forbidden":
+            if os.geteuid() == 0:
+                pytest.skip("nothing is forbidden to root")
+            last.chmod(0)
+        else:
+            last.unlink()
+            last.symlink_to(last if damage == "loop" else study.ct / "gone")
+        words = {
+            "missing": "no such file; check the path",
+            "loop": "cannot be read (Too many levels of symbolic links); check the path",
+            "forbidden": "no permission to read it; change the file's permissions",
+        }
+        for only in ((), ("IM0000", "IM0001", "IM0002", "IM0003")):
+            for name in only:
+                (study.ct / name).unlink()
+            line = one_line(study.fuse("--reference", "ct"), 1)
+            assert line.startswith(f"{last}: {words[damage]}")
+
+    def test_what_lies_beside_slices(self, study: Study) -> None:
+        """Companions are passed over; what may be a slice is told of, all of it at once."""
+        for name in ("notes.txt", "REPORT.XML", "info.json", "a.csv", "a.PDF", "DICOMDIR", ".x"):
+            (study.ct / name).write_bytes(b"not a slice")
+        (study.ct.parent / "other").mkdir()
+        (study.ct.parent / "other" / "IM0009").write_bytes(b"not a slice")
+        study.scan.unlink()
+        shutil.move(study.mri, study.out.with_name("MR"))
+        home, mri = study.ct.parent, study.out.with_name("MR")
+        assert "warning" not in study.fused("--name", "A", ct=home, mri=mri).stderr
+        words = "warning: A: ct: {} beside its slices left out, not DICOM (the first: {})"
+        for name, expected in (("IM0004", "1 file"), ("1.2.840", "2 files")):
+            path = study.ct / name
+            path.write_bytes(path.read_bytes()[:100] if path.exists() else b"")
+            again = ("--existing", "overwrite", "--reference", "ct")
+            result = study.fused("--name", "A", *again, ct=home, mri=mri)
+            first = "IM0004" if expected == "1 file" else "1.2.840"
+            assert words.format(expected, first) in result.stderr
+            assert result.stderr.count("beside its slices") == 1
+
+    def test_a_modality_that_is_a_text(self, study: Study) -> None:
+        """What the list of series shows of a header is cut."""
+        for i, path in enumerate(sorted(study.ct.iterdir())):
+            header = pydicom.dcmread(path)
+            header.SeriesInstanceUID, header.SeriesNumber = f"1.2.3.{i % 2}", i % 2
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")
+                header.Modality = "x" * 500
+                header.save_as(path)
+        line = one_line(study.fuse(), 1)
+        assert f"0 {'X' * 57}... (3 slices of 12x14)" in line
+        assert "X" * 58 not in line
+
+    def test_a_damaged_form_of_nifti_is_told_of(self, study: Study, tmp_path: Path) -> None:
+        nib.save(load_nifti(study.scan), tmp_path / "mr.nii")
+        good = (tmp_path / "mr.nii").read_bytes()
+        for start, words in (
+            (280, "its sform is damaged (no affine that can be inverted): the qform counts"),
+            (256, "its qform is damaged (no affine that can be inverted): the sform counts"),
+        ):
+            damaged = good[:start] + np.float32("nan").tobytes() + good[start + 4 :]
+            (tmp_path / "mr.nii").write_bytes(damaged)
+            assert f"warning: mr: mri: {words}" in study.fused(mri=tmp_path / "mr.nii").stderr
+            found = load_nifti(study.out / "fused" / "mr.nii.gz")
+            np.testing.assert_allclose(found.affine, load_nifti(study.scan).affine, atol=1e-4)
+
+    def test_no_voxel_with_data(self, study: Study, tmp_path: Path) -> None:
+        ct = write_series(
+            tmp_path / "ct",
+            grey(0),
+            PLACE,
+            "CT",
+            PixelPaddingValue=-1000,
+            PixelPaddingRangeLimit=500,
+        )
+        scan = write_nifti(tmp_path / "mr.nii", np.full(SHAPE, np.nan, np.float32), PLACE)
+        for given in ({"ct": ct}, {"mri": scan}):
+            for option in (("--reference", "ct"), ("--reference", "mri")):
+                line = one_line(study.fuse(*option, **given), 1)
+                named = next(iter(given.values()))
+                assert line == f"{named}: no voxel holds data; export it again, or name another one"
+
+    @pytest.mark.parametrize("reference", ["ct", "mri"])
+    def test_no_voxel_with_data_of_both(self, study: Study, tmp_path: Path, reference: str) -> None:
+        ct, mri = (np.full(SHAPE, np.nan, np.float32) for _ in range(2))
+        ct[:2], mri[3:] = grey(0)[:2], positive(1)[3:]
+        result = study.fused(
+            *("--reference", reference, "--name", "A"),
+            ct=write_nifti(tmp_path / "ct.nii", ct, PLACE),
+            mri=write_nifti(tmp_path / "mr.nii", mri, PLACE),
+        )
+        assert "warning: A: no voxel holds data of both volumes: nothing is fused" in result.stderr
+
+    @pytest.mark.parametrize("step", [1e-8, 1e-4, 1e5])
+    def test_voxels_of_a_size_that_nothing_has(
+        self, study: Study, tmp_path: Path, step: float
+    ) -> None:
+        far = PLACE @ np.diag([1, step, step, 1])
+        size = f"3 x {2 * step:.3g} x {2 * step:.3g} mm (slices, rows, columns)"
+        words = f"its voxels are {size}, not between 0.001 and 10000 mm; correct their size in its"
+        ct = write_series(tmp_path / "ct", grey(0), far, "CT")
+        assert one_line(study.fuse(ct=ct), 1).startswith(f"{ct}: {words}")
+        scan = write_nifti(tmp_path / "mr.nii", positive(1), far)
+        assert one_line(study.fuse(mri=scan), 1).startswith(f"{scan}: {words}")
+
+    def test_a_place_where_nothing_is(self, study: Study, tmp_path: Path) -> None:
+        far = PLACE.copy()
+        far[0, 3] = 1e12
+        ct = write_series(tmp_path / "ct", grey(0), far, "CT")
+        words = "its first voxel lies more than 1e+06 mm away from the origin"
+        assert one_line(study.fuse(ct=ct), 1).startswith(f"{ct}: {words}")
+
+    @pytest.mark.parametrize("scale", [1e-300, 1e-3, 1e4, 1e200])
+    def test_transforms_that_no_patient_undergoes(
+        self, study: Study, tmp_path: Path, scale: float
+    ) -> None:
+        path = tmp_path / "a.tfm"
+        sitk.WriteTransform(sitk.AffineTransform((np.eye(3) * scale).ravel(), (0, 0, 0)), str(path))
+        line = one_line(study.fuse("--transform", path), 1)
+        assert line.startswith(f"{path}: its transform stretches by {scale:.3g} to {scale:.3g}")
+        assert not study.out.exists()
+
+    def test_wide_smoothing_ends(self, study: Study, tmp_path: Path) -> None:
+        """A voxel of the reference may be as wide as millions of the other volume's."""
+        wide, fine = np.diag([1e4, 1e4, 1e4, 1]), np.diag([1e-3, 1e-3, 1e-3, 1])
+        shape = (3, 40, 40)
+        ct = write_nifti(tmp_path / "ct.nii", grey(0, shape), fine)
+        mri = write_nifti(tmp_path / "mr.nii", positive(1, shape), wide)
+        study.fused("--name", "A", "--range", "ct=-1000,300", ct=ct, mri=mri)
+        unique, _ = values(study.out / "unique_ct" / "A.nii.gz")
+        assert np.count_nonzero(unique) == 1
+
     def test_tilted_gantry_is_handled_and_said(self, study: Study, tmp_path: Path) -> None:
         tilted = PLACE.copy()
         tilted[1, 0] = 0.6
@@ -1227,6 +1479,29 @@ class TestRefusals:
         scan = write_nifti(tmp_path / "ct.nii", positive(0) + np.int16(5000), PLACE)
         assert "do not look like HU" in study.fused(ct=scan).stderr
         line = one_line(study.fuse("--window", "ct=bone", ct=scan), 1)
+        assert "do not look like HU" in line
+
+    def test_a_ct_that_does_not_say_what_its_numbers_are(
+        self, study: Study, tmp_path: Path
+    ) -> None:
+        rescale = {"RescaleSlope": None, "RescaleIntercept": None}
+        ct = write_series(tmp_path / "plain" / "CT", grey(0), PLACE, "CT", **rescale)
+        words = "warning: A: ct: no unit in the file: its numbers (-1000 to 298) are taken as HU"
+        assert words in study.fused("--name", "A", ct=ct).stderr
+        known = write_series(
+            tmp_path / "typed" / "CT", grey(0), PLACE, "CT", **rescale, RescaleType="HU"
+        )
+        assert "warning" not in study.fused("--name", "A", ct=known).stderr
+        half = write_series(tmp_path / "half" / "CT", grey(0), PLACE, "CT", RescaleSlope=None)
+        assert "warning" not in study.fused("--name", "A", ct=half).stderr
+
+    def test_a_capture_of_a_ct_is_not_in_hu(self, study: Study, tmp_path: Path) -> None:
+        pixels = np.clip(grey(0) // 8 + 125, 0, 255).astype(np.uint8)
+        capture: dict[str, Any] = {"SOPClassUID": CLASSES["OT"], "RescaleType": "HU"}
+        ct = write_series(tmp_path / "CT", pixels, PLACE, "CT", **capture)
+        result = study.fused("--name", "A", ct=ct)
+        assert "A: ct: the numbers (0 to 162) do not look like HU: stretched by" in result.stderr
+        line = one_line(study.fuse("--name", "A", "--window", "ct=bone", ct=ct), 1)
         assert "do not look like HU" in line
 
     def test_options_of_the_other_format(self, study: Study) -> None:
@@ -1258,7 +1533,7 @@ SECRETS: dict[str, Any] = {
     "StudyID": "ZZYZX7",
     "StationName": "ZZYZXSTATION",
 }
-NEEDLES = (b"zzyzx", b"4711", b"19011231")
+NEEDLES = (b"zzyzx", b"id-4711", b"19011231")
 
 
 def secrets_in(content: bytes) -> list[bytes]:

@@ -370,7 +370,35 @@ class TestFiles:
         hidden = folder / ".cache"
         hidden.mkdir()
         (hidden / "a.dcm").write_bytes(b"\0" * 128 + b"DICM")
-        assert_same_in_space(read(folder), phantom(), PLAIN)
+        image = read(folder)
+        assert_same_in_space(image, phantom(), PLAIN)
+        words = (
+            "1 file beside its slices left out, not DICOM (the first: short): look for a damaged"
+        )
+        assert image.notices == (f"{words} slice",)
+
+    def test_companions_by_name(self) -> None:
+        companions = (
+            "README",
+            "readme.TXT",
+            "License",
+            "a.b.json",
+            "scan.nii",
+            "x.JPG",
+            "Thumbs.db",
+        )
+        assert all(files.is_companion(Path(name)) for name in companions)
+        strangers = (
+            "IM0004",
+            "README0",
+            "1.2.840.3",
+            "a.dc",
+            "I.001",
+            "scan.nii.gz",
+            "txt",
+            ".txt2",
+        )
+        assert not any(files.is_companion(Path(name)) for name in strangers)
 
     def test_folders_are_searched(self, tmp_path: Path) -> None:
         headers = slices(phantom(), PLAIN)
@@ -556,6 +584,30 @@ class TestValues:
         image = one(tmp_path, stored, "MR", bits=12, PhotometricInterpretation="MONOCHROME1")
         np.testing.assert_array_equal(image.pixels[0, ..., 0], [[4095, 4094], [3995, 0]])
         assert "MONOCHROME1" in image.notices[0]
+
+    def test_what_says_that_numbers_are_hounsfield_units(self, tmp_path: Path) -> None:
+        stored = np.arange(12, dtype=np.uint16).reshape(3, 4)
+        bare: dict[str, Any] = {"RescaleSlope": None, "RescaleIntercept": None}
+        table = item(LUTDescriptor=[12, 0, 16], ModalityLUTType="HU", LUTData=[*range(12)])
+        table["LUTDescriptor"].VR = table["LUTData"].VR = "US"
+        capture = {"SOPClassUID": f"{STORAGE}7", "RescaleType": "HU"}
+        said = ("its values are not in Hounsfield units, as its header says",)
+        other = item(LUTDescriptor=[12, 0, 16], ModalityLUTType="OD", LUTData=[*range(12)])
+        other["LUTDescriptor"].VR = other["LUTData"].VR = "US"
+        found: list[tuple[dict[str, Any], str | None, tuple[str, ...]]] = [
+            ({}, "HU", ()),
+            ({"RescaleSlope": None}, "HU", ()),
+            (bare, None, ()),
+            ({**bare, "RescaleType": "HU"}, "HU", ()),
+            ({"RescaleType": "US"}, None, said),
+            ({**bare, "ModalityLUTSequence": Items([table])}, "HU", ()),
+            ({**bare, "ModalityLUTSequence": Items([other])}, None, said),
+            (capture, None, ()),
+            ({**capture, "SOPClassUID": f"{STORAGE}7.2"}, None, ()),
+        ]
+        for attributes, unit, notices in found:
+            image = one(tmp_path, stored, **attributes)
+            assert (image.unit, image.notices) == (unit, notices), attributes
 
     def test_hounsfield_units_are_never_turned(self, tmp_path: Path) -> None:
         stored = np.array([[0, 1], [100, 4095]], np.uint16)

@@ -311,9 +311,13 @@ class TestHeader:
             header.file_meta = FileMetaDataset()
             header.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
             with pytest.warns(UserWarning, match="exceeds the maximum"):
-                header.StudyID = "longer than sixteen letters"
+                header.StudyDescription = "x" * 70
+            with pytest.warns(UserWarning, match="exceeds the maximum"):
+                header.AccessionNumber = "longer than sixteen letters"
         write_dicom(tmp_path, values(), image)  # without a warning, which would be an error here
-        assert read(tmp_path)[0].StudyID == "longer than sixt"
+        with pytest.warns(UserWarning, match="exceeds the maximum"):
+            assert read(tmp_path)[0].AccessionNumber == "longer than sixteen letters"
+        assert read(tmp_path)[0].StudyDescription == "x" * 64
 
     def test_conditional_attributes_only_with_a_value_and_their_condition(
         self, tmp_path: Path

@@ -119,20 +119,46 @@ class TestPlace:
         assert image.nifti is not None
         assert image.nifti.zooms == pytest.approx((0.8, 0.8, 3.0))
 
-    def test_a_broken_sform_leaves_the_qform(self, tmp_path: Path) -> None:
+    @pytest.mark.parametrize("rows", [(0, 0, 0), (np.nan, 0, 0), (0, np.inf, 0), (1, 1, 1)])
+    def test_a_broken_sform_leaves_the_qform(
+        self, rows: tuple[float, float, float], tmp_path: Path
+    ) -> None:
         image = to_nifti(phantom(), PLAIN)
-        path = saved(image, tmp_path / "a.nii", srow_x=0, srow_y=0, srow_z=0)
-        assert_same_in_space(read(path), phantom(), PLAIN)
-        path = saved(image, path, srow_x=np.nan, qform_code=0)
+        broken = dict(zip(("srow_x", "srow_y", "srow_z"), rows, strict=True))
+        path = saved(image, tmp_path / "a.nii", **broken)
+        found = read(path)
+        assert_same_in_space(found, phantom(), PLAIN)
+        words = "its sform is damaged (no affine that can be inverted): the qform counts"
+        assert found.notices == (words,)
+        assert read(saved(image, path, **broken, sform_code=0)).notices == ()
+        path = saved(image, path, **broken, qform_code=0)
         assert "its affine makes no sense" in refused(path)
+
+    def test_a_broken_qform_leaves_the_sform(self, tmp_path: Path) -> None:
+        image = to_nifti(phantom(), PLAIN)
+        path = saved(image, tmp_path / "a.nii", quatern_b=np.nan)
+        found = read(path)
+        assert_same_in_space(found, phantom(), PLAIN)
+        words = "its qform is damaged (no affine that can be inverted): the sform counts"
+        assert found.notices == (words,)
+        assert read(saved(image, path, quatern_b=np.nan, qform_code=0)).notices == ()
+        path = saved(image, path, quatern_b=np.nan, sform_code=0)
+        assert "its affine makes no sense" in refused(path)
+
+    @pytest.mark.parametrize("step", [1e-4, 2e4, 1e30])
+    def test_voxels_of_a_size_that_nothing_has(self, step: float, tmp_path: Path) -> None:
+        path = write_nifti(tmp_path / "a.nii", phantom(), np.diag([step, 1.0, 2.0, 1.0]))
+        words = f"its voxels are {step:.3g} x 1 x 2 mm (slices, rows, columns), not between 0.001"
+        assert words in refused(path)
 
     @pytest.mark.parametrize(("unit", "factor"), [("meter", 1000), ("micron", 1e-3), ("mm", 1)])
     def test_units_of_length(self, unit: str, factor: float, tmp_path: Path) -> None:
-        image = to_nifti(phantom(), PLAIN)
+        image = to_nifti(phantom(), PLAIN @ np.diag([2, 2, 2, 1]))
         image.header.set_xyzt_units(unit, "sec")
         found = read(saved(image, tmp_path / "a.nii"))
         scale = np.diag([factor, factor, factor, 1])
-        np.testing.assert_allclose(np.asarray(found.grid.affine), scale @ PLAIN, rtol=1e-6)
+        expected = scale @ PLAIN @ np.diag([2, 2, 2, 1])
+        np.testing.assert_allclose(np.asarray(found.grid.affine), expected, rtol=1e-6)
 
     @pytest.mark.parametrize("name", GRIDS)
     def test_the_header_can_be_written_again(self, name: str, tmp_path: Path) -> None:

@@ -86,6 +86,19 @@ class TestRecognition:
         assert "no DICOM images in it" in refused(tmp_path)
         assert "no such file" in refused(tmp_path / "none")
 
+    def test_by_a_name_that_is_wrong(self, tmp_path: Path) -> None:
+        """So that it is refused by name, and not passed over."""
+        path = tmp_path / "a" / "scan.dcm"
+        path.parent.mkdir()
+        path.write_text("no DICOM, whatever its name says")
+        for one in (path, path.parent, tmp_path):
+            assert is_volume(one), one
+        words = f"{path}: not a DICOM file, whatever its name says; copy or export the file again"
+        assert refused(path) == words
+        with pytest.raises(ReadError) as caught:
+            read_volume(tmp_path)
+        assert str(caught.value) == words
+
     @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no named pipes here")
     def test_pipes_do_not_block(self, tmp_path: Path) -> None:
         folder = write_series(tmp_path / "series", phantom(), PLAIN)
@@ -97,8 +110,10 @@ class TestRecognition:
     @pytest.mark.skipif(os.geteuid() == 0, reason="nothing is forbidden to root")
     def test_no_permission(self, tmp_path: Path) -> None:
         folder = write_series(tmp_path / "series", phantom(), PLAIN)
-        (folder / "IM0002").chmod(0)
-        assert "no permission" in refused(folder)
+        (folder / "IM0004").chmod(0)
+        with pytest.raises(ReadError, match="no permission") as caught:
+            read_volume(folder)
+        assert str(caught.value).startswith(f"{folder / 'IM0004'}: ")
 
 
 class TestOptions:

@@ -20,9 +20,18 @@ from pydicom import Dataset
 from fnetcli.batch import require_wanted
 from fnetcli.formats.base import COPY_AGAIN, ContentError
 from fnetcli.formats.border import reading
-from fnetcli.formats.dicom.attributes import text, texts, whole
+from fnetcli.formats.dicom.attributes import printable, text, texts, whole
 from fnetcli.formats.dicom.choice import Series, SeriesChoiceError, choose, find_series
-from fnetcli.formats.dicom.files import KIND, dicom_files, is_dicom, is_dicom_file, read_header
+from fnetcli.formats.dicom.files import (
+    KIND,
+    dicom_files,
+    is_companion,
+    is_dicom,
+    is_dicom_file,
+    is_named_dicom,
+    read_header,
+    search,
+)
 from fnetcli.formats.dicom.geometry import Place, find_place, is_localiser, stack
 from fnetcli.formats.dicom.pixels import FrameDecoder
 from fnetcli.formats.dicom.values import Plan, plan_values
@@ -35,6 +44,7 @@ __all__ = [
     "dicom_files",
     "is_dicom",
     "is_dicom_file",
+    "is_named_dicom",
     "list_series",
     "read_dicom",
 ]
@@ -56,8 +66,17 @@ class Frame:
 
 def list_series(path: Path) -> list[Series]:
     """Return all series of a file, or of a folder and the folders in it; raise ReadError."""
+    return _searched(path)[0]
+
+
+def _searched(path: Path) -> tuple[list[Series], list[Path]]:
+    """Return all series, and what lies in the same folders and may be a damaged slice."""
     with reading(path, KIND):
-        return find_series(dicom_files(path) if path.is_dir() else [path])
+        if not path.is_dir():
+            return find_series([path]), []
+        files = [*search(path)]
+        others = [one for one, holds_dicom in files if not (holds_dicom or is_companion(one))]
+        return find_series(one for one, holds_dicom in files if holds_dicom), others
 
 
 def read_dicom(path: Path, wanted: str | None, pixel_limit: int) -> Image:
@@ -67,7 +86,8 @@ def read_dicom(path: Path, wanted: str | None, pixel_limit: int) -> Image:
     their normal; pixels are int16 or int32 where that is exact, else float32, and RGB uint8 or
     uint16, after rescale. `pixel_limit` counts the pixels of all slices.
     """
-    chosen, notice = choose(path, list_series(path), wanted)
+    found, others = _searched(path)
+    chosen, notice = choose(path, found, wanted)
     with reading(path, KIND):
         frames, notices = _frames(chosen.files, pixel_limit)
         _require_one_space(frames)
@@ -79,13 +99,30 @@ def read_dicom(path: Path, wanted: str | None, pixel_limit: int) -> Image:
             pixels=pixels,
             grid=Grid((len(frames), *frames[0].size), stacked.affine),
             valid=valid,
-            notices=(*([notice] if notice else []), *notices, *stacked.notices, *plan.notices),
+            notices=(
+                *([notice] if notice else []),
+                *_strangers(chosen, others),
+                *notices,
+                *stacked.notices,
+                *plan.notices,
+            ),
             unit=plan.unit,
             frame_of_reference=text(frames[0].header, "FrameOfReferenceUID") or None,
             series=DicomSeries(
                 tuple(frame.header for frame in frames), tuple(frame.number for frame in frames)
             ),
         )
+
+
+def _strangers(chosen: Series, others: Sequence[Path]) -> list[str]:
+    """Say what else lies in the folders of a series: the last slice, damaged, leaves no gap."""
+    folders = {path.parent for path in chosen.files}
+    names = [printable(path.name) for path in others if path.parent in folders]
+    if not names:
+        return []
+    count = f"{len(names)} file{'s' * (len(names) != 1)}"
+    words = f"{count} beside its slices left out, not DICOM (the first: {names[0]})"
+    return [f"{words}: look for a damaged slice"]
 
 
 def _frames(files: Iterable[Path], pixel_limit: int) -> tuple[list[Frame], list[str]]:

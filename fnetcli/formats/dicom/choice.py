@@ -86,7 +86,7 @@ class Series:
     def line(self, *, with_uid: bool) -> str:
         """Describe it; nothing of this tells who the patient is."""
         name = "without number" if self.number is None else str(self.number)
-        words = [name, self.modality or "?"]
+        words = [name, short(self.modality) or "?"]
         words += [f"'{short(self.description)}'"] if self.description else []
         words += [f"({self.slices} slice{'s' * (self.slices != 1)} of {self.size})"]
         return " ".join([*words, *([self.uid] if with_uid else [])])
@@ -119,8 +119,8 @@ def _require_whole(header: Dataset) -> None:
     )
     if is_cut:
         raise EOFError
-    if not any(one in header for one in ("SOPClassUID", "SeriesInstanceUID", "Rows")):
-        raise ContentError("a DICOM file without class, series and size", COPY_AGAIN)
+    if not any(one in header for one in ("SeriesInstanceUID", "Rows")):
+        raise ContentError("a DICOM file without series and size", COPY_AGAIN)
 
 
 def _series(uid: str, members: Sequence[tuple[Path, Dataset]]) -> Series:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import re
+import stat
 import struct
 import zlib
 from collections.abc import Iterator
@@ -20,13 +22,21 @@ from pydicom.uid import (
 )
 
 from fnetcli.errors import ReadError
-from fnetcli.formats.base import COPY_AGAIN, ContentError
+from fnetcli.formats.base import COPY_AGAIN, ContentError, system_reason
 from fnetcli.formats.border import opened, reading
 
 KIND = "DICOM file"
 HEAD_BYTES = 132  # preamble and "DICM" (PS3.10, 7.1)
 DIRECTORY = "DICOMDIR"
 SUFFIXES = frozenset({".dcm", ".dicom", ".ima"})
+MISNAMED = f"not a {KIND}, whatever its name says"
+# What programs and people leave beside slices; anything else may be a damaged slice.
+COMPANION = re.compile(
+    r"(README|LICENSE)|.*\.(txt|md|rtf|pdf|docx?|xlsx?|csv|tsv|log|xml|json|toml|ya?ml|ini|inf|db|"
+    r"md5|sha256|zip|exe|html?|css|js|py|m|mat|np[yz]|bval|bvec|png|jpe?g|tiff?|bmp|gif|svg|webp|"
+    r"nii|nrrd|hdr|img)",
+    re.IGNORECASE,
+)
 MOST_FILES = 100_000  # in a folder
 MOST_HEADER_BYTES = 1 << 28  # beside the pixels, of a deflated file
 # Value representations that the first attributes of a data set have (PS3.5, 6.2).
@@ -51,44 +61,62 @@ def _starts(head: bytes, order: str) -> bool:
     return order == "<" and 0 < length <= 64 and length % 2 == 0
 
 
+def is_named_dicom(path: Path) -> bool:
+    """Whether a file says by its name that it is DICOM; most do not."""
+    return path.suffix.lower() in SUFFIXES
+
+
 def is_dicom_file(path: Path) -> bool:
     """Whether an ordinary file, which is no directory of a medium, holds DICOM by its content."""
-    if path.name.upper() == DIRECTORY:
-        return False
     try:
-        with path.open("rb") as file:
-            return is_dicom(file.read(HEAD_BYTES))
+        return path.name.upper() != DIRECTORY and _holds_dicom(path)
     except (OSError, ValueError):
         return False
 
 
-def dicom_files(folder: Path, *, is_recursive: bool = True) -> Iterator[Path]:
-    """Yield the DICOM files of a folder in the order of their names.
+def _holds_dicom(path: Path) -> bool:
+    with path.open("rb") as file:
+        return is_dicom(file.read(HEAD_BYTES))
 
-    Hidden files and folders, DICOMDIR, links to folders, pipes and everything that is not DICOM
-    are passed over. Raise ReadError for what cannot be searched, and for an empty file that is
-    DICOM by its name: a slice would be missing.
+
+def search(folder: Path) -> Iterator[tuple[Path, bool]]:
+    """Yield the files of a folder, in the order of their names, and whether they hold DICOM.
+
+    Hidden files and folders, DICOMDIR, links to folders and pipes are passed over. Raise ReadError
+    for what cannot be read, and for what is DICOM by its name alone: a slice would be missing.
     """
-    for count, path in enumerate(_files(folder, is_recursive=is_recursive)):
+    for count, path in enumerate(_files(folder)):
         if count >= MOST_FILES:
             raise ReadError(f"{folder}: more than {MOST_FILES} files; name a folder further down")
-        if is_dicom_file(path):
-            yield path
-        elif path.suffix.lower() in SUFFIXES and path.stat().st_size == 0:
-            raise ReadError(f"{path}: the file is empty; {COPY_AGAIN}")
+        with reading(path, KIND):
+            status = path.stat()
+            if not stat.S_ISREG(status.st_mode) or path.name.upper() == DIRECTORY:
+                continue
+            holds_dicom = _holds_dicom(path)
+        if is_named_dicom(path) and not holds_dicom:
+            what = MISNAMED if status.st_size else "the file is empty"
+            raise ReadError(f"{path}: {what}; {COPY_AGAIN}")
+        yield path, holds_dicom
 
 
-def _files(folder: Path, *, is_recursive: bool) -> Iterator[Path]:
+def dicom_files(folder: Path) -> Iterator[Path]:
+    """Yield what holds DICOM of all that `search` finds; raise the same errors."""
+    return (path for path, holds_dicom in search(folder) if holds_dicom)
+
+
+def is_companion(path: Path) -> bool:
+    """Whether a file that is not DICOM lies beside slices by right, as its name tells."""
+    return COMPANION.fullmatch(path.name) is not None
+
+
+def _files(folder: Path) -> Iterator[Path]:
     def refuse(error: OSError) -> None:
-        raise error
+        raise ReadError(f"{error.filename}: {system_reason(error)}")
 
     with reading(folder, "folder"):
         for parent, folders, names in os.walk(folder, onerror=refuse):
-            folders[:] = sorted(one for one in folders if not one.startswith(".") and is_recursive)
-            for name in sorted(names):
-                path = Path(parent, name)
-                if not name.startswith(".") and path.is_file():
-                    yield path
+            folders[:] = sorted(one for one in folders if not one.startswith("."))
+            yield from (Path(parent, one) for one in sorted(names) if not one.startswith("."))
 
 
 def read_header(path: Path, keywords: list[str] | None = None) -> Dataset:

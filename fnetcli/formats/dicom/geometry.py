@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydicom import Dataset
 
-from fnetcli.formats.base import COPY_AGAIN, ContentError
+from fnetcli.formats.base import COPY_AGAIN, ContentError, require_place
 from fnetcli.formats.dicom.attributes import items, macro, number, numbers, texts
 
 Vector = NDArray[np.float64]
@@ -239,6 +239,7 @@ def _stacked(places: Sequence[Place]) -> Stack:
     affine[:3, 1] = first.down * first.spacing[0]
     affine[:3, 2] = first.along * first.spacing[1]
     affine[:3, 3] = first.position
+    require_place(affine)
     return Stack(tuple(order.tolist()), LPS_TO_RAS @ affine, notices)
 
 

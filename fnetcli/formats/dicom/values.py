@@ -17,6 +17,7 @@ from fnetcli.formats.dicom.suv import find_uptake
 from fnetcli.image import Mask
 
 HOUNSFIELD = "HU"
+SECONDARY_CAPTURE = "1.2.840.10008.5.1.4.1.1.7."  # and, further on, its multi-frame classes
 
 
 class Sourced(Protocol):
@@ -209,13 +210,26 @@ def _meaning(frames: Sequence[Sourced]) -> tuple[str | None, tuple[float, ...], 
         return uptake.unit, uptake.factors, uptake.notices
     plain = (1.0,) * len(frames)
     if modality == "CT":
-        kinds = {
-            text(
-                macro(one.header, one.number, "PixelValueTransformationSequence"), "RescaleType"
-            ).upper()
-            for one in frames
-        }
-        if kinds <= {"", HOUNSFIELD}:
+        kinds = {_rescaled_to(frame) for frame in frames}
+        if kinds == {HOUNSFIELD}:
             return HOUNSFIELD, plain, ()
-        return None, plain, ("its values are not in Hounsfield units, as its header says",)
+        if not kinds <= {HOUNSFIELD, None}:
+            return None, plain, ("its values are not in Hounsfield units, as its header says",)
     return None, plain, ()
+
+
+def _rescaled_to(frame: Sourced) -> str | None:
+    """Return the unit of a CT's values, None where its header does not say (PS3.3, C.8.2.1).
+
+    A rescale without a type leads to HU. A capture is a picture: its rescale is no calibration.
+    """
+    header = frame.header
+    if f"{text(header, 'SOPClassUID')}.".startswith(SECONDARY_CAPTURE):
+        return None
+    if tables := items(header, "ModalityLUTSequence"):
+        return text(tables[0], "ModalityLUTType").upper() or None
+    source = macro(header, frame.number, "PixelValueTransformationSequence")
+    is_rescaled = any(
+        number(source, one) is not None for one in ("RescaleSlope", "RescaleIntercept")
+    )
+    return text(source, "RescaleType").upper() or (HOUNSFIELD if is_rescaled else None)
