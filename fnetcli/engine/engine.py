@@ -21,6 +21,7 @@ from fnetcli.errors import PairError, UsageError
 from fnetcli.models.fnet import Codes, FNet, Parts
 
 Maps = NDArray[np.float32]
+LARGEST_CODE = float(np.finfo(np.float16).max)  # 65504; what lies beyond is taken for it
 Allocate = Callable[[tuple[int, ...]], NDArray[np.float16]]  # shape -> array to fill
 Precision = Literal["fp32", "bf16"]
 MUCH_WORK = 2.5  # times that of the image in one piece
@@ -208,7 +209,8 @@ class Engine:
         if codes is not None and found_codes is not None:
             place_of_codes = (images, slice(None), tile.rows.kept, tile.columns.kept)
             for whole_code, code in zip(codes.values(), found_codes, strict=True):
-                whole_code[place_of_codes] = code[:, :, *inside].half().cpu().numpy()
+                known = code[:, :, *inside].clamp(-LARGEST_CODE, LARGEST_CODE)
+                whole_code[place_of_codes] = known.half().cpu().numpy()
 
     def _to_device(self, image: Maps) -> Tensor:
         """Return (N, H, W) as (N, 1, H, W) where the network is, in its type of numbers."""

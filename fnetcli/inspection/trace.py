@@ -24,7 +24,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from fnetcli.engine import Engine, Maps, Separated
+from fnetcli.engine import LARGEST_CODE, Engine, Maps, Separated
 from fnetcli.errors import PairError
 from fnetcli.formats import write_npz
 from fnetcli.models.fnet import LZSC, FNet, FNetConfig
@@ -37,7 +37,6 @@ LONGEST_SIDE = 256  # of a thumbnail, in pixels
 PRECISE = 24  # halvings of an interval: beyond float16
 NEARLY_ZERO = 0.01  # of theta
 VALUES = np.arange(1 << 16, dtype=np.uint16).view(np.float16)  # all that float16 knows
-LARGEST = float(np.finfo(np.float16).max)  # 65504
 
 
 # --- what is found --------------------------------------------------------------------------------
@@ -129,7 +128,7 @@ class PairTrace:
             for letter, block in self.blocks.items()
         }
         return [
-            f"code {letter}: {100 * share:.2g} % of its values lie beyond {LARGEST:.0f}, the "
+            f"code {letter}: {100 * share:.2g} % of its values lie beyond {LARGEST_CODE:.0f}, the "
             "largest of float16, and are taken for it; check the weights"
             for letter, share in shares.items()
             if share > 0
@@ -339,19 +338,19 @@ def _table_without_gate(gamma: float) -> Code:
 
 
 def _limit(code: Code) -> float:
-    """Make infinity the largest finite number, in place; return the share that it was.
+    """Make infinity the largest finite number, in place; return the share that lies so far out.
 
     Raise PairError for NaN.
     """
     count = 0
     for atom in code:
-        is_number = np.isfinite(atom)
-        if is_number.all():
+        is_known = np.abs(atom) < LARGEST_CODE
+        if is_known.all():
             continue
         if np.isnan(atom).any():
             raise PairError("the network's codes are not finite; check the weights")
-        count += atom.size - int(np.count_nonzero(is_number))
-        np.clip(atom, -LARGEST, LARGEST, out=atom)
+        count += atom.size - int(np.count_nonzero(is_known))
+        np.clip(atom, -LARGEST_CODE, LARGEST_CODE, out=atom)
     return count / code.size
 
 

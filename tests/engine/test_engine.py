@@ -92,6 +92,15 @@ def test_codes_go_where_the_caller_wants_them(path: str) -> None:
     assert Engine(small_network(), CPU).run(*pair).codes is None
 
 
+def test_codes_beyond_float16_are_limited(path: str) -> None:
+    network = small_network()
+    with torch.no_grad():
+        network.encode_z.iteration(0).encode.weight *= 1e7
+    codes = Engine(network, CPU).run(*random_pair(1, 20, 30), with_codes=True).codes
+    assert codes is not None, path
+    assert np.abs(codes["z"]).max() == np.finfo(np.float16).max
+
+
 def _needs(engine: Engine, *size: int) -> int:
     return engine._executor.bytes_needed(*size, with_codes=False)
 
