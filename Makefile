@@ -57,6 +57,6 @@ $(VENV)/.ready-check: $(VENV)/.ready-test
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[test,check]'
 	@touch $@
 
-$(VENV)/.ready-browser: $(VENV)/.ready-test
-	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[test,browser]'
+$(VENV)/.ready-browser: $(VENV)/.ready-check
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[test,check,browser]'
 	@touch $@

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Literal, Protocol
+from typing import Protocol
 
 import numpy as np
 import torch
@@ -16,6 +16,7 @@ from fnetcli.engine import memory
 from fnetcli.engine.bands import Bands
 from fnetcli.engine.library import NoLibraryError
 from fnetcli.engine.native import Native, load_library
+from fnetcli.engine.options import EngineOptions, Precision
 from fnetcli.engine.tiles import SMALLEST, Tile, Tiling, fitting
 from fnetcli.errors import PairError, UsageError
 from fnetcli.models.fnet import Codes, FNet, Parts
@@ -23,7 +24,6 @@ from fnetcli.models.fnet import Codes, FNet, Parts
 Maps = NDArray[np.float32]
 LARGEST_CODE = float(np.finfo(np.float16).max)  # 65504; what lies beyond is taken for it
 Allocate = Callable[[tuple[int, ...]], NDArray[np.float16]]  # shape -> array to fill
-Precision = Literal["fp32", "bf16"]
 MUCH_WORK = 2.5  # times that of the image in one piece
 BUILDING = "compiling the network's inner loop for this processor: once, some seconds"
 
@@ -47,22 +47,6 @@ class Separated:
         fused: Maps = self.unique_first + self.unique_second
         fused += self.common
         return fused
-
-
-@dataclass(frozen=True)
-class EngineOptions:
-    """How an engine works; nothing here changes its results beyond rounding."""
-
-    precision: Precision = "fp32"  # bf16: operands of the convolutions, where that is faster
-    tile: int | None = None  # side in pixels; 0: the whole image at once; None: as memory allows
-    max_memory: int | None = None  # bytes for one tile; None: as is free
-
-    def __post_init__(self) -> None:
-        """Raise UsageError for tiles that are nearly all margin, or contradictions."""
-        if self.tile is not None and 0 < self.tile < SMALLEST:
-            raise UsageError(f"--tile {self.tile}: too small; use at least {SMALLEST}, 0 or auto")
-        if self.tile is not None and self.max_memory is not None:
-            raise UsageError("--tile and --max-memory: give one of them, it decides the other")
 
 
 class Executor(Protocol):

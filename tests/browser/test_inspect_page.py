@@ -124,7 +124,7 @@ def expected_at(pair: PairPage, x: int, y: int) -> dict[str, float]:
 
 class TestSlider:
     def now(self, page: Page) -> float:
-        return float(page.locator("#divider").get_attribute("aria-valuenow"))  # type: ignore[arg-type]
+        return float(page.locator("#divider").get_attribute("aria-valuenow"))
 
     def test_both_pictures_are_seen(self, open_page: OpenPage, tmp_path: Path) -> None:
         black, white = (np.full((HEIGHT, WIDTH), level, np.uint8) for level in (0, 255))

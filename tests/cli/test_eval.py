@@ -257,7 +257,7 @@ class TestStandardOutput:
         assert result.stdout == ""
 
     @pytest.mark.skipif(not Path("/dev/full").exists(), reason="no /dev/full here")
-    @pytest.mark.parametrize("options", [[], ["--json", "-"], ["--html", "-"]])
+    @pytest.mark.parametrize("options", [[], ["--json", "-"]])
     def test_takes_nothing(self, tmp_path: Path, sources: list[Any], options: list[str]) -> None:
         files = ["--csv", tmp_path / "r.csv", "--latex", tmp_path / "r.tex"]
         with Path("/dev/full").open("w") as full:
@@ -290,7 +290,7 @@ class TestStandardOutput:
         assert errors(done.stderr) == []
         assert (tmp_path / "r.csv").is_file()
 
-    @pytest.mark.parametrize("encoding", ["cp1252", "latin-1", "ascii"])
+    @pytest.mark.parametrize("encoding", ["cp1252", "ascii"])
     def test_of_few_characters(self, tmp_path: Path, sources: list[Any], encoding: str) -> None:
         done = subprocess.run(
             command(*sources, "--baselines", "--csv", tmp_path / "r.csv"),
@@ -331,7 +331,7 @@ class TestTerminal:
         assert process.wait() == 0
         return seen.decode()
 
-    @pytest.mark.parametrize("columns", [80, 40, 20])
+    @pytest.mark.parametrize("columns", [80, 20])
     def test_numbers_are_never_cut(self, tmp_path: Path, sources: list[Any], columns: int) -> None:
         name = "a method of a very long name"
         arguments = [
@@ -686,9 +686,10 @@ class TestSignals:
 
     @pytest.fixture
     def process(self, tmp_path: Path) -> Iterator[subprocess.Popen[str]]:
+        vis, ir = (smooth_noise(600, 800, seed) for seed in (0, 1))
         for i in range(40):
-            write(tmp_path / "vis" / f"{i}.png", smooth_noise(600, 800, 2 * i))
-            write(tmp_path / "ir" / f"{i}.png", smooth_noise(600, 800, 2 * i + 1))
+            write(tmp_path / "vis" / f"{i}.png", np.roll(vis, 9 * i, axis=1))
+            write(tmp_path / "ir" / f"{i}.png", ir)
         given = ["--vis", tmp_path / "vis", "--ir", tmp_path / "ir", "--baselines"]
         process = subprocess.Popen(
             command(*given, "--workers", 2, "--csv", tmp_path / "r.csv"),
