@@ -4,6 +4,8 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 PARALLEL := -n logical --dist worksteal
+# Bytecode is made as modules are imported: most of what torch brings never is.
+INSTALL := $(BIN)/python -m pip install --quiet --no-compile --constraint constraints.txt --editable
 
 .PHONY: demo test lint check browser format bench clean
 
@@ -46,17 +48,17 @@ $(VENV)/bin/python:
 	$(PYTHON) -m venv $(VENV)
 
 $(VENV)/.ready: $(VENV)/bin/python pyproject.toml constraints.txt
-	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable .
+	$(INSTALL) .
 	@touch $@
 
 $(VENV)/.ready-test: $(VENV)/.ready
-	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[test]'
+	$(INSTALL) '.[test]'
 	@touch $@
 
 $(VENV)/.ready-check: $(VENV)/.ready-test
-	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[test,check]'
+	$(INSTALL) '.[test,check]'
 	@touch $@
 
 $(VENV)/.ready-browser: $(VENV)/.ready-check
-	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[test,check,browser]'
+	$(INSTALL) '.[test,check,browser]'
 	@touch $@
