@@ -28,6 +28,7 @@ from fnetcli.errors import CheckpointError, UsageError
 from fnetcli.models.fnet import LZSC, FNet, FNetConfig
 from fnetcli.shipped import default_weights_path
 from fnetcli.storage import atomic_write
+from fnetcli.text import visible
 
 FORMAT_VERSION = 1
 MOST_SHOWN = 80  # letters of what a file says, in a message
@@ -81,7 +82,7 @@ def load_weights(path: Path | None = None) -> Weights:
     tensors, metadata = _read_tensors(path, content)
     layout = next((layout for layout in LAYOUTS if layout.matches(tensors)), None)
     if layout is None:
-        shown = ", ".join(f"'{_visible(key)}'" for key in list(tensors)[:3]) or "none"
+        shown = ", ".join(f"'{_quoted(key)}'" for key in list(tensors)[:3]) or "none"
         known = " or ".join(layout.name for layout in LAYOUTS)
         raise CheckpointError(
             f"{path}: {len(tensors)} tensors ({shown}, ...) of no known layout; give {known} ones"
@@ -89,12 +90,12 @@ def load_weights(path: Path | None = None) -> Weights:
     config = _config(path, layout, tensors, metadata)
     if config.iterations > len(tensors):
         raise CheckpointError(
-            f"{path}: {_visible(config.iterations)} iterations, but {len(tensors)} tensors; "
+            f"{path}: {_quoted(config.iterations)} iterations, but {len(tensors)} tensors; "
             "check the file"
         )
     if config.atoms * config.kernel_size**2 > len(content):  # a number takes a byte at least
         raise CheckpointError(
-            f"{path}: {_visible(config.atoms)} atoms of {_visible(config.kernel_size)} pixels "
+            f"{path}: {_quoted(config.atoms)} atoms of {_quoted(config.kernel_size)} pixels "
             f"square, but {len(content)} bytes; check the file"
         )
     with torch.device("meta"):  # shapes are compared before anything is allocated
@@ -165,13 +166,13 @@ def _read_safetensors(path: Path, content: bytes) -> tuple[dict[str, Tensor], di
         header = json.loads(content[8 : 8 + length]).get("__metadata__") or {}
     except Exception as error:  # noqa: BLE001  safetensors maps damage to several kinds too
         raise CheckpointError(
-            f"{path}: damaged safetensors file ({_visible(error)}); get it again"
+            f"{path}: damaged safetensors file ({_quoted(error)}); get it again"
         ) from None
     metadata = {key: _json_or_text(text) for key, text in header.items() if key != "format"}
     version = metadata.get("format_version", FORMAT_VERSION)
     if not isinstance(version, int) or version > FORMAT_VERSION:
         raise CheckpointError(
-            f"{path}: format version {_visible(version)} is newer than this fnet; "
+            f"{path}: format version {_quoted(version)} is newer than this fnet; "
             "update fnet to use it"
         )
     return tensors, metadata
@@ -193,11 +194,11 @@ def _is_shallow(value: Any, levels: int) -> bool:
     return levels > 0 and all(_is_shallow(one, levels - 1) for one in inner)
 
 
-def _visible(said: object) -> str:
+def _quoted(said: object) -> str:
     """Return what a file says, shortened, without what a terminal would obey."""
     text = str(said)
     short = text if len(text) <= MOST_SHOWN else f"{text[:MOST_SHOWN]}..."
-    return "".join(sign if sign.isprintable() else repr(sign)[1:-1] for sign in short)
+    return visible(short)
 
 
 def _unwrap(path: Path, loaded: object) -> dict[str, Tensor]:
@@ -214,7 +215,7 @@ def _unwrap(path: Path, loaded: object) -> dict[str, Tensor]:
     if len(tensors) < len(loaded):
         other = next(key for key in loaded if key not in tensors)
         raise CheckpointError(
-            f"{path}: '{_visible(other)}' is not a tensor of plain numbers; "
+            f"{path}: '{_quoted(other)}' is not a tensor of plain numbers; "
             "give the network's state dict alone"
         )
     while tensors and all(key.startswith("module.") for key in tensors):
@@ -314,7 +315,7 @@ def _config(
         ) from None
     except (TypeError, ValueError, OverflowError) as error:
         raise CheckpointError(
-            f"{path}: {layout.name} layout of an impossible network ({_visible(error)}); "
+            f"{path}: {layout.name} layout of an impossible network ({_quoted(error)}); "
             "check the file"
         ) from None
 
@@ -333,12 +334,12 @@ def _checked_tensors(
     if missing:
         fail(f"{len(missing)} tensors missing, first {missing[0]!r}")
     if unexpected:
-        fail(f"{len(unexpected)} unexpected tensors, first '{_visible(unexpected[0])}'")
+        fail(f"{len(unexpected)} unexpected tensors, first '{_quoted(unexpected[0])}'")
     found = dict[str, Tensor]()
     for ours, wanted in network.state_dict().items():
         key, tensor = keys[ours], tensors[keys[ours]]
         if tensor.shape != wanted.shape:
-            shape = _visible(tuple(tensor.shape))
+            shape = _quoted(tuple(tensor.shape))
             fail(f"{key!r} is {shape} where {tuple(wanted.shape)} is needed")
         if not tensor.is_floating_point():
             fail(f"{key!r} has values that are not real numbers")

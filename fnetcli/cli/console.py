@@ -7,7 +7,6 @@ import contextlib
 import functools
 import io
 import os
-import re
 import shutil
 import signal
 import sys
@@ -21,6 +20,7 @@ import typer
 
 from fnetcli.batch import EXIT_FAILED, EXIT_INTERRUPTED, EXIT_USAGE
 from fnetcli.errors import ConfigError, FnetError, OutputError, UsageError
+from fnetcli.text import visible
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -28,8 +28,6 @@ if TYPE_CHECKING:
 P = ParamSpec("P")
 SHOWN_UNPAIRED = 20
 WIDEST = 10_000  # of a table that is not printed to a terminal
-# What a file's name may hold and a terminal would obey: controls, line breaks, directions.
-OBEYED = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069]")
 
 
 class Console:
@@ -105,11 +103,6 @@ def to_stdout(content: str | bytes) -> None:
         raise OutputError(
             f"standard output: cannot be written ({error.strerror}); check where it goes"
         ) from None
-
-
-def visible(text: str) -> str:
-    """Return one line in which controls are escaped: they are seen and not obeyed."""
-    return OBEYED.sub(lambda found: found[0].encode("unicode_escape").decode(), text)
 
 
 def _colored(text: str, color: str) -> str:

@@ -27,6 +27,7 @@ from fnetcli.cli.console import (
     to_stdout,
 )
 from fnetcli.errors import EvaluationError, FnetError, UsageError
+from fnetcli.text import printable
 
 if TYPE_CHECKING:
     from fnetcli.engine import Engine, EngineOptions
@@ -577,7 +578,7 @@ class _Results:
             tables.mean_rows(evaluation, summary),
         )
         if len(evaluation.methods) > 1:
-            first = tables.printable(evaluation.methods[0].name)
+            first = printable(evaluation.methods[0].name)
             if not console.is_terminal:
                 console.result("* best, + second")
             console.result("")

@@ -14,6 +14,7 @@ from rich.text import Text
 from fnetcli.inspection.checkpoint_facts import CheckpointFacts
 from fnetcli.inspection.image_facts import ImageFacts, Way
 from fnetcli.modality import MODALITIES
+from fnetcli.text import printable
 
 WIDTH, INDENT = 80, 15
 GAP = 2  # between two columns
@@ -274,7 +275,7 @@ def _fact(name: str, *texts: str, is_wrapped: bool = True) -> list[str]:
 
     They come from files, and hold nothing that a terminal would obey.
     """
-    lines = ["".join(sign if sign.isprintable() else "\ufffd" for sign in text) for text in texts]
+    lines = [printable(text) for text in texts]
     if is_wrapped:
         width = WIDTH - INDENT
         lines = [

@@ -19,6 +19,7 @@ from fnetcli.evaluation.cost import Cost
 from fnetcli.evaluation.results import Evaluation
 from fnetcli.evaluation.statistics import BEST, SECOND, Summary
 from fnetcli.metrics import Metric
+from fnetcli.text import printable
 
 LATEX = {
     "\\": r"\textbackslash{}",
@@ -31,8 +32,6 @@ LATEX = {
     "|": r"\textbar{}",
     **{mark: f"\\{mark}" for mark in "&%$#_"},
 }
-# Controls, line breaks, directions, and bytes of a file name that are no text.
-UNPRINTABLE = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
 GAP = 2  # between two columns on the terminal
 SHORTEST = 12  # width of a method's name that is wrapped
 
@@ -196,11 +195,6 @@ def _styled(cell: Cell) -> Text:
 
 def _marked(cell: Cell) -> Text:
     return Text(cell.text + {BEST: "*", SECOND: "+"}.get(cell.mark, ""))
-
-
-def printable(text: str) -> str:
-    """Return a name without what would confuse a terminal or break a file."""
-    return UNPRINTABLE.sub("\N{REPLACEMENT CHARACTER}", text)
 
 
 # --- files ----------------------------------------------------------------------------------------

@@ -11,7 +11,8 @@ from rich.cells import cell_len
 from rich.console import Console
 
 from fnetcli.evaluation.statistics import BEST, SECOND
-from fnetcli.reports.tables import GAP, SHORTEST, Cell, Row, printable, terminal_tables
+from fnetcli.reports.tables import GAP, SHORTEST, Cell, Row, terminal_tables
+from fnetcli.text import printable
 
 CELLS = (Cell("12"), Cell("0.1234", BEST), Cell("5678.9", SECOND), Cell("-0.5 (n=3)"), Cell("-"))
 NAMES = ("method", "n", "MI \u2191", "MSE \u2193", "SCD \u2191", "MS-SSIM \u2191")
