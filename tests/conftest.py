@@ -11,5 +11,5 @@ import hypothesis
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 # No deadlines: times vary on shared machines. Derandomised: a red run can be repeated.
-hypothesis.settings.register_profile("fnet", deadline=None, derandomize=True)
+hypothesis.settings.register_profile("fnet", deadline=None, derandomize=True, max_examples=50)
 hypothesis.settings.load_profile("fnet")
