@@ -21,12 +21,12 @@ import PIL.Image
 import torch
 from typer.testing import CliRunner
 
-from fnetcli.checkpoint import load_weights, save_weights
+from fnetcli.checkpoints.loading import load_weights, save_weights
 from fnetcli.cli.app import app
 from fnetcli.engine import Engine
-from fnetcli.fusion import FuseOptions, read_case
-from fnetcli.models.fnet import FNet, FNetConfig
-from fnetcli.pairing import pair_paths
+from fnetcli.inputs.pairing import pair_paths
+from fnetcli.models.fnet.network import FNet, FNetConfig
+from fnetcli.pictures.fuse import FuseOptions, read_case
 
 # Linux: VmHWM is the peak of this program alone; ru_maxrss starts with that of the parent process.
 PEAK = """

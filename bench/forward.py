@@ -19,10 +19,10 @@ import torch
 from torch.nn import functional as F
 
 from bench.plain import fuse_plainly
-from fnetcli.checkpoint import load_weights
+from fnetcli.checkpoints.loading import load_weights
 from fnetcli.engine import Engine
-from fnetcli.engine.bands import Bands
-from fnetcli.models.fnet import FNet
+from fnetcli.engine.executors.fnet.bands import Bands
+from fnetcli.models.fnet.network import FNet
 
 OPERATIONS = 2 * 419_904  # a pixel: 81 x 64 multiply-adds in each of 81 pairs of a map and a code
 LARGEST_PLAIN = 1_500_000  # pixels: above, the plain network wants more memory than machines have

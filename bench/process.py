@@ -19,8 +19,8 @@ import numpy as np
 import tifffile
 
 from bench.batch import PEAK
-from fnetcli.checkpoint import save_weights
-from fnetcli.models.fnet import FNet, FNetConfig
+from fnetcli.checkpoints.loading import save_weights
+from fnetcli.models.fnet.network import FNet, FNetConfig
 
 
 def write_pair(folder: Path, width: int, height: int) -> list[str]:

@@ -15,8 +15,8 @@ from collections.abc import Callable
 import torch
 
 from bench.forward import medians
-from fnetcli.models import shaped
-from fnetcli.models.fnet import FNet
+from fnetcli.models.fnet import shaped
+from fnetcli.models.fnet.network import FNet
 
 
 def has_bfloat16() -> bool:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from fnetcli.api import fuse, load_network
     from fnetcli.formats import read_image
-    from fnetcli.intensity import ScalingOptions
+    from fnetcli.imaging.intensity import ScalingOptions
 
 __all__ = ["ScalingOptions", "fuse", "load_network", "read_image"]
 
@@ -28,7 +28,7 @@ def __getattr__(name: str) -> object:
 
         return read_image
     if name == "ScalingOptions":
-        from fnetcli.intensity import ScalingOptions
+        from fnetcli.imaging.intensity import ScalingOptions
 
         return ScalingOptions
     raise AttributeError(f"module 'fnetcli' has no attribute {name!r}")

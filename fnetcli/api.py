@@ -8,15 +8,15 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import ArrayLike
 
-from fnetcli.checkpoint import load_weights
+from fnetcli.checkpoints.loading import load_weights
 from fnetcli.engine import Engine, choose_device
 from fnetcli.errors import PairError, UsageError
 from fnetcli.formats import read_image
-from fnetcli.fusion import Fused, FuseOptions
-from fnetcli.fusion import fuse as fuse_images
-from fnetcli.image import Grid, Image
-from fnetcli.intensity import ScalingOptions
-from fnetcli.modality import MODALITIES, network_order
+from fnetcli.imaging.image import Grid, Image
+from fnetcli.imaging.intensity import ScalingOptions
+from fnetcli.modalities import MODALITIES, network_order
+from fnetcli.pictures.fuse import Fused, FuseOptions
+from fnetcli.pictures.fuse import fuse as fuse_images
 
 ARRAY_TYPES = [np.dtype(name) for name in ("u1", "i1", "u2", "i2", "u4", "i4", "f2", "f4", "f8")]
 

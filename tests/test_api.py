@@ -11,7 +11,7 @@ import pytest
 from fnetcli import ScalingOptions, fuse, load_network, read_image
 from fnetcli.errors import PairError, ReadError, UsageError
 from tests.cli.command import fnet, tiny_weights
-from tests.pictures import smooth_noise, write
+from tests.drawn_pictures import smooth_noise, write
 
 
 def test_arrays_paths_and_images_agree_with_the_command(tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.pictures import smooth_noise, write
+from tests.drawn_pictures import smooth_noise, write
 
 ROOT = Path(__file__).parents[1]
 
@@ -36,7 +36,7 @@ def test_wheel_installed_elsewhere_fuses(tmp_path: Path) -> None:
         )
         return done.stdout.strip()
 
-    program = "from fnetcli.shipped import default_weights_path as p; print(p())"
+    program = "from fnetcli.checkpoints.shipped import default_weights_path as p; print(p())"
     assert run("-c", program) == str(site / "fnetcli" / "weights" / "fnet.safetensors")
     assert run("-m", "fnetcli", "fuse", "--vis", vis, "--ir", ir) == "fnet-out/fused/a.png"
     assert (tmp_path / "fnet-out" / "fused" / "a.png").is_file()

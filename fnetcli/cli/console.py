@@ -18,8 +18,8 @@ from typing import TYPE_CHECKING, ParamSpec, Self
 
 import typer
 
-from fnetcli.batch import EXIT_FAILED, EXIT_INTERRUPTED, EXIT_USAGE
 from fnetcli.errors import ConfigError, FnetError, OutputError, UsageError
+from fnetcli.runs.batch import EXIT_FAILED, EXIT_INTERRUPTED, EXIT_USAGE
 from fnetcli.text import visible
 
 if TYPE_CHECKING:

@@ -16,7 +16,6 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from fnetcli.batch import EXIT_DONE, EXIT_FAILED
 from fnetcli.cli import options as given_options
 from fnetcli.cli.console import (
     Console,
@@ -27,6 +26,7 @@ from fnetcli.cli.console import (
     to_stdout,
 )
 from fnetcli.errors import EvaluationError, FnetError, UsageError
+from fnetcli.runs.batch import EXIT_DONE, EXIT_FAILED
 from fnetcli.text import printable
 
 if TYPE_CHECKING:
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from fnetcli.evaluation.results import Evaluation
     from fnetcli.evaluation.run import EvalJob, FilesEntrant, NetworkEntrant, RuleEntrant, Run
     from fnetcli.evaluation.statistics import Summary
-    from fnetcli.pairing import Pairing
+    from fnetcli.inputs.pairing import Pairing
     from fnetcli.reports.eval_page import ShownCase
     from fnetcli.reports.tables import Row
 
@@ -258,8 +258,8 @@ def evaluate(
     with leaving_at_once():
         from fnetcli.evaluation.methods import choose_metrics
         from fnetcli.evaluation.run import EvalJob
-        from fnetcli.fusion import FuseOptions
-        from fnetcli.survey import survey
+        from fnetcli.pictures.fuse import FuseOptions
+        from fnetcli.pictures.survey import survey
 
     files = _Files(
         {
@@ -347,7 +347,7 @@ def _named(option: str, text: str) -> tuple[str, Path]:
 
 def _suffixes(values: list[str] | None) -> tuple[dict[str, str], list[str]]:
     """Part the endings of methods' files from those of the modalities'."""
-    from fnetcli.modality import MODALITIES
+    from fnetcli.modalities import MODALITIES
 
     of_methods, others = dict[str, str](), list[str]()
     for text in values or []:
@@ -371,7 +371,7 @@ def _fused_entrants(
     from fnetcli.evaluation.methods import find_fused
     from fnetcli.evaluation.results import Method
     from fnetcli.evaluation.run import FilesEntrant
-    from fnetcli.pairing import listed_paths
+    from fnetcli.inputs.pairing import listed_paths
 
     def column(name: str) -> FilesEntrant:
         method = Method(name, "files", f"{pairs}, column {name!r}")
@@ -464,7 +464,7 @@ class _Makers:
         return costs
 
     def _load_name(self, text: str) -> tuple[str, Path]:
-        from fnetcli.shipped import default_weights_path
+        from fnetcli.checkpoints.shipped import default_weights_path
 
         name, path = _named("--weights", text)
         if text == SHIPPED or (name and str(path) == SHIPPED and not path.exists()):
@@ -477,7 +477,7 @@ class _Makers:
         from fnetcli.evaluation.results import Method
         from fnetcli.evaluation.run import NetworkEntrant
         from fnetcli.formats import content_sha256
-        from fnetcli.fusion import PIXELS_VERSION
+        from fnetcli.pictures.fuse import PIXELS_VERSION
 
         name, path = self._load_name(text)
         precision = self.at_work.precision
@@ -493,7 +493,7 @@ class _Makers:
         return NetworkEntrant(Method(name, "weights", origin), engine, digest)
 
     def _load(self, name: str, path: Path) -> Engine:
-        from fnetcli.checkpoint import load_weights
+        from fnetcli.checkpoints.loading import load_weights
         from fnetcli.engine import Engine, choose_device
 
         loaded = load_weights(path)
@@ -520,7 +520,7 @@ def _size(text: str) -> tuple[int, int]:
 def _run(console: Console, job: EvalJob, workers: int, *, has_cache: bool, is_debug: bool) -> Run:
     from fnetcli.evaluation.cache import ScoreCache
     from fnetcli.evaluation.run import Run
-    from fnetcli.storage import cache_folder
+    from fnetcli.files.durable import cache_folder
 
     folder = cache_folder() if has_cache else None
     cache = ScoreCache(folder and folder / "scores.sqlite", console.notice)
@@ -714,7 +714,7 @@ class _Files:
 
 
 def _write(path: Path, pieces: Iterable[bytes]) -> None:
-    from fnetcli.storage import atomic_write
+    from fnetcli.files.durable import atomic_write
 
     if path == STDOUT:
         to_stdout(b"".join(pieces))

@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from fnetcli.batch import EXIT_DONE, EXIT_FAILED
 from fnetcli.cli import options as given_options
 from fnetcli.cli import volume_options as given_volumes
 from fnetcli.cli.console import (
@@ -25,15 +24,16 @@ from fnetcli.cli.console import (
     tell_unpaired,
 )
 from fnetcli.errors import FnetError, UsageError
+from fnetcli.runs.batch import EXIT_DONE, EXIT_FAILED
 
 if TYPE_CHECKING:
     from fnetcli.engine import Engine
     from fnetcli.formats import ReadOptions
-    from fnetcli.fusion import FuseOptions, Pictures
-    from fnetcli.job import Job, Outputs, Run, Walk
-    from fnetcli.manifest import Record
-    from fnetcli.pairing import Case, Pairing
-    from fnetcli.volume_fusion import Volumes
+    from fnetcli.inputs.pairing import Case, Pairing
+    from fnetcli.pictures.fuse import FuseOptions, Pictures
+    from fnetcli.runs.manifest import Record
+    from fnetcli.runs.run import Job, Outputs, Run, Walk
+    from fnetcli.volumes.fuse import Volumes
 
 SHOWN_ALIKE = 3  # warnings that differ in nothing but the case
 STDOUT = Path("-")
@@ -256,10 +256,10 @@ def fuse(
     scan.nii.gz -o OUT writes OUT/fused/<case>.nii.gz on the MRI's grid.
     """
     with leaving_at_once():
-        from fnetcli.checkpoint import load_weights
+        from fnetcli.checkpoints.loading import load_weights
         from fnetcli.engine import Engine, choose_device
-        from fnetcli.fusion import FuseOptions
-        from fnetcli.job import Job, Run, refuse_inside_inputs
+        from fnetcli.pictures.fuse import FuseOptions
+        from fnetcli.runs.run import Job, Run, refuse_inside_inputs
 
     console = Console(
         is_quiet=quiet, is_verbose=verbose, has_results=not dry_run and summary != STDOUT
@@ -401,8 +401,8 @@ def _look_at_pictures(
     workers: int,
 ) -> Pictures:
     """Find out what only all files together tell, and say it."""
-    from fnetcli.fusion import Pictures
-    from fnetcli.survey import survey
+    from fnetcli.pictures.fuse import Pictures
+    from fnetcli.pictures.survey import survey
 
     with Progress(None, "headers and ranges", console) as progress:
         found = survey(
@@ -455,7 +455,7 @@ def _look(console: Console, run: Run[Any]) -> None:
 
 def _check_summary(path: Path, job: Job[Walk], *others: Path | None) -> None:
     """Refuse to replace what a run needs or makes by the summary, before anything runs."""
-    from fnetcli.job import refuse_input
+    from fnetcli.runs.run import refuse_input
 
     refuse_input(job, path)
     if path.is_dir():
@@ -488,7 +488,7 @@ def _check_room(console: Console, run: Run[Any], reading: ReadOptions, atoms: in
     """
     from fnetcli.errors import OutputError, ReadError
     from fnetcli.formats import probe_image
-    from fnetcli.fusion import features_bytes
+    from fnetcli.pictures.fuse import features_bytes
 
     out, count = run.job.out, len(run.plan.todo)
     try:
@@ -518,7 +518,7 @@ def _check_room(console: Console, run: Run[Any], reading: ReadOptions, atoms: in
 
 def _unnamed_bytes(codes: int) -> int:
     """Return how much of a pair's codes is on the disk a second time before it has a name."""
-    from fnetcli import storage
+    from fnetcli.files import durable as storage
 
     return codes if codes // 3 >= storage.MOST_IN_MEMORY else 0
 
@@ -660,7 +660,7 @@ def _tell_end(console: Console, run: Run[Any]) -> None:
 
 
 def _write_summary(path: Path, run: Run[Any]) -> None:
-    from fnetcli.storage import atomic_write
+    from fnetcli.files.durable import atomic_write
 
     text = json.dumps(run.summary(), indent=2)
     if path == STDOUT:

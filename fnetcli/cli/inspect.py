@@ -15,22 +15,22 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from fnetcli.batch import EXIT_DONE
+from fnetcli.checkpoints.shipped import default_weights_path
 from fnetcli.cli import options as given_options
 from fnetcli.cli import volume_options as given_volumes
 from fnetcli.cli.console import Console, Progress, exits_properly, leaving_at_once
 from fnetcli.errors import PairError, UsageError
 from fnetcli.inspection.names import FEATURES_FILE, PAIR_FILES, WEIGHTS_FILES
-from fnetcli.shipped import default_weights_path
+from fnetcli.runs.batch import EXIT_DONE
 
 if TYPE_CHECKING:
-    from fnetcli.checkpoint import Weights
+    from fnetcli.checkpoints.loading import Weights
     from fnetcli.engine import Engine
-    from fnetcli.inspection.checkpoint_facts import CheckpointFacts
+    from fnetcli.imaging.intensity import ScalingOptions
+    from fnetcli.inputs.pairing import Case
+    from fnetcli.inspection.fnet.trace import TraceOptions
+    from fnetcli.inspection.fnet.weights import CheckpointFacts
     from fnetcli.inspection.subject import Subject
-    from fnetcli.inspection.trace import TraceOptions
-    from fnetcli.intensity import ScalingOptions
-    from fnetcli.pairing import Case
     from fnetcli.reports.inspection_files import InspectedPair
 
 STDOUT = Path("-")
@@ -213,9 +213,9 @@ def inspect(
     )
     at_work = given_options.engine_options(tile, max_memory, "fp32")
     with leaving_at_once():
-        from fnetcli.checkpoint import load_weights
+        from fnetcli.checkpoints.loading import load_weights
         from fnetcli.engine import Engine, choose_device
-        from fnetcli.inspection.trace import TraceOptions
+        from fnetcli.inspection.fnet.trace import TraceOptions
 
     modalities, read = _find_pair(console, given, out, json_file)
     loaded = load_weights(weights)
@@ -399,8 +399,8 @@ def _find_pair(
 
 
 def _pictures(given: _GivenPair, modalities: tuple[str, str], case: Case) -> Callable[[], Subject]:
-    from fnetcli.fusion import FuseOptions
     from fnetcli.inspection.subject import two_pictures
+    from fnetcli.pictures.fuse import FuseOptions
 
     given.volumes.refuse()
     if given.slice_number is not None:
@@ -454,17 +454,17 @@ def _inspect_pair(
     """Look into a pair and write everything; return it, and what the scale of each file is."""
     from importlib.metadata import version
 
-    from fnetcli.inspection.checkpoint_facts import checkpoint_facts, dictionaries
-    from fnetcli.inspection.misalignment import estimate_misalignment
-    from fnetcli.inspection.numbers import measure_pair
-    from fnetcli.inspection.trace import count_steps, trace_pair
+    from fnetcli.files.durable import scratch_array
+    from fnetcli.inspection.fnet.numbers import measure_pair
+    from fnetcli.inspection.fnet.trace import count_steps, trace_pair
+    from fnetcli.inspection.fnet.weights import checkpoint_facts, dictionaries
+    from fnetcli.pictures.misalignment import estimate_misalignment
     from fnetcli.reports.inspection_files import (
         InspectedPair,
         count_files,
         features_bytes,
         write_pair,
     )
-    from fnetcli.storage import scratch_array
 
     x, y = subject.luminances
     config = engine.network.config
@@ -543,7 +543,7 @@ def _tell_pair(
 @contextmanager
 def _results_in(out: Path) -> Iterator[None]:
     """Hold the folder for results; where nothing comes of it, remove what was made of it."""
-    from fnetcli.storage import OutputFolder, sweep
+    from fnetcli.files.durable import OutputFolder, sweep
 
     made = [folder for folder in (out, *out.parents) if not folder.exists()]
     try:
@@ -558,7 +558,7 @@ def _results_in(out: Path) -> Iterator[None]:
 
 
 def _write_json(path: Path | None, record: Mapping[str, Any]) -> None:
-    from fnetcli.storage import atomic_write
+    from fnetcli.files.durable import atomic_write
 
     if path is None:
         return
@@ -585,9 +585,9 @@ def _inspect_weights(
     console: Console, path: Path | None, out: Path | None, json_file: Path | None, device: str
 ) -> int:
     with leaving_at_once():
-        from fnetcli.checkpoint import load_weights
+        from fnetcli.checkpoints.loading import load_weights
         from fnetcli.engine import Engine, choose_device
-        from fnetcli.inspection.checkpoint_facts import checkpoint_facts
+        from fnetcli.inspection.fnet.weights import checkpoint_facts
         from fnetcli.reports.inspection_text import checkpoint_lines
 
     loaded = load_weights(path)
@@ -607,9 +607,9 @@ def _draw_dictionaries(
     console: Console, loaded: Weights, facts: CheckpointFacts, out: Path
 ) -> None:
     """Draw one picture for each block and role, and the schedules."""
-    from fnetcli.inspection.checkpoint_facts import dictionaries
+    from fnetcli.files.durable import files_together
+    from fnetcli.inspection.fnet.weights import dictionaries
     from fnetcli.reports.figures import draw_dictionaries, draw_schedules
-    from fnetcli.storage import files_together
 
     figures = {"schedules.png": draw_schedules(facts.blocks)}
     every = dictionaries(loaded.network)
@@ -669,7 +669,7 @@ def _inspect_image(
 
 def _only(option: str, values: list[str] | None) -> str | None:
     """Return the one value, without the modality that `fnet fuse` wants in front of it."""
-    from fnetcli.modality import MODALITIES
+    from fnetcli.modalities import MODALITIES
 
     if values is None or not values:
         return None

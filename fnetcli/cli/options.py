@@ -15,8 +15,8 @@ from fnetcli.errors import FnetError, UsageError
 if TYPE_CHECKING:
     from fnetcli.engine import EngineOptions
     from fnetcli.formats import ReadOptions
-    from fnetcli.intensity import Limits, ScalingOptions
-    from fnetcli.pairing import Pairing
+    from fnetcli.imaging.intensity import Limits, ScalingOptions
+    from fnetcli.inputs.pairing import Pairing
 
 BOTH = ""  # key of a value that holds for both modalities
 MOST_BITS, MOST_PAGES = 32, 1_000_000
@@ -128,8 +128,8 @@ def find_pairs(
     images: dict[str, Path], pairs: Path | None, suffix: list[str] | None, *, is_recursive: bool
 ) -> tuple[tuple[str, str], Pairing]:
     """Return the modalities in the network's order, and the cases. Raise UsageError."""
-    from fnetcli.modality import network_order
-    from fnetcli.pairing import PairingOptions, pair_list, pair_paths
+    from fnetcli.inputs.pairing import PairingOptions, pair_list, pair_paths
+    from fnetcli.modalities import network_order
 
     if pairs is None:
         modalities = first, second = network_order(list(images))
@@ -251,7 +251,7 @@ def scaling_options(
     invert: list[str] | None,
 ) -> tuple[ScalingOptions, ScalingOptions]:
     """Return how both modalities are scaled. Raise UsageError for what makes no sense."""
-    from fnetcli.intensity import DEFAULT_STRETCH, ScalingOptions
+    from fnetcli.imaging.intensity import DEFAULT_STRETCH, ScalingOptions
 
     rules = {
         "--bits": per_modality("--bits", bits, modalities),

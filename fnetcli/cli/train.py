@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from fnetcli.batch import EXIT_DONE, EXIT_INTERRUPTED
 from fnetcli.cli import options as given_options
 from fnetcli.cli.console import Console, Progress, exits_properly, leaving_at_once
+from fnetcli.runs.batch import EXIT_DONE, EXIT_INTERRUPTED
 
 if TYPE_CHECKING:
     from fnetcli.training.config import Recipe
@@ -163,10 +163,10 @@ def _largest_crop(recipe: Recipe) -> int:
 def _pairs(folders: dict[str, str], console: Console, smallest: int = 1) -> Pairs:
     """Find, read and check all pairs of two folders."""
     from fnetcli.errors import TrainingError
-    from fnetcli.fusion import FuseOptions
-    from fnetcli.modality import network_order
-    from fnetcli.pairing import pair_paths
-    from fnetcli.survey import survey
+    from fnetcli.inputs.pairing import pair_paths
+    from fnetcli.modalities import network_order
+    from fnetcli.pictures.fuse import FuseOptions
+    from fnetcli.pictures.survey import survey
     from fnetcli.training.data import Pairs
 
     first, second = network_order(list(folders))

@@ -15,10 +15,10 @@ from fnetcli.cli.options import find_pairs, per_modality
 from fnetcli.errors import ReadError, UsageError
 
 if TYPE_CHECKING:
-    from fnetcli.intensity import ScalingOptions
-    from fnetcli.pairing import Case, Pairing
-    from fnetcli.resample import Matrix
-    from fnetcli.volume_fusion import Volumes
+    from fnetcli.imaging.intensity import ScalingOptions
+    from fnetcli.inputs.pairing import Case, Pairing
+    from fnetcli.volumes.fuse import Volumes
+    from fnetcli.volumes.resample import Matrix
 
 _VOLUMES = "Volumes: DICOM series and NIfTI files"
 MOST_VOLUMES = 100_000
@@ -233,9 +233,9 @@ def find_cases(
 
     Only CT, MRI, PET and SPECT come as volumes. Raise UsageError.
     """
-    from fnetcli.layout import read_layout
-    from fnetcli.modality import VOLUMETRIC, network_order
-    from fnetcli.pairing import PairingOptions
+    from fnetcli.inputs.layout import read_layout
+    from fnetcli.inputs.pairing import PairingOptions
+    from fnetcli.modalities import VOLUMETRIC, network_order
 
     if pairs is not None or not {*images} <= {*VOLUMETRIC}:
         if layout != "auto" or name is not None:
@@ -265,11 +265,11 @@ def volume_walk(
     on_slices: Callable[[int, int, int], None],
 ) -> Volumes:
     """Return how volumes are fused; raise UsageError, ReadError for the transform's file."""
-    from fnetcli.color import COLORMAPS
     from fnetcli.formats.volumes import VolumeOptions
-    from fnetcli.registration import require_simpleitk
-    from fnetcli.volume_fusion import EMISSION, VolumeFuseOptions, Volumes, require_target
-    from fnetcli.windows import parse_window
+    from fnetcli.imaging.color import COLORMAPS
+    from fnetcli.volumes.fuse import EMISSION, VolumeFuseOptions, Volumes, require_target
+    from fnetcli.volumes.registration import require_simpleitk
+    from fnetcli.volumes.windows import parse_window
 
     series = per_modality("--series", choices.series, modalities)
     volume = per_modality("--volume", choices.volume, modalities)

@@ -13,13 +13,13 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from fnetcli.engine import memory
-from fnetcli.engine.bands import Bands
-from fnetcli.engine.library import NoLibraryError
-from fnetcli.engine.native import Native, load_library
+from fnetcli.engine.executors.fnet.bands import Bands
+from fnetcli.engine.executors.fnet.library import NoLibraryError
+from fnetcli.engine.executors.fnet.native import Native, load_library
 from fnetcli.engine.options import EngineOptions, Precision
 from fnetcli.engine.tiles import SMALLEST, Tile, Tiling, fitting
 from fnetcli.errors import PairError, UsageError
-from fnetcli.models.fnet import Codes, FNet, Parts
+from fnetcli.models.fnet.network import Codes, FNet, Parts
 
 Maps = NDArray[np.float32]
 LARGEST_CODE = float(np.finfo(np.float16).max)  # 65504; what lies beyond is taken for it

@@ -213,7 +213,7 @@ def _rule(name: str, size: tuple[int, int]) -> _Work:
 def _network(path: Path, size: tuple[int, int], device: str, options: dict[str, Any]) -> _Work:
     import torch  # noqa: PLC0415  only where it is measured
 
-    from fnetcli.checkpoint import load_weights  # noqa: PLC0415
+    from fnetcli.checkpoints.loading import load_weights  # noqa: PLC0415
     from fnetcli.engine import Engine, EngineOptions, choose_device  # noqa: PLC0415
     from fnetcli.engine.engine import BUILDING  # noqa: PLC0415
 

@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 
 from fnetcli.errors import ReadError
 from fnetcli.formats import ReadOptions, read_image
-from fnetcli.image import Image
-from fnetcli.intensity import Scaled, ScalingOptions, scale, to_stored
+from fnetcli.imaging.image import Image
+from fnetcli.imaging.intensity import Scaled, ScalingOptions, scale, to_stored
 from fnetcli.metrics import to_grey8
 
 Levels = NDArray[np.uint8]

@@ -10,8 +10,8 @@ from pathlib import Path
 from fnetcli.errors import UsageError
 from fnetcli.evaluation.results import Method
 from fnetcli.evaluation.run import FilesEntrant
+from fnetcli.inputs.pairing import Case, Pairing, images_by_name
 from fnetcli.metrics import PAPER, Convention, Metric, metrics
-from fnetcli.pairing import Case, Pairing, images_by_name
 
 FUSED_FOLDER = "fused"  # where `fnet fuse -o OUT` puts its pictures, in OUT
 

@@ -19,16 +19,16 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from fnetcli.baselines import BASELINES, Baseline
-from fnetcli.batch import Batch, Stages
 from fnetcli.errors import EvaluationError, ReadError
 from fnetcli.evaluation.cache import Known, ScoreCache, key
 from fnetcli.evaluation.grey import Levels, read_fused, to_levels, to_picture
 from fnetcli.evaluation.results import Evaluation, Method, Problem
 from fnetcli.evaluation.scoring import Scored, Task, begin_worker, score_task
 from fnetcli.formats import ReadOptions, content_sha256, probe_image
-from fnetcli.fusion import FuseOptions, Prepared, finish, read_case
+from fnetcli.inputs.pairing import Case, Pairing
 from fnetcli.metrics import Convention, Metric, quantise
-from fnetcli.pairing import Case, Pairing
+from fnetcli.pictures.fuse import FuseOptions, Prepared, finish, read_case
+from fnetcli.runs.batch import Batch, Stages
 
 if TYPE_CHECKING:
     from fnetcli.engine import Engine

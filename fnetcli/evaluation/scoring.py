@@ -17,9 +17,9 @@ from fnetcli.errors import ReadError
 from fnetcli.evaluation.cache import Known
 from fnetcli.evaluation.grey import Levels, depth_notices, read_fused, to_levels
 from fnetcli.formats import ReadOptions
-from fnetcli.fusion import FuseOptions, Prepared, read_case
+from fnetcli.inputs.pairing import Case
 from fnetcli.metrics import Convention, Metric, Picture, metrics
-from fnetcli.pairing import Case
+from fnetcli.pictures.fuse import FuseOptions, Prepared, read_case
 
 LOOK_SECONDS = 1.0
 

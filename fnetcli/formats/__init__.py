@@ -19,7 +19,7 @@ from fnetcli.formats.base import (
 )
 from fnetcli.formats.png import PNG
 from fnetcli.formats.raster import BMP, JPEG, WEBP
-from fnetcli.formats.tiff import TIFF
+from fnetcli.formats.tiff.reader import TIFF
 from fnetcli.formats.writers import (
     PICTURE_KINDS,
     PictureKind,
@@ -27,7 +27,7 @@ from fnetcli.formats.writers import (
     write_png,
     write_tiff_float,
 )
-from fnetcli.image import Image
+from fnetcli.imaging.image import Image
 
 FORMATS: tuple[Format, ...] = (PNG, JPEG, TIFF, BMP, WEBP)
 IMAGE_SUFFIXES: tuple[str, ...] = tuple(suffix for one in FORMATS for suffix in one.suffixes)

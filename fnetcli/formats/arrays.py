@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fnetcli.storage import atomic_write
+from fnetcli.files.durable import atomic_write
 
 
 def write_npz(path: Path, arrays: Mapping[str, NDArray[Any]]) -> None:

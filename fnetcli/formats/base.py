@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fnetcli.errors import ReadError
-from fnetcli.image import Image
+from fnetcli.imaging.image import Image
 
 HEAD_BYTES = 256  # enough for every signature, also for those that do not start at byte 0
 LONGEST_DETAIL = 80  # characters; what a decoder says at greater length is not for users

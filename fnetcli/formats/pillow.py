@@ -14,7 +14,7 @@ import PIL.Image
 
 from fnetcli.formats.base import ContentError
 from fnetcli.formats.upright import ORIENTATION_TAG, UPRIGHT, known_orientation
-from fnetcli.image import Pixels, Stored
+from fnetcli.imaging.image import Pixels, Stored
 
 GRAY_MODES = frozenset({"1", "L", "LA", "La"})
 COLOR_MODES = frozenset({"P", "PA", "RGB", "RGBA", "RGBX", "RGBa", "CMYK", "YCbCr"})

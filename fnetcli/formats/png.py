@@ -36,7 +36,7 @@ from fnetcli.formats.upright import (
     new_image,
     upright_size,
 )
-from fnetcli.image import Image
+from fnetcli.imaging.image import Image
 
 SIGNATURE = b"\x89PNG\r\n\x1a\n"
 GREY, RGB, PALETTE, GREY_ALPHA, RGB_ALPHA = 0, 2, 3, 4, 6  # colour types (PNG standard, 11.2.1)

@@ -25,7 +25,7 @@ from fnetcli.formats.base import (
 from fnetcli.formats.pillow import color_mode, exif_orientation, our_rules, to_planes
 from fnetcli.formats.profiles import check_profile
 from fnetcli.formats.upright import new_image, upright_size
-from fnetcli.image import Image
+from fnetcli.imaging.image import Image
 
 Open = Callable[[BinaryIO], ImageFile]  # reads the header only
 

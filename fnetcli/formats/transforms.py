@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fnetcli.errors import ReadError
-from fnetcli.storage import atomic_write
+from fnetcli.files.durable import atomic_write
 
 Matrix = NDArray[np.float64]
 

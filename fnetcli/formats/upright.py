@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fnetcli.image import Grid, Image, Mask, Pixels, Stored
+from fnetcli.imaging.image import Grid, Image, Mask, Pixels, Stored
 
 UPRIGHT = 1  # EXIF 2.3, 4.6.4: orientation 1 needs nothing
 ORIENTATION_TAG = 0x0112  # EXIF and TIFF

@@ -11,8 +11,8 @@ from fnetcli.formats.base import COPY_AGAIN
 from fnetcli.formats.border import opened
 from fnetcli.formats.dicom import dicom_files, is_dicom_file, is_named_dicom, read_dicom
 from fnetcli.formats.dicom.files import DIRECTORY, MISNAMED, MOST_FILES, search
-from fnetcli.formats.nifti import is_named_nifti, is_nifti_file, nifti_files, read_nifti
-from fnetcli.image import Image
+from fnetcli.formats.nifti.reader import is_named_nifti, is_nifti_file, nifti_files, read_nifti
+from fnetcli.imaging.image import Image
 
 
 @dataclass(frozen=True)

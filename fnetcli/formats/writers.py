@@ -21,9 +21,9 @@ import tifffile
 from numpy.typing import NDArray
 
 from fnetcli.errors import WriteError
-from fnetcli.formats.tiff import ICC_TAG, NODATA_TAG
-from fnetcli.image import Georeference
-from fnetcli.storage import atomic_write
+from fnetcli.files.durable import atomic_write
+from fnetcli.formats.tiff.reader import ICC_TAG, NODATA_TAG
+from fnetcli.imaging.image import Georeference
 
 UINT8, UINT16, FLOAT32 = (np.dtype(name) for name in ("uint8", "uint16", "float32"))
 COLOR_SPACES = {1: b"GRAY", 3: b"RGB "}  # in an ICC profile, by number of channels

@@ -13,15 +13,15 @@ import numpy as np
 
 from fnetcli.formats import ReadOptions, probe_image, read_image
 from fnetcli.formats.volumes import VolumeOptions, read_volume
-from fnetcli.fusion import FuseOptions
-from fnetcli.image import Image, Stored
-from fnetcli.intensity import Scaling, ScalingOptions, scale, seen_pixels, valid_pixels
-from fnetcli.modality import MODALITIES, VOLUMETRIC
-from fnetcli.pairing import Case
-from fnetcli.resample import plane_of, spacing
-from fnetcli.survey import survey
-from fnetcli.volume_fusion import DICOM_MODALITIES
-from fnetcli.windows import window_of
+from fnetcli.imaging.image import Image, Stored
+from fnetcli.imaging.intensity import Scaling, ScalingOptions, scale, seen_pixels, valid_pixels
+from fnetcli.inputs.pairing import Case
+from fnetcli.modalities import MODALITIES, VOLUMETRIC
+from fnetcli.pictures.fuse import FuseOptions
+from fnetcli.pictures.survey import survey
+from fnetcli.volumes.fuse import DICOM_MODALITIES
+from fnetcli.volumes.resample import plane_of, spacing
+from fnetcli.volumes.windows import window_of
 
 PERCENTILES = (0.1, 1, 50, 99, 99.9)
 

@@ -10,12 +10,12 @@ from numpy.typing import NDArray
 
 from fnetcli.engine import Separated
 from fnetcli.errors import UsageError
-from fnetcli.fusion import FuseOptions, Prepared, finish, read_case
-from fnetcli.image import Grid, Image
-from fnetcli.intensity import Scaled, to_stored, valid_pixels
-from fnetcli.pairing import Case
-from fnetcli.survey import survey
-from fnetcli.volume_fusion import (
+from fnetcli.imaging.image import Grid, Image
+from fnetcli.imaging.intensity import Scaled, to_stored, valid_pixels
+from fnetcli.inputs.pairing import Case
+from fnetcli.pictures.fuse import FuseOptions, Prepared, finish, read_case
+from fnetcli.pictures.survey import survey
+from fnetcli.volumes.fuse import (
     PreparedVolumes,
     VolumeFuseOptions,
     Volumes,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from fnetcli.color import luminance
+from fnetcli.imaging.color import luminance
 from fnetcli.metrics.base import Pixels, check_pixels
 
 

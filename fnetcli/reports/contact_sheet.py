@@ -22,15 +22,15 @@ import PIL.Image
 from numpy.typing import NDArray
 
 from fnetcli.errors import ImageError
+from fnetcli.files.durable import atomic_write
 from fnetcli.formats import ReadOptions, probe_image, read_image
-from fnetcli.fusion import Pictures, outputs_in_folder
-from fnetcli.image import Image, Stored
-from fnetcli.intensity import Scaling, preview, to_stored, to_unit, valid_pixels
-from fnetcli.job import Job
-from fnetcli.manifest import DONE, FAILED, MANIFEST_FILE, RUN_FILE, Record
-from fnetcli.pairing import Case
+from fnetcli.imaging.image import Image, Stored
+from fnetcli.imaging.intensity import Scaling, preview, to_stored, to_unit, valid_pixels
+from fnetcli.inputs.pairing import Case
+from fnetcli.pictures.fuse import Pictures, outputs_in_folder
 from fnetcli.reports.page import MODALITY_NAMES, template
-from fnetcli.storage import atomic_write
+from fnetcli.runs.manifest import DONE, FAILED, MANIFEST_FILE, RUN_FILE, Record
+from fnetcli.runs.run import Job
 
 PAGE_FILE = "index.html"
 MOST_CASES = 300  # shown; of more, an even sample

@@ -17,10 +17,10 @@ from numpy.typing import NDArray
 
 from fnetcli.evaluation.results import Evaluation, Table
 from fnetcli.evaluation.statistics import BEST, SECOND, Summary
+from fnetcli.files.durable import atomic_write
 from fnetcli.metrics.base import Metric
 from fnetcli.reports.page import MODALITY_NAMES, printable, template
 from fnetcli.reports.tables import decimals
-from fnetcli.storage import atomic_write
 
 WEBP_QUALITY = 90
 MOST_PIXELS = 2_000_000  # of a picture on the page; larger ones are scaled down

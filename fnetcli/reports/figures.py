@@ -22,9 +22,9 @@ import PIL.ImageDraw
 import PIL.ImageFont
 from numpy.typing import NDArray
 
-from fnetcli.inspection.checkpoint_facts import BlockFacts, Dictionary
-from fnetcli.inspection.trace import BlockTrace, Measured, PairTrace, Step
-from fnetcli.storage import atomic_write
+from fnetcli.files.durable import atomic_write
+from fnetcli.inspection.fnet.trace import BlockTrace, Measured, PairTrace, Step
+from fnetcli.inspection.fnet.weights import BlockFacts, Dictionary
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -18,8 +18,8 @@ from markupsafe import Markup
 from numpy.typing import NDArray
 from scipy import sparse
 
+from fnetcli.files.durable import atomic_write
 from fnetcli.reports.page import MODALITY_NAMES, printable, template
-from fnetcli.storage import atomic_write
 
 MOST_BYTES = 60_000_000  # of a page
 MOST_PIXELS = 2_000_000  # of a picture on the page; larger ones are scaled down

@@ -11,12 +11,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fnetcli.inspection.checkpoint_facts import CheckpointFacts, Dictionary
-from fnetcli.inspection.misalignment import Misalignment
+from fnetcli.files.durable import files_together
+from fnetcli.inspection.fnet.numbers import PairNumbers
+from fnetcli.inspection.fnet.trace import PairTrace, TraceOptions, write_features_file
+from fnetcli.inspection.fnet.weights import CheckpointFacts, Dictionary
 from fnetcli.inspection.names import FEATURES_FILE, PAGE_FILE, PAIR_FILES
-from fnetcli.inspection.numbers import PairNumbers
-from fnetcli.inspection.trace import PairTrace, TraceOptions, write_features_file
-from fnetcli.models.fnet import FNetConfig
+from fnetcli.models.fnet.network import FNetConfig
+from fnetcli.pictures.misalignment import Misalignment
 from fnetcli.reports.figures import (
     Figure,
     draw_code,
@@ -28,7 +29,6 @@ from fnetcli.reports.figures import (
 )
 from fnetcli.reports.inspect_page import PairPage, Plot, write_inspect_page
 from fnetcli.reports.inspection_text import BLOCK_NAMES
-from fnetcli.storage import files_together
 
 Levels = NDArray[np.uint8]
 Map = NDArray[np.float32]

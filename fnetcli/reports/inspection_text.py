@@ -11,9 +11,9 @@ from rich.cells import cell_len
 from rich.table import Table as RichTable
 from rich.text import Text
 
-from fnetcli.inspection.checkpoint_facts import CheckpointFacts
+from fnetcli.inspection.fnet.weights import CheckpointFacts
 from fnetcli.inspection.image_facts import ImageFacts, Way
-from fnetcli.modality import MODALITIES
+from fnetcli.modalities import MODALITIES
 from fnetcli.text import printable
 
 WIDTH, INDENT = 80, 15

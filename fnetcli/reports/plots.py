@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from fnetcli.storage import atomic_write
+from fnetcli.files.durable import atomic_write
 
 NOT_LOSSES = ("stage", "iteration", "seconds", "validation")
 

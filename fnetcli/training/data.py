@@ -11,12 +11,12 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from fnetcli.color import luminance
 from fnetcli.errors import TrainingError
 from fnetcli.formats import read_image
-from fnetcli.intensity import ScalingOptions, to_unit
+from fnetcli.imaging.color import luminance
+from fnetcli.imaging.intensity import ScalingOptions, to_unit
+from fnetcli.inputs.pairing import Case
 from fnetcli.metrics import quantise, to_grey8
-from fnetcli.pairing import Case
 
 Luminance = NDArray[np.uint8]
 CACHE_BYTES = 4 << 30

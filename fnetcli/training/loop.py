@@ -17,11 +17,11 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor, nn
 
-from fnetcli.checkpoint import save_weights
+from fnetcli.checkpoints.loading import save_weights
 from fnetcli.errors import TrainingError, UsageError
-from fnetcli.models import shaped
-from fnetcli.models.fnet import FNet, IFNet
-from fnetcli.storage import atomic_write
+from fnetcli.files.durable import atomic_write
+from fnetcli.models.fnet import shaped
+from fnetcli.models.fnet.network import FNet, IFNet
 from fnetcli.training.config import Recipe, StageConfig
 from fnetcli.training.data import Pairs, to_tensor
 from fnetcli.training.losses import FusionLoss, fusion_loss, inversion_loss

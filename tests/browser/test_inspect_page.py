@@ -12,11 +12,11 @@ import PIL.Image
 import pytest
 from numpy.typing import NDArray
 
-from fnetcli import color
-from fnetcli.intensity import preview
+from fnetcli.imaging import color
+from fnetcli.imaging.intensity import preview
 from fnetcli.reports.inspect_page import PairPage, Plot, write_inspect_page
 from tests.browser.conftest import OpenPage
-from tests.pictures import smooth_noise
+from tests.drawn_pictures import smooth_noise
 from tests.reports.test_inspect_page import HOSTILE, PARTS, noise, pair_page, png
 
 if TYPE_CHECKING:

@@ -7,9 +7,9 @@ from pathlib import Path
 import torch
 from typer.testing import CliRunner, Result
 
-from fnetcli.checkpoint import save_weights
+from fnetcli.checkpoints.loading import save_weights
 from fnetcli.cli.app import app
-from fnetcli.models.fnet import FNet, FNetConfig
+from fnetcli.models.fnet.network import FNet, FNetConfig
 
 
 def fnet(*arguments: object) -> Result:

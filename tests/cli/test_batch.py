@@ -21,10 +21,10 @@ import pytest
 import tifffile
 
 from bench.batch import peak_megabytes
-from fnetcli import storage
 from fnetcli.engine import Engine, Separated
+from fnetcli.files import durable as storage
 from tests.cli.command import fnet, tiny_weights
-from tests.pictures import smooth_noise, write, write_pairs
+from tests.drawn_pictures import smooth_noise, write, write_pairs
 
 Records = list[dict[str, Any]]
 
@@ -102,8 +102,8 @@ class TestManifest:
     def test_a_reader_never_sees_half_a_line(
         self, tmp_path: Path, weights: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr("fnetcli.manifest.LEAST_REST", 0.0)
-        monkeypatch.setattr("fnetcli.manifest.REST", 0.0)
+        monkeypatch.setattr("fnetcli.runs.manifest.LEAST_REST", 0.0)
+        monkeypatch.setattr("fnetcli.runs.manifest.REST", 0.0)
         vis, ir = write_pairs(tmp_path, 30)
         out, is_over, counts = tmp_path / "out", threading.Event(), [0]
 
@@ -447,7 +447,7 @@ class TestFailures:
         vis, ir = write_pairs(tmp_path, 3)
         arguments = ["fuse", "--vis", vis, "--ir", ir, "--weights", weights, "--features", "-o"]
         assert fnet(*arguments, tmp_path / "small").exit_code == 0
-        monkeypatch.setattr("fnetcli.storage.MOST_IN_MEMORY", 0)
+        monkeypatch.setattr("fnetcli.files.durable.MOST_IN_MEMORY", 0)
         assert fnet(*arguments, tmp_path / "large").exit_code == 0
         for path in (tmp_path / "small" / "features").iterdir():
             large = tmp_path / "large" / "features" / path.name
@@ -457,7 +457,7 @@ class TestFailures:
         def full(*_: object) -> None:
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
-        monkeypatch.setattr("fnetcli.storage._take_space", full)
+        monkeypatch.setattr("fnetcli.files.durable._take_space", full)
         result = fnet(*arguments, tmp_path / "full")
         assert result.exit_code == 1
         (line,) = errors(result.stderr)

@@ -17,10 +17,10 @@ import tifffile
 import torch
 from numpy.typing import NDArray
 
-from fnetcli.checkpoint import load_weights
+from fnetcli.checkpoints.loading import load_weights
 from tests.cli.command import fnet, tiny_weights
 from tests.cli.test_batch import records
-from tests.pictures import smooth_noise, write
+from tests.drawn_pictures import smooth_noise, write
 
 pytestmark = [  # of GDAL's, about files that are no maps and its own code
     pytest.mark.filterwarnings("ignore::rasterio.errors.NotGeoreferencedWarning"),

@@ -11,12 +11,12 @@ import numpy as np
 import pytest
 import torch
 
-from fnetcli.checkpoint import save_weights
+from fnetcli.checkpoints.loading import save_weights
 from fnetcli.engine import memory
-from fnetcli.engine.bands import Bands
-from fnetcli.models.fnet import FNet, FNetConfig
+from fnetcli.engine.executors.fnet.bands import Bands
+from fnetcli.models.fnet.network import FNet, FNetConfig
 from tests.cli.command import fnet
-from tests.pictures import smooth_noise, write
+from tests.drawn_pictures import smooth_noise, write
 
 
 @pytest.fixture
@@ -154,7 +154,7 @@ def test_memory_that_runs_out_is_said_of_the_pair(
     assert f"error: {names}: 210x150: not enough memory on cpu" in result.stderr
     for place in ("onto_one_grid", "_picture"):  # while it is read, while it is written
         monkeypatch.undo()
-        monkeypatch.setattr(f"fnetcli.fusion.{place}", none)
+        monkeypatch.setattr(f"fnetcli.pictures.fuse.{place}", none)
         result = fnet(*arguments, "-o", tmp_path / place)
         assert result.exit_code == 1
         assert "error: a: not enough memory; end other programs" in result.stderr
@@ -200,7 +200,7 @@ class TestRoomForCodes:
         copies: int,
     ) -> None:
         """Large codes lie on the disk before they are a file, and again in the file."""
-        monkeypatch.setattr("fnetcli.storage.MOST_IN_MEMORY", most_in_memory)
+        monkeypatch.setattr("fnetcli.files.durable.MOST_IN_MEMORY", most_in_memory)
         self.limit(monkeypatch, copies * self.ONE - 1)
         result = fnet(*arguments, "-o", tmp_path / "out", "--features")
         assert result.exit_code == 1

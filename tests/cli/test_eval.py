@@ -28,7 +28,7 @@ from fnetcli.evaluation.cost import Cost
 from fnetcli.metrics import METRICS, metrics, score, to_grey8
 from tests.cli.command import fnet, tiny_weights
 from tests.cli.test_batch import errors
-from tests.pictures import Picture, smooth_noise, write
+from tests.drawn_pictures import Picture, smooth_noise, write
 
 NAMES = ["a", "b", "c", "d"]
 

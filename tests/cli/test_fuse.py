@@ -14,11 +14,11 @@ import pytest
 import tifffile
 import torch
 
-from fnetcli.checkpoint import load_weights, save_weights
+from fnetcli.checkpoints.loading import load_weights, save_weights
 from fnetcli.engine import Engine, Separated
-from fnetcli.models.fnet import FNet, FNetConfig
+from fnetcli.models.fnet.network import FNet, FNetConfig
 from tests.cli.command import fnet, tiny_weights
-from tests.pictures import smooth_noise, write, write_pairs
+from tests.drawn_pictures import smooth_noise, write, write_pairs
 
 ORDERS = [  # what the network takes first, what second
     *(("ir", "vis"), ("nir", "vis"), ("mri", "ct"), ("mri", "pet"), ("mri", "spect")),

@@ -14,7 +14,7 @@ from fnetcli.cli.options import read_gains
 from fnetcli.errors import UsageError
 from tests.cli.command import fnet, tiny_weights
 from tests.cli.test_batch import errors, records
-from tests.pictures import smooth_noise, write
+from tests.drawn_pictures import smooth_noise, write
 
 
 @pytest.fixture

@@ -19,7 +19,7 @@ from fnetcli.cli.options import (
 )
 from fnetcli.errors import UsageError
 from fnetcli.formats import ReadOptions
-from fnetcli.intensity import DEFAULT_STRETCH, ScalingOptions
+from fnetcli.imaging.intensity import DEFAULT_STRETCH, ScalingOptions
 
 PAIR = ("ir", "vis")
 PLAIN = ScalingOptions()

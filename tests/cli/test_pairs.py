@@ -10,7 +10,7 @@ import pytest
 
 from tests.cli.command import fnet, tiny_weights
 from tests.cli.test_batch import errors, records
-from tests.pictures import smooth_noise, write, write_pairs
+from tests.drawn_pictures import smooth_noise, write, write_pairs
 
 
 @pytest.fixture

@@ -17,13 +17,13 @@ import pytest
 import tifffile
 import torch
 
-from fnetcli.checkpoint import load_weights
-from fnetcli.intensity import ScalingOptions
+from fnetcli.checkpoints.loading import load_weights
+from fnetcli.imaging.intensity import ScalingOptions
 from fnetcli.metrics import to_grey8
-from fnetcli.models import shaped
+from fnetcli.models.fnet import shaped
 from fnetcli.training.data import Pairs, read_luminance
 from tests.cli.command import fnet
-from tests.pictures import smooth_noise, write, write_pairs
+from tests.drawn_pictures import smooth_noise, write, write_pairs
 
 RECIPE = """
 seed = 5

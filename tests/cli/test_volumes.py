@@ -27,12 +27,13 @@ import torch
 from numpy.typing import NDArray
 from typer.testing import Result
 
-from fnetcli.batch import MOST_BYTES, Batch, GivenUpError, Stages, require_wanted
-from fnetcli.checkpoint import save_weights
-from fnetcli.models.fnet import FNet, FNetConfig
-from fnetcli.pairing import Case
+from fnetcli.checkpoints.loading import save_weights
+from fnetcli.inputs.pairing import Case
+from fnetcli.interruption import GivenUpError, require_wanted
+from fnetcli.models.fnet.network import FNet, FNetConfig
+from fnetcli.runs.batch import MOST_BYTES, Batch, Stages
 from tests.cli.command import fnet, tiny_weights
-from tests.volumes import (
+from tests.drawn_volumes import (
     AXIAL,
     CLASSES,
     CORONAL,

@@ -13,9 +13,9 @@ from numpy.typing import NDArray
 
 from fnetcli.engine import Engine, EngineOptions, memory
 from fnetcli.engine.engine import Executor
-from fnetcli.engine.library import NoLibraryError
+from fnetcli.engine.executors.fnet.library import NoLibraryError
 from fnetcli.errors import PairError, UsageError
-from fnetcli.models.fnet import FNet, FNetConfig
+from fnetcli.models.fnet.network import FNet, FNetConfig
 
 CPU = torch.device("cpu")
 

@@ -16,12 +16,12 @@ from pathlib import Path
 import pytest
 
 from fnetcli.baselines import BASELINES, Baseline, average
-from fnetcli.checkpoint import load_weights
+from fnetcli.checkpoints.loading import load_weights
 from fnetcli.engine import EngineOptions
 from fnetcli.errors import CheckpointError, EvaluationError, FnetError, UsageError
 from fnetcli.evaluation import cost
 from fnetcli.evaluation.cost import FORMULA, measure_cost
-from fnetcli.models.fnet import FNetConfig
+from fnetcli.models.fnet.network import FNetConfig
 from tests.cli.command import tiny_weights
 
 MEGABYTE = 1 << 20

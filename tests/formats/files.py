@@ -15,7 +15,7 @@ import tifffile
 from numpy.typing import NDArray
 
 from fnetcli.formats import ReadOptions, read_image
-from fnetcli.image import Image
+from fnetcli.imaging.image import Image
 
 Bytes = NDArray[np.uint8]
 HEIGHT, WIDTH = 19, 26

@@ -14,7 +14,7 @@ import PIL.ImageCms
 import pytest
 
 from fnetcli.formats import read_image, write_picture
-from fnetcli.image import Image
+from fnetcli.imaging.image import Image
 from tests.formats.files import (
     DEEP_RGB,
     GREY,

@@ -44,8 +44,8 @@ from pydicom.uid import (
 
 from fnetcli.errors import ReadError
 from fnetcli.formats.dicom import SeriesChoiceError, files, list_series, read_dicom
-from fnetcli.image import Image
-from tests.volumes import (
+from fnetcli.imaging.image import Image
+from tests.drawn_volumes import (
     AXIAL,
     GRIDS,
     PATIENT,

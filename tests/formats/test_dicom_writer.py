@@ -18,8 +18,8 @@ from pydicom.pixels.processing import apply_modality_lut, apply_windowing
 from pydicom.uid import ExplicitVRLittleEndian
 
 from fnetcli.errors import ImageError, WriteError
-from fnetcli.formats.dicom_writer import WHITE, write_dicom
-from fnetcli.image import DicomSeries, Grid, Image
+from fnetcli.formats.dicom.writer import WHITE, write_dicom
+from fnetcli.imaging.image import DicomSeries, Grid, Image
 
 SHAPE = (5, 7, 9)
 UIDS = {

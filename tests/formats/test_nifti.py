@@ -17,9 +17,9 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from fnetcli.errors import ReadError
-from fnetcli.formats.nifti import is_nifti_file, nifti_files, read_nifti, stem
-from fnetcli.image import Image
-from tests.volumes import (
+from fnetcli.formats.nifti.reader import is_nifti_file, nifti_files, read_nifti, stem
+from fnetcli.imaging.image import Image
+from tests.drawn_volumes import (
     GRIDS,
     Matrix,
     assert_same_in_space,

@@ -16,8 +16,8 @@ from numpy.typing import NDArray
 from pydicom import Dataset
 
 from fnetcli.errors import ImageError, WriteError
-from fnetcli.formats.nifti_writer import write_nifti
-from fnetcli.image import DicomSeries, Grid, Image, NiftiSpace
+from fnetcli.formats.nifti.writer import write_nifti
+from fnetcli.imaging.image import DicomSeries, Grid, Image, NiftiSpace
 
 SHAPE = (4, 5, 6)
 TEXTS = ("descrip", "intent_name", "aux_file", "db_name")

@@ -18,7 +18,7 @@ from fnetcli.formats.volumes import (
     read_volume,
     volume_files,
 )
-from tests.volumes import (
+from tests.drawn_volumes import (
     GRIDS,
     PATIENT,
     assert_same_in_space,

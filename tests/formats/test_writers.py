@@ -23,7 +23,7 @@ from fnetcli.formats import (
     write_tiff_float,
     writers,
 )
-from fnetcli.image import Georeference
+from fnetcli.imaging.image import Georeference
 from tests.formats.files import ALPHA, DEEP_ALPHA, DEEP_RGB, GREY, HEIGHT, RGB, WIDTH, scene
 
 

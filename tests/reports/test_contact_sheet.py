@@ -24,13 +24,11 @@ from hypothesis import strategies as st
 
 from fnetcli.engine import Engine
 from fnetcli.formats import ReadOptions, read_image
-from fnetcli.fusion import FuseOptions, Pictures
-from fnetcli.image import Image
-from fnetcli.intensity import ScalingOptions
-from fnetcli.job import Job, Outputs, Run
-from fnetcli.manifest import Record
-from fnetcli.models.fnet import FNet, FNetConfig
-from fnetcli.pairing import Case, pair_paths
+from fnetcli.imaging.image import Image
+from fnetcli.imaging.intensity import ScalingOptions
+from fnetcli.inputs.pairing import Case, pair_paths
+from fnetcli.models.fnet.network import FNet, FNetConfig
+from fnetcli.pictures.fuse import FuseOptions, Pictures
 from fnetcli.reports import contact_sheet
 from fnetcli.reports.contact_sheet import (
     LONGEST_SIDE,
@@ -39,8 +37,10 @@ from fnetcli.reports.contact_sheet import (
     shrink,
     write_contact_sheet,
 )
+from fnetcli.runs.manifest import Record
+from fnetcli.runs.run import Job, Outputs, Run
 from tests.cli.command import fnet, tiny_weights
-from tests.pictures import smooth_noise, write, write_pairs
+from tests.drawn_pictures import smooth_noise, write, write_pairs
 
 VOID = {"img", "input", "meta", "br", "link"}
 HOSTILE = "a\"'<script>alert(1)<script> & &amp; %41#frag?q=1; {{ 7*7 }} ö日\u202e"

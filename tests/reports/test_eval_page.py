@@ -24,7 +24,7 @@ from fnetcli.evaluation.results import Evaluation, Method, Problem, Table
 from fnetcli.evaluation.statistics import chosen_cases, summarise
 from fnetcli.metrics import METRICS
 from fnetcli.reports.eval_page import MOST_OUTLIERS, ShownCase, _ticks, write_eval_page
-from tests.pictures import smooth_noise
+from tests.drawn_pictures import smooth_noise
 
 VOID = {"img", "input", "meta", "br"}
 HOSTILE = "a\"'</script><script>alert(1)</script><!-- & &amp; {{ 7*7 }} ö日\u202e\u2028"

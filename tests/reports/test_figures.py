@@ -14,8 +14,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from fnetcli.inspection.checkpoint_facts import BlockFacts, dictionaries
-from fnetcli.inspection.trace import PairTrace
+from fnetcli.inspection.fnet.trace import PairTrace
+from fnetcli.inspection.fnet.weights import BlockFacts, dictionaries
 from fnetcli.reports.figures import (
     GAP,
     LABEL,
@@ -32,7 +32,7 @@ from fnetcli.reports.figures import (
     draw_schedules,
     round_limit,
 )
-from tests.inspection.traces import small_network, small_trace
+from tests.inspection.fnet.traces import small_network, small_trace
 
 NAMES = ("ir", "vis")
 

@@ -29,7 +29,7 @@ from fnetcli.reports.inspect_page import (
     thumbnails,
     write_inspect_page,
 )
-from tests.pictures import smooth_noise
+from tests.drawn_pictures import smooth_noise
 
 HOSTILE = "a\"'</script><script>alert(1)</script><!-- & &amp; {{ 7*7 }} ö日\u202e\u2028\udcff"
 VOID = {"img", "input", "meta", "br"}

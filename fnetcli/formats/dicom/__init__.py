@@ -17,7 +17,6 @@ import numpy as np
 from numpy.typing import NDArray
 from pydicom import Dataset
 
-from fnetcli.batch import require_wanted
 from fnetcli.formats.base import COPY_AGAIN, ContentError
 from fnetcli.formats.border import reading
 from fnetcli.formats.dicom.attributes import printable, text, texts, whole
@@ -35,7 +34,8 @@ from fnetcli.formats.dicom.files import (
 from fnetcli.formats.dicom.geometry import Place, find_place, is_localiser, stack
 from fnetcli.formats.dicom.pixels import FrameDecoder
 from fnetcli.formats.dicom.values import Plan, plan_values
-from fnetcli.image import DicomSeries, Grid, Image, Mask
+from fnetcli.imaging.image import DicomSeries, Grid, Image, Mask
+from fnetcli.interruption import require_wanted
 
 __all__ = [
     "DicomSeries",

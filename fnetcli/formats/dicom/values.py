@@ -14,7 +14,7 @@ from pydicom.pixels.processing import apply_modality_lut
 from fnetcli.formats.base import COPY_AGAIN, ContentError
 from fnetcli.formats.dicom.attributes import items, macro, number, text, whole
 from fnetcli.formats.dicom.suv import find_uptake
-from fnetcli.image import Mask
+from fnetcli.imaging.image import Mask
 
 HOUNSFIELD = "HU"
 SECONDARY_CAPTURE = "1.2.840.10008.5.1.4.1.1.7."  # and, further on, its multi-frame classes

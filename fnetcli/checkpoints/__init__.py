@@ -1,0 +1,1 @@
+"""Weights files: which ship, how they are read and written."""

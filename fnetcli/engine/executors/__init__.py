@@ -1,0 +1,1 @@
+"""What runs a network on images that fit into memory."""

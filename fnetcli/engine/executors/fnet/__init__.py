@@ -1,0 +1,1 @@
+"""Fast executors of FNet."""

@@ -1,0 +1,234 @@
+"""``native.cpp`` compiled: built once on the machine that runs it, kept, checked, loaded.
+
+A library is kept under a name made of source, flags and processor, and of its own content: what was
+damaged does not fit its name any more, goes, and is built again. It is kept in the user's cache, or
+where that cannot be used, in a folder of this process alone. Whatever goes wrong is no more than a
+NoLibraryError: torch can do the work.
+"""
+
+from __future__ import annotations
+
+import atexit
+import ctypes
+import functools
+import hashlib
+import os
+import platform
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import threading
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+
+import psutil
+import torch
+
+from fnetcli.files.durable import cache_folder, sync_folder
+
+SOURCE = Path(__file__).with_name("native.cpp")
+FLAGS = ("-std=c++20", "-O3", "-fPIC", "-shared", "-pthread", "-fno-math-errno")
+TUNINGS = (("-march=native",), ("-mcpu=native",), ())  # the first that the compiler takes
+BUILD_SECONDS = 300  # it takes about five, on a busy machine a minute
+ROOM = 1 << 20  # bytes; the library is a tenth of that
+SWITCH = "FNET_NATIVE"  # 0: do without
+
+WORKSHOP = re.compile(r"fnet-(\d{1,9})-[a-z0-9_]{8}")  # a folder of one process, named after it
+TELLING = re.compile("error|failed|cannot|can't|no space", re.IGNORECASE)
+SECOND_HAND = ("collect2:", "clang: error: linker command")  # they only say that the linker failed
+
+_one_at_a_time = threading.Lock()
+
+
+class NoLibraryError(Exception):
+    """The compiled path is not to be had here; the text says why."""
+
+
+def find_library(on_build: Callable[[], object] = lambda: None) -> ctypes.CDLL:
+    """Return the library, building it at the first call on a machine. Raise NoLibraryError.
+
+    `on_build` is called before that, since it takes some seconds.
+    """
+    if os.environ.get(SWITCH) == "0":
+        raise NoLibraryError(f"{SWITCH}=0")
+    if sys.platform == "win32":
+        raise NoLibraryError("not supported on Windows")
+    say_once = functools.cache(on_build)
+    problems: list[str] = []
+    with _one_at_a_time:
+        for choose in (cache_folder, _own_folder):
+            try:
+                folder = choose()
+                if folder is not None:
+                    return _library_in(folder, say_once)
+            except (NoLibraryError, OSError, RuntimeError, ValueError) as error:
+                problems.append(str(error))
+    raise NoLibraryError("; ".join(dict.fromkeys(problems)))
+
+
+def _library_in(folder: Path, on_build: Callable[[], object]) -> ctypes.CDLL:
+    """Return the library that a folder holds, else build it there."""
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    if not _is_private(folder):
+        raise NoLibraryError(f"{folder}: others may write there")
+    if os.statvfs(folder).f_flag & getattr(os, "ST_NOEXEC", 0):
+        raise NoLibraryError(f"{folder}: nothing may be executed there (mounted noexec)")
+    return _kept(folder) or _open(_build(folder, on_build))
+
+
+def _kept(folder: Path) -> ctypes.CDLL | None:
+    """Return the library that was built earlier; remove what is damaged or not to be trusted."""
+    for path in sorted(folder.glob(f"{_identity()}-*.so")):
+        with suppress(OSError):
+            if _is_private(path) and path.name == _name(path):
+                return _open(path)
+        with suppress(OSError):
+            path.unlink()
+    return None
+
+
+@functools.cache
+def _open(path: Path) -> ctypes.CDLL:
+    return ctypes.CDLL(str(path))
+
+
+def _is_private(path: Path) -> bool:
+    """Return whether nobody else could have put something there."""
+    status = path.stat()
+    return status.st_uid in (os.getuid(), 0) and not status.st_mode & 0o022
+
+
+# --- names ----------------------------------------------------------------------------------------
+
+
+def _name(library: Path) -> str:
+    """Return the name under which a library is kept."""
+    return f"{_identity()}-{hashlib.sha256(library.read_bytes()).hexdigest()[:20]}.so"
+
+
+def _identity() -> str:
+    """Return a name for what is right for this source on this processor."""
+    digest = hashlib.sha256(SOURCE.read_bytes())
+    digest.update(repr((FLAGS, TUNINGS, platform.machine(), platform.system())).encode())
+    digest.update(_processor())
+    return f"engine-{digest.hexdigest()[:20]}"
+
+
+def _processor() -> bytes:
+    """Return what tells processors apart, as far as compiled code minds."""
+    try:
+        lines = Path("/proc/cpuinfo").read_bytes().splitlines()
+    except OSError:
+        return torch.backends.cpu.get_cpu_capability().encode() + platform.processor().encode()
+    told = (b"vendor_id", b"cpu family", b"model", b"flags", b"Features", b"CPU part")
+    return b"\n".join(sorted({line for line in lines if line.startswith(told)}))
+
+
+# --- building -------------------------------------------------------------------------------------
+
+
+def _build(folder: Path, on_build: Callable[[], object]) -> Path:
+    """Compile native.cpp into a folder, whole or not at all, and return where it is."""
+    compiler = _compiler()
+    _sweep(folder)
+    if shutil.disk_usage(folder).free < ROOM:
+        raise NoLibraryError(f"{folder}: No space left on device")
+    with tempfile.TemporaryDirectory(prefix=_prefix(), dir=folder) as workshop:
+        made = Path(workshop) / "library"
+        on_build()
+        _compile(compiler, made)
+        made.chmod(0o700)
+        with made.open("rb") as file:
+            os.fsync(file.fileno())
+        kept = made.replace(folder / _name(made))
+    sync_folder(folder)
+    return kept
+
+
+def _compiler() -> str:
+    """Return the C++ compiler that torch would take, else any."""
+    names = (os.environ.get("CXX"), "c++", "g++", "clang++")
+    for name in names:
+        if name and (found := shutil.which(name)):
+            return found
+    raise NoLibraryError("no C++ compiler found (g++ or clang++)")
+
+
+def _compile(compiler: str, target: Path) -> None:
+    problem = ""
+    for tuning in TUNINGS:
+        command = [compiler, *FLAGS, *tuning, str(SOURCE), "-o", str(target)]
+        try:
+            code, said = _run(command)
+        except (OSError, subprocess.SubprocessError) as error:
+            problem = str(error)
+            break
+        if code == 0:
+            return
+        problem = _most_telling(said)
+    raise NoLibraryError(f"{compiler} could not build it: {problem}")
+
+
+def _run(command: list[str]) -> tuple[int, str]:
+    """Return a command's exit code and what it says; nothing it started outlives this call."""
+    with subprocess.Popen(  # noqa: S603
+        command,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+        errors="replace",
+        env={**os.environ, "LC_ALL": "C"},
+        start_new_session=True,
+    ) as process:
+        try:
+            _, said = process.communicate(timeout=BUILD_SECONDS)
+        except BaseException:
+            with suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
+            raise
+    return process.returncode, said
+
+
+def _most_telling(said: str) -> str:
+    """Return the line of a compiler's that says best what is wrong."""
+    lines = [line for line in said.splitlines() if line.strip()]
+    telling = [line for line in lines if TELLING.search(line)]
+    first_hand = [line for line in telling if not line.startswith(SECOND_HAND)]
+    return next(iter([*first_hand, *telling, *lines]), "it said nothing")
+
+
+# --- folders of one process -----------------------------------------------------------------------
+
+
+@functools.cache
+def _own_folder() -> Path:
+    """Make a folder for this process alone, which goes with it."""
+    parent = tempfile.gettempdir()
+    _sweep(Path(parent))
+    folder = tempfile.mkdtemp(prefix=_prefix(), dir=parent)
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    return Path(folder)
+
+
+def _prefix() -> str:
+    return f"fnet-{os.getpid()}-"
+
+
+def _sweep(parent: Path) -> None:
+    """Remove the folders that processes of this user left when they were killed."""
+    with suppress(OSError), os.scandir(parent) as entries:
+        for entry in entries:
+            process = WORKSHOP.fullmatch(entry.name)
+            if process and not psutil.pid_exists(int(process[1])) and _is_own_folder(entry):
+                shutil.rmtree(entry.path, ignore_errors=True)
+
+
+def _is_own_folder(entry: os.DirEntry[str]) -> bool:
+    """Return whether it is a folder, no link to one, and belongs to this user."""
+    is_own = entry.stat(follow_symlinks=False).st_uid == os.getuid()
+    return is_own and entry.is_dir(follow_symlinks=False)

@@ -1,0 +1,512 @@
+"""TIFF and BigTIFF: what the tags of a page mean, and its pixels as an Image.
+
+What the numbers are (type, bits, bands, where they lie) is decided from the tags alone, before
+anything is decoded. Pillow decodes only what is left: old 8-bit kinds such as JPEG, fax and CMYK.
+"""
+
+from __future__ import annotations
+
+import io
+import math
+from dataclasses import dataclass, replace
+from typing import Any, BinaryIO
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL.TiffImagePlugin import TiffImageFile
+from tifffile import DATATYPE
+
+from fnetcli.formats.base import (
+    COPY_AGAIN,
+    ContentError,
+    Format,
+    Header,
+    ReadOptions,
+    require_size,
+    starts_with,
+)
+from fnetcli.formats.codecs import silence
+from fnetcli.formats.pillow import color_mode, our_rules, to_planes
+from fnetcli.formats.profiles import check_profile
+from fnetcli.formats.tiff.container import (
+    CODECS,
+    MOST_BANDS,
+    WIDTH_TAG,
+    Layout,
+    Tags,
+    find_pictures,
+    read_pixels,
+    require_sane,
+)
+from fnetcli.formats.upright import (
+    ORIENTATION_TAG,
+    UPRIGHT,
+    known_orientation,
+    new_image,
+    turn,
+    upright_size,
+    without_georeference,
+)
+from fnetcli.imaging.image import PLACE_TAGS, Georeference, Image, Mask, Pixels
+
+SIGNATURES = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")  # little and big endian; "+" is BigTIFF
+
+HEIGHT_TAG, BITS_TAG, COMPRESSION_TAG, PHOTOMETRIC_TAG, FILL_ORDER_TAG = 257, 258, 259, 262, 266
+SAMPLES_TAG, STRIP_ROWS_TAG, PLANAR_TAG, PREDICTOR_TAG, COLORMAP_TAG = 277, 278, 284, 317, 320
+TILE_WIDTH_TAG, TILE_HEIGHT_TAG, EXTRA_TAG, FORMAT_TAG = 322, 323, 338, 339
+ICC_TAG, NODATA_TAG = 34675, 42113
+LONGEST_TEXT = 1 << 16
+TEXT_TYPES = frozenset({DATATYPE.BYTE, DATATYPE.ASCII, DATATYPE.UNDEFINED})
+NO_PREDICTOR, HORIZONTAL, FLOATING = 1, 2, 3
+
+KEY_TAGS = (34736, 34737)  # numbers and texts of the geokeys
+
+WHITE_IS_ZERO, BLACK_IS_ZERO, RGB, PALETTE, YCBCR = 0, 1, 2, 3, 6
+PHOTOMETRICS = {
+    4: "a transparency mask",
+    5: "CMYK",
+    YCBCR: "YCbCr",
+    8: "CIELAB",
+    9: "ICCLAB",
+    10: "ITULAB",
+    32803: "raw sensor data (CFA)",
+    34892: "linear raw sensor data",
+}
+ASSOCIATED, UNASSOCIATED = 1, 2  # values of the ExtraSamples tag; 0 is "unspecified"
+MOST_RGB_BANDS = 6  # RGB and what Photoshop may add to it
+
+WHOLE_BITS = frozenset({8, 16, 32})
+WIDENED_BITS = frozenset({1, 2, 4})  # become 0..255
+UNSIGNED, SIGNED, FLOAT = "u", "i", "f"
+KINDS = {1: UNSIGNED, 2: SIGNED, 3: FLOAT, 4: UNSIGNED}  # 4 is "undefined": unsigned to everyone
+
+MIN_IS_WHITE_FLOAT = "it is a negative (min-is-white) in floating point: numbers are used as stored"
+
+
+@dataclass(frozen=True)
+class Bands:
+    """What the bands are: 1 or 3 colours first, and which one is alpha, if any.
+
+    Associated alpha has been multiplied into the colours.
+    """
+
+    colors: int
+    alpha: int | None = None
+    is_associated: bool = False
+    notices: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Page:
+    """What the tags of one page say.
+
+    `dtype` and `bits` are those of the Image. `by_pillow` marks what only Pillow decodes.
+    """
+
+    tags: Tags
+    pages: int
+    layout: Layout
+    photometric: int
+    orientation: int
+    bands: Bands
+    by_pillow: bool
+    notices: tuple[str, ...]
+    mask: Tags | None = None
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """Type of the pixels as they are handed out."""
+        is_byte = self.by_pillow or self.photometric == PALETTE
+        return np.dtype(np.uint8) if is_byte else self.layout.dtype
+
+    @property
+    def bits(self) -> int | None:
+        """Bits that are used, where they are fewer than the type has."""
+        is_exact = not (self.by_pillow or self.is_widened or self.photometric == PALETTE)
+        return self.layout.bits if is_exact and self.layout.is_packed else None
+
+    @property
+    def is_widened(self) -> bool:
+        """Whether the few levels of the file become 0..255."""
+        return self.layout.bits in WIDENED_BITS and self.photometric != PALETTE
+
+    @property
+    def is_georeferenced(self) -> bool:
+        """Whether the picture, as it is handed out, has a place on earth."""
+        return self.orientation == UPRIGHT and any(tag in self.tags for tag in PLACE_TAGS)
+
+
+def probe(file: BinaryIO, options: ReadOptions) -> Header:
+    """Tell what `read` would give."""
+    with silence:
+        page = _open_page(file, options)
+    height, width = upright_size(page.layout.height, page.layout.width, page.orientation)
+    return Header(
+        format="TIFF",
+        height=height,
+        width=width,
+        channels=page.bands.colors,
+        dtype=page.dtype,
+        bits=page.bits,
+        is_georeferenced=page.is_georeferenced,
+        pages=page.pages,
+    )
+
+
+def read(file: BinaryIO, options: ReadOptions) -> Image:
+    """Read one page."""
+    with silence:
+        return _read(file, options)
+
+
+def _read(file: BinaryIO, options: ReadOptions) -> Image:
+    page = _open_page(file, options)
+    nodata, complaints = _nodata(page.tags)
+    georeference, more = _georeference(page.tags)
+    profile, words = _profile(page)
+    valid, doubts = _read_mask(page)
+    details: dict[str, Any] = {
+        "valid": valid,
+        "georeference": georeference,
+        "color_profile": profile,
+        "notices": (*page.notices, *complaints, *more, *words, *doubts),
+    }
+    if page.by_pillow:
+        return _read_by_pillow(file, page, nodata, details)
+    stored = read_pixels(page.tags, page.layout, _fill(page, nodata))
+    if page.photometric == PALETTE:
+        pixels, alpha = _apply_palette(page, stored, nodata)
+        return new_image(pixels, alpha, page.orientation, **details)
+    pixels, alpha = _apply_tags(page, stored)
+    seen = None if nodata is None else _as_stored(page, nodata)
+    return new_image(pixels, alpha, page.orientation, bits=page.bits, nodata=seen, **details)
+
+
+# --- which page, and what its tags say ------------------------------------------------------------
+
+
+def _open_page(file: BinaryIO, options: ReadOptions) -> Page:
+    """Choose the page and check all its tags that matter, without decoding anything."""
+    pictures = find_pictures(file)
+    count = len(pictures.indices)
+    number = _choose(count, options)
+    tags = pictures.tags(number)
+    width, height = tags.number(WIDTH_TAG, 0), tags.number(HEIGHT_TAG, 0)
+    require_size(width, height, options)
+    page = _describe(tags, count, height, width)
+    page = replace(page, mask=pictures.mask(number))
+    if pictures.is_broken:
+        notice = f"its list of pages is damaged after page {count}: what follows is left out"
+        page = replace(page, notices=(notice, *page.notices))
+    return page
+
+
+def _choose(count: int, options: ReadOptions) -> int:
+    """Return which of `count` pictures to read, from 0 on."""
+    if count == 1:
+        return 0
+    if options.page is None:
+        raise ContentError(
+            f"{count} pages, not one picture", f"choose one with --page N (1 to {count})"
+        )
+    if not 1 <= options.page <= count:
+        raise ContentError(
+            f"has {count} pages, but no page {options.page}", f"choose --page 1 to {count}"
+        )
+    return options.page - 1
+
+
+def _describe(tags: Tags, pages: int, height: int, width: int) -> Page:
+    samples = tags.number(SAMPLES_TAG, 1)
+    bits, kind = _number_type(tags, samples)
+    photometric = tags.number(PHOTOMETRIC_TAG, RGB if samples >= 3 else BLACK_IS_ZERO)
+    compression = tags.number(COMPRESSION_TAG, 1)
+    is_native = compression in CODECS and photometric <= PALETTE
+    if not is_native and (bits > 8 or kind != UNSIGNED):
+        _refuse_codec(photometric, compression, bits)
+    layout = _layout(tags, height, width, samples, bits, kind)
+    if is_native:
+        bands = _bands(tags, photometric, samples)
+        require_sane(tags.page, layout)
+    else:
+        bands = Bands(1 if photometric <= BLACK_IS_ZERO else 3)
+    is_negative = photometric == WHITE_IS_ZERO and kind == FLOAT
+    return Page(
+        tags=tags,
+        pages=pages,
+        layout=layout,
+        photometric=photometric,
+        orientation=known_orientation(tags.number(ORIENTATION_TAG, UPRIGHT)),
+        bands=bands,
+        by_pillow=not is_native,
+        notices=(*bands.notices, MIN_IS_WHITE_FLOAT) if is_negative else bands.notices,
+    )
+
+
+def _number_type(tags: Tags, samples: int) -> tuple[int, str]:
+    """Return bits and kind of the numbers, which have to be the same in all bands."""
+    depths = {int(bits) for bits in tags.numbers(BITS_TAG)[: max(samples, 1)]} or {1}
+    formats = {int(one) for one in tags.numbers(FORMAT_TAG)[: max(samples, 1)]} or {1}
+    if len(depths) > 1 or len(formats) > 1:
+        raise ContentError(
+            "its bands hold different types of numbers", "save all bands with the same type"
+        )
+    (bits,), (number,) = depths, formats
+    kind = KINDS.get(number)
+    if kind is None:
+        raise ContentError("complex numbers are not supported", "save the magnitude as float")
+    is_known = {
+        UNSIGNED: 1 <= bits <= 32,
+        SIGNED: bits in WHOLE_BITS,
+        FLOAT: bits in {16, 32, 64},
+    }[kind]
+    if not is_known:
+        what = {UNSIGNED: "unsigned", SIGNED: "signed", FLOAT: "floating point"}[kind]
+        raise ContentError(
+            f"{bits}-bit {what} pixels are not supported", "save it with 8, 16 or 32 bits"
+        )
+    return bits, kind
+
+
+def _refuse_codec(photometric: int, compression: int, bits: int) -> None:
+    if photometric > PALETTE:
+        name = PHOTOMETRICS.get(photometric, f"of unknown kind {photometric}")
+        raise ContentError(
+            f"its colours are {name} with {bits} bits, which is not supported", "convert it to RGB"
+        )
+    raise ContentError(
+        f"compression {compression} with {bits} bits per channel is not supported",
+        "save it with deflate, LZW or no compression",
+    )
+
+
+def _layout(tags: Tags, height: int, width: int, samples: int, bits: int, kind: str) -> Layout:
+    if not 1 <= samples <= MOST_BANDS:
+        raise ContentError(f"has {samples} bands", COPY_AGAIN)
+    size = next(size for size in (1, 2, 4, 8) if bits <= size * 8)
+    predictor = tags.number(PREDICTOR_TAG, NO_PREDICTOR)
+    if predictor not in {NO_PREDICTOR, HORIZONTAL, FLOATING} or (
+        predictor == FLOATING and kind != FLOAT
+    ):
+        raise ContentError(f"not a readable TIFF (predictor {predictor})", COPY_AGAIN)
+    if predictor != NO_PREDICTOR and bits != size * 8:
+        raise ContentError(
+            f"{bits} bits per channel with a predictor are not supported",
+            "save it as 16 bits per channel",
+        )
+    is_tiled = TILE_WIDTH_TAG in tags
+    strip_rows = min(tags.number(STRIP_ROWS_TAG, height), height)
+    return Layout(
+        height=height,
+        width=width,
+        samples=samples,
+        together=1 if tags.number(PLANAR_TAG, 1) == 2 else samples,
+        bits=bits,
+        dtype=np.dtype(f"{kind}{size}"),
+        rows=tags.number(TILE_HEIGHT_TAG, 0) if is_tiled else strip_rows,
+        columns=tags.number(TILE_WIDTH_TAG, 0) if is_tiled else width,
+        is_bit_reversed=tags.number(FILL_ORDER_TAG, 1) == 2,
+    )
+
+
+def _bands(tags: Tags, photometric: int, samples: int) -> Bands:
+    """Tell colours from alpha and the rest; GDAL writes 16-bit RGB as grey with two more bands."""
+    extra = [int(one) for one in tags.numbers(EXTRA_TAG)][:samples]
+    if photometric == RGB and samples == 4 and not extra:
+        extra = [UNASSOCIATED]  # written before the tag was common
+    kinds = [0] * (samples - len(extra)) + extra  # the tag tells of the last bands
+    alpha = next((i for i, one in enumerate(kinds) if one in {ASSOCIATED, UNASSOCIATED}), None)
+    is_associated = alpha is not None and kinds[alpha] == ASSOCIATED
+    if photometric == RGB and 3 <= samples <= MOST_RGB_BANDS and (alpha is None or alpha >= 3):
+        notice = f"it has {samples} bands: the first three are used as red, green and blue"
+        has_more = samples - 3 > (alpha is not None)
+        return Bands(3, alpha, is_associated, (notice,) if has_more else ())
+    colors = samples - (alpha == samples - 1)
+    if photometric == BLACK_IS_ZERO and colors == 3 and alpha in {None, 3}:
+        return Bands(3, alpha, is_associated, ("its three bands are taken as red, green and blue",))
+    if photometric != RGB and colors == 1 and alpha in {None, 1}:
+        return Bands(3 if photometric == PALETTE else 1, alpha, is_associated)
+    bands = "1 band" if samples == 1 else f"{samples} bands"
+    raise ContentError(
+        f"has {bands}, neither grey nor RGB", "export one band (grey) or three (RGB)"
+    )
+
+
+# --- what stands beside the pixels ----------------------------------------------------------------
+
+
+def _nodata(tags: Tags) -> tuple[float | None, tuple[str, ...]]:
+    """Return the number of the tag GDAL_NODATA, as a text says it."""
+    if NODATA_TAG not in tags:
+        return None, ()
+    try:
+        content = tags.content(NODATA_TAG) or b""
+        return float(content[:LONGEST_TEXT].split(b"\0")[0].decode("ascii")), ()
+    except (ContentError, ValueError):
+        return None, ("its nodata value cannot be read: all pixels are taken as seen",)
+
+
+def _georeference(tags: Tags) -> tuple[Georeference | None, tuple[str, ...]]:
+    if not any(tag in tags for tag in PLACE_TAGS):
+        return None, ()
+    kept = []
+    try:
+        for tag in (*PLACE_TAGS, *KEY_TAGS):
+            if tag in tags:
+                kind = tags.kind(tag)
+                is_text = kind in TEXT_TYPES
+                values = tags.content(tag) if is_text else tuple(tags.numbers(tag).tolist())
+                kept.append((tag, kind, values))
+    except ContentError:
+        return None, ("its georeference cannot be read, and is dropped",)
+    return Georeference(tuple(kept)), ()
+
+
+def _profile(page: Page) -> tuple[bytes | None, tuple[str, ...]]:
+    try:
+        content = page.tags.content(ICC_TAG)
+    except ContentError:
+        content = b"broken"
+    return check_profile(content, page.bands.colors == 3)
+
+
+def _read_mask(page: Page) -> tuple[Mask | None, tuple[str, ...]]:
+    """Return where (H, W) the picture holds data, as a mask page says it (GDAL, TIFF 6.0)."""
+    if page.mask is None:
+        return None, ()
+    tags, height, width = page.mask, page.layout.height, page.layout.width
+    try:
+        bits, kind = _number_type(tags, 1)
+        layout = _layout(tags, height, width, 1, bits, kind)
+        require_sane(tags.page, layout)
+        if tags.number(COMPRESSION_TAG, 1) in CODECS and bits in {1, 8}:
+            return read_pixels(tags, layout, 0)[..., 0] != 0, ()
+    except ContentError:
+        pass
+    return None, ("the mask in it cannot be read: all its pixels are taken for data",)
+
+
+# --- from stored numbers to pixels ----------------------------------------------------------------
+
+
+def _white(page: Page) -> int:
+    """Return the largest number of an unsigned band, after widening."""
+    return 255 if page.is_widened else int(2**page.layout.bits - 1)
+
+
+def _fill(page: Page, nodata: float | None) -> float:
+    """Return what stands for tiles that were left out: nodata where the type has it, or zero."""
+    if nodata is None:
+        return 0
+    if page.layout.dtype.kind == FLOAT:
+        with np.errstate(over="ignore"):
+            return float(page.layout.dtype.type(nodata))
+    limits = np.iinfo(page.layout.dtype)
+    is_whole = math.isfinite(nodata) and nodata.is_integer()
+    return int(nodata) if is_whole and limits.min <= nodata <= limits.max else 0
+
+
+def _apply_tags(page: Page, stored: NDArray[Any]) -> tuple[NDArray[Any], Pixels | None]:
+    """Return colours (H, W, 1 or 3) and alpha (H, W) of (H, W, bands)."""
+    if page.is_widened:
+        stored = stored * np.uint8(255 // (2**page.layout.bits - 1))
+    colors = stored[..., : page.bands.colors]
+    if page.photometric == WHITE_IS_ZERO and page.layout.dtype.kind == UNSIGNED:
+        colors = stored.dtype.type(_white(page)) - colors
+    elif page.photometric == WHITE_IS_ZERO and page.layout.dtype.kind == SIGNED:
+        colors = ~colors
+    if page.bands.alpha is None:
+        return colors, None
+    alpha = to_unit_alpha(stored[..., page.bands.alpha], _white(page))
+    return (_divide(colors, alpha, _white(page)) if page.bands.is_associated else colors), alpha
+
+
+def _as_stored(page: Page, nodata: float) -> float:
+    """Return the nodata number after what `_apply_tags` does to all numbers."""
+    if page.layout.dtype.kind == FLOAT:
+        with np.errstate(over="ignore"):
+            rounded = float(page.layout.dtype.type(nodata))
+        return nodata if math.isinf(rounded) else rounded
+    value = nodata * 255 / (2**page.layout.bits - 1) if page.is_widened else nodata
+    if page.photometric == WHITE_IS_ZERO:
+        return -1 - value if page.layout.dtype.kind == SIGNED else _white(page) - value
+    return value
+
+
+def to_unit_alpha(band: NDArray[Any], white: int) -> Pixels:
+    """Return alpha in [0, 1]; NaN is transparent."""
+    if band.dtype.kind == FLOAT:
+        unit = np.nan_to_num(band.astype(np.float32), nan=0)
+    elif band.dtype.kind == SIGNED:
+        unit = band.astype(np.float32) / np.float32(np.iinfo(band.dtype).max)
+    else:
+        unit = band.astype(np.float32) / np.float32(white)
+    return np.clip(unit, 0, 1)
+
+
+def _divide(colors: NDArray[Any], alpha: Pixels, white: int) -> NDArray[Any]:
+    """Undo the multiplication of colours with alpha; where nothing is opaque, leave them."""
+    weight = np.where(alpha > 0, alpha, 1).astype(np.float64)[..., None]
+    divided = colors / weight
+    if colors.dtype.kind == FLOAT:
+        return divided.astype(colors.dtype)
+    top = white if colors.dtype.kind == UNSIGNED else np.iinfo(colors.dtype).max
+    return np.minimum(np.rint(divided), top).astype(colors.dtype)
+
+
+def _apply_palette(
+    page: Page, stored: NDArray[Any], nodata: float | None
+) -> tuple[NDArray[Any], Pixels | None]:
+    """Return RGB (H, W, 3) uint8, and alpha (H, W): the file's own, or from the nodata index."""
+    table = page.tags.numbers(COLORMAP_TAG)
+    if page.layout.dtype.kind != UNSIGNED or page.layout.bits > 16 or table.size % 3:
+        raise ContentError("not a readable TIFF (its palette does not fit)", COPY_AGAIN)
+    colors = table.reshape(3, -1).T
+    if colors.size and colors.max() > 255:  # some writers keep to 8 bits, against the standard
+        colors = colors >> 8
+    index = stored[..., 0]
+    if index.max() >= len(colors):
+        raise ContentError("not a readable TIFF (its palette is too short)", COPY_AGAIN)
+    pixels = colors.astype(np.uint8)[index]
+    if page.bands.alpha is not None:
+        return pixels, to_unit_alpha(stored[..., page.bands.alpha], _white(page))
+    if nodata is None:
+        return pixels, None
+    return pixels, (index != nodata).astype(np.float32)
+
+
+# --- Pillow, for what is left ---------------------------------------------------------------------
+
+
+def _read_by_pillow(
+    file: BinaryIO, page: Page, nodata: float | None, details: dict[str, Any]
+) -> Image:
+    layout = page.layout
+    _require_complete(page)
+    file.seek(0)
+    with our_rules:
+        picture = TiffImageFile(file)
+        picture.seek(page.tags.page.index)
+        if picture.size not in {(layout.width, layout.height), (layout.height, layout.width)}:
+            raise ContentError("not a readable TIFF (its size is ambiguous)", COPY_AGAIN)
+        picture.load()  # turns it upright, too
+        if color_mode(picture) != ("L" if page.bands.colors == 1 else "RGB"):
+            raise ContentError("not a readable TIFF (its colours are ambiguous)", COPY_AGAIN)
+        pixels, alpha = to_planes(picture)
+    if details["valid"] is not None:
+        details |= {"valid": turn(details["valid"], page.orientation)}
+    has_numbers = layout.bits == 8 and page.photometric in {BLACK_IS_ZERO, RGB, YCBCR}
+    image = new_image(pixels, alpha, UPRIGHT, nodata=nodata if has_numbers else None, **details)
+    return image if page.orientation == UPRIGHT else without_georeference(image)
+
+
+def _require_complete(page: Page) -> None:
+    """Raise ContentError where strips or tiles lie beyond the end of the file."""
+    offsets, counts = page.tags.segments()
+    if len(offsets) == len(counts) and len(offsets):
+        ends = offsets.astype(np.float64) + counts.astype(np.float64)
+        if ends.max() > page.tags.file.seek(0, io.SEEK_END):
+            raise ContentError("not a complete TIFF (ends early)", COPY_AGAIN)
+
+
+TIFF = Format("TIFF", (".tif", ".tiff"), starts_with(*SIGNATURES), read, probe)

@@ -1,0 +1,1 @@
+"""What a picture is: pixels on a grid, colour, intensity scaling."""

@@ -1,0 +1,1 @@
+"""What the paths that a user names mean."""

@@ -1,0 +1,306 @@
+"""What two paths mean: pictures in pairs, two series, or cases of volumes; and how they are named.
+
+Raster files directly inside a folder: a folder of pairs. DICOM directly inside: one series.
+Otherwise, where names of the folder's children are also another folder's: cases, one sub-folder or
+volume file each. Else, and where both sides are one folder, it is searched for one volume.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Literal, get_args
+
+from fnetcli.errors import UsageError
+from fnetcli.formats import FORMATS, IMAGE_SUFFIXES
+from fnetcli.formats.base import HEAD_BYTES
+from fnetcli.formats.border import opened
+from fnetcli.formats.nifti.reader import stem
+from fnetcli.formats.volumes import is_volume, is_volume_file
+from fnetcli.inputs.pairing import Case, Pairing, PairingOptions, pair_paths
+
+Kind = Literal["pairs", "series", "cases"]
+Choice = Literal["auto", "pairs", "series", "cases"]
+Content = Literal["picture", "volume", "unknown", "pictures", "series", "mixed", "children"]
+
+CHOICES: tuple[str, ...] = get_args(Choice)
+FORCE = "say which with --layout pairs|series|cases"
+
+
+@dataclass(frozen=True)
+class Layout:
+    """How two paths were understood, and the cases that follow.
+
+    `reading` is a sentence for the user. Of "series" and "cases", `first` and `second` of a case
+    are what `formats.volumes.read_volume` takes.
+    """
+
+    kind: Kind
+    pairing: Pairing
+    reading: str
+
+    @property
+    def cases(self) -> list[Case]:
+        """The cases in order."""
+        return self.pairing.cases
+
+    @property
+    def unpaired(self) -> list[Path]:
+        """What has no partner on the other side."""
+        return self.pairing.unpaired
+
+
+def read_layout(
+    first: Path,
+    second: Path,
+    layout: Choice = "auto",
+    name: str | None = None,
+    pairing: PairingOptions | None = None,
+) -> Layout:
+    """Tell what two files or folders mean; raise UsageError, ReadError where that makes no sense.
+
+    `name` replaces the name of a single case. `pairing` counts for pairs of pictures only. Nothing
+    is decoded; files are recognised by content, pictures in folders by suffix.
+    """
+    for path in (first, second):
+        if not _exists(path):
+            raise UsageError(f"{path}: no such file or folder; check the path")
+    kind = _kind(first, second) if layout == "auto" else layout
+    if kind == "pairs":
+        found = _pairs(first, second, pairing)
+    elif kind == "cases":
+        found = _cases(first, second)
+    else:
+        found = _series(first, second)
+    return found if name is None else _named(found, name)
+
+
+def _exists(path: Path) -> bool:
+    try:
+        return path.exists()
+    except (OSError, ValueError):
+        return False
+
+
+# --- what is meant --------------------------------------------------------------------------------
+
+
+def _kind(first: Path, second: Path) -> Kind:
+    contents = (_content(first), _content(second))
+    if "mixed" in contents:
+        mixed = (first, second)[contents.index("mixed")]
+        raise UsageError(f"{mixed}: pictures and volumes are directly inside; {FORCE}")
+    has_pictures = [one in {"picture", "pictures", "unknown"} for one in contents]
+    if all(has_pictures):
+        return "pairs"
+    if any(has_pictures):
+        picture, other = (first, second) if has_pictures[0] else (second, first)
+        if contents[has_pictures.index(False)] == "children" and not is_volume(other):
+            return "pairs"  # pictures further down, with --recursive; or nothing
+        if "unknown" in contents:
+            with opened(picture, "file"):
+                raise UsageError(
+                    f"{picture}: neither an image nor a volume (DICOM, NIfTI); name another file"
+                )
+        raise UsageError(
+            f"{picture} holds pictures, {other} volumes; name two of one kind (a picture does not "
+            "say where it lies in the patient)"
+        )
+    if contents == ("children", "children"):
+        if not first.samefile(second) and _common([_children(path) for path in (first, second)]):
+            return "cases"
+        if not any(_finds_volume(path) for path in (first, second)):
+            return "pairs"
+    return "series"
+
+
+def _content(path: Path) -> Content:
+    """Return what a path is, as far as its own name and its direct content tell."""
+    if not path.is_dir():
+        return "volume" if is_volume_file(path) else "picture" if _is_picture(path) else "unknown"
+    has_pictures = has_dicom = has_nifti = False
+    for child in _visible(path):
+        if child.is_dir():
+            continue
+        if child.suffix.lower() in IMAGE_SUFFIXES:
+            has_pictures = True
+        elif _is_nifti(child):
+            has_nifti = has_nifti or is_volume_file(child)
+        elif not has_dicom:
+            has_dicom = is_volume_file(child)
+        if has_pictures and (has_dicom or has_nifti):
+            return "mixed"
+    if has_pictures:
+        return "pictures"
+    return "series" if has_dicom else "children"
+
+
+def _is_picture(path: Path) -> bool:
+    if not path.is_file():  # a pipe would be waited for
+        return False
+    try:
+        with path.open("rb") as file:
+            head = file.read(HEAD_BYTES)
+    except OSError:
+        return False
+    return any(one.starts(head) for one in FORMATS)
+
+
+def _is_nifti(path: Path) -> bool:
+    """Whether a file is a volume of its own, by its name; in pairs the header stands for both."""
+    return path.name.lower().endswith((".nii", ".nii.gz", ".hdr", ".hdr.gz", ".img", ".img.gz"))
+
+
+def _visible(folder: Path) -> list[Path]:
+    try:
+        return sorted(child for child in folder.iterdir() if not child.name.startswith("."))
+    except OSError as error:
+        raise UsageError(
+            f"{folder}: cannot be read ({error.strerror}); check permissions"
+        ) from None
+
+
+def _children(folder: Path) -> dict[str, Path]:
+    """Return sub-folders and volume files by the name of their case."""
+    found: dict[str, Path] = {}
+    for child in _visible(folder):
+        is_half = child.name.lower().endswith((".img", ".img.gz"))
+        if is_half or not (child.is_dir() or is_volume_file(child)):
+            continue
+        name = child.name if child.is_dir() else stem(child)
+        if name in found:
+            raise UsageError(
+                f"{found[name]} and {child} are both case {name!r}; rename or remove one of them"
+            )
+        found[name] = child
+    return found
+
+
+def _common(children: Sequence[dict[str, Path]]) -> list[str]:
+    """Return the names on both sides below which there is something to read."""
+    first, second = children
+    return [
+        name
+        for name in sorted(first.keys() & second.keys())
+        if all(_finds_volume(side[name]) for side in (first, second))
+    ]
+
+
+# --- pairs, cases, series -------------------------------------------------------------------------
+
+
+def _pairs(first: Path, second: Path, options: PairingOptions | None) -> Layout:
+    pairing = pair_paths(first, second, options)
+    if pairing.source == "files":
+        return Layout("pairs", pairing, "two pictures: one pair")
+    words = f"two folders of pictures: {_count(len(pairing.cases), 'pair')} by name"
+    return Layout("pairs", pairing, words)
+
+
+def _cases(first: Path, second: Path) -> Layout:
+    for path in (first, second):
+        if not path.is_dir():
+            raise UsageError(f"{path}: a file, not a folder of cases; name two folders")
+    sides = [_children(first), _children(second)]
+    names = _common(sides)
+    if not names:
+        raise UsageError(
+            f"{first} and {second}: no sub-folder or volume file has the same name on both sides; "
+            "rename them, or name one pair of series"
+        )
+    alone = [side[name] for side in sides for name in sorted(side.keys() - {*names})]
+    alone = list(dict.fromkeys(alone))  # where both sides are one folder
+    cases = [Case(name, _volume(sides[0][name]), _volume(sides[1][name])) for name in names]
+    pairing = Pairing("folders", cases, alone, (first, second))
+    words = f"two folders of volumes: {_count(len(cases), 'case')} by name"
+    return Layout("cases", pairing, words)
+
+
+def _series(first: Path, second: Path) -> Layout:
+    paths = tuple(_volume(path) for path in (first, second))
+    case = Case(_series_name(*paths), paths[0], paths[1])
+    # Results in a folder that is read would be inputs the next time; beside a file they may lie.
+    source: Literal["files", "folders"] = (
+        "folders" if first.is_dir() or second.is_dir() else "files"
+    )
+    words = f"two volumes: one case, {case.name}"
+    return Layout("series", Pairing(source, [case], [], (first, second)), words)
+
+
+def _named(found: Layout, name: str) -> Layout:
+    if len(found.cases) != 1:
+        raise UsageError(
+            f"--name {name}: names one case, but there are {len(found.cases)}; leave it out"
+        )
+    if not name.isprintable() or set(name) & set("/\\:") or ".." in name or name in {"", "."}:
+        raise UsageError(
+            f"--name {name!r}: no name of a case; use one without / \\ : .. and control characters"
+        )
+    case = replace(found.cases[0], name=name)
+    reading = f"two volumes: one case, {name}" if found.kind == "series" else found.reading
+    return replace(found, pairing=replace(found.pairing, cases=[case]), reading=reading)
+
+
+def _series_name(first: Path, second: Path) -> str:
+    """Return the name of a case of two series.
+
+    A volume file gives its own name, the second before the first; two folders that of the nearest
+    folder which both lie in, or else that of the second.
+    """
+    for path in (second, first):
+        if not path.is_dir():
+            return stem(path)
+    whole = [os.path.abspath(path) for path in (first, second)]  # noqa: PTH100  links stay
+    try:
+        common = Path(os.path.commonpath(whole)).name
+    except ValueError:  # on two drives
+        common = ""
+    return common or Path(whole[1]).name or "case"
+
+
+def _finds_volume(path: Path) -> bool:
+    try:
+        return bool(_nifti_below(path)) or is_volume(path)
+    except UsageError:
+        return False
+
+
+def _volume(path: Path) -> Path:
+    """Return what to read: the file, the one NIfTI file below a folder, or the folder of DICOM."""
+    if not path.is_dir():
+        if not is_volume_file(path):
+            raise UsageError(f"{path}: not a volume (DICOM, NIfTI); name one, or a folder of DICOM")
+        return path
+    files, has_dicom = _nifti_below(path), is_volume(path)
+    if has_dicom and files:
+        raise UsageError(f"{path}: holds DICOM and NIfTI; name the file or the folder to use")
+    if has_dicom:
+        return path
+    if len(files) > 1:
+        shown = ", ".join(str(one.relative_to(path)) for one in files[:5])
+        more = f" and {len(files) - 5} more" if len(files) > 5 else ""
+        raise UsageError(f"{path}: holds {len(files)} volumes ({shown}{more}); name one of them")
+    if not files:
+        raise UsageError(f"{path}: no DICOM or NIfTI in it; name another folder")
+    return files[0]
+
+
+def _nifti_below(folder: Path) -> list[Path]:
+    """Return the NIfTI files of a folder and the folders in it; or the file itself."""
+    if not folder.is_dir():
+        return [folder] if _is_nifti(folder) and is_volume_file(folder) else []
+    found = []
+    for parent, folders, names in os.walk(folder):
+        folders[:] = sorted(one for one in folders if not one.startswith("."))
+        for name in sorted(names):
+            path = Path(parent, name)
+            is_half = name.lower().endswith((".img", ".img.gz"))
+            if not name.startswith(".") and _is_nifti(path) and not is_half:
+                found += [path] if is_volume_file(path) else []
+    return found
+
+
+def _count(number: int, what: str) -> str:
+    return f"{number} {what}{'s' * (number != 1)}"

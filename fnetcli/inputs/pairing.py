@@ -1,0 +1,254 @@
+"""Which file of one side belongs to which file of the other."""
+
+from __future__ import annotations
+
+import csv
+import io
+import os
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path, PurePath
+from typing import Literal
+
+from fnetcli.errors import UsageError
+from fnetcli.formats import IMAGE_SUFFIXES
+from fnetcli.modalities import MODALITIES, network_order
+
+CASE_COLUMN = "case"
+LARGEST_LIST = 256 << 20  # bytes of a CSV file
+
+
+@dataclass(frozen=True)
+class Case:
+    """One pair of files; its name becomes the name of every output ("day/7" lies in a folder)."""
+
+    name: str
+    first: Path
+    second: Path
+
+
+@dataclass(frozen=True)
+class Pairing:
+    """The cases in order, the files without a partner, and the folders that all paths lie below.
+
+    `further` holds what else a list says of its cases: column -> case -> text, as written.
+    """
+
+    source: Literal["files", "folders", "list"]
+    cases: list[Case]
+    unpaired: list[Path]
+    roots: tuple[Path, Path]
+    further: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class PairingOptions:
+    """How names are compared: with the relative folder, and without these endings of the stem."""
+
+    is_recursive: bool = False
+    suffixes: tuple[str, str] = ("", "")  # of the first, the second side
+
+
+def pair_paths(first: Path, second: Path, options: PairingOptions | None = None) -> Pairing:
+    """Pair two files, or two folders by stem; raise UsageError where that makes no sense.
+
+    In folders only images that end in the given suffix count, and two of one name are an error.
+    """
+    options = options or PairingOptions()
+    for path in (first, second):
+        if not _exists(path):
+            raise UsageError(f"{path}: no such file or folder; check the path")
+    if first.is_dir() != second.is_dir():
+        folder, file = (first, second) if first.is_dir() else (second, first)
+        raise UsageError(f"{folder} is a folder, {file} is a file; give two files or two folders")
+    if not first.is_dir():
+        name = _without(second.stem, options.suffixes[1])
+        return Pairing("files", [Case(name, first, second)], [], (first.parent, second.parent))
+    if first.samefile(second) and options.suffixes[0] == options.suffixes[1]:
+        raise UsageError(
+            f"{first}: both sides are the same folder, every file would be its own partner; "
+            "give two folders, or tell the files apart with --suffix"
+        )
+    return _pair_folders(first, second, options)
+
+
+def _exists(path: Path) -> bool:
+    try:
+        return path.exists()
+    except OSError:  # a name too long, a folder that may not be looked into
+        return False
+
+
+def _pair_folders(first: Path, second: Path, options: PairingOptions) -> Pairing:
+    # In one folder, what ends in the longer suffix belongs to that side alone.
+    others = options.suffixes[::-1] if first.samefile(second) else ("", "")
+    firsts, seconds = (
+        images_by_name(folder, suffix, other, is_recursive=options.is_recursive)
+        for folder, suffix, other in zip((first, second), options.suffixes, others, strict=True)
+    )
+    names = sorted(firsts.keys() & seconds.keys())
+    alone = [files[name] for files in (firsts, seconds) for name in sorted(files.keys() - {*names})]
+    cases = [Case(name, firsts[name], seconds[name]) for name in names]
+    return Pairing("folders", cases, alone, (first, second))
+
+
+def images_by_name(
+    folder: Path, suffix: str = "", other: str = "", *, is_recursive: bool = False
+) -> dict[str, Path]:
+    """Return the images of a folder by case name: their stem without the suffix.
+
+    What ends in the longer suffix `other` is left out. Raise UsageError for two of one name.
+    """
+    files: dict[str, Path] = {}
+    for path in _images(folder, is_recursive=is_recursive):
+        if not path.stem.endswith(suffix):
+            continue
+        if len(other) > len(suffix) and path.stem.endswith(other):
+            continue
+        name = path.relative_to(folder).with_name(_without(path.stem, suffix)).as_posix()
+        if name in files:
+            raise UsageError(
+                f"{files[name]} and {path} have the same stem; rename or remove one of them"
+            )
+        files[name] = path
+    return files
+
+
+def _images(folder: Path, *, is_recursive: bool) -> Iterator[Path]:
+    """Yield what looks like an image by its suffix, in order; links to folders are not followed."""
+
+    def refuse(error: OSError) -> None:
+        raise UsageError(
+            f"{error.filename}: cannot be read ({error.strerror}); check permissions"
+        ) from None
+
+    for parent, folders, names in os.walk(folder, onerror=refuse):
+        folders[:] = sorted(name for name in folders if not name.startswith(".") and is_recursive)
+        for name in sorted(names):
+            path = Path(parent, name)
+            if path.suffix.lower() in IMAGE_SUFFIXES and not name.startswith("."):
+                yield path
+
+
+def _without(stem: str, suffix: str) -> str:
+    """Return the stem without the suffix; a stem that is nothing else stays."""
+    return stem.removesuffix(suffix) or stem
+
+
+# --- lists ---------------------------------------------------------------------------------------
+
+
+def pair_list(path: Path) -> tuple[tuple[str, str], Pairing]:
+    """Read pairs from a CSV file; return its two modalities, in the network's order, and the pairs.
+
+    The header names two modalities and, if wanted, `case`; further columns are kept. Paths are
+    relative to the file's folder and may not leave it. Without `case` a pair is named after its
+    second image. Raise UsageError, with the number of the line.
+    """
+    rows = csv.DictReader(io.StringIO(_text(path)), strict=True, skipinitialspace=True)
+    try:
+        columns = [name.strip() for name in rows.fieldnames or []]
+        further: dict[str, dict[str, str]] = {
+            name: {} for name in columns if name and name not in (*MODALITIES, CASE_COLUMN)
+        }
+        rows.fieldnames = columns
+        modalities = _modalities(path, columns)
+        folder, cases, lines = path.parent, list[Case](), dict[str, int]()
+        for row in rows:
+            if None in row:
+                raise UsageError(
+                    f"{path}, line {rows.line_num}: more values than columns; "
+                    "put names with commas in quotes"
+                )
+            case = _listed(row, modalities, folder, f"{path}, line {rows.line_num}")
+            if case.name in lines:
+                raise UsageError(
+                    f"{path}, lines {lines[case.name]} and {rows.line_num}: both are called "
+                    f"{case.name!r}; give different names in a column {CASE_COLUMN!r}"
+                )
+            lines[case.name] = rows.line_num
+            cases.append(case)
+            for name, texts in further.items():
+                texts[case.name] = (row.get(name) or "").strip()
+    except csv.Error as error:
+        raise UsageError(f"{path}: not a CSV file ({error}); correct it") from None
+    return modalities, Pairing("list", cases, [], (folder, folder), further)
+
+
+def listed_paths(pairing: Pairing, column: str, path: Path) -> dict[str, Path]:
+    """Return the files that a further column of a list names, by case; empty cells name none.
+
+    Raise UsageError for a path that leaves the list's folder.
+    """
+    folder, files = pairing.roots[0], dict[str, Path]()
+    for case, text in pairing.further[column].items():
+        if text and not _is_below(folder, text):
+            raise UsageError(
+                f"{path}, column {column!r}, case {case!r}: {text} lies outside the list's folder; "
+                "put the list into a folder above all its images"
+            )
+        if text:
+            files[case] = folder / text
+    return files
+
+
+def _text(path: Path) -> str:
+    try:
+        if path.stat().st_size > LARGEST_LIST:
+            raise UsageError(f"{path}: too large for a list of pairs; split it")
+        return path.read_text(encoding="utf-8-sig")
+    except FileNotFoundError:
+        raise UsageError(f"{path}: no such file; check the path") from None
+    except OSError as error:
+        raise UsageError(f"{path}: cannot be read ({error.strerror}); check the file") from None
+    except UnicodeDecodeError:
+        raise UsageError(f"{path}: not UTF-8 text; save the list as CSV in UTF-8") from None
+
+
+def _modalities(path: Path, columns: list[str]) -> tuple[str, str]:
+    for name in columns:
+        if name and name not in MODALITIES and columns.count(name) > 1:
+            raise UsageError(f"{path}: two columns are called {name!r}; leave one out")
+    named = [name for name in columns if name in MODALITIES]
+    if len(named) != 2:
+        shown = ", ".join(columns) or "empty"
+        raise UsageError(
+            f"{path}: its first line ({shown}) names {len(named)} modalities; begin it with two of "
+            f"{', '.join(MODALITIES)}, separated by a comma"
+        )
+    try:
+        return network_order(named)
+    except UsageError as error:
+        raise UsageError(f"{path}: {error}") from None
+
+
+def _listed(
+    row: dict[str, str | None], modalities: tuple[str, str], folder: Path, where: str
+) -> Case:
+    values = [(row.get(name) or "").strip() for name in modalities]
+    for name, value in zip(modalities, values, strict=True):
+        if not value:
+            raise UsageError(f"{where}: no path of the {name} image; fill it in or remove the line")
+        if not _is_below(folder, value):
+            raise UsageError(
+                f"{where}: {value} lies outside the list's folder; "
+                "put the list into a folder above all its images"
+            )
+    name = (row.get(CASE_COLUMN) or "").strip() or Path(values[1]).stem
+    if not _is_plain(name):
+        raise UsageError(f"{where}: {name!r} is no name of a case; use one without / \\ and ..")
+    return Case(name, folder / values[0], folder / values[1])
+
+
+def _is_below(folder: Path, value: str) -> bool:
+    """Whether a path, taken from the folder, stays in it as written."""
+    if "\0" in value:
+        return False
+    base = os.path.abspath(folder)  # noqa: PTH100  no links resolved: what is written counts
+    return PurePath(os.path.normpath(Path(base) / value)).is_relative_to(base)
+
+
+def _is_plain(name: str) -> bool:
+    """Whether a name can be that of a file and of nothing else."""
+    marks = "/\\\0:" if os.name == "nt" else "/\\\0"  # a colon names a drive or a stream
+    return not any(mark in name for mark in marks) and ".." not in name and name not in ("", ".")

@@ -1,0 +1,1 @@
+"""What FNet shows of itself."""

@@ -1,0 +1,444 @@
+"""Look inside the network: codes before and after their thresholds, residuals, statistics.
+
+The plain network of ``models/fnet.py`` can tell all of this, in a minute. Here the engine does the
+work, since it runs any FNet: to see x_k of a block it is given one whose block stops after k, and
+to see what came before the threshold one whose last threshold is 0 (`_Stopped`). The blocks of u
+and v run side by side; that of z is given the residuals as its two images.
+
+Nothing is held longer than needed: a code is measured as soon as it is there, and kept as
+thumbnails, or whole where that was asked for.
+"""
+
+from __future__ import annotations
+
+import copy
+import functools
+import math
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import cast
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from fnetcli.engine import LARGEST_CODE, Engine, Maps, Separated
+from fnetcli.errors import PairError
+from fnetcli.formats import write_npz
+from fnetcli.models.fnet.network import LZSC, FNet, FNetConfig
+
+Code = NDArray[np.float16]  # (atoms, H, W)
+Allocate = Callable[[tuple[int, ...]], Code]
+BLOCKS = "uvz"
+
+LONGEST_SIDE = 256  # of a thumbnail, in pixels
+PRECISE = 24  # halvings of an interval: beyond float16
+NEARLY_ZERO = 0.01  # of theta
+VALUES = np.arange(1 << 16, dtype=np.uint16).view(np.float16)  # all that float16 knows
+
+
+# --- what is found --------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class TraceOptions:
+    """What is kept whole."""
+
+    with_codes: bool = False  # u, v and z
+    with_iterations: bool = False  # every x_k, k = 0 ... K, before and after its threshold
+
+
+@dataclass(frozen=True)
+class Measured:
+    """The values of a code before or after a threshold.
+
+    `nearly_zero` is the share of |x| < theta / 100; `values` are all different ones, rising, and
+    `counts` how many there are of each: codes come as float16, which knows few. `beyond` is the
+    share of those that are too large for it, and taken for the largest, 65504.
+    """
+
+    nearly_zero: float
+    values: NDArray[np.float32]
+    counts: NDArray[np.int64]
+    beyond: float = 0.0
+
+
+@dataclass(frozen=True)
+class Step:
+    """Iteration k of a block: its threshold, its momentum (of k = 0: none), its estimate."""
+
+    k: int
+    theta: float
+    rho: float | None
+    before: Measured | None = None  # None: not asked for
+    after: Measured | None = None
+    code_before: Code | None = None
+    code_after: Code | None = None
+
+
+@dataclass(frozen=True)
+class BlockTrace:
+    """What one block did: its iterations, and its last code x_K.
+
+    `energies` are the sums of squares of the atoms' maps, `peaks` their largest |x|, both (atoms,);
+    `energy_map` (H, W) sums the squares over the atoms. `thumbnails` (atoms, h, w), no side longer
+    than 256: of the values that fall together the one of the largest magnitude, since means would
+    hide what is sparse and signed.
+    """
+
+    steps: tuple[Step, ...]
+    energies: NDArray[np.float64]
+    peaks: NDArray[np.float64]
+    energy_map: NDArray[np.float32]
+    thumbnails: Code
+    code: Code | None
+
+    @property
+    def last(self) -> Step:
+        """Iteration K, which is always measured."""
+        return self.steps[-1]
+
+    @property
+    def order(self) -> NDArray[np.intp]:
+        """The atoms, those of the most energy first."""
+        return np.argsort(-self.energies, kind="stable")
+
+
+@dataclass(frozen=True)
+class PairTrace:
+    """Everything between two images and the fused one."""
+
+    blocks: Mapping[str, BlockTrace]  # "u", "v", "z"
+    separated: Separated  # of one pair, (1, H, W); as `fnet fuse` has it, to the bit
+    residuals: tuple[Maps, Maps]  # p1, p2, (H, W): what u and v leave of the two images
+    config: FNetConfig
+
+    @property
+    def parts(self) -> tuple[Maps, Maps, Maps]:
+        """The part of the first image alone, of the second alone, and the common one, (H, W)."""
+        found = self.separated
+        return found.unique_first[0], found.unique_second[0], found.common[0]
+
+    def notices(self) -> list[str]:
+        """Say which codes have values that float16 does not know."""
+        shares = {
+            letter: max(one.beyond for one in (block.last.before, block.last.after) if one)
+            for letter, block in self.blocks.items()
+        }
+        return [
+            f"code {letter}: {100 * share:.2g} % of its values lie beyond {LARGEST_CODE:.0f}, the "
+            "largest of float16, and are taken for it; check the weights"
+            for letter, share in shares.items()
+            if share > 0
+        ]
+
+
+# --- the pass -------------------------------------------------------------------------------------
+
+
+def _in_memory(shape: tuple[int, ...]) -> Code:
+    return np.empty(shape, np.float16)
+
+
+def trace_pair(
+    engine: Engine,
+    first: Maps,
+    second: Maps,
+    options: TraceOptions | None = None,
+    allocate: Allocate = _in_memory,
+    on_step: Callable[[], None] = lambda: None,
+) -> PairTrace:
+    """Fuse luminances (H, W) in [0, 1] and keep what happens. Raise PairError.
+
+    Codes are written into what `allocate` returns for a shape; where they are large, that should
+    not be memory. `on_step` is called `count_steps` times. Takes about three times as long as
+    fusing, with all iterations about ten times.
+    """
+    options = options or TraceOptions()
+    tracer = _Tracer(engine, options, allocate, on_step)
+    images = first[None], second[None]
+    separated = engine.run(*images)
+    on_step()
+    unique, explained = tracer.trace("uv", images)
+    residuals = first - explained[0], second - explained[1]
+    common, _ = tracer.trace("z", (residuals[0][None], residuals[1][None]))
+    return PairTrace({**unique, **common}, separated, residuals, engine.network.config)
+
+
+def count_steps(config: FNetConfig, options: TraceOptions) -> int:
+    """Return how often `trace_pair` calls `on_step`."""
+    return 1 + 2 * 2 * (config.iterations + 1 if options.with_iterations else 1)
+
+
+class _Tracer:
+    """Runs blocks up to an iteration and measures what comes out."""
+
+    def __init__(
+        self,
+        engine: Engine,
+        options: TraceOptions,
+        allocate: Allocate,
+        on_step: Callable[[], None],
+    ) -> None:
+        self.engine, self.network = engine, engine.network
+        self.options, self.allocate, self.on_step = options, allocate, on_step
+        self.last = engine.network.config.iterations
+
+    def trace(
+        self, letters: str, images: tuple[Maps, Maps]
+    ) -> tuple[dict[str, BlockTrace], tuple[Maps, Maps]]:
+        """Trace the blocks of u and v, or of z, side by side.
+
+        Also return what their codes explain of the images, Wu * u and Wv * v (H, W).
+        """
+        steps = {
+            letter: [_step(_block(self.network, letter), k) for k in range(self.last + 1)]
+            for letter in letters
+        }
+        codes: dict[str, Code] = {}
+        explained = images
+        for k in range(0 if self.options.with_iterations else self.last, self.last + 1):
+            for is_open in (True, False):
+                codes.clear()  # those of the run before make room
+                explained = self._run(letters, images, k, codes, is_open=is_open)
+                for letter in letters:
+                    steps[letter][k] = self._noted(steps[letter][k], codes[letter], is_open=is_open)
+                self.on_step()
+        traces = {
+            letter: BlockTrace(
+                tuple(steps[letter]),
+                *_summary(codes[letter]),
+                codes[letter] if self.options.with_codes else None,
+            )
+            for letter in letters
+        }
+        return traces, explained
+
+    def _noted(self, step: Step, code: Code, *, is_open: bool) -> Step:
+        if is_open and self.network.config.threshold == "sigmoidal":
+            _undo_gate(code, self.network.config.gamma)
+        beyond = _limit(code)
+        measured = _measure(code, NEARLY_ZERO * step.theta, beyond)
+        kept = code if self.options.with_iterations else None
+        if is_open:
+            return replace(step, before=measured, code_before=kept)
+        return replace(step, after=measured, code_after=kept)
+
+    def _run(
+        self,
+        letters: str,
+        images: tuple[Maps, Maps],
+        k: int,
+        codes: dict[str, Code],
+        *,
+        is_open: bool,
+    ) -> tuple[Maps, Maps]:
+        """Put x_k of the blocks into `codes`; return what those of u and v explain, (H, W)."""
+        network = _StoppedNetwork(self.network, letters, k, is_open=is_open)
+        engine = Engine(network, self.engine.device, self.engine.options, self.engine.on_notice)
+        separated = engine.run(*images, with_codes=True, allocate=self.allocate)
+        if separated.codes is not None:
+            codes.update({letter: separated.codes[letter][0] for letter in letters})
+        return separated.unique_first[0], separated.unique_second[0]
+
+
+def _block(network: FNet, letter: str) -> LZSC:
+    return cast("LZSC", getattr(network, f"encode_{letter}"))
+
+
+def _step(block: LZSC, k: int) -> Step:
+    has_momentum = k > 0 and block.config.momentum != "none"
+    return Step(k, block.theta(k).item(), block.rho(k).item() if has_momentum else None)
+
+
+# --- networks that stop early ---------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class _StoppedConfig(FNetConfig):
+    """A configuration that may have no iterations beyond k = 0."""
+
+    def __post_init__(self) -> None:
+        """Accept it: it is made from one that was checked."""
+
+
+class _Stopped(LZSC):
+    """A block that ends with iteration `last`, if open with a threshold of 0 there.
+
+    The soft and the hard threshold let everything pass then. The sigmoidal one (eq. 6) still makes
+    x / (1 + exp(-gamma |x|)) of x, which `_undo_gate` takes back.
+    """
+
+    def __init__(self, block: LZSC, last: int, *, is_open: bool) -> None:
+        super(LZSC, self).__init__()
+        self.channels, self.is_open = block.channels, is_open
+        self.config = _StoppedConfig(**{**asdict(block.config), "iterations": last})
+        self.iterations = block.iterations[: last + 1]
+        for name, parameter in block.named_parameters(recurse=False):
+            setattr(self, name, parameter)
+
+    def theta(self, k: int) -> Tensor:
+        """Return the block's own threshold, or 0 at the end of an open one."""
+        if self.is_open and k == self.config.iterations:
+            return torch.zeros_like(self.w_theta)
+        return super().theta(k)
+
+
+class _StoppedNetwork(FNet):
+    """A network whose blocks of `letters` end with iteration k, and the others with 0.
+
+    The block of z is given the images as they are, since nothing is explained of them; the parts of
+    u and v are what their codes explain.
+    """
+
+    def __init__(self, network: FNet, letters: str, k: int, *, is_open: bool) -> None:
+        super(FNet, self).__init__()
+        self.config = network.config
+        for letter in BLOCKS:
+            last = k if letter in letters else 0
+            stopped = _Stopped(_block(network, letter), last, is_open=is_open)
+            setattr(self, f"encode_{letter}", stopped)
+        self.explain_u, self.explain_v = _silent(network.explain_u), _silent(network.explain_v)
+        self.reconstruct_u, self.reconstruct_v = network.explain_u, network.explain_v
+        self.reconstruct_z = network.reconstruct_z
+
+
+def _silent(convolution: nn.Conv2d) -> nn.Conv2d:
+    """Return a convolution of zeros."""
+    silent = copy.deepcopy(convolution)
+    silent.weight = nn.Parameter(torch.zeros_like(convolution.weight), requires_grad=False)
+    return silent
+
+
+def _undo_gate(code: Code, gamma: float) -> None:
+    """Turn y = x / (1 + exp(-gamma |x|)) into x, in place: a table holds every float16."""
+    table = _table_without_gate(gamma)
+    for atom in code:
+        atom[:] = table[atom.view(np.uint16)]
+
+
+@functools.cache
+def _table_without_gate(gamma: float) -> Code:
+    is_number = np.isfinite(VALUES)
+    size = np.abs(VALUES[is_number].astype(np.float64))
+    low, high = size, 2 * size  # the gate is between 1/2 and 1, and y rises with x
+    with np.errstate(over="ignore"):  # of gamma x, and of what float16 holds: infinity is right
+        for _ in range(PRECISE):
+            middle = (low + high) / 2
+            is_above = middle / (1 + np.exp(-gamma * middle)) > size
+            low, high = np.where(is_above, low, middle), np.where(is_above, middle, high)
+        table = VALUES.copy()
+        table[is_number] = np.copysign(low, VALUES[is_number])
+    return table
+
+
+# --- statistics -----------------------------------------------------------------------------------
+
+
+def _limit(code: Code) -> float:
+    """Make infinity the largest finite number, in place; return the share that lies so far out.
+
+    Raise PairError for NaN.
+    """
+    count = 0
+    for atom in code:
+        is_known = np.abs(atom) < LARGEST_CODE
+        if is_known.all():
+            continue
+        if np.isnan(atom).any():
+            raise PairError("the network's codes are not finite; check the weights")
+        count += atom.size - int(np.count_nonzero(is_known))
+        np.clip(atom, -LARGEST_CODE, LARGEST_CODE, out=atom)
+    return count / code.size
+
+
+def _measure(code: Code, limit: float, beyond: float) -> Measured:
+    """Count the values of a code, and the share of those nearer to 0 than a limit."""
+    counts = np.zeros(len(VALUES), np.int64)
+    for atom in code:
+        counts += np.bincount(atom.view(np.uint16).ravel(), minlength=len(VALUES))
+    is_there = counts > 0
+    values, counts = VALUES[is_there].astype(np.float32), counts[is_there]
+    order = np.argsort(values, kind="stable")
+    nearly_zero = counts[np.abs(values) < limit].sum() / counts.sum()
+    return Measured(float(nearly_zero), values[order], counts[order], beyond)
+
+
+def _summary(
+    code: Code,
+) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float32], Code]:
+    """Return energies, peaks, energy map and thumbnails of a code."""
+    _, height, width = code.shape
+    factor = math.ceil(max(height, width) / LONGEST_SIDE)
+    energy_map = np.zeros((height, width), np.float32)
+    energies, peaks, thumbnails = [], [], []
+    for atom in code:
+        values = atom.astype(np.float32)
+        squares = values**2
+        energy_map += squares
+        energies.append(float(squares.sum(dtype=np.float64)))
+        peaks.append(float(np.abs(values).max()))
+        thumbnails.append(_strongest(values, factor).astype(np.float16))
+    return np.array(energies), np.array(peaks), energy_map, np.stack(thumbnails)
+
+
+def _strongest(values: NDArray[np.float32], factor: int) -> NDArray[np.float32]:
+    """Return of each factor x factor pixels the value of the largest magnitude."""
+    if factor == 1:
+        return values
+    highest, lowest = values, values
+    for axis in (0, 1):
+        starts = np.arange(0, values.shape[axis], factor)
+        highest = np.maximum.reduceat(highest, starts, axis)
+        lowest = np.minimum.reduceat(lowest, starts, axis)
+    return np.where(highest >= -lowest, highest, lowest)
+
+
+# --- to a file ------------------------------------------------------------------------------------
+
+
+def write_features_file(path: Path, trace: PairTrace) -> None:
+    """Write what was kept of a trace as one uncompressed .npz, which `numpy.load` reads.
+
+    No pickles. M atoms, images of H x W, K iterations after the one that starts:
+
+    ======================================  ============  =======  ==============================
+    name                                    shape         type     what
+    ======================================  ============  =======  ==============================
+    unique_first, unique_second, common     (H, W)        float32  the three parts of the fused
+                                                                   luminance; they sum to it
+    p1, p2                                  (H, W)        float32  what u and v leave of the first
+                                                                   and second luminance
+    u, v, z                                 (M, H, W)     float16  the codes x_K, if kept
+    u_0_before, u_0_after ... z_K_after     (M, H, W)     float16  x_k before and after its
+                                                                   threshold, if kept
+    u_energy, v_energy, z_energy            (M,)          float32  sum of squares of each map
+    u_energy_map, ...                       (H, W)        float32  squares summed over the atoms
+    u_theta, v_theta, z_theta               (K + 1,)      float32  theta_k, k = 0 ... K
+    u_rho, v_rho, z_rho                     (K,)          float32  rho_k, k = 1 ... K; missing
+                                                                   without momentum
+    ======================================  ============  =======  ==============================
+
+    Raise what `atomic_write` raises.
+    """
+    write_npz(path, dict(_arrays(trace)))
+
+
+def _arrays(trace: PairTrace) -> Iterator[tuple[str, NDArray[np.float32] | Code]]:
+    yield from zip(("unique_first", "unique_second", "common"), trace.parts, strict=True)
+    yield from zip(("p1", "p2"), trace.residuals, strict=True)
+    for letter, block in trace.blocks.items():
+        if block.code is not None:
+            yield letter, block.code
+        for step in block.steps:
+            for place, code in (("before", step.code_before), ("after", step.code_after)):
+                if code is not None:
+                    yield f"{letter}_{step.k}_{place}", code
+        yield f"{letter}_energy", block.energies.astype(np.float32)
+        yield f"{letter}_energy_map", block.energy_map
+        yield f"{letter}_theta", np.array([step.theta for step in block.steps], np.float32)
+        rho = [step.rho for step in block.steps if step.rho is not None]
+        if rho:
+            yield f"{letter}_rho", np.array(rho, np.float32)

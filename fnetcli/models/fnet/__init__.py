@@ -1,0 +1,1 @@
+"""FNet: l0-regularised sparse coding."""

@@ -1,0 +1,126 @@
+"""What was made of what: OUT/manifest.jsonl, one line a case, and OUT/run.json."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from fnetcli.errors import UsageError
+from fnetcli.files.durable import atomic_write, sync_folder
+
+MANIFEST_FILE, RUN_FILE = "manifest.jsonl", "run.json"
+DONE, FAILED = "done", "failed"
+DECIDING = ("weights", "options", "outputs", "pixels_version")  # beside the inputs' content
+REST = 20.0  # times as long as saving took, nothing is saved again
+LEAST_REST = 1.0  # seconds
+
+Record = dict[str, Any]
+
+
+class Manifest:
+    """The records of a folder by case name, kept as lines; a reader of the file sees whole ones.
+
+    Saving rewrites the file and is done now and then, not for every case: after a kill, cases
+    whose record was not saved yet are simply done again.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        """Read what is there. Raise UsageError where the file cannot be read."""
+        self.path = folder / MANIFEST_FILE
+        self._lines, self.damaged = self._read()  # damaged: lines that are no records
+        self._order: list[str] = []
+        self._next_save = 0.0
+
+    def is_stale(self) -> bool:
+        """Whether the file has changed since it was read."""
+        return self._read()[0] != self._lines
+
+    def get(self, case: str) -> Record | None:
+        """Return the record of a case."""
+        line = self._lines.get(case)
+        return None if line is None else json.loads(line)
+
+    def put(self, record: Record) -> None:
+        """Set the record of a case; save if the last time is long enough ago."""
+        self._lines[record["case"]] = json.dumps(record)
+        if time.monotonic() >= self._next_save:
+            self.save()
+
+    def begin(self, cases: Iterable[str], anew: Iterable[str]) -> None:
+        """Set the order of lines, forget the cases that will be made anew, save.
+
+        Nothing of a case may be overwritten while its old record says that it is done.
+        """
+        self._order = list(cases)
+        forgotten = [self._lines.pop(name, None) for name in anew]
+        if any(line is not None for line in forgotten):
+            self.save()
+
+    def save(self) -> None:
+        """Write the cases of this run in order, then those of earlier ones. Raise OutputError."""
+        started = time.monotonic()
+        ours = [name for name in self._order if name in self._lines]
+        others = self._lines.keys() - {*ours}
+        names = [*ours, *(name for name in self._lines if name in others)]
+        lines = (f"{self._lines[name]}\n".encode() for name in names)
+        atomic_write(self.path, lambda file: file.writelines(lines))
+        sync_folder(self.path.parent)  # what was forgotten must stay so, also after a power cut
+        now = time.monotonic()
+        self._next_save = now + max(LEAST_REST, REST * (now - started))
+
+    def _read(self) -> tuple[dict[str, str], int]:
+        """Return the lines by case, and how many others there are."""
+        lines: dict[str, str] = {}
+        damaged = 0
+        try:
+            text = self.path.read_text(encoding="utf-8", errors="replace")
+        except (FileNotFoundError, NotADirectoryError):
+            return lines, damaged
+        except OSError as error:
+            raise UsageError(
+                f"{self.path}: cannot be read ({error.strerror}); remove it or choose another -o"
+            ) from None
+        for line in text.splitlines():
+            name = _case_of(line)
+            if name is None:
+                damaged += 1
+            else:
+                lines[name] = line
+        return lines, damaged
+
+
+def _case_of(line: str) -> str | None:
+    try:
+        record = json.loads(line)
+    except (ValueError, RecursionError):
+        return None
+    name = record.get("case") if isinstance(record, dict) else None
+    return name if isinstance(name, str) else None
+
+
+def deciding(record: Record) -> str:
+    """Return what decides a case's files beside its inputs, as text: equal texts, equal files."""
+    return json.dumps({key: record.get(key) for key in DECIDING}, sort_keys=True)
+
+
+def content(record: Record) -> dict[str, str | None]:
+    """Return the hashes of a case's inputs by modality; no more than that if they are damaged."""
+    inputs = record.get("inputs")
+    return {
+        modality: known.get("sha256") if isinstance(known, dict) else None
+        for modality, known in (inputs.items() if isinstance(inputs, dict) else ())
+    }
+
+
+def write_run(folder: Path, run: Mapping[str, Any]) -> None:
+    """Write OUT/run.json, whole. Raise OutputError."""
+    text = json.dumps(run, indent=2).encode() + b"\n"
+    atomic_write(folder / RUN_FILE, lambda file: file.write(text))
+
+
+def relative_path(path: Path, root: Path) -> str:
+    """Return a path as it is below its root, with forward slashes; else as it is."""
+    return (path.relative_to(root) if path.is_relative_to(root) else path).as_posix()

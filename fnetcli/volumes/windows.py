@@ -1,0 +1,225 @@
+"""Which numbers of a medical volume become black and white: once per volume, never per slice.
+
+CT is measured in Hounsfield units, so a window says it, by width and centre as radiologists do;
+black is centre - width / 2, white centre + width / 2. MRI has no unit: percentiles, taken within
+the body, because how much air a scan holds would decide them otherwise. PET in SUV has a unit
+again; PET in other units and SPECT have a true zero, and their white is a percentile within the
+body.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import ndimage
+
+from fnetcli.errors import ImageError, UsageError
+from fnetcli.imaging.image import Image, Mask
+from fnetcli.imaging.intensity import Limits, ScalingOptions, valid_pixels
+
+# Name: width and centre in HU, as most viewers and textbooks have them (Radiopaedia, "Windowing
+# (CT)": soft tissue of the abdomen 400, 40; brain 80, 40; bone 1800, 400; lungs 1500, -600).
+CT_WINDOWS: dict[str, tuple[float, float]] = {
+    "soft": (400, 40),
+    "brain": (80, 40),
+    "bone": (1800, 400),
+    "lung": (1500, -600),
+}
+DEFAULT_CT = "soft"
+STRETCH = (0.5, 99.5)  # percentiles within the body
+SUV_LIMITS = (0.0, 10.0)
+EMISSION = ("pet", "spect")
+AIR, BONE = -200, 100  # HU; a scan in HU holds numbers below the one and above the other
+LEAST_HU, MOST_HU = -32768, 32767  # what 16 bits hold; beyond it lies no HU
+SAMPLES = 1 << 22  # voxels, on a regular lattice, that decide percentiles
+LEAST_BODY = 0.005  # share of the voxels; what is smaller is no body, but noise or a marker
+FAINT, TENTH = (2, 98), 0.1  # of the threshold between noise and tissue
+BINS = 256  # of Otsu's histogram
+
+
+@dataclass(frozen=True)
+class Window:
+    """The stored numbers that become black and white, and what a user is told about it."""
+
+    limits: Limits
+    sentence: str  # "CT window soft: -160 to 240 HU"
+    notices: tuple[str, ...] = ()
+
+    def scaling(self, is_inverted: bool = False) -> ScalingOptions:
+        """Return the same as `intensity` takes it."""
+        return ScalingOptions(limits=self.limits, is_inverted=is_inverted)
+
+
+def parse_window(text: str, modality: str = "ct") -> Limits | None:
+    """Return the limits that "soft", "400,40" (width, centre) and so on stand for; "auto": None.
+
+    Raise UsageError for anything else. Names are CT's only.
+    """
+    if text == "auto":
+        return None
+    size = CT_WINDOWS.get(text) if modality == "ct" else None
+    if size is None:
+        try:
+            width, centre = (float(part) for part in text.split(","))
+        except ValueError:
+            width = centre = math.nan
+        with np.errstate(over="ignore", invalid="ignore"):  # as float32, which voxels are
+            reach = np.float32(centre + width / 2) - np.float32(centre - width / 2)
+        if not 0 < reach < math.inf:
+            names = [*CT_WINDOWS, "auto"] if modality == "ct" else ["auto"]
+            raise UsageError(
+                f"--window {modality}={text}: not a window; use {', '.join(names)} or "
+                "WIDTH,CENTER (two numbers, width above 0)"
+            )
+        size = width, centre
+    width, centre = size
+    return centre - width / 2, centre + width / 2
+
+
+def window_of(
+    image: Image, modality: str, choice: str | None = None, limits: Limits | None = None
+) -> Window:
+    """Return the window of a volume as it was read.
+
+    `choice` is what `parse_window` takes, None the usual one of the modality; `limits`, in stored
+    units, override everything. Raise UsageError for a choice that does not exist, ImageError where
+    a window in HU is asked for and the numbers cannot be HU.
+    """
+    name, unit = _title(modality), _unit(image)
+    if limits is not None:
+        return Window(limits, f"{name} range as given: {_span(limits, unit)}")
+    if image.is_color:
+        white = np.iinfo(image.pixels.dtype).max if image.pixels.dtype.kind == "u" else 1
+        return Window((0.0, float(white)), f"{name} colours: 0 to {white}")
+    asked = parse_window(choice, modality) if choice is not None else None
+    if modality == "ct" and choice != "auto":
+        return _ct_window(image, choice, asked)
+    if asked is not None:
+        return Window(asked, f"{name} window {choice}: {_span(asked, unit)}")
+    if modality == "pet" and image.unit == "SUVbw" and choice is None:
+        return Window(SUV_LIMITS, f"{name} window: {_span(SUV_LIMITS, unit)}")
+    return _percentile_window(image, modality)
+
+
+def _ct_window(image: Image, choice: str | None, asked: Limits | None) -> Window:
+    label = choice or DEFAULT_CT
+    limits = parse_window(label) if asked is None else asked
+    assert limits is not None  # noqa: S101 - "auto" does not come here
+    if image.unit == "HU":
+        return Window(limits, f"CT window {label}: {_span(limits, ' HU')}")
+    if choice is not None and choice not in CT_WINDOWS:  # numbers are right in any unit
+        return Window(limits, f"CT window {label}: {_span(limits, '')}")
+    low, high = _range(image)
+    if LEAST_HU <= low < AIR and BONE < high <= MOST_HU:
+        notice = f"no unit in the file: its numbers ({_span((low, high), '')}) are taken as HU"
+        return Window(limits, f"CT window {label}: {_span(limits, ' HU')}", (notice,))
+    found = f"the numbers ({_span((low, high), '')}) do not look like HU"
+    if choice is not None:
+        raise ImageError(
+            f"{found}, in which the CT window {choice} is given; use --window ct=auto, "
+            "--window ct=WIDTH,CENTER in the file's numbers, or --range"
+        )
+    automatic = _percentile_window(image, "ct")
+    notice = f"{found}: stretched by percentiles; --window or --range sets another range"
+    return Window(automatic.limits, automatic.sentence, (notice, *automatic.notices))
+
+
+def _percentile_window(image: Image, modality: str) -> Window:
+    name, unit = _title(modality), _unit(image)
+    values, valid = _sample(image)
+    if not valid.any():
+        return Window((0.0, 0.0), f"{name}: no voxel holds data: black")
+    body = body_mask(values, valid, modality)
+    low, high = (float(value) for value in np.percentile(values[body], STRETCH))
+    words = f"percentiles {STRETCH[0]:g} to {STRETCH[1]:g} within the body"
+    if modality in EMISSION and high > 0:
+        low, words = 0.0, f"0 to percentile {STRETCH[1]:g} within the body"
+    if low < high:
+        return Window((low, high), f"{name} {words}: {_span((low, high), unit)}")
+    low, high = float(values[valid].min()), float(values[valid].max())
+    notice = "almost all voxels are equal: stretched from the lowest to the highest value"
+    return Window((low, high), f"{name} lowest to highest: {_span((low, high), unit)}", (notice,))
+
+
+# --- the body -------------------------------------------------------------------------------------
+
+
+def body_mask(values: NDArray[Any], valid: Mask | None = None, modality: str = "mri") -> Mask:
+    """Return where (slices, height, width) the patient is: not air, noise or table.
+
+    Of what lies above a threshold, the largest connected piece, its holes (sinuses, lungs,
+    ventricles) filled in every slice. Where that leaves less than LEAST_BODY of the volume,
+    everything valid. The threshold of CT is Otsu's, which parts air from tissue. In MRI, PET and
+    SPECT it would part dark tissue from bright (muscle from fat, all else from a tumour): there it
+    lies at a tenth of the way from the 2nd to the 98th percentile of what is not the very lowest,
+    as in FSL's BET (Smith, Fast robust automated brain extraction, 2002).
+    """
+    everything = np.ones(values.shape, bool) if valid is None else valid
+    seen = values[everything].astype(np.float32)
+    above = seen[seen > seen.min()] if seen.size else seen
+    if not above.size:
+        return everything
+    low, high = (float(one) for one in np.percentile(above, FAINT))
+    level = otsu(np.minimum(seen, high)) if modality == "ct" else low + TENTH * (high - low)
+    labels, count = ndimage.label(everything & (values > level))
+    if count == 0:
+        return everything
+    sizes = np.bincount(labels.ravel())[1:]
+    body = labels == 1 + int(sizes.argmax())
+    filled = np.stack([ndimage.binary_fill_holes(part) for part in body]) & everything
+    return filled if filled.mean() >= LEAST_BODY else everything
+
+
+def otsu(values: NDArray[Any]) -> float:
+    """Return the threshold that parts values into two groups of least variance (Otsu, 1979)."""
+    counts, edges = np.histogram(values, BINS)
+    middles = (edges[:-1] + edges[1:]) / 2
+    below, above = np.cumsum(counts), np.cumsum(counts[::-1])[::-1]
+    sums = np.cumsum(counts * middles)
+    mean_below = sums[:-1] / np.maximum(below[:-1], 1)
+    mean_above = (sums[-1] - sums[:-1]) / np.maximum(above[1:], 1)
+    between = below[:-1] * above[1:] * np.square(mean_below - mean_above)
+    return float(edges[1 + int(between.argmax())])
+
+
+# --- samples, words -------------------------------------------------------------------------------
+
+
+def _sample(image: Image) -> tuple[NDArray[Any], Mask]:
+    """Return the volume on a lattice of at most SAMPLES voxels, finite, and where it holds data."""
+    count = math.prod(image.grid.shape)
+    step = math.ceil((count / SAMPLES) ** (1 / 3)) if count > SAMPLES else 1
+    part = (slice(None, None, step),) * 3
+    values = image.pixels[part][..., 0]
+    thin = Image(
+        values[..., None],
+        image.grid,
+        valid=None if image.valid is None else image.valid[part],
+        nodata=image.nodata,
+    )
+    valid = valid_pixels(thin)
+    if valid is None:
+        return values, np.ones(values.shape, bool)
+    return np.where(valid, values, 0), valid
+
+
+def _range(image: Image) -> Limits:
+    values, valid = _sample(image)
+    seen = values[valid]
+    return (float(seen.min()), float(seen.max())) if seen.size else (0.0, 0.0)
+
+
+def _title(modality: str) -> str:
+    return modality.upper()
+
+
+def _unit(image: Image) -> str:
+    return f" {image.unit}" if image.unit else ""
+
+
+def _span(limits: Limits, unit: str) -> str:
+    return f"{limits[0]:.6g} to {limits[1]:.6g}{unit}"
