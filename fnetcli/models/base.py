@@ -1,0 +1,166 @@
+"""What a network is to everybody else: a specification, a network at rest, what it makes of a pair.
+
+Nothing here needs torch. A network at rest is a configuration and named arrays. Whoever works with
+it (an executor of the engine, training, inspection) looks up what it can do in a table by the
+model's name, or takes it as plain torch through `ModelSpec.build`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, fields
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, Protocol, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    import torch
+
+Array = NDArray[np.floating[Any]]
+Arrays = Mapping[str, Array]
+Maps = NDArray[np.float32]  # (N, H, W)
+
+ValueT = TypeVar("ValueT")
+
+
+class ModelConfig(Protocol):
+    """The shape of a network: a frozen dataclass of plain values, so that metadata can hold it.
+
+    Its constructor raises TypeError or ValueError for values that cannot make a network.
+    """
+
+    __dataclass_fields__: ClassVar[dict[str, Any]]
+
+    @property
+    def reach(self) -> int | None:
+        """Pixels from which a fused pixel may depend; None: the whole image."""
+
+    @property
+    def multiply_adds(self) -> int | None:
+        """Multiply-adds that the network takes for each pixel of a pair; None: not known."""
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """What is to be made beside the fused image; what is not wanted is not made."""
+
+    parts: bool = True
+    maps: bool = False
+    features: bool = False
+
+
+@dataclass(frozen=True)
+class Fusion(Generic[ValueT]):
+    """What a network made of N pairs: tensors (N, C, H, W) inside models, arrays outside.
+
+    `parts` are signed images that sum to the fused one, `maps` other images to look at, `features`
+    have many channels. All are by name. The image itself is `whole`, or None where it is the sum of
+    the parts.
+    """
+
+    whole: ValueT | None
+    parts: Mapping[str, ValueT] = field(default_factory=dict)
+    maps: Mapping[str, ValueT] = field(default_factory=dict)
+    features: Mapping[str, ValueT] = field(default_factory=dict)
+
+    @property
+    def fused(self) -> ValueT:
+        """The fused image, not clipped."""
+        if self.whole is not None:
+            return self.whole
+        first, *others = self.parts.values()
+        fused: Any = first
+        for part in others:
+            fused = fused + part
+        return fused  # type: ignore[no-any-return]
+
+    def apply(self, change: Callable[[ValueT], ValueT]) -> Fusion[ValueT]:
+        """Return the same with every image changed alike; features are left out."""
+        return Fusion(
+            None if self.whole is None else change(self.whole),
+            {name: change(part) for name, part in self.parts.items()},
+            {name: change(one) for name, one in self.maps.items()},
+        )
+
+
+class Model(Protocol):
+    """A network at work in torch: a module."""
+
+    def __call__(
+        self, x: torch.Tensor, y: torch.Tensor, wanted: Wanted = ...
+    ) -> Fusion[torch.Tensor]:
+        """Fuse luminances in [0, 1], (N, 1, H, W) each, first and second."""
+
+
+ConfigT = TypeVar("ConfigT", bound=ModelConfig)
+
+
+@dataclass(frozen=True)
+class TensorLayout(Generic[ConfigT]):
+    """One way to name the tensors of a network in a file."""
+
+    name: str
+    matches: Callable[[Arrays], bool]
+    config: Callable[[Arrays, Mapping[str, Any]], ConfigT]  # of the tensors and the metadata
+    keys: Callable[[ConfigT], dict[str, str]]  # our name -> name in the file
+    ignored: Callable[[str], bool] = lambda _: False  # names in the file that nothing needs
+
+
+@dataclass(frozen=True)
+class ModelSpec(Generic[ConfigT]):
+    """One kind of network, as data: what it takes, makes and shows.
+
+    Names of parts, maps and features say `first` and `second` where they mean one of the images;
+    for people the modality takes that place (`modalities.shown_name`).
+    """
+
+    name: str  # "fnet": what checkpoints, manifests and tables say
+    title: str  # one line for people
+    config: type[ConfigT]
+    shapes: Callable[[ConfigT], dict[str, tuple[int, ...]]]  # of all tensors, by our names
+    build: Callable[[ConfigT, Arrays], torch.nn.Module]  # a Model that holds these arrays
+    parts: tuple[str, ...] = ()  # what the fused image is the sum of
+    maps: Callable[[ConfigT], tuple[str, ...]] = lambda _: ()
+    features: Callable[[ConfigT], dict[str, int]] = lambda _: {}  # channels by name
+    multiple_of: int = 1  # sides that it takes; the engine pads by reflection and crops
+    needs_gradients: bool = False  # at inference too
+    layouts: tuple[TensorLayout[ConfigT], ...] = ()  # beside our own
+    # Raise ValueError for numbers that no sound network has.
+    check: Callable[[Network[ConfigT]], None] = lambda _: None
+    notices: Callable[[Network[ConfigT]], list[str]] = lambda _: []
+
+
+@dataclass(frozen=True)
+class Network(Generic[ConfigT]):
+    """A network at rest: float32 (or float64) arrays under our names."""
+
+    spec: ModelSpec[ConfigT]
+    config: ConfigT
+    arrays: Arrays
+
+    @property
+    def parameter_count(self) -> int:
+        """How many numbers it has learned."""
+        return sum(array.size for array in self.arrays.values())
+
+    @property
+    def shows_images(self) -> bool:
+        """Whether there is anything to look at beside the fused image."""
+        return bool(self.spec.parts or self.spec.maps(self.config))
+
+    @property
+    def feature_channels(self) -> int:
+        """How many numbers its features hold for each pixel."""
+        return sum(self.spec.features(self.config).values())
+
+    def at_work(self) -> torch.nn.Module:
+        """Return it as a torch module on the CPU, in evaluation mode, without gradients."""
+        return self.spec.build(self.config, self.arrays).eval().requires_grad_(False)
+
+
+def config_values(config: ModelConfig) -> dict[str, Any]:
+    """Return the fields of a configuration by name."""
+    return {one.name: getattr(config, one.name) for one in fields(config)}
+
+
