@@ -28,7 +28,8 @@ from fnetcli.imaging.image import Image, Stored
 from fnetcli.imaging.intensity import Scaling, preview, to_stored, to_unit, valid_pixels
 from fnetcli.inputs.pairing import Case
 from fnetcli.pictures.fuse import Pictures, outputs_in_folder
-from fnetcli.reports.page import MODALITY_NAMES, template
+from fnetcli.modalities import BY_NAME
+from fnetcli.reports.page import template
 from fnetcli.runs.manifest import DONE, FAILED, MANIFEST_FILE, RUN_FILE, Record
 from fnetcli.runs.run import Job
 
@@ -259,7 +260,7 @@ def relative_url(path: Path, folder: Path) -> str | None:
 
 
 def _name(modality: str) -> str:
-    return MODALITY_NAMES.get(modality, modality)
+    return BY_NAME[modality].title
 
 
 def _labels(job: Job[Pictures]) -> list[str]:
