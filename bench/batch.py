@@ -26,7 +26,7 @@ from fnetcli.cli.app import app
 from fnetcli.engine import Engine
 from fnetcli.inputs.pairing import pair_paths
 from fnetcli.models.fnet.network import FNet, FNetConfig
-from fnetcli.pictures.fuse import FuseOptions, read_case
+from fnetcli.pictures.prepare import PrepareOptions, read_case
 
 # Linux: VmHWM is the peak of this program alone; ru_maxrss starts with that of the parent process.
 PEAK = """
@@ -57,7 +57,7 @@ def overhead(folder: Path, count: int, side: int) -> None:
     """Compare `fnet fuse` on a folder with the network alone."""
     vis, ir = write_pairs(folder, count, side)
     engine = Engine(load_weights().network, torch.device("cpu"))
-    options = FuseOptions(("ir", "vis"))
+    options = PrepareOptions(("ir", "vis"))
     prepared = [read_case(case, options).luminances for case in pair_paths(ir, vis).cases]
     engine.run(*prepared[0])
     started = time.perf_counter()

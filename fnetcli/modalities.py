@@ -68,7 +68,9 @@ TABLE = (
         dicom="PT",
         windows=Windows(unit="SUVbw", default=(10, 5)),
     ),
-    Modality("spect", "SPECT", "SPECT, colour kept", carries_color=True, is_emission=True, dicom="NM"),
+    Modality(
+        "spect", "SPECT", "SPECT, colour kept", carries_color=True, is_emission=True, dicom="NM"
+    ),
 )
 
 # (first, second) as the network takes them: it was trained with infrared first, and the structural

@@ -29,7 +29,7 @@ from fnetcli.formats import ReadOptions, content_sha256, probe_image
 from fnetcli.inputs.pairing import Case, Pairing
 from fnetcli.metrics import Convention, Metric, quantise
 from fnetcli.pictures.fuse import finish
-from fnetcli.pictures.prepare import PrepareOptions, Prepared, read_case
+from fnetcli.pictures.prepare import Prepared, PrepareOptions, read_case
 from fnetcli.runs.batch import Batch, Stages
 
 if TYPE_CHECKING:

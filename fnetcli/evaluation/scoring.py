@@ -19,7 +19,7 @@ from fnetcli.evaluation.grey import Levels, depth_notices, read_fused, to_levels
 from fnetcli.formats import ReadOptions
 from fnetcli.inputs.pairing import Case
 from fnetcli.metrics import Convention, Metric, Picture, metrics
-from fnetcli.pictures.prepare import PrepareOptions, Prepared, read_case
+from fnetcli.pictures.prepare import Prepared, PrepareOptions, read_case
 
 LOOK_SECONDS = 1.0
 

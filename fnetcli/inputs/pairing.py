@@ -43,7 +43,7 @@ class Pairing:
     list_name: str = ""
 
     def require_cases(self, *, may_look_deeper: bool = True) -> None:
-        """Raise FnetError where there is no case; `may_look_deeper`: in sub-folders there may be."""
+        """Raise FnetError where there is no case; sub-folders may have some."""
         if self.cases:
             return
         if self.source == "list":

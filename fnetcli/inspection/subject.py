@@ -15,7 +15,7 @@ from fnetcli.imaging.image import Grid, Image
 from fnetcli.imaging.intensity import Scaled, to_stored, valid_pixels
 from fnetcli.inputs.pairing import Case
 from fnetcli.pictures.fuse import finish
-from fnetcli.pictures.prepare import PrepareOptions, Prepared, read_case
+from fnetcli.pictures.prepare import Prepared, PrepareOptions, read_case
 from fnetcli.pictures.survey import survey
 from fnetcli.volumes.mix import VolumeMixOptions, notices_of
 from fnetcli.volumes.prepare import (

@@ -39,7 +39,7 @@ from fnetcli.pictures.outputs import (
     shown_images,
     write_fused,
 )
-from fnetcli.pictures.prepare import PrepareOptions, Prepared, prepare, read_case
+from fnetcli.pictures.prepare import Prepared, PrepareOptions, prepare, read_case
 
 if TYPE_CHECKING:  # reading and preparing starts without torch
     from fnetcli.engine import Engine
@@ -53,7 +53,7 @@ PLAIN = MixOptions()
 
 @dataclass(frozen=True)
 class FuseOptions:
-    """What decides the pixels, and which files are written; `products` is what the network makes."""
+    """What decides the pixels, and which files are written; `products`: what the network makes."""
 
     prepare: PrepareOptions
     products: Products

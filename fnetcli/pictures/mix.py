@@ -1,4 +1,4 @@
-"""From what the network made to a picture: its parts weighed and summed, in colour, in its place."""
+"""From what the network made to a picture: parts weighed and summed, in colour, in its place."""
 
 from __future__ import annotations
 
@@ -52,9 +52,7 @@ def _mixed(fusion: Fusion[Maps], gains: Gains) -> Maps:
     """Return the fused luminance with every part weighed; gains of 1 change no bit."""
     if all(gain == 1 for gain in gains.values()):
         return fusion.fused
-    weighed = {
-        role: np.float32(gains.get(role, 1.0)) * part for role, part in fusion.parts.items()
-    }
+    weighed = {role: np.float32(gains.get(role, 1.0)) * part for role, part in fusion.parts.items()}
     return Fusion(None, weighed).fused
 
 

@@ -107,9 +107,7 @@ def paths_beside_file(
     )
 
 
-def map_names(
-    modalities: tuple[str, str], products: Products, options: OutputOptions
-) -> list[str]:
+def map_names(modalities: tuple[str, str], products: Products, options: OutputOptions) -> list[str]:
     """Return what people call the images that are written beside the fused one."""
     if options.maps_of(products) == "none":
         return []
@@ -172,14 +170,18 @@ def _write_maps(
         for name, values in shown_images(images, modalities).items():
             if name not in paths.maps:
                 continue
-            values, path = values[0], paths.maps[name]
-            if not is_float:
-                write_png(path, picture(values))
-                continue
-            if valid is not None:
-                values = np.where(valid, values, np.float32(np.nan))
-            nodata = None if valid is None else np.nan
-            write_tiff_float(path, values, georeference=image.georeference, nodata=nodata)
+            if is_float:
+                _write_numbers(paths.maps[name], values[0], image, valid)
+            else:
+                write_png(paths.maps[name], picture(values[0]))
+
+
+def _write_numbers(path: Path, values: Maps, image: Image, valid: Mask | None) -> None:
+    """Write float32, NaN where no sensor saw anything."""
+    if valid is not None:
+        values = np.where(valid, values, np.float32(np.nan))
+    nodata = None if valid is None else np.nan
+    write_tiff_float(path, values, georeference=image.georeference, nodata=nodata)
 
 
 def shown_images(images: Mapping[str, Maps], modalities: tuple[str, str]) -> dict[str, Maps]:
@@ -187,7 +189,9 @@ def shown_images(images: Mapping[str, Maps], modalities: tuple[str, str]) -> dic
     return {shown_name(role, modalities): values for role, values in images.items()}
 
 
-def _with_nodata(pixels: Stored, image: Image, options: OutputOptions) -> tuple[Stored, float | None]:
+def _with_nodata(
+    pixels: Stored, image: Image, options: OutputOptions
+) -> tuple[Stored, float | None]:
     """Mark what no sensor saw, where the format can say so; return the mark too."""
     is_needed = image.valid is not None or image.nodata is not None
     if not is_needed or not PICTURE_KINDS[options.kind].keeps_nodata:

@@ -60,9 +60,7 @@ def survey(
         headers.append(side.headers)
         scalings.append(_complete(side, scaling, scope, notices, on_step))
     first, second = scalings
-    return Survey(
-        replace(options, scaling=(first, second)), (headers[0], headers[1]), notices
-    )
+    return Survey(replace(options, scaling=(first, second)), (headers[0], headers[1]), notices)
 
 
 def fitting_kind(found: Survey, depth: Depth) -> tuple[str, str | None]:
@@ -167,7 +165,12 @@ def _complete(
 
 def _used_bits(side: _Side, scaling: ScalingOptions, on_step: Callable[[], None]) -> int | None:
     """Return 10 or 12 where no visible 16-bit file holds a higher number, None where one does."""
-    if not BY_NAME[side.modality].fills_its_type or scaling.bits or scaling.limits or scaling.stretches_all:
+    if (
+        not BY_NAME[side.modality].fills_its_type
+        or scaling.bits
+        or scaling.limits
+        or scaling.stretches_all
+    ):
         return None
     undeclared = [
         path

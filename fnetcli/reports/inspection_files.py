@@ -80,8 +80,7 @@ def pair_record(pair: InspectedPair) -> dict[str, Any]:
     record["sources"] = {names[key]: value for key, value in record["sources"].items()}
     record["parts"] = {
         shown_name(key, pair.modalities): {
-            shown_name(field, pair.modalities): number
-            for field, number in value.items()
+            shown_name(field, pair.modalities): number for field, number in value.items()
         }
         for key, value in record["parts"].items()
     }

@@ -79,8 +79,8 @@ def picture_job(
 ) -> SurveyedPictures:
     """Look at the headers of all pictures, and decide what only all of them tell.
 
-    `out` is a folder, or for one pair of files the name of the fused picture. Raise UsageError, also
-    for what the network does not make.
+    `out` is a folder, or for one pair of files the name of the fused picture. Raise UsageError,
+    also for what the network does not make.
     """
     file_kind = kind_of_file(out, pairing)
     if file_kind and options.kind not in (None, file_kind):

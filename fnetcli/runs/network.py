@@ -31,6 +31,10 @@ class LoadedNetwork:
         """What a user should know of it."""
         return [*self.weights.notices(), *self.engine.notices]
 
+    def require_memory(self, *, has_features: bool) -> None:
+        """Raise UsageError where --max-memory is less than a large image takes at least."""
+        self.engine.require_memory(with_codes=has_features)
+
     def record(self) -> dict[str, str]:
         """Return what a manifest holds: name, hash, and precision where it is not that of fp32."""
         precision = self.engine.precision
@@ -71,8 +75,6 @@ def require_products(
             f"--maps {maps}: this network shows nothing beside the fused image; leave it out"
         )
     if has_gains and not products.parts:
-        raise UsageError(
-            "--gain: this network's fused image is not a sum of parts; leave it out"
-        )
+        raise UsageError("--gain: this network's fused image is not a sum of parts; leave it out")
     if features and not products.features:
         raise UsageError("--features: this network has no features to write; leave it out")

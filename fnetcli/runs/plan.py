@@ -30,9 +30,9 @@ class Job(Generic[PathsT, PreparedT, MadeT]):
     existing: Existing = "skip"
 
     @property
-    def inputs(self) -> Inputs:
+    def input_paths(self) -> list[Path]:
         """All files and folders of all cases."""
-        return Inputs(path for case in self.pairing.cases for path in (case.first, case.second))
+        return [path for case in self.pairing.cases for path in (case.first, case.second)]
 
     def task(self, case: Case) -> CaseTask[PathsT, PreparedT, MadeT]:
         """Return all that is needed to fuse one of the cases."""
@@ -62,7 +62,7 @@ def make_plan(
 ) -> Plan[PathsT, PreparedT, MadeT]:
     """Sort the cases into done and to do. Raise UsageError where existing files forbid work."""
     tasks = {case.name: job.task(case) for case in job.pairing.cases}
-    require_places({name: task.paths for name, task in tasks.items()}, job.inputs)
+    require_places({name: task.paths for name, task in tasks.items()}, Inputs(job.input_paths))
     if job.existing == "error":
         for task in tasks.values():
             for path in task.paths.all().values():

@@ -81,9 +81,7 @@ class Walk(Protocol[PathsT, PreparedT, MadeT]):
     ) -> MadeT:
         """Run the network. Raise ImageError, OutputError."""
 
-    def write(
-        self, prepared: PreparedT, made: MadeT, paths: PathsT, in_place: InPlace
-    ) -> Record:
+    def write(self, prepared: PreparedT, made: MadeT, paths: PathsT, in_place: InPlace) -> Record:
         """Write the results; return ranges, notices and what else the manifest is to hold."""
 
 
@@ -196,7 +194,7 @@ def write_case(
     case: CaseMade[PreparedT, MadeT],
     in_place: InPlace = nullcontext,
 ) -> Record:
-    """Write the results; return the record of the case that is done. Raise WriteError, OutputError."""
+    """Write the results; return the record of the case that is done. Raise WriteError."""
     started = time.perf_counter()
     found = task.walk.write(case.read.prepared, case.made, task.paths, in_place)
     folders = folders_of(task.paths)

@@ -10,8 +10,8 @@ from typing import Literal
 from fnetcli.inputs.pairing import Case
 from fnetcli.runs.manifest import Record
 from fnetcli.runs.network import LoadedNetwork
-from fnetcli.runs.plan import Job, MadeT, PathsT, PreparedT
-from fnetcli.runs.process import ResultPaths
+from fnetcli.runs.plan import Job
+from fnetcli.runs.process import MadeT, PathsT, PreparedT, ResultPaths
 from fnetcli.runs.run import FusionRun
 
 

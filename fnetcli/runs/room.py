@@ -11,7 +11,8 @@ from fnetcli.files import durable
 from fnetcli.formats import probe_image
 from fnetcli.pictures.fuse import FuseOptions
 from fnetcli.pictures.outputs import features_bytes
-from fnetcli.runs.plan import MadeT, PathsT, Plan, PreparedT
+from fnetcli.runs.plan import Plan
+from fnetcli.runs.process import MadeT, PathsT, PreparedT
 
 
 @dataclass(frozen=True)

@@ -44,7 +44,9 @@ from fnetcli.volumes.prepare import (
 if TYPE_CHECKING:
     from fnetcli.engine import Engine
 
-OnSlices = Callable[[int, int, int], None]  # how many slices are done; of this volume so far, of all
+OnSlices = Callable[
+    [int, int, int], None
+]  # how many slices are done; of this volume so far, of all
 HasData = tuple[Mask | None, Mask | None]
 
 
@@ -112,7 +114,9 @@ def fuse_prepared(
             unit_slab(image, slab, scaling)
             for image, scaling in zip(images, prepared.scalings, strict=True)
         )
-        found = _pass_through(_fuse_slab(engine, (x, y), (has_x, has_y), products), (x, y), (has_x, has_y))
+        found = _pass_through(
+            _fuse_slab(engine, (x, y), (has_x, has_y), products), (x, y), (has_x, has_y)
+        )
         ordered.fused[slab] = np.clip(_mixed(found, options.mix.gains), 0, 1)
         for kept, made in ((ordered.parts, found.parts), (ordered.maps, found.maps)):
             for role, values in made.items():
@@ -184,9 +188,7 @@ def _mixed(fusion: Fusion[Maps], gains: Gains) -> Maps:
     """Return the sum of the parts, each weighed; not clipped."""
     if fusion.whole is not None:
         return fusion.whole
-    weighed = {
-        role: np.float32(gains.get(role, 1.0)) * part for role, part in fusion.parts.items()
-    }
+    weighed = {role: np.float32(gains.get(role, 1.0)) * part for role, part in fusion.parts.items()}
     return Fusion(None, weighed).fused
 
 

@@ -243,7 +243,9 @@ def _share_data(first: Image, second: Image) -> bool:
     return bool((first.valid & second.valid).any())
 
 
-def _trust(kept: Image, moving: Image, options: VolumePrepareOptions) -> tuple[list[str], list[str]]:
+def _trust(
+    kept: Image, moving: Image, options: VolumePrepareOptions
+) -> tuple[list[str], list[str]]:
     """Say on what the alignment rests: what is good to know, and what is to be warned of."""
     spaces = (kept.frame_of_reference, moving.frame_of_reference)
     is_given = options.assumes_aligned or options.registers or options.transform is not None

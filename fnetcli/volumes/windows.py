@@ -109,9 +109,7 @@ def window_of(
     return _percentile_window(image, modality)
 
 
-def _ct_window(
-    image: Image, known: Windows, choice: str | None, asked: Limits | None
-) -> Window:
+def _ct_window(image: Image, known: Windows, choice: str | None, asked: Limits | None) -> Window:
     usual = next(name for name, size in known.named.items() if size == known.default)
     label, limits = choice or usual, asked or _ends(known.default)
     if image.unit == HOUNSFIELD:
