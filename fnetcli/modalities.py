@@ -35,3 +35,11 @@ def network_order(given: list[str]) -> tuple[str, str]:
 
 # These come as volumes too.
 VOLUMETRIC = ("ct", "mri", "pet", "spect")
+
+
+def shown_name(role: str, modalities: tuple[str, str]) -> str:
+    """Return a part's or map's name for people: `unique_first` of (ir, vis) is `unique_ir`."""
+    for word, modality in zip(("first", "second"), modalities, strict=True):
+        if role.endswith(f"_{word}"):
+            return f"{role.removesuffix(word)}{modality}"
+    return role

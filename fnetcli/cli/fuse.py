@@ -257,7 +257,7 @@ def fuse(
     """
     with leaving_at_once():
         from fnetcli.checkpoints.loading import load_weights
-        from fnetcli.engine import Engine, choose_device
+        from fnetcli.engine import Engine, Wanted, choose_device
         from fnetcli.pictures.fuse import FuseOptions
         from fnetcli.runs.run import Job, Run, refuse_inside_inputs
 
@@ -325,7 +325,7 @@ def fuse(
     engine = Engine(loaded.network, choose_device(device), at_work, on_notice=console.notice)
     console.notice(f"{len(pairing.cases)} pairs, weights {loaded.name}, device {engine.device}")
     if not dry_run:  # the network's inner loop may be compiled here
-        engine.require_memory(with_codes=features)
+        engine.require_memory(Wanted(features=features))
         console.detail(f"network: {engine.path}, {engine.precision}")
     for notice in (*loaded.notices(), *engine.notices):
         console.notice(notice)
@@ -374,7 +374,7 @@ def fuse(
     if dry_run:
         return _tell_plan(run, summary, is_strict=strict)
     if features and run.plan.todo:
-        _check_room(console, run, reading[1], loaded.network.config.atoms)
+        _check_room(console, run, reading[1], loaded.network.feature_channels)
     return _work(
         console,
         run,
@@ -481,7 +481,7 @@ def _tell_plan(run: Run[Any], summary: Path | None, *, is_strict: bool) -> int:
     return EXIT_FAILED if is_strict and run.job.pairing.unpaired else EXIT_DONE
 
 
-def _check_room(console: Console, run: Run[Any], reading: ReadOptions, atoms: int) -> None:
+def _check_room(console: Console, run: Run[Any], reading: ReadOptions, channels: int) -> None:
     """Say how much room the codes will take, from the size of the first pair.
 
     Raise OutputError where not even those of that pair fit; warn where not all will.
@@ -495,7 +495,7 @@ def _check_room(console: Console, run: Run[Any], reading: ReadOptions, atoms: in
         header = probe_image(run.plan.todo[0].second, reading)
     except ReadError:
         return  # it is reported when its turn comes
-    one = features_bytes(header.height, header.width, atoms)
+    one = features_bytes(header.height, header.width, channels)
     beside, free = _unnamed_bytes(one), _free_bytes(out)
     pair = f"a pair of {header.width}x{header.height}"
     needed = f"{(count * one + beside) / 1e6:,.0f} MB"

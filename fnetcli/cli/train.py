@@ -73,7 +73,13 @@ def train(
     observer = _Observer(console, plan)
     try:
         loop.train(
-            plan, pairs, validation_pairs, run, device=chosen, resume=resume, observer=observer
+            plan,
+            pairs,
+            validation_pairs,
+            run,
+            device=chosen.in_torch(),
+            resume=resume,
+            observer=observer,
         )
     except loop.Stopped:
         console.error(f"interrupted; the state is saved, go on with --resume -o {run}")

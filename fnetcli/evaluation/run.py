@@ -155,8 +155,8 @@ class Run:
 
     def _picture(self, entrant: Entrant, case: Case, prepared: Prepared) -> Levels | None:
         if isinstance(entrant, NetworkEntrant):
-            separated = entrant.engine().run(*prepared.luminances)
-            fused = finish(prepared, separated, self.job.options, np.uint8).image
+            fusion = entrant.engine().run(*prepared.luminances)
+            fused = finish(prepared, fusion, self.job.options, np.uint8).image
             pixels: Levels = fused.pixels[0]
             return pixels if fused.is_color else pixels[..., 0]
         if isinstance(entrant, RuleEntrant):
@@ -221,8 +221,8 @@ class Run:
             if isinstance(entrant, NetworkEntrant) and entrant.method.name in read.wanted:
                 if read.prepared is None:
                     raise RuntimeError("a network is to run, but its case was not read")
-                separated = entrant.engine().run(*read.prepared.luminances)
-                made[entrant.method.name] = quantise(separated.fused[0])
+                fusion = entrant.engine().run(*read.prepared.luminances)
+                made[entrant.method.name] = quantise(fusion.fused[0])
         return _Worked(read, made)
 
     def _score(self, case: Case, worked: _Worked) -> dict[str, Known]:

@@ -8,11 +8,11 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from fnetcli.engine import Separated
 from fnetcli.errors import UsageError
 from fnetcli.imaging.image import Grid, Image
 from fnetcli.imaging.intensity import Scaled, to_stored, valid_pixels
 from fnetcli.inputs.pairing import Case
+from fnetcli.models.base import Fusion, Maps
 from fnetcli.pictures.fuse import FuseOptions, Prepared, finish, read_case
 from fnetcli.pictures.survey import survey
 from fnetcli.volumes.fuse import (
@@ -43,7 +43,7 @@ class Subject:
     luminances: tuple[Map, Map]
     sources: tuple[Levels, Levels]
     said: tuple[str, ...]  # good to know: what became black and white
-    finish: Callable[[Separated], Finished]  # makes a picture of what the network found
+    finish: Callable[[Fusion[Maps]], Finished]  # makes a picture of what the network found
 
 
 # --- pictures -------------------------------------------------------------------------------------
@@ -57,8 +57,8 @@ def two_pictures(case: Case, options: FuseOptions) -> Subject:
     x, y = prepared.luminances
     first, second = map(_levels, prepared.scaled)
 
-    def finished(separated: Separated) -> Finished:
-        fused = finish(prepared, separated, options, np.uint8)
+    def finished(fusion: Fusion[Maps]) -> Finished:
+        fused = finish(prepared, fusion, options, np.uint8)
         return Finished(_flat(fused.image), tuple(fused.notices))
 
     return Subject(
@@ -110,7 +110,7 @@ def one_slice(case: Case, options: VolumeFuseOptions, number: int | None) -> Sub
         luminances=(x, y),
         sources=(_stored(x), _stored(y)),
         said=(*(window.sentence for window in prepared.windows), *prepared.said),
-        finish=lambda separated: Finished(_stored(separated.fused[0]), notices),
+        finish=lambda fusion: Finished(_stored(fusion.fused[0]), notices),
     )
 
 

@@ -7,7 +7,7 @@ model's name, or takes it as plain torch through `ModelSpec.build`.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, field, fields
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, Protocol, TypeVar
 
@@ -101,8 +101,10 @@ class TensorLayout(Generic[ConfigT]):
     """One way to name the tensors of a network in a file."""
 
     name: str
-    matches: Callable[[Arrays], bool]
-    config: Callable[[Arrays, Mapping[str, Any]], ConfigT]  # of the tensors and the metadata
+    matches: Callable[[Collection[str]], bool]  # the names in a file
+    config: Callable[
+        [Mapping[str, tuple[int, ...]], Mapping[str, Any]], ConfigT
+    ]  # shapes, metadata
     keys: Callable[[ConfigT], dict[str, str]]  # our name -> name in the file
     ignored: Callable[[str], bool] = lambda _: False  # names in the file that nothing needs
 
@@ -118,15 +120,16 @@ class ModelSpec(Generic[ConfigT]):
     name: str  # "fnet": what checkpoints, manifests and tables say
     title: str  # one line for people
     config: type[ConfigT]
-    shapes: Callable[[ConfigT], dict[str, tuple[int, ...]]]  # of all tensors, by our names
+    shapes: Callable[[ConfigT], Iterator[tuple[str, tuple[int, ...]]]]  # of all tensors, our names
     build: Callable[[ConfigT, Arrays], torch.nn.Module]  # a Model that holds these arrays
+    mark: str  # the name of a tensor that no other model has
     parts: tuple[str, ...] = ()  # what the fused image is the sum of
     maps: Callable[[ConfigT], tuple[str, ...]] = lambda _: ()
     features: Callable[[ConfigT], dict[str, int]] = lambda _: {}  # channels by name
     multiple_of: int = 1  # sides that it takes; the engine pads by reflection and crops
     needs_gradients: bool = False  # at inference too
     layouts: tuple[TensorLayout[ConfigT], ...] = ()  # beside our own
-    # Raise ValueError for numbers that no sound network has.
+    # Raise ValueError for numbers that no sound network has; say what looks odd.
     check: Callable[[Network[ConfigT]], None] = lambda _: None
     notices: Callable[[Network[ConfigT]], list[str]] = lambda _: []
 
@@ -162,5 +165,3 @@ class Network(Generic[ConfigT]):
 def config_values(config: ModelConfig) -> dict[str, Any]:
     """Return the fields of a configuration by name."""
     return {one.name: getattr(config, one.name) for one in fields(config)}
-
-

@@ -6,7 +6,7 @@ disk -> formats -> Image -> intensity (unit range) -> align (one grid) -> color 
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -29,12 +29,13 @@ from fnetcli.imaging import color
 from fnetcli.imaging.image import Grid, Image, Mask, Pixels, Stored, bands
 from fnetcli.imaging.intensity import Scaled, ScalingOptions, mark_nodata, preview, scale, to_stored
 from fnetcli.inputs.pairing import Case
-from fnetcli.mixing import NO_GAINS
-from fnetcli.modalities import WITH_COLOR
+from fnetcli.mixing import NO_GAINS, PART_ROLES, mix
+from fnetcli.modalities import WITH_COLOR, shown_name
+from fnetcli.models.base import Fusion, Maps, Wanted
 from fnetcli.pictures.align import onto_one_grid
 
 if TYPE_CHECKING:  # reading and preparing starts without torch
-    from fnetcli.engine import Engine, Maps, Separated
+    from fnetcli.engine import Engine
 
 # Raised whenever the same command would give other pixels than before: what older versions of fnet
 # made is then made anew.
@@ -140,7 +141,7 @@ class Fused:
     """A fused picture, grey or RGB, with everything it was made from."""
 
     image: Image  # its pixels are in [0, 1], or as they will be stored
-    separated: Separated
+    fusion: Fusion[Maps]
     modalities: tuple[str, str]
     ranges: dict[str, dict[str, float]]  # stored numbers that became 0 and 1; pixels without data
     notices: list[str]
@@ -148,19 +149,14 @@ class Fused:
     @property
     def parts(self) -> dict[str, Maps]:
         """The three signed parts (slices, H, W) by name; their sum is the unclipped luminance."""
-        first, second = self.modalities
-        return {
-            f"unique_{first}": self.separated.unique_first,
-            f"unique_{second}": self.separated.unique_second,
-            "common": self.separated.common,
-        }
+        return {shown_name(role, self.modalities): part for role, part in self.fusion.parts.items()}
 
 
 def fuse(first: Image, second: Image, engine: Engine, options: FuseOptions) -> Fused:
     """Fuse two images of the modalities named in the options. Raise PairError."""
     prepared = prepare(first, second, options)
-    separated = engine.run(*prepared.luminances, with_codes=options.with_features)
-    return finish(prepared, separated, options)
+    fusion = engine.run(*prepared.luminances, Wanted(features=options.with_features))
+    return finish(prepared, fusion, options)
 
 
 def prepare(first: Image, second: Image, options: FuseOptions) -> Prepared:
@@ -176,21 +172,21 @@ def prepare(first: Image, second: Image, options: FuseOptions) -> Prepared:
 
 
 def finish(
-    prepared: Prepared, separated: Separated, options: FuseOptions, kind: DTypeLike = np.float32
+    prepared: Prepared, fusion: Fusion[Maps], options: FuseOptions, kind: DTypeLike = np.float32
 ) -> Fused:
     """Give the fused luminance its colour, and what else the two images hand on.
 
     `kind` is the type of the picture's numbers: float32 in [0, 1], or uint8 or uint16 up to white.
     """
     giver = _giver_of_color(prepared, options)
-    pixels = _picture(giver, separated, options.gains, np.dtype(kind))
+    pixels = _picture(giver, fusion, options.gains, np.dtype(kind))
     image = _hand_on(prepared, pixels, options)
     ranges = {
         modality: {"low": scaled.low, "high": scaled.high, "invalid": scaled.invalid}
         for modality, scaled in zip(options.modalities, prepared.scaled, strict=True)
     }
     notices = _notices(prepared, image, options)
-    return Fused(image, separated, options.modalities, ranges, notices)
+    return Fused(image, fusion, options.modalities, ranges, notices)
 
 
 def _luminance(scaled: Scaled) -> Maps:
@@ -219,43 +215,21 @@ def _giver_of_color(prepared: Prepared, options: FuseOptions) -> Scaled | None:
 
 def _picture(
     giver: Scaled | None,
-    separated: Separated,
+    fusion: Fusion[Maps],
     gains: tuple[float, float, float],
     kind: np.dtype[Any],
 ) -> Stored:
-    """Return the sum of the parts in the colours of `giver`, (slices, H, W, 1 or 3); clip once."""
-    shape = separated.common.shape
+    """Return the fused luminance in the colours of `giver`, (slices, H, W, 1 or 3); clip once."""
+    some = fusion.whole if fusion.whole is not None else next(iter(fusion.parts.values()))
+    shape = some.shape
     picture = np.empty((*shape, 1 if giver is None else 3), kind)
     for band in bands((shape[1], shape[0] * shape[2])):
-        unit = _mixed(_rows(separated, band), gains)[..., None]
+        rows = fusion.apply(lambda image, band=band: image[:, band])  # type: ignore[misc]
+        unit = mix(rows, gains)[..., None]
         if giver is not None:
             unit = color.with_luminance(giver.rows(band), unit)
         picture[:, band] = to_stored(unit, kind)
     return picture
-
-
-def _mixed(separated: Separated, gains: tuple[float, float, float]) -> Maps:
-    """Return the fused luminance with every part weighed; gains of 1 change no bit."""
-    if gains == NO_GAINS:
-        return separated.fused
-    first, second, common = (np.float32(gain) for gain in gains)
-    mixed: Maps = (
-        first * separated.unique_first
-        + second * separated.unique_second
-        + common * separated.common
-    )
-    return mixed
-
-
-def _rows(separated: Separated, band: slice) -> Separated:
-    """Return some rows of the parts."""
-    return replace(
-        separated,
-        unique_first=separated.unique_first[:, band],
-        unique_second=separated.unique_second[:, band],
-        common=separated.common[:, band],
-        codes=None,
-    )
 
 
 def _hand_on(prepared: Prepared, pixels: Stored, options: FuseOptions) -> Image:
@@ -356,8 +330,8 @@ def outputs_beside_file(file: Path, options: FuseOptions) -> Outputs:
 
 
 def _part_names(options: FuseOptions) -> list[str]:
-    first, second = options.modalities
-    return [] if options.maps == "none" else [f"unique_{first}", f"unique_{second}", "common"]
+    roles = () if options.maps == "none" else PART_ROLES
+    return [shown_name(role, options.modalities) for role in roles]
 
 
 def _map_suffix(options: FuseOptions) -> str:
@@ -392,8 +366,8 @@ def write_fused(fused: Fused, outputs: Outputs, options: FuseOptions) -> None:
             write_tiff_float(path, part, georeference=image.georeference, nodata=nodata)
         else:
             write_png(path, preview(part))
-    if outputs.features is not None and fused.separated.codes is not None:
-        write_npz(outputs.features, {name: code[0] for name, code in fused.separated.codes.items()})
+    if outputs.features is not None and fused.fusion.features:
+        write_npz(outputs.features, {name: one[0] for name, one in fused.fusion.features.items()})
     alpha = _stored_alpha(image, options)
     pixels, nodata = image.pixels[0], None
     if alpha is None:
@@ -437,9 +411,9 @@ def _stored_alpha(image: Image, options: FuseOptions) -> Stored | None:
     return to_stored(image.alpha[0], image.pixels.dtype)
 
 
-def features_bytes(height: int, width: int, atoms: int) -> int:
-    """Return the size of one features file: three codes of float16."""
-    return 3 * atoms * height * width * 2
+def features_bytes(height: int, width: int, channels: int) -> int:
+    """Return the size of one features file, of float16."""
+    return channels * height * width * 2
 
 
 # --- as a run takes it ----------------------------------------------------------------------------
@@ -479,7 +453,7 @@ class Pictures:
         first, second = read.grids
         return first.size, second.size
 
-    def nbytes(self, read: Prepared, atoms: int) -> int:
+    def nbytes(self, read: Prepared, channels: int) -> int:
         """Return what a case takes from reading to writing, roughly.
 
         Large codes take room on the disk, not in memory, and there, too, it is bounded.
@@ -487,23 +461,23 @@ class Pictures:
         _, height, width = read.images[1].grid.shape
         stored = sum(image.pixels.nbytes for image in read.images)
         luminances_and_parts = 5 * 4 * height * width
-        codes = features_bytes(height, width, atoms if self.options.with_features else 0)
+        codes = features_bytes(height, width, channels if self.options.with_features else 0)
         return 2 * stored + luminances_and_parts + codes
 
     def separate(
         self, engine: Engine, read: Prepared, outputs: Outputs, in_place: InPlace
-    ) -> Separated:
+    ) -> Fusion[Maps]:
         """Run the network; codes too large for memory lie beside the results."""
 
         def allocate(shape: tuple[int, ...]) -> NDArray[np.float16]:
             with in_place():
                 return scratch_array(outputs.features or outputs.fused, shape, np.float16)
 
-        with_codes = self.options.with_features
-        return engine.run(*read.luminances, with_codes=with_codes, allocate=allocate)
+        wanted = Wanted(features=self.options.with_features)
+        return engine.run(*read.luminances, wanted, allocate)
 
     def write(
-        self, read: Prepared, separated: Separated, outputs: Outputs, in_place: InPlace
+        self, read: Prepared, separated: Fusion[Maps], outputs: Outputs, in_place: InPlace
     ) -> dict[str, Any]:
         """Write picture, maps and codes; return ranges and notices."""
         kind = self.options.stored_type(read.images[1].stored_type)

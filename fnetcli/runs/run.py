@@ -72,7 +72,7 @@ class Walk(Protocol):
     def sizes(self, read: Any) -> tuple[str, str]:
         """Return how large both images are, as people write it."""
 
-    def nbytes(self, read: Any, atoms: int) -> int:
+    def nbytes(self, read: Any, channels: int) -> int:
         """Return what a case takes from reading to writing, roughly."""
 
     def separate(self, engine: Engine, read: Any, outputs: Any, in_place: InPlace) -> Any:
@@ -323,7 +323,7 @@ class Run(Generic[WalkT]):
         UsageError where another run holds the folder.
         """
         self._device = str(engine.device)
-        atoms = engine.network.config.atoms
+        channels = engine.network.feature_channels
         with self._folder() as folder:
             self._held = folder
             batch = Batch(
@@ -331,7 +331,7 @@ class Run(Generic[WalkT]):
                     read=self._read,
                     work=lambda case, read: self._separate(engine, case, read),
                     write=self._write,
-                    weigh=lambda read: self.job.walk.nbytes(read.images, atoms),
+                    weigh=lambda read: self.job.walk.nbytes(read.images, channels),
                 ),
                 on_done=self._done,
                 on_failed=self._failed,

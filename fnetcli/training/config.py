@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from fnetcli.errors import ConfigError
-from fnetcli.models.fnet.network import FNetConfig, LZSCConfig
+from fnetcli.models.fnet.config import FNetConfig, LZSCConfig
 
 Precision = Literal["fp32", "bf16"]
 Optimizer = Literal["adam", "muon"]

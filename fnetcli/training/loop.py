@@ -20,8 +20,9 @@ from torch import Tensor, nn
 from fnetcli.checkpoints.loading import save_weights
 from fnetcli.errors import TrainingError, UsageError
 from fnetcli.files.durable import atomic_write
-from fnetcli.models.fnet import shaped
+from fnetcli.models.fnet import FNET, shaped
 from fnetcli.models.fnet.network import FNet, IFNet
+from fnetcli.models.torch_arrays import at_rest
 from fnetcli.training.config import Recipe, StageConfig
 from fnetcli.training.data import Pairs, to_tensor
 from fnetcli.training.losses import FusionLoss, fusion_loss, inversion_loss
@@ -226,7 +227,7 @@ class _Trainer:
             },
             "training_list_sha256": state.lists["training"],
         }
-        save_weights(self.folder / name, state.ema, metadata)
+        save_weights(self.folder / name, at_rest(FNET, state.ema.config, state.ema), metadata)
 
 
 _FOLDERS = ("data", "validation")  # somebody's paths do not travel with the weights

@@ -28,8 +28,9 @@ from fnetcli.imaging.image import Grid, Image, Mask, Pixels
 from fnetcli.imaging.intensity import PREVIEW_RANGE, Limits, Scaling, to_stored, to_unit
 from fnetcli.inputs.pairing import Case
 from fnetcli.interruption import require_wanted
-from fnetcli.mixing import NO_GAINS
-from fnetcli.modalities import WITH_COLOR
+from fnetcli.mixing import NO_GAINS, PART_ROLES, mix
+from fnetcli.modalities import WITH_COLOR, shown_name
+from fnetcli.models.base import Fusion, Maps, Wanted
 from fnetcli.volumes.mosaic import write_mosaic
 from fnetcli.volumes.registration import register
 from fnetcli.volumes.resample import (
@@ -50,7 +51,6 @@ if TYPE_CHECKING:
     from fnetcli.engine import Engine
 
 Target = Literal["nifti", "dicom", "png", "tiff"]
-Maps = NDArray[np.float32]  # (slices, height, width)
 
 SLAB = 1 << 19  # pixels that go through the network together, about; an interrupt waits for them
 EMISSION = ("pet", "spect")
@@ -142,21 +142,14 @@ class PreparedVolumes:
 
 @dataclass(frozen=True)
 class SeparatedVolumes:
-    """The three signed parts on the reference's grid, (slices, height, width) in its own order."""
+    """What the network made, on the reference's grid, (slices, height, width) in its own order."""
 
-    unique_first: Maps
-    unique_second: Maps
-    common: Maps
+    shown: dict[str, Maps]  # by role: the signed parts, or what else the network shows
     fused: Maps  # with the gains, clipped to [0, 1]
 
-    def parts(self, modalities: tuple[str, str]) -> dict[str, Maps]:
-        """Return the parts by name; without gains their sum is the unclipped fused volume."""
-        first, second = modalities
-        return {
-            f"unique_{first}": self.unique_first,
-            f"unique_{second}": self.unique_second,
-            "common": self.common,
-        }
+    def named(self, modalities: tuple[str, str]) -> dict[str, Maps]:
+        """Return what is shown by name; without gains parts sum to the unclipped fused volume."""
+        return {shown_name(role, modalities): image for role, image in self.shown.items()}
 
 
 # --- reading, and onto one grid -------------------------------------------------------------------
@@ -324,15 +317,17 @@ def separate_volumes(
 ) -> SeparatedVolumes:
     """Take all slices through the network, slab by slab; large results lie in files beside a path.
 
-    Where only one volume has data it is its own unique part, and the other parts are 0; where
-    neither has, all are. `on_slices` hears how many slices are done, how many of this case, and of
-    how many. Raise PairError, OutputError.
+    Where only one volume has data it passes through: it is its own unique part, and the other
+    parts are 0; where neither has, all are. `on_slices` hears how many slices are done, how many of
+    this case, and of how many. Raise PairError, OutputError.
     """
     shape = prepared.grid.shape
-    parts = [scratch_array(beside, shape, np.float32) for _ in range(4)]
-    ordered = [prepared.order.apply(part) for part in parts]
+    wanted = Wanted(maps=options.with_maps)
+    fused, *shown = (
+        scratch_array(beside, shape, np.float32) for _ in ("fused", *shown_roles(engine, wanted))
+    )
+    ordered = [prepared.order.apply(volume) for volume in (fused, *shown)]
     images = tuple(prepared.order.image(image) for image in prepared.on_grid)
-    gains = [np.float32(gain) for gain in options.gains]
     for slab in _slabs(ordered[0].shape):
         (x, has_x), (y, has_y) = (
             _unit_slab(image, slab, window.limits, is_inverted)
@@ -340,13 +335,20 @@ def separate_volumes(
                 images, prepared.windows, options.are_inverted, strict=True
             )
         )
-        found = _separated(engine, (x, y), (has_x, has_y))
+        found = _fused(engine, (x, y), (has_x, has_y), wanted)
         _pass_through(found, (x, y), (has_x, has_y))
-        mixed = sum(gain * part for gain, part in zip(gains, found, strict=True))
-        for whole, values in zip(ordered, (*found, np.clip(mixed, 0, 1)), strict=True):
-            whole[slab] = values
+        mixed = np.clip(mix(found, options.gains), 0, 1)
+        made = (mixed, *found.parts.values(), *found.maps.values())
+        for volume, values in zip(ordered, made, strict=True):
+            volume[slab] = values
         on_slices(slab.stop - slab.start, slab.stop, len(ordered[0]))
-    return SeparatedVolumes(*parts)
+    return SeparatedVolumes(dict(zip(shown_roles(engine, wanted), shown, strict=True)), fused)
+
+
+def shown_roles(engine: Engine, wanted: Wanted) -> tuple[str, ...]:
+    """Return what the network shows beside the fused image: its parts, else maps if wanted."""
+    spec, config = engine.network.spec, engine.network.config
+    return (*spec.parts, *(spec.maps(config) if wanted.maps else ()))
 
 
 def slice_luminances(
@@ -383,38 +385,48 @@ def _unit_slab(
     return np.ascontiguousarray(values[..., 0]), unit.valid
 
 
-def _separated(
-    engine: Engine, luminances: tuple[Pixels, Pixels], has_data: tuple[Mask | None, Mask | None]
-) -> list[Maps]:
-    """Return the three parts; slices in which one volume has no data at all are left out: 0."""
+def _fused(
+    engine: Engine,
+    luminances: tuple[Pixels, Pixels],
+    has_data: tuple[Mask | None, Mask | None],
+    wanted: Wanted,
+) -> Fusion[Maps]:
+    """Fuse slices; those in which one volume has no data at all are left out: 0."""
     x, y = luminances
-    parts = [np.zeros(x.shape, np.float32) for _ in range(3)]
     shared = np.ones(len(x), bool)
     for mask in has_data:
         if mask is not None:
             shared &= mask.any(axis=(1, 2))
-    if shared.any():
-        separated = engine.run(x[shared], y[shared])
-        found = (separated.unique_first, separated.unique_second, separated.common)
-        for part, values in zip(parts, found, strict=True):
-            part[shared] = values
-    return parts
+    if shared.all():
+        return engine.run(x, y, wanted)
+
+    def spread(images: Maps) -> Maps:
+        volume = np.zeros(x.shape, np.float32)
+        volume[shared] = images
+        return volume
+
+    return engine.run(x[shared], y[shared], wanted).apply(spread)
 
 
 def _pass_through(
-    parts: list[Maps], luminances: tuple[Pixels, Pixels], has_data: tuple[Mask | None, Mask | None]
+    found: Fusion[Maps],
+    luminances: tuple[Pixels, Pixels],
+    has_data: tuple[Mask | None, Mask | None],
 ) -> None:
-    """Give each volume, where it is alone, to its unique part."""
+    """Give each volume, where it is alone, to its unique part, or to the fused image."""
+    images = [*found.parts.values(), *found.maps.values()]
+    images += [] if found.whole is None else [found.whole]
     for own, other in ((0, 1), (1, 0)):
         missing = has_data[other]
         if missing is None:
             continue
         alone = ~missing
-        for part in parts:
-            part[alone] = 0
+        for image in images:
+            image[alone] = 0
         present = has_data[own]
         seen = alone if present is None else alone & present
-        parts[own][seen] = luminances[own][seen]
+        target = found.parts[PART_ROLES[own]] if found.whole is None else found.whole
+        target[seen] = luminances[own][seen]
 
 
 # --- colour ---------------------------------------------------------------------------------------
@@ -519,7 +531,7 @@ def write_volumes(
     """Write parts, colour, preview and, last, the fused volume. Raise WriteError, OutputError."""
     reference = prepared.sources[prepared.reference]
     for name, path in outputs.parts.items():
-        part = separated.parts(options.modalities)[name]
+        part = separated.named(options.modalities)[name]
         write_nifti(path, part, reference, (-PREVIEW_RANGE, PREVIEW_RANGE))
     colored = in_color(prepared, separated.fused, options, outputs.fused)
     if colored is not None and outputs.color is not None:
