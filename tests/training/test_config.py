@@ -7,7 +7,9 @@ from pathlib import Path
 import pytest
 
 from fnetcli.errors import ConfigError
-from fnetcli.training.config import Recipe, StageConfig, read_recipe
+from fnetcli.training.config import StageConfig
+from fnetcli.training.fnet.recipe import FNetRecipe as Recipe
+from fnetcli.training.recipes import read_recipe
 
 CONFIGS = Path(__file__).parents[2] / "configs"
 

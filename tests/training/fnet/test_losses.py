@@ -7,7 +7,7 @@ import pytest
 import torch
 from skimage.metrics import structural_similarity
 
-from fnetcli.training.losses import (
+from fnetcli.training.fnet.losses import (
     fusion_loss,
     gradient_magnitude,
     inversion_loss,
