@@ -17,7 +17,7 @@ import numpy as np
 
 from fnetcli.checkpoints.pth import read_pth
 from fnetcli.checkpoints.safetensors_file import read_safetensors, safetensors_bytes
-from fnetcli.checkpoints.shipped import default_weights_path
+from fnetcli.checkpoints.shipped import find_weights, shipped_weights
 from fnetcli.checkpoints.tensors import Tensors, quoted
 from fnetcli.errors import CheckpointError, UsageError
 from fnetcli.files.durable import atomic_write
@@ -48,12 +48,12 @@ class Weights:
         return [f"{self.name}: {text}" for text in self.network.spec.notices(self.network)]
 
 
-def load_weights(path: Path | None = None) -> Weights:
-    """Read a weights file (default: the shipped one). Raise CheckpointError, UsageError.
+def load_weights(name: str | Path | None = None) -> Weights:
+    """Read weights: the name of shipped ones (default: `fnet`), or a file.
 
-    The arrays are float32.
+    The arrays are float32. Raise CheckpointError, UsageError.
     """
-    path = path or default_weights_path()
+    path = find_weights(name)
     content = _content(path)
     tensors, metadata = _read(path, content)
     spec, layout = _recognise(path, tensors, metadata)
@@ -94,7 +94,10 @@ def _content(path: Path) -> bytes:
     try:
         return path.read_bytes()
     except FileNotFoundError:
-        raise UsageError(f"{path}: no such file; name a .safetensors or .pth file") from None
+        names = ", ".join(shipped_weights())
+        raise UsageError(
+            f"{path}: no such file; name a .safetensors or .pth file, or shipped weights ({names})"
+        ) from None
     except IsADirectoryError:
         raise CheckpointError(f"{path}: is a folder; name a .safetensors or .pth file") from None
     except OSError as error:
