@@ -200,11 +200,12 @@ def _checked(
     found = dict[str, Array]()
     for name, shape in wanted.items():
         key, tensor = keys[name], tensors[keys[name]]
-        if tensor.shape != shape:
-            fail(f"{key!r} is {quoted(tensor.shape)} where {shape} is needed")
+        in_file = layout.shape(name, shape)
+        if tensor.shape != in_file:
+            fail(f"{key!r} is {quoted(tensor.shape)} where {in_file} is needed")
         if not tensor.is_real:
             fail(f"{key!r} has values that are not real numbers")
-        found[name] = tensor.float32()
+        found[name] = tensor.float32().reshape(shape)
         if not np.isfinite(found[name]).all():
             fail(f"{key!r} has values that are not finite numbers")
     return found

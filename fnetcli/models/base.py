@@ -107,6 +107,8 @@ class TensorLayout(Generic[ConfigT]):
     ]  # shapes, metadata
     keys: Callable[[ConfigT], dict[str, str]]  # our name -> name in the file
     ignored: Callable[[str], bool] = lambda _: False  # names in the file that nothing needs
+    # Our name and shape -> the shape in the file; the numbers come in the same order.
+    shape: Callable[[str, tuple[int, ...]], tuple[int, ...]] = lambda _, shape: shape
 
 
 @dataclass(frozen=True)
