@@ -14,7 +14,6 @@ from torch.nn import functional as F
 
 from fnetcli.models.sobel import gradient_magnitude, sobel, spatial_gradient
 
-
 __all__ = [
     "FusionLoss",
     "fusion_loss",

@@ -41,7 +41,7 @@ def gradient_loss(fused: Tensor, infrared: Tensor, visible: Tensor) -> Tensor:
 def label_loss(
     logits: Tensor, label: Tensor, scores: Scores = "softmax", importance: Tensor | None = None
 ) -> Tensor:
-    """Return the cross entropy of S's logits (N, C, H, W) with a label (N, H, W); label 0 is left out.
+    """Return the cross entropy of S's logits (N, C, H, W) with a label (N, H, W), 0 left out.
 
     `"sigmoid"` is R's: sigmoid outputs taken for logits, a loss that cannot fall below
     log(1 + (C - 1) / e). `importance` weighs the classes, (C,); without it they count equally. Zero
