@@ -1,0 +1,1 @@
+"""UAAFusion: configuration, segmentation network, attribution, fusion network, losses, layouts."""
