@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from fnetcli.engine import Engine, EngineOptions
+from fnetcli.engine import Engine, EngineOptions, Fusion, Maps
 from fnetcli.models.base import Network
 from fnetcli.models.fnet import FNET
 from fnetcli.models.fnet.config import FNetConfig
@@ -28,6 +28,11 @@ def at_work(network: Network[FNetConfig]) -> FNet:
 def engine_of(network: FNet, options: EngineOptions | None = None) -> Engine:
     """Return an engine that runs the network of a module on the CPU."""
     return Engine(resting(network), options=options)
+
+
+def fusion_of(unique_first: Maps, unique_second: Maps, common: Maps) -> Fusion[Maps]:
+    """Return what an FNet would have made of a pair, had these been its parts."""
+    return Fusion(None, dict(zip(FNET.parts, (unique_first, unique_second, common), strict=True)))
 
 
 def plainly(network: FNet, x: Tensor, y: Tensor) -> tuple[Parts, Codes]:
