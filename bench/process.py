@@ -18,9 +18,7 @@ from pathlib import Path
 import numpy as np
 import tifffile
 
-from bench.batch import PEAK
-from fnetcli.checkpoints.loading import save_weights
-from fnetcli.models.fnet.network import FNet, FNetConfig
+from bench.batch import PEAK, write_tiny_weights
 
 
 def write_pair(folder: Path, width: int, height: int) -> list[str]:
@@ -53,8 +51,7 @@ def main() -> None:
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        tiny = folder / "tiny.safetensors"
-        save_weights(tiny, FNet(FNetConfig(atoms=4, kernel_size=3, iterations=2)), {})
+        tiny = write_tiny_weights(folder)
         pair = write_pair(folder, 32, 32)
         fuse = ["fuse", "-q", *pair, "-o", str(folder / "out"), "--existing", "overwrite"]
         for text, words in (

@@ -9,11 +9,12 @@ from typing import Any
 import numpy as np
 import pytest
 
-from fnetcli.engine import Separated
+from fnetcli.engine import Fusion, Maps
 from fnetcli.imaging.image import Grid, Image
 from fnetcli.imaging.intensity import ScalingOptions
 from fnetcli.pictures.fuse import Fused, FuseOptions, Prepared, finish, prepare
 from tests.drawn_pictures import smooth_noise
+from tests.networks import fusion_of
 
 OPTIONS = FuseOptions(("ir", "vis"))
 HEIGHT, WIDTH = 61, 47
@@ -24,9 +25,9 @@ def as_image(pixels: np.ndarray[Any, Any]) -> Image:
     return Image(pixels.reshape(1, height, width, -1), Grid((1, height, width)))
 
 
-def separate(prepared: Prepared) -> Separated:
+def separate(prepared: Prepared) -> Fusion[Maps]:
     x, y = prepared.luminances
-    return Separated(0.3 * x - 0.1, 0.3 * y, 0.5 * y + 0.2, None)
+    return fusion_of(0.3 * x - 0.1, 0.3 * y, 0.5 * y + 0.2)
 
 
 def fuse(first: Image, second: Image, options: FuseOptions, kind: type[np.generic]) -> Fused:

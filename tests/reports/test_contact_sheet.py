@@ -27,7 +27,8 @@ from fnetcli.formats import ReadOptions, read_image
 from fnetcli.imaging.image import Image
 from fnetcli.imaging.intensity import ScalingOptions
 from fnetcli.inputs.pairing import Case, pair_paths
-from fnetcli.models.fnet.network import FNet, FNetConfig
+from fnetcli.models.fnet.config import FNetConfig
+from fnetcli.models.fnet.network import FNet
 from fnetcli.pictures.fuse import FuseOptions, Pictures
 from fnetcli.reports import contact_sheet
 from fnetcli.reports.contact_sheet import (
@@ -41,6 +42,7 @@ from fnetcli.runs.manifest import Record
 from fnetcli.runs.run import Job, Outputs, Run
 from tests.cli.command import fnet, tiny_weights
 from tests.drawn_pictures import smooth_noise, write, write_pairs
+from tests.networks import engine_of
 
 VOID = {"img", "input", "meta", "br", "link"}
 HOSTILE = "a\"'<script>alert(1)<script> & &amp; %41#frag?q=1; {{ 7*7 }} ö日\u202e"
@@ -143,8 +145,7 @@ class Silent:
 
 def tiny_engine() -> Engine:
     torch.manual_seed(0)
-    network = FNet(FNetConfig(atoms=4, kernel_size=3, iterations=2))
-    return Engine(network, torch.device("cpu"))
+    return engine_of(FNet(FNetConfig(atoms=4, kernel_size=3, iterations=2)))
 
 
 def run_of(tmp_path: Path, **options: Any) -> Run[Pictures]:
