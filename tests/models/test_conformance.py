@@ -45,8 +45,9 @@ def network(spec: Spec) -> Network[Any]:
     # drawn numbers fill what has no sound start of its own (thresholds), the rest is made anew
     fresh = spec.build(config, drawn)
     for module in fresh.modules():
-        if hasattr(module, "reset_parameters"):
-            module.reset_parameters()
+        reset = getattr(module, "reset_parameters", None)
+        if callable(reset):
+            reset()
     return at_rest(spec, config, fresh)
 
 
