@@ -4,8 +4,8 @@
 
 Part of `make bench`. Each time is the median of runs in turn with `import torch`, and its ratio
 to that is what to look at: both suffer alike from a busy machine. The pair of 32x32 pixels is two
-PNG, with the shipped weights and, if there is a compiler, the compiled path. Peak memory is that of the whole process of `fnet fuse` with preview maps and the shipped
-weights.
+PNG, with the shipped weights and, if there is a compiler, the compiled path. Peak memory is that of
+the whole process of `fnet fuse` with preview maps and the shipped weights.
 """
 
 from __future__ import annotations
