@@ -28,7 +28,7 @@ from fnetcli.models.fnet import FNET
 from fnetcli.models.fnet.config import FNetConfig
 from fnetcli.models.fnet.network import FNet
 from fnetcli.models.torch_arrays import at_rest
-from fnetcli.pictures.fuse import FuseOptions, read_case
+from fnetcli.pictures.prepare import PrepareOptions, read_case
 
 # Linux: VmHWM is the peak of this program alone; ru_maxrss starts with that of the parent process.
 PEAK = """
@@ -59,7 +59,7 @@ def overhead(folder: Path, count: int, side: int) -> None:
     """Compare `fnet fuse` on a folder with the network alone."""
     vis, ir = write_pairs(folder, count, side)
     engine = Engine(load_weights().network)
-    options = FuseOptions(("ir", "vis"))
+    options = PrepareOptions(("ir", "vis"))
     prepared = [read_case(case, options).luminances for case in pair_paths(ir, vis).cases]
     engine.run(*prepared[0])
     started = time.perf_counter()

@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING, Any, ClassVar, Generic, Protocol, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from fnetcli.mixing import Products
+
 if TYPE_CHECKING:
     import torch
 
@@ -150,14 +152,10 @@ class Network(Generic[ConfigT]):
         return sum(array.size for array in self.arrays.values())
 
     @property
-    def shows_images(self) -> bool:
-        """Whether there is anything to look at beside the fused image."""
-        return bool(self.spec.parts or self.spec.maps(self.config))
-
-    @property
-    def feature_channels(self) -> int:
-        """How many numbers its features hold for each pixel."""
-        return sum(self.spec.features(self.config).values())
+    def products(self) -> Products:
+        """What it makes beside the fused image."""
+        spec, config = self.spec, self.config
+        return Products(spec.parts, spec.maps(config), dict(spec.features(config)))
 
     def at_work(self) -> torch.nn.Module:
         """Return it as a torch module on the CPU, in evaluation mode, without gradients."""

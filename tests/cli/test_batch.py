@@ -102,7 +102,7 @@ class TestManifest:
     def test_a_reader_never_sees_half_a_line(
         self, tmp_path: Path, weights: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr("fnetcli.runs.manifest.LEAST_REST", 0.0)
+        monkeypatch.setattr("fnetcli.runs.manifest.MIN_REST", 0.0)
         monkeypatch.setattr("fnetcli.runs.manifest.REST", 0.0)
         vis, ir = write_pairs(tmp_path, 30)
         out, is_over, counts = tmp_path / "out", threading.Event(), [0]

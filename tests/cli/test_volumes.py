@@ -32,7 +32,7 @@ from fnetcli.inputs.pairing import Case
 from fnetcli.interruption import GivenUpError, require_wanted
 from fnetcli.models.fnet.config import FNetConfig
 from fnetcli.models.fnet.network import FNet
-from fnetcli.runs.batch import MOST_BYTES, Batch, Stages
+from fnetcli.runs.batch import MAX_BYTES, Batch, Stages
 from tests.cli.command import fnet, tiny_weights
 from tests.drawn_volumes import (
     AXIAL,
@@ -1098,7 +1098,7 @@ class TestMemory:
             return note
 
         cases = [Case(name, Path(name), Path(name)) for name in "abc"]
-        stages = Stages(step("read"), step("work"), step("write"), lambda _: MOST_BYTES * 3 // 4)
+        stages = Stages(step("read"), step("work"), step("write"), lambda _: MAX_BYTES * 3 // 4)
         Batch(stages, lambda *_: None, lambda *_: None, workers=4).run(cases)
         order = [f"{name} {case}" for case in "abc" for name in ("read", "work", "write")]
         assert steps == order
