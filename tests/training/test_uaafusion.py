@@ -34,8 +34,8 @@ def scene(seed: int, size: int = 24) -> LabelledPair:
         top, left = int(random.integers(1, size - 9)), least + int(random.integers(0, 3))
         image[top : top + 8, left : left + 8] += 140
         label[top : top + 8, left : left + 8] = kind
-    images = (np.clip(image, 0, 255).astype(np.uint8) for image in (first, second))
-    return LabelledPair(*images, label)
+    seen = [np.clip(image, 0, 255).astype(np.uint8) for image in (first, second)]
+    return LabelledPair(seen[0], seen[1], label)
 
 
 def batch_of(pairs: list[LabelledPair], weigh: KeptWeights | None = None) -> LabelledBatch:
