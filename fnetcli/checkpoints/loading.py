@@ -159,9 +159,8 @@ def _own_layout(spec: ModelSpec[Any]) -> TensorLayout[Any]:
 def _config(
     path: Path, layout: TensorLayout[Any], tensors: Tensors, metadata: Mapping[str, Any]
 ) -> Any:
-    shapes = {name: tensor.shape for name, tensor in tensors.items()}
     try:
-        return layout.config(shapes, metadata)
+        return layout.config(tensors, metadata)
     except KeyError as error:
         raise CheckpointError(
             f"{path}: {layout.name} layout without {error.args[0]!r}; get the complete file"
@@ -192,7 +191,7 @@ def _checked(
     keys = layout.keys(config)
     missing = [keys[name] for name in wanted if keys[name] not in tensors]
     taken = {keys[name] for name in wanted}
-    unexpected = sorted(key for key in tensors.keys() - taken if not layout.ignored(key))
+    unexpected = sorted(key for key in tensors.keys() - taken if not layout.ignored(config, key))
     if missing:
         fail(f"{len(missing)} tensors missing, first {missing[0]!r}")
     if unexpected:

@@ -98,17 +98,24 @@ class Model(Protocol):
 ConfigT = TypeVar("ConfigT", bound=ModelConfig)
 
 
+class HasShape(Protocol):
+    """A tensor of any library."""
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """How many numbers it has along each axis."""
+
+
 @dataclass(frozen=True)
 class TensorLayout(Generic[ConfigT]):
     """One way to name the tensors of a network in a file."""
 
     name: str
     matches: Callable[[Collection[str]], bool]  # the names in a file
-    config: Callable[
-        [Mapping[str, tuple[int, ...]], Mapping[str, Any]], ConfigT
-    ]  # shapes, metadata
+    config: Callable[[Mapping[str, HasShape], Mapping[str, Any]], ConfigT]  # tensors, metadata
     keys: Callable[[ConfigT], dict[str, str]]  # our name -> name in the file
-    ignored: Callable[[str], bool] = lambda _: False  # names in the file that nothing needs
+    # Whether nothing needs what a name in the file holds.
+    ignored: Callable[[ConfigT, str], bool] = lambda _, name: False  # noqa: ARG005
     # Our name and shape -> the shape in the file; the numbers come in the same order.
     shape: Callable[[str, tuple[int, ...]], tuple[int, ...]] = lambda _, shape: shape
 

@@ -13,13 +13,19 @@ from torch import Tensor
 from fnetcli.checkpoints.loading import load_weights, save_weights
 from fnetcli.engine import Engine
 from fnetcli.models.base import Fusion, ModelConfig, ModelSpec, Network, Wanted
+from fnetcli.models.cddfuse.config import CDDFuseConfig
 from fnetcli.models.fnet.config import FNetConfig
 from fnetcli.models.table import MODELS
 from fnetcli.models.torch_arrays import at_rest
+from fnetcli.models.uaafusion.config import UAAFusionConfig
 
 # A network of each kind that takes no time.
 SMALL: dict[str, ModelConfig] = {
     "fnet": FNetConfig(atoms=3, kernel_size=3, iterations=2),
+    "cddfuse": CDDFuseConfig(dim=4, heads=2, encoder_blocks=1, decoder_blocks=1, couplings=1),
+    "uaafusion": UAAFusionConfig(
+        stages=2, channels=4, classes=3, path_steps=2, segmentation="small"
+    ),
 }
 ALL = Wanted(maps=True, features=True)
 SIZES = [(1, 1), (1, 9), (7, 1), (5, 8), (17, 23)]
@@ -41,7 +47,10 @@ def network(spec: Spec) -> Network[Any]:
     torch.manual_seed(0)
     config = SMALL[spec.name]
     shapes = dict(spec.shapes(config))
-    drawn = {name: 0.1 * torch.randn(shape).numpy() for name, shape in shapes.items()}
+    drawn = {
+        name: 0.1 * torch.randn(shape).numpy() + name.endswith("running_var")
+        for name, shape in shapes.items()
+    }
     # drawn numbers fill what has no sound start of its own (thresholds), the rest is made anew
     fresh = spec.build(config, drawn)
     for module in fresh.modules():

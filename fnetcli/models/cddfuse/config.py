@@ -82,6 +82,10 @@ class CDDFuseConfig:
         return self.multiply_adds - 3 * (3 * d * d + 27 * d * 3 * d - 27 * d * d)
 
     @property
+    def reach(self) -> None:
+        """Return None: attention sums over the whole image."""
+
+    @property
     def frozen_reach(self) -> int:
         """Distance at which an input pixel changes a fused one, given all attention matrices: 27.
 

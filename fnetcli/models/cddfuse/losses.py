@@ -1,7 +1,7 @@
 """The losses of both training stages, as the published program computes them.
 
-Images are (N, 1, H, W), luminance in [0, 1]; features (N, C, H, W). The first image is the infrared,
-the second the visible one. Every function returns a scalar tensor.
+Images are (N, 1, H, W), luminance in [0, 1]; features (N, C, H, W). The first image is the
+infrared, the second the visible one. Every function returns a scalar tensor.
 """
 
 from __future__ import annotations

@@ -35,6 +35,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from fnetcli.models.base import Fusion, Wanted
 from fnetcli.models.cddfuse.config import CDDFuseConfig
 
 # --- small parts ----------------------------------------------------------------------------------
@@ -201,7 +202,8 @@ class DenseAttention(ChannelAttention):
 class FeedForward(nn.Module):
     """Gated feed-forward network (Restormer, eq. 2): P_out * (GELU(a) . b), (a, b) = G * P_in * x.
 
-    G is a 3x3 convolution in groups of `group_size` channels: 1 in Restormer blocks, 2 in base ones.
+    G is a 3x3 convolution in groups of `group_size` channels: 1 in Restormer blocks, 2 in base
+    blocks.
     """
 
     def __init__(self, channels: int, hidden: int, group_size: int) -> None:
@@ -375,6 +377,9 @@ class Decoder(nn.Module):
 # --- the fusion network ---------------------------------------------------------------------------
 
 
+FUSED_ONLY = Wanted()
+
+
 class FusedFeatures(NamedTuple):
     """Fused base and detail features, each (N, dim, H, W)."""
 
@@ -433,7 +438,18 @@ class CDDFuse(nn.Module):
             case "none":
                 return None
 
-    def forward(self, first: Tensor, second: Tensor) -> Tensor:
-        """Return the fused image, (N, 1, H, W), inside (0, 1); no stretch follows it here."""
-        fused = self.fuse(*self.encode_pair(first, second))
-        return self.reconstruct(fused.base, fused.detail, self.skip(first, second))
+    def forward(self, first: Tensor, second: Tensor, wanted: Wanted = FUSED_ONLY) -> Fusion[Tensor]:
+        """Return the fused image, (N, 1, H, W), inside (0, 1), and base and detail features.
+
+        No stretch follows it here.
+        """
+        of_first, of_second = self.encode_pair(first, second)
+        fused = self.fuse(of_first, of_second)
+        image = self.reconstruct(fused.base, fused.detail, self.skip(first, second))
+        features = {
+            "base_first": of_first.base,
+            "base_second": of_second.base,
+            "detail_first": of_first.detail,
+            "detail_second": of_second.detail,
+        }
+        return Fusion(image, features=features if wanted.features else {})

@@ -63,6 +63,22 @@ class UAAFusionConfig:
             raise ValueError("class_names must differ from each other")
 
     @property
+    def reach(self) -> None:
+        """Return None: the segmentation network sees the whole image."""
+
+    @property
+    def map_names(self) -> tuple[str, ...]:
+        """What the network shows beside the fused image."""
+        stages = [f"stage_{k}" for k in range(1, self.stages + 1)]
+        attention = [f"attention_{k}" for k in range(1, self.stages)]
+        return ("weight_first", "weight_second", *stages, *attention, "segmentation")
+
+    @property
+    def feature_names(self) -> tuple[str, ...]:
+        """The memory of the last stage."""
+        return ("memory_long", "memory_short")
+
+    @property
     def multiply_adds(self) -> int:
         """Multiply-adds of the fusion network for each pixel of a pair: 822,672 by default.
 

@@ -1,9 +1,9 @@
 """The published checkpoint of UAAFusion: its keys, its unused tensors, the rules it needs.
 
-A dictionary of two plain state dicts, `model_f` (the fusion network) and `model_s` (S). The
-functions here are about mappings name -> tensor; reading files and building networks is not their
-business. Unused are the memory of the last stage, the forget gate and the hidden maps of the first
-and a module that nothing calls: 185,188 numbers of the published 1,010,380.
+A dictionary of two plain state dicts, `model_f` (the fusion network) and `model_s` (S); names here
+are those of both as one, "model_f.alpha". Unused are the memory of the last stage, the forget gate
+and the hidden maps of the first and a module that nothing calls: 185,188 numbers of the published
+1,010,380.
 """
 
 from __future__ import annotations
@@ -12,12 +12,8 @@ import re
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-import torch
-from torch import Tensor
-
+from fnetcli.models.base import HasShape
 from fnetcli.models.uaafusion.config import UAAFusionConfig
-
-Tensors = Mapping[str, Tensor]
 
 FUSION, SEGMENTATION = "model_f", "model_s"
 COUNTER = "num_batches_tracked"  # of batch normalisation: the only whole numbers allowed
@@ -51,22 +47,7 @@ _SEGMENTATION = (  # our prefix of S's keys -> the published one
 )
 
 
-def is_published(content: Mapping[str, Any]) -> bool:
-    """Whether this is the published dictionary of two state dicts."""
-    fusion = content.get(FUSION)
-    return isinstance(fusion, Mapping) and "blockflow.0.lstm.conv_xi.weight" in fusion
-
-
-def flatten(content: Mapping[str, Tensors]) -> dict[str, Tensor]:
-    """Return both state dicts as one, keys `model_f.KEY` and `model_s.KEY`."""
-    return {
-        f"{part}.{key}": tensor
-        for part in (FUSION, SEGMENTATION)
-        for key, tensor in content.get(part, {}).items()
-    }
-
-
-def published_config(tensors: Tensors) -> UAAFusionConfig:
+def published_config(tensors: Mapping[str, HasShape]) -> UAAFusionConfig:
     """Read the configuration off flattened tensors: K from the blocks, C from `cls_conv`.
 
     Raise KeyError for a missing tensor, ValueError for an impossible network.
@@ -100,32 +81,6 @@ def unused_keys(config: UAAFusionConfig) -> set[str]:
     return unused | _lstm_keys(f"{FUSION}.blockflow.0", ["xf", "hf", "hi", "ho", "hj"])
 
 
-def drop_counters(tensors: Tensors) -> dict[str, Tensor]:
-    """Return the tensors without the counters of batch normalisation.
-
-    Only S has such; a name like it that is not a single whole number stays, to be refused.
-    """
-    return {key: tensor for key, tensor in tensors.items() if not _is_counter(key, tensor)}
-
-
-def convert_published(tensors: Tensors, own_keys: Iterable[str]) -> dict[str, Tensor]:
-    """Return the flattened published tensors under our keys, those of no use dropped.
-
-    Raise ValueError that names the first missing or unexpected tensor. Shapes and values are for
-    the caller to check.
-    """
-    tensors = drop_counters(tensors)
-    keys = published_keys(own_keys)
-    unused = unused_keys(published_config(tensors))
-    missing = [key for key in keys.values() if key not in tensors]
-    if missing:
-        raise ValueError(f"{len(missing)} tensors missing, first {missing[0]!r}")
-    extra = sorted(tensors.keys() - {*keys.values()} - unused)
-    if extra:
-        raise ValueError(f"{len(extra)} unexpected tensors, first {extra[0]!r}")
-    return {ours: tensors[theirs] for ours, theirs in keys.items()}
-
-
 _UNIT_ENDS = ("0.weight", "0.bias", "1.weight", "2.weight", "2.bias")
 
 
@@ -133,13 +88,9 @@ def _lstm_keys(block: str, gates: Iterable[str]) -> set[str]:
     return {f"{block}.lstm.conv_{gate}.{end}" for gate in gates for end in ("weight", "bias")}
 
 
-def _is_counter(key: str, tensor: Tensor) -> bool:
-    return (
-        key.startswith(f"{SEGMENTATION}.")
-        and key.endswith(f".{COUNTER}")
-        and tensor.dtype == torch.int64
-        and tensor.ndim == 0
-    )
+def is_counter(name: str) -> bool:
+    """Whether this is a counter of S's batch normalisation, the only whole numbers in the file."""
+    return name.startswith(f"{SEGMENTATION}.") and name.endswith(f".{COUNTER}")
 
 
 def _published_key(key: str) -> str:

@@ -23,13 +23,13 @@ Read from top to bottom: each class uses only what stands above it. Images are l
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator
-from dataclasses import dataclass, field
 from typing import NamedTuple, cast
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from fnetcli.models.base import Fusion, Wanted
 from fnetcli.models.uaafusion.attribution import (
     evaluation_mode,
     extend_path,
@@ -174,6 +174,9 @@ class Stage(nn.Module):
 # --- the network ----------------------------------------------------------------------------------
 
 
+FUSED_ONLY = Wanted()
+
+
 class Moment(NamedTuple):
     """Stage k: what it starts from and what it makes; images (N, 1, H, W)."""
 
@@ -185,15 +188,6 @@ class Moment(NamedTuple):
     descended: Tensor  # r^k
     after: Tensor  # f^(k+1)
     memory: Memory
-
-
-@dataclass(frozen=True)
-class Fusion:
-    """A fused image with what was asked for beside it."""
-
-    fused: Tensor  # (N, 1, H, W) in (0, 1)
-    maps: dict[str, Tensor] = field(default_factory=dict)  # (N, 1, H, W) each
-    features: dict[str, Tensor] = field(default_factory=dict)  # (N, C, H, W) each
 
 
 class UAAFusion(nn.Module):
@@ -222,16 +216,13 @@ class UAAFusion(nn.Module):
 
     @property
     def map_names(self) -> tuple[str, ...]:
-        """What `forward` can return beside the fused image, as images."""
-        last = self.config.stages
-        stages = [f"stage_{k}" for k in range(1, last + 1)]
-        attention = [f"attention_{k}" for k in range(1, last)]
-        return ("weight_first", "weight_second", *stages, *attention, "segmentation")
+        """What `fuse` can return beside the fused image, as images."""
+        return self.config.map_names
 
     @property
     def feature_names(self) -> tuple[str, ...]:
-        """What `forward` can return as tensors of many channels: the memory of the last stage."""
-        return ("memory_long", "memory_short")
+        """What `fuse` can return as tensors of many channels: the memory of the last stage."""
+        return self.config.feature_names
 
     def fusion_parameters(self) -> list[nn.Parameter]:
         """Return the parameters of the fusion network, without those of S."""
@@ -296,7 +287,15 @@ class UAAFusion(nn.Module):
             yield Moment(k, estimate, gradient, attention, gate, descended, fused, memory)
             previous, estimate = estimate, fused
 
-    def forward(self, infrared: Tensor, visible: Tensor, want: Collection[str] = ()) -> Fusion:
+    def forward(
+        self, infrared: Tensor, visible: Tensor, wanted: Wanted = FUSED_ONLY
+    ) -> Fusion[Tensor]:
+        """Fuse (N, 1, H, W) in [0, 1]; see `fuse` for what maps and features hold."""
+        maps = self.map_names if wanted.maps else ()
+        features = self.feature_names if wanted.features else ()
+        return self.fuse(infrared, visible, {*maps, *features})
+
+    def fuse(self, infrared: Tensor, visible: Tensor, want: Collection[str] = ()) -> Fusion[Tensor]:
         """Fuse (N, 1, H, W) in [0, 1], any H, W >= 1, without a label.
 
         `want` names maps and features to return. Weights, stages and attention gates (sigmoid of
@@ -325,6 +324,7 @@ class UAAFusion(nn.Module):
                 maps["segmentation"] = self.score(fused).argmax(dim=1, keepdim=True).to(fused.dtype)
         return Fusion(
             fused[..., :height, :width],
+            {},
             {name: maps[name][..., :height, :width] for name in self.map_names if name in want},
             {n: features[n][..., :height, :width] for n in self.feature_names if n in want},
         )

@@ -97,7 +97,7 @@ def test_a_fresh_network_is_not_flat() -> None:
     network = UAAFusion(UAAFusionConfig(segmentation="small"))
     ramp = torch.linspace(0, 1, 32).expand(32, 32)[None, None]
     with torch.no_grad():
-        assert network(ramp, ramp.mT).fused.std() > 0.01
+        assert network.fuse(ramp, ramp.mT).fused.std() > 0.01
 
 
 # --- face -----------------------------------------------------------------------------------------
@@ -110,7 +110,7 @@ def test_any_size(height: int, width: int, batch: int) -> None:
     first, second = images(height, width, batch=batch)
     names = (*network.map_names, *network.feature_names)
     with torch.no_grad():
-        result = network(first, second, names)
+        result = network.fuse(first, second, names)
     assert result.fused.shape == first.shape
     assert (*result.maps, *result.features) == names
     for image in result.maps.values():
@@ -130,9 +130,9 @@ def test_a_batch_is_its_images_one_by_one(kind: Segmentation) -> None:
     config = dataclasses.replace(TINY, segmentation=kind)
     network = fresh(config).eval()
     first, second = images(21, 18, batch=3)
-    together = network(first, second, ["weight_first"])
+    together = network.fuse(first, second, ["weight_first"])
     for n in range(3):
-        alone = network(first[n : n + 1], second[n : n + 1], ["weight_first"])
+        alone = network.fuse(first[n : n + 1], second[n : n + 1], ["weight_first"])
         # With ReLU in S a gradient may switch by rounding, and scaled attention shows it.
         tolerance = 1e-5 if kind == "small" else 1e-3
         torch.testing.assert_close(together.fused[n : n + 1], alone.fused, rtol=0, atol=tolerance)
@@ -143,16 +143,16 @@ def test_a_batch_is_its_images_one_by_one(kind: Segmentation) -> None:
 def test_only_what_is_wanted_is_returned() -> None:
     network = fresh().eval()
     first, second = images(6, 6)
-    assert network(first, second).maps == {}
-    assert [*network(first, second, {"stage_2"}).maps] == ["stage_2"]
+    assert network.fuse(first, second).maps == {}
+    assert [*network.fuse(first, second, {"stage_2"}).maps] == ["stage_2"]
     with pytest.raises(ValueError, match="no map or feature 'unique_first'"):
-        network(first, second, ["unique_first"])
+        network.fuse(first, second, ["unique_first"])
 
 
 def test_float64_agrees() -> None:
     network = fresh().eval()
     first, second = images(15, 13)
-    single = network(first, second).fused
+    single = network.fuse(first, second).fused
     double = network.double()(first.double(), second.double()).fused
     torch.testing.assert_close(single, double.float(), rtol=0, atol=2e-5)
 
@@ -160,9 +160,9 @@ def test_float64_agrees() -> None:
 def test_bfloat16_is_close_and_its_attribution_exact() -> None:
     network = fresh().eval()
     first, second = images(16, 16)
-    full = network(first, second, ["weight_first"])
+    full = network.fuse(first, second, ["weight_first"])
     with torch.autocast("cpu", torch.bfloat16):
-        half = network(first, second, ["weight_first"])
+        half = network.fuse(first, second, ["weight_first"])
     assert half.fused.dtype == torch.float32
     torch.testing.assert_close(half.fused, full.fused, rtol=0, atol=0.05)
     torch.testing.assert_close(half.maps["weight_first"], full.maps["weight_first"])
@@ -172,7 +172,7 @@ def test_training_mode_changes_only_what_the_caller_runs() -> None:
     """Attribution neither feeds running statistics nor leaves S in evaluation mode."""
     network = fresh().train()
     before = {name: value.clone() for name, value in network.named_buffers()}
-    network(*images(16, 16))
+    network.fuse(*images(16, 16))
     assert all(module.training for module in network.modules())
     for name, value in network.named_buffers():
         torch.testing.assert_close(value, before[name], rtol=0, atol=0)
@@ -181,7 +181,7 @@ def test_training_mode_changes_only_what_the_caller_runs() -> None:
 def test_another_segmentation_network() -> None:
     network = fresh(TINY, smooth_segmentation())
     assert isinstance(network.segmentation, nn.Conv2d)
-    assert network(*images(7, 9)).fused.shape == (1, 1, 7, 9)
+    assert network.fuse(*images(7, 9)).fused.shape == (1, 1, 7, 9)
 
 
 def test_attention_is_a_constant() -> None:

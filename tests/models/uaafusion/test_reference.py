@@ -13,7 +13,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from fnetcli.models.uaafusion import layouts
+from fnetcli.checkpoints.loading import load_weights
 from fnetcli.models.uaafusion.attribution import attribute, one_hot, regions_of
 from fnetcli.models.uaafusion.losses import (
     gradient_loss,
@@ -42,10 +42,9 @@ def numbers() -> Numbers:
 
 @pytest.fixture(scope="module")
 def network() -> UAAFusion:
-    tensors = layouts.flatten(torch.load(WEIGHTS, weights_only=True))
-    network = UAAFusion(layouts.published_config(tensors))
-    network.load_state_dict(layouts.convert_published(tensors, network.state_dict()))
-    return network.eval().requires_grad_(False)
+    network = load_weights(WEIGHTS).network.at_work()
+    assert isinstance(network, UAAFusion)
+    return network
 
 
 def image(numbers: Numbers, key: str) -> Tensor:
