@@ -172,12 +172,14 @@ class _Session:
         self, source: NetworkSource, count: int, *, has_features: bool = False
     ) -> LoadedNetwork:
         """Load the network and say what there is to know of it."""
+        from fnetcli.engine import Wanted
+
         network = source.load(self.console.notice)
         self.console.notice(
             f"{count} pairs, weights {network.weights.name}, device {network.engine.device}"
         )
         if not self.running.dry_run:  # the network's inner loop may be compiled here
-            network.require_memory(has_features=has_features)
+            network.require_memory(Wanted(features=has_features))
             self.console.detail(f"network: {network.engine.path}, {network.engine.precision}")
         for notice in network.notices:
             self.console.notice(notice)

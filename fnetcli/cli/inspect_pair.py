@@ -219,7 +219,7 @@ def _inspect(
             raise PairError(f"{subject.name}, weights {loaded.name}: {error}") from None
         misalignment = estimate_misalignment(x, y)
         progress.step()
-        finished = subject.finish(trace.separated)
+        finished = subject.finish(trace.fusion)
         pair = InspectedPair(
             name=subject.name,
             modalities=modalities,

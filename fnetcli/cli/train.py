@@ -70,7 +70,13 @@ def train(
     observer = _Observer(console, plan)
     try:
         loop.train(
-            plan, pairs, validation_pairs, run, device=chosen, resume=resume, observer=observer
+            plan,
+            pairs,
+            validation_pairs,
+            run,
+            device=chosen.in_torch(),
+            resume=resume,
+            observer=observer,
         )
     except loop.Stopped:
         console.error(f"interrupted; the state is saved, go on with --resume -o {run}")
@@ -126,9 +132,9 @@ def _recipe_of(run: Path, *, resume: bool) -> Path | None:
 def _plan(recipe: Path | None, validation: Path | None, folders: dict[str, Path]) -> Recipe:
     """Return the recipe with the folders that the command line names."""
     from fnetcli.errors import ConfigError
-    from fnetcli.training.config import Recipe, read_recipe
+    from fnetcli.training.recipes import default_recipe, read_recipe
 
-    plan = read_recipe(recipe) if recipe else Recipe()
+    plan = read_recipe(recipe) if recipe else default_recipe()
     if folders:
         data = {name: str(path.resolve()) for name, path in folders.items()}
         plan = dataclasses.replace(plan, data=data, validation={})
@@ -153,8 +159,7 @@ def _check_run_folder(run: Path, *, resume: bool) -> None:
 
 
 def _largest_crop(recipe: Recipe) -> int:
-    stages = (recipe.stage_1, recipe.stage_2)
-    return max((stage.crop for stage in stages if stage.iterations), default=1)
+    return max((stage.crop for stage in recipe.stages if stage.iterations), default=1)
 
 
 def _pairs(folders: dict[str, str], console: Console, smallest: int = 1) -> Pairs:

@@ -19,7 +19,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from fnetcli.baselines import BASELINES, Baseline
-from fnetcli.engine.fusion import as_fusion
 from fnetcli.errors import EvaluationError, ReadError
 from fnetcli.evaluation.cache import Known, ScoreCache, key
 from fnetcli.evaluation.grey import Levels, read_fused, to_levels, to_picture
@@ -157,7 +156,7 @@ class EvaluationRun:
 
     def _picture(self, entrant: Entrant, case: Case, prepared: Prepared) -> Levels | None:
         if isinstance(entrant, NetworkEntrant):
-            fusion = as_fusion(entrant.engine().run(*prepared.luminances))
+            fusion = entrant.engine().run(*prepared.luminances)
             fused = finish(prepared, fusion, kind=np.uint8).image
             pixels: Levels = fused.pixels[0]
             return pixels if fused.is_color else pixels[..., 0]
@@ -221,7 +220,7 @@ class EvaluationRun:
             if isinstance(entrant, NetworkEntrant) and entrant.method.name in read.wanted:
                 if read.prepared is None:
                     raise RuntimeError("a network is to run, but its case was not read")
-                fusion = as_fusion(entrant.engine().run(*read.prepared.luminances))
+                fusion = entrant.engine().run(*read.prepared.luminances)
                 made[entrant.method.name] = quantise(fusion.fused[0])
         return _Worked(read, made)
 

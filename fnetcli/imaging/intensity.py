@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
-from scipy import ndimage
 
 from fnetcli.errors import ImageError
 from fnetcli.imaging.image import Image, Mask, Pixels, Stored, bands
@@ -254,6 +253,8 @@ def _fill(scaled: Scaled, valid: Mask) -> Scaled:
         if not mask.any():
             values[:] = 0
             continue
+        from scipy import ndimage  # slow to import, and most images have no holes
+
         nearest = ndimage.distance_transform_edt(~mask, return_distances=False, return_indices=True)
         values[~mask] = values[tuple(nearest[:, ~mask])]
     return scaled

@@ -8,12 +8,11 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from fnetcli.engine import Separated
-from fnetcli.engine.fusion import as_fusion
 from fnetcli.errors import UsageError
 from fnetcli.imaging.image import Grid, Image
 from fnetcli.imaging.intensity import Scaled, to_stored, valid_pixels
 from fnetcli.inputs.pairing import Case
+from fnetcli.models.base import Fusion, Maps
 from fnetcli.pictures.fuse import finish
 from fnetcli.pictures.prepare import Prepared, PrepareOptions, read_case
 from fnetcli.pictures.survey import survey
@@ -45,7 +44,7 @@ class Subject:
     luminances: tuple[Map, Map]
     sources: tuple[Levels, Levels]
     info: tuple[str, ...]  # good to know: what became black and white
-    finish: Callable[[Separated], Finished]  # makes a picture of what the network found
+    finish: Callable[[Fusion[Maps]], Finished]  # makes a picture of what the network found
 
 
 # --- pictures -------------------------------------------------------------------------------------
@@ -59,8 +58,8 @@ def two_pictures(case: Case, options: PrepareOptions) -> Subject:
     x, y = prepared.luminances
     first, second = map(_levels, prepared.scaled)
 
-    def finished(separated: Separated) -> Finished:
-        fused = finish(prepared, as_fusion(separated), kind=np.uint8)
+    def finished(fusion: Fusion[Maps]) -> Finished:
+        fused = finish(prepared, fusion, kind=np.uint8)
         return Finished(_flat(fused.image), tuple(fused.notices))
 
     return Subject(
@@ -112,7 +111,7 @@ def one_slice(case: Case, options: VolumePrepareOptions, number: int | None) -> 
         luminances=(x, y),
         sources=(_stored(x), _stored(y)),
         info=(*(window.sentence for window in prepared.windows), *prepared.info),
-        finish=lambda separated: Finished(_stored(separated.fused[0]), notices),
+        finish=lambda fusion: Finished(_stored(fusion.fused[0]), notices),
     )
 
 

@@ -16,7 +16,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
-from fnetcli.engine.fusion import as_fusion
 from fnetcli.files.durable import InPlace, scratch_array
 from fnetcli.formats import content_sha256
 from fnetcli.imaging.image import Image
@@ -117,8 +116,7 @@ class Fused:
 def fuse(first: Image, second: Image, engine: Engine, options: FuseOptions) -> Fused:
     """Fuse two images of the modalities named in the options. Raise PairError."""
     prepared = prepare(first, second, options.prepare)
-    wanted = options.wanted()
-    fusion = as_fusion(engine.run(*prepared.luminances, with_codes=wanted.features))
+    fusion = engine.run(*prepared.luminances, options.wanted())
     return finish(prepared, fusion, options.mix)
 
 
@@ -203,10 +201,7 @@ class Pictures:
             with in_place():
                 return scratch_array(paths.features or paths.fused, shape, np.float16)
 
-        wanted = self.options.wanted()
-        return as_fusion(
-            engine.run(*prepared.luminances, with_codes=wanted.features, allocate=allocate)
-        )
+        return engine.run(*prepared.luminances, self.options.wanted(), allocate)
 
     def write(
         self, prepared: Prepared, fusion: Fusion[Maps], paths: PicturePaths, in_place: InPlace

@@ -17,7 +17,7 @@ from fnetcli.inspection.fnet.trace import PairTrace, TraceOptions, write_feature
 from fnetcli.inspection.fnet.weights import CheckpointFacts, Dictionary
 from fnetcli.inspection.names import FEATURES_FILE, PAGE_FILE, PAIR_FILES
 from fnetcli.modalities import shown_name
-from fnetcli.models.fnet.network import FNetConfig
+from fnetcli.models.fnet.config import FNetConfig
 from fnetcli.pictures.misalignment import Misalignment
 from fnetcli.reports.figures import (
     Figure,

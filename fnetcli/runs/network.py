@@ -9,9 +9,9 @@ from pathlib import Path
 
 from fnetcli.checkpoints.loading import Weights, load_weights
 from fnetcli.engine import Engine, EngineOptions, choose_device
-from fnetcli.engine.fusion import products_of
 from fnetcli.errors import UsageError
 from fnetcli.mixing import Products
+from fnetcli.models.base import Wanted
 
 
 @dataclass(frozen=True)
@@ -24,16 +24,16 @@ class LoadedNetwork:
     @property
     def products(self) -> Products:
         """What it makes beside the fused image."""
-        return products_of(self.engine)
+        return self.weights.network.products
 
     @property
     def notices(self) -> list[str]:
         """What a user should know of it."""
         return [*self.weights.notices(), *self.engine.notices]
 
-    def require_memory(self, *, has_features: bool) -> None:
+    def require_memory(self, wanted: Wanted) -> None:
         """Raise UsageError where --max-memory is less than a large image takes at least."""
-        self.engine.require_memory(with_codes=has_features)
+        self.engine.require_memory(wanted)
 
     def record(self) -> dict[str, str]:
         """Return what a manifest holds: name, hash, and precision where it is not that of fp32."""
@@ -46,7 +46,7 @@ class LoadedNetwork:
 class NetworkSource:
     """Where a network comes from, as picklable values: another process loads the same."""
 
-    weights: Path | None = None  # None: the shipped ones
+    weights: str | Path | None = None  # a file, or the name of shipped ones; None: the default
     device: str = "auto"
     options: EngineOptions = field(default_factory=EngineOptions)
 

@@ -16,7 +16,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from fnetcli.engine.fusion import as_fusion
 from fnetcli.errors import UsageError
 from fnetcli.files.durable import InPlace, scratch_array
 from fnetcli.imaging.image import Image, Mask, Pixels
@@ -114,9 +113,8 @@ def fuse_prepared(
             unit_slab(image, slab, scaling)
             for image, scaling in zip(images, prepared.scalings, strict=True)
         )
-        found = _pass_through(
-            _fuse_slab(engine, (x, y), (has_x, has_y), products), (x, y), (has_x, has_y)
-        )
+        found = _fuse_slab(engine, (x, y), (has_x, has_y), products)
+        _pass_through(found, (x, y), (has_x, has_y))
         ordered.fused[slab] = np.clip(_mixed(found, options.mix.gains), 0, 1)
         for kept, made in ((ordered.parts, found.parts), (ordered.maps, found.maps)):
             for role, values in made.items():
@@ -141,7 +139,7 @@ def _fuse_slab(
         {role: np.zeros(x.shape, np.float32) for role in products.maps},
     )
     if shared.any():
-        found = as_fusion(engine.run(x[shared], y[shared]))
+        found = engine.run(x[shared], y[shared], Wanted(maps=bool(products.maps)))
         if whole is not None:
             whole[shared] = found.fused
         for kept, new in ((made.parts, found.parts), (made.maps, found.maps)):
@@ -152,8 +150,8 @@ def _fuse_slab(
 
 def _pass_through(
     fusion: Fusion[Maps], luminances: tuple[Pixels, Pixels], has_data: HasData
-) -> Fusion[Maps]:
-    """Give each volume, where it is alone, to its unique part, or to the whole; return both.
+) -> None:
+    """Give each volume, where it is alone, to its unique part, or to the whole.
 
     Of parts none of which is one image's own the first takes it, since they sum to the whole.
     """
@@ -170,7 +168,6 @@ def _pass_through(
             fusion.whole[alone] = 0
         seen = alone if present is None else alone & present
         own_parts[own][seen] = luminances[own][seen]
-    return fusion
 
 
 def _own_parts(fusion: Fusion[Maps]) -> list[Maps]:

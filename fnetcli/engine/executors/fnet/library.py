@@ -26,7 +26,6 @@ from contextlib import suppress
 from pathlib import Path
 
 import psutil
-import torch
 
 from fnetcli.files.durable import cache_folder, sync_folder
 
@@ -123,7 +122,7 @@ def _processor() -> bytes:
     try:
         lines = Path("/proc/cpuinfo").read_bytes().splitlines()
     except OSError:
-        return torch.backends.cpu.get_cpu_capability().encode() + platform.processor().encode()
+        return f"{platform.processor()} {platform.version()}".encode()
     told = (b"vendor_id", b"cpu family", b"model", b"flags", b"Features", b"CPU part")
     return b"\n".join(sorted({line for line in lines if line.startswith(told)}))
 
@@ -150,7 +149,7 @@ def _build(folder: Path, on_build: Callable[[], object]) -> Path:
 
 
 def _compiler() -> str:
-    """Return the C++ compiler that torch would take, else any."""
+    """Return the C++ compiler that CXX names, else any."""
     names = (os.environ.get("CXX"), "c++", "g++", "clang++")
     for name in names:
         if name and (found := shutil.which(name)):
