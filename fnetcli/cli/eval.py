@@ -520,7 +520,7 @@ def _size(text: str) -> tuple[int, int]:
 def _run(console: Console, job: EvalJob, workers: int, *, has_cache: bool, is_debug: bool) -> Run:
     from fnetcli.evaluation.cache import ScoreCache
     from fnetcli.evaluation.run import Run
-    from fnetcli.files.durable import cache_folder
+    from fnetcli.files.cache import cache_folder
 
     folder = cache_folder() if has_cache else None
     cache = ScoreCache(folder and folder / "scores.sqlite", console.notice)

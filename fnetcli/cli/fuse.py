@@ -518,9 +518,9 @@ def _check_room(console: Console, run: Run[Any], reading: ReadOptions, atoms: in
 
 def _unnamed_bytes(codes: int) -> int:
     """Return how much of a pair's codes is on the disk a second time before it has a name."""
-    from fnetcli.files import durable as storage
+    from fnetcli.files import scratch
 
-    return codes if codes // 3 >= storage.MOST_IN_MEMORY else 0
+    return codes if codes // 3 >= scratch.MOST_IN_MEMORY else 0
 
 
 def _free_bytes(path: Path) -> int | None:

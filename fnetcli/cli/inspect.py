@@ -454,7 +454,7 @@ def _inspect_pair(
     """Look into a pair and write everything; return it, and what the scale of each file is."""
     from importlib.metadata import version
 
-    from fnetcli.files.durable import scratch_array
+    from fnetcli.files.scratch import scratch_array
     from fnetcli.inspection.fnet.numbers import measure_pair
     from fnetcli.inspection.fnet.trace import count_steps, trace_pair
     from fnetcli.inspection.fnet.weights import checkpoint_facts, dictionaries
@@ -543,7 +543,7 @@ def _tell_pair(
 @contextmanager
 def _results_in(out: Path) -> Iterator[None]:
     """Hold the folder for results; where nothing comes of it, remove what was made of it."""
-    from fnetcli.files.durable import OutputFolder, sweep
+    from fnetcli.files.output_folder import OutputFolder, sweep
 
     made = [folder for folder in (out, *out.parents) if not folder.exists()]
     try:

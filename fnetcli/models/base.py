@@ -162,5 +162,3 @@ class Network(Generic[ConfigT]):
 def config_values(config: ModelConfig) -> dict[str, Any]:
     """Return the fields of a configuration by name."""
     return {one.name: getattr(config, one.name) for one in fields(config)}
-
-

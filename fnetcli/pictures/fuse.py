@@ -14,7 +14,8 @@ import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
 from fnetcli.errors import PairError, UsageError
-from fnetcli.files.durable import InPlace, scratch_array
+from fnetcli.files.output_folder import InPlace
+from fnetcli.files.scratch import scratch_array
 from fnetcli.formats import (
     PICTURE_KINDS,
     ReadOptions,

@@ -17,7 +17,7 @@ from typing import Any, Generic, Literal, Protocol, TypeVar
 
 from fnetcli.engine import Engine
 from fnetcli.errors import OutputError, PairError, ReadError, UsageError
-from fnetcli.files.durable import InPlace, OutputFolder, sweep
+from fnetcli.files.output_folder import InPlace, OutputFolder, sweep
 from fnetcli.inputs.pairing import Case, Pairing
 from fnetcli.pictures.fuse import PIXELS_VERSION
 from fnetcli.runs.batch import Batch, Report, Stages

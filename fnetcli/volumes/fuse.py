@@ -17,7 +17,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fnetcli.errors import ImageError, OutputError, PairError, ReadError, UsageError, WriteError
-from fnetcli.files.durable import InPlace, atomic_folder, scratch_array
+from fnetcli.files.durable import atomic_folder
+from fnetcli.files.output_folder import InPlace
+from fnetcli.files.scratch import scratch_array
 from fnetcli.formats import PICTURE_KINDS, content_sha256, write_picture
 from fnetcli.formats.dicom import is_dicom_file
 from fnetcli.formats.dicom.writer import write_dicom
