@@ -25,11 +25,14 @@ from safetensors.torch import save as safetensors_bytes
 from torch import Tensor
 
 from fnetcli.checkpoints.shipped import default_weights_path
-from fnetcli.errors import CheckpointError, UsageError
+from fnetcli.errors import CheckpointError
 from fnetcli.files.durable import atomic_write
+from fnetcli.files.guarded import FileKind, read_bytes
 from fnetcli.models.fnet.network import LZSC, FNet, FNetConfig
 from fnetcli.text import visible
 
+NAME_ONE = "name a .safetensors or .pth file"
+WEIGHTS = FileKind("a weights file", 2 << 30, NAME_ONE, CheckpointError, missing_todo=NAME_ONE)
 FORMAT_VERSION = 1
 MOST_SHOWN = 80  # letters of what a file says, in a message
 DEEPEST = 50  # brackets within each other in metadata; what is deeper stays text
@@ -70,15 +73,7 @@ def load_weights(path: Path | None = None) -> Weights:
     The network is float32, on the CPU, in evaluation mode.
     """
     path = path or default_weights_path()
-    try:
-        content = path.read_bytes()
-    except FileNotFoundError:
-        raise UsageError(f"{path}: no such file; name a .safetensors or .pth file") from None
-    except IsADirectoryError:
-        raise CheckpointError(f"{path}: is a folder; name a .safetensors or .pth file") from None
-    except OSError as error:
-        reason = error.strerror or "input error"
-        raise CheckpointError(f"{path}: cannot be read ({reason}); check the file") from None
+    content = read_bytes(path, WEIGHTS)
     tensors, metadata = _read_tensors(path, content)
     layout = next((layout for layout in LAYOUTS if layout.matches(tensors)), None)
     if layout is None:

@@ -12,7 +12,7 @@ import typer
 
 from fnetcli.cli.console import Console
 from fnetcli.cli.options import find_pairs, per_modality
-from fnetcli.errors import ReadError, UsageError
+from fnetcli.errors import UsageError
 
 if TYPE_CHECKING:
     from fnetcli.imaging.intensity import ScalingOptions
@@ -331,10 +331,8 @@ def _transform(path: Path | None) -> Matrix | None:
         return None
     try:
         return read_transform(path)
-    except ReadError as error:
-        if isinstance(error.__cause__, FileNotFoundError):
-            raise UsageError(f"--transform {path}: no such file; check the path") from None
-        raise
+    except UsageError as missing:
+        raise UsageError(f"--transform {missing}") from None
 
 
 def _number(modality: str, text: str | None) -> int | None:

@@ -12,9 +12,20 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-from fnetcli.errors import ConfigError
+from fnetcli.errors import ConfigError, TrainingError
+from fnetcli.files.guarded import FileKind, read_text
 from fnetcli.models.fnet.network import FNetConfig, LZSCConfig
 
+RECIPE = FileKind(
+    name="a recipe",
+    limit=1 << 20,
+    todo="name a TOML file",
+    error=ConfigError,
+    missing=ConfigError,
+    missing_todo="name a recipe, for example configs/fnet.toml",
+)
+LOG = FileKind("a log of losses", 1 << 30, "remove it", TrainingError)
+STATE = FileKind("a training state", 64 << 30, "start again in another folder", TrainingError)
 Precision = Literal["fp32", "bf16"]
 Optimizer = Literal["adam", "muon"]
 
@@ -94,13 +105,7 @@ class Recipe:
 def read_recipe(path: Path) -> Recipe:
     """Read a TOML recipe; folders in it are relative to the file. Raise ConfigError."""
     try:
-        table = tomllib.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise ConfigError(
-            f"{path}: no such file; name a recipe, for example configs/fnet.toml"
-        ) from None
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{path}: cannot be read ({error}); name a TOML file") from None
+        table = tomllib.loads(read_text(path, RECIPE))
     except tomllib.TOMLDecodeError as error:
         raise ConfigError(f"{path}: not valid TOML ({error}); correct that line") from None
     recipe: Recipe = _build(Recipe, table, str(path), "")

@@ -20,9 +20,10 @@ from torch import Tensor, nn
 from fnetcli.checkpoints.loading import save_weights
 from fnetcli.errors import TrainingError, UsageError
 from fnetcli.files.durable import atomic_write
+from fnetcli.files.guarded import open_file, read_text
 from fnetcli.models.fnet import shaped
 from fnetcli.models.fnet.network import FNet, IFNet
-from fnetcli.training.config import Recipe, StageConfig
+from fnetcli.training.config import LOG, STATE, Recipe, StageConfig
 from fnetcli.training.data import Pairs, to_tensor
 from fnetcli.training.losses import FusionLoss, fusion_loss, inversion_loss
 from fnetcli.training.optimizers import Muon
@@ -311,10 +312,11 @@ def _save_state(path: Path, state: State, recipe: Recipe) -> None:
 
 def _load_state(run: Path, recipe: Recipe, lists: dict[str, str], device: torch.device) -> State:
     path = run / STATE_FILE
-    if not path.is_file():
+    if not path.exists():
         raise UsageError(f"{path}: nothing to resume; start without --resume")
     try:
-        content = torch.load(path, map_location=device, weights_only=True)
+        with open_file(path, STATE) as file:
+            content = torch.load(file, map_location=device, weights_only=True)
         _check_recipe(path, json.loads(content["recipe"]), recipe)
         _check_lists(path, content["lists"], lists)
         state = _new_state(recipe, device)
@@ -363,7 +365,7 @@ def _open_log(path: Path, state: State) -> io.FileIO:
     """Open log.jsonl for one line per iteration; lines after the resumed state are dropped."""
     kept = []
     if path.is_file() and (state.stage, state.iteration) > (1, 0):
-        for line in path.read_text(encoding="utf-8").splitlines():
+        for line in read_text(path, LOG, errors="replace").splitlines():
             try:
                 row = json.loads(line)
             except ValueError:

@@ -268,7 +268,7 @@ class TestFolders:
     @pytest.fixture
     def somebody_else(self, tmp_path: Path) -> tuple[str, str]:
         """Return what tells a new process to become somebody else: a source, and a number."""
-        return shutil.copy(library.SOURCE, tmp_path), str(STRANGER)
+        return str(shutil.copy(str(library.SOURCE), tmp_path)), str(STRANGER)
 
     @pytest.fixture(autouse=True)
     def no_own_folder_yet(self) -> None:
