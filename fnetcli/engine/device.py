@@ -1,31 +1,94 @@
-"""Choose the device that a network runs on."""
+"""Choose the device that a network runs on; torch is asked only where there may be one."""
 
 from __future__ import annotations
 
+import os
 import re
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
 
-import torch
+import psutil
 
 from fnetcli.errors import UsageError
 
+if TYPE_CHECKING:
+    import torch
 
-def choose_device(text: str) -> torch.device:
-    """Turn auto, cpu, cuda, cuda:N or mps into a device that is there; raise UsageError.
+# What a driver of a graphics card leaves in the system: NVIDIA's, AMD's, NVIDIA's under WSL.
+TRACES = ("/dev/nvidiactl", "/proc/driver/nvidia/version", "/dev/kfd", "/dev/dxg")
+THREADS = "OMP_NUM_THREADS"
 
-    TF32 is switched off: float32 means float32 on every device.
-    """
-    torch.backends.cudnn.allow_tf32 = False
+
+@dataclass(frozen=True)
+class Device:
+    """A CPU, a CUDA device or Apple's Metal."""
+
+    kind: str = "cpu"  # cpu, cuda or mps
+    index: int | None = None
+
+    def __str__(self) -> str:
+        """Return it as `--device` takes it."""
+        return self.kind if self.index is None else f"{self.kind}:{self.index}"
+
+    def in_torch(self) -> torch.device:
+        """Return torch's name for it. TF32 is switched off: float32 means float32 everywhere."""
+        import torch
+
+        torch.backends.cudnn.allow_tf32 = False
+        return torch.device(str(self))
+
+
+def choose_device(text: str) -> Device:
+    """Turn auto, cpu, cuda, cuda:N or mps into a device that is there; raise UsageError."""
     if text == "auto":
-        if torch.cuda.is_available():
-            return torch.device("cuda")
-        return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
+        return _best()
     if not re.fullmatch(r"cpu|mps|cuda(:[0-9]+)?", text):
         raise UsageError(f"--device {text}: not a device; use auto, cpu, cuda, cuda:N or mps")
     name, _, number = text.partition(":")
-    if name == "cuda" and int(number or 0) >= torch.cuda.device_count():
-        raise UsageError(
-            f"--device {text}: {torch.cuda.device_count()} CUDA devices here; use cpu or auto"
-        )
-    if name == "mps" and not torch.backends.mps.is_available():
+    if name == "cuda":
+        count = _cuda_devices()
+        if int(number or 0) >= count:
+            raise UsageError(f"--device {text}: {count} CUDA devices here; use cpu or auto")
+    if name == "mps" and not _has_metal():
         raise UsageError("--device mps: no Metal device here; use cpu or auto")
-    return torch.device(text)
+    return Device(name, int(number) if number else None)
+
+
+def count_threads() -> int:
+    """Return how many threads compute: as torch was told, else OMP_NUM_THREADS, else all cores."""
+    torch = sys.modules.get("torch")
+    if torch is not None and hasattr(torch, "get_num_threads"):
+        return int(torch.get_num_threads())
+    told = os.environ.get(THREADS, "").split(",")[0].strip()
+    if told.isdecimal() and int(told) > 0:
+        return int(told)
+    allowed = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else None
+    cores = psutil.cpu_count(logical=False) or os.cpu_count() or 1
+    return min(cores, allowed or cores)
+
+
+def _best() -> Device:
+    if _may_have_cuda() and _cuda_devices():
+        return Device("cuda")
+    return Device("mps" if _has_metal() else "cpu")
+
+
+def _may_have_cuda() -> bool:
+    """Whether a driver is there; asking torch takes a second and a half."""
+    return sys.platform == "win32" or any(Path(trace).exists() for trace in TRACES)
+
+
+def _cuda_devices() -> int:
+    import torch
+
+    return torch.cuda.device_count() if torch.cuda.is_available() else 0
+
+
+def _has_metal() -> bool:
+    if sys.platform != "darwin":
+        return False
+    import torch
+
+    return torch.backends.mps.is_available()

@@ -1,74 +1,30 @@
-"""The engine: a network at its place of work."""
+"""Run a network tile by tile on any device: arrays in, arrays out, in bounded memory."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import Protocol
+from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
 from fnetcli.engine import memory
-from fnetcli.engine.executors.fnet.bands import Bands
-from fnetcli.engine.executors.fnet.library import NoLibraryError
-from fnetcli.engine.executors.fnet.native import Native, load_library
+from fnetcli.engine.device import Device
+from fnetcli.engine.executors.base import Executor, Inner
+from fnetcli.engine.executors.table import choose_executor
 from fnetcli.engine.options import EngineOptions, Precision
-from fnetcli.engine.tiles import SMALLEST, Tile, Tiling, fitting
+from fnetcli.engine.tiles import SMALLEST, Span, Tile, Tiling, fitting
 from fnetcli.errors import PairError, UsageError
-from fnetcli.models.fnet.network import Codes, FNet, Parts
+from fnetcli.models.base import Fusion, Maps, Network, Wanted
 
-Maps = NDArray[np.float32]
-LARGEST_CODE = float(np.finfo(np.float16).max)  # 65504; what lies beyond is taken for it
 Allocate = Callable[[tuple[int, ...]], NDArray[np.float16]]  # shape -> array to fill
+PARTS_ONLY = Wanted()
 MUCH_WORK = 2.5  # times that of the image in one piece
-BUILDING = "compiling the network's inner loop for this processor: once, some seconds"
-
-
-@dataclass(frozen=True)
-class Separated:
-    """What the network found in N pairs of H x W.
-
-    The three parts are (N, H, W) float32, signed; their sum is the fused luminance, not clipped.
-    The codes are (N, atoms, H, W) float16, or None where nobody asked.
-    """
-
-    unique_first: Maps
-    unique_second: Maps
-    common: Maps
-    codes: dict[str, NDArray[np.float16]] | None
-
-    @property
-    def fused(self) -> Maps:
-        """The fused luminance, (N, H, W), not clipped."""
-        fused: Maps = self.unique_first + self.unique_second
-        fused += self.common
-        return fused
-
-
-class Executor(Protocol):
-    """What runs the network on images that fit into memory."""
-
-    @property
-    def name(self) -> str:
-        """A word for it."""
-
-    @property
-    def margin(self) -> int:
-        """Pixels around a tile that can change it, by rounding too."""
-
-    @property
-    def grain(self) -> tuple[int, int]:
-        """Rows and columns that tiles should start at a multiple of."""
-
-    def run(self, x: Tensor, y: Tensor, *, with_codes: bool) -> tuple[Parts, Codes | None]:
-        """Separate and combine (N, 1, H, W) images."""
-
-    def bytes_needed(self, count: int, height: int, width: int, *, with_codes: bool) -> int:
-        """Return the peak working memory of `run`, roughly."""
+BLENDED = (
+    32  # pixels that neighbouring tiles share on either side of their border, where they blend
+)
 
 
 def _in_memory(shape: tuple[int, ...]) -> NDArray[np.float16]:
@@ -84,19 +40,19 @@ class Engine:
 
     def __init__(
         self,
-        network: FNet,
-        device: torch.device,
+        network: Network[Any],
+        device: Device | None = None,
         options: EngineOptions | None = None,
         on_notice: Callable[[str], None] = lambda _: None,
     ) -> None:
-        self.device = device
-        self.network = network.to(device).eval()
+        self.network = network
+        self.device = device or Device()
         self.options = options or EngineOptions()
         self.on_notice = on_notice
         self.notices: list[str] = []
         self.precision: Precision = "bf16" if self._takes_bfloat16() else "fp32"
         self._learned: int | None = None  # bytes that proved to be there, once memory ran out
-        self._has_mentioned_margins = False
+        self._mentioned = set[str]()
 
     @property
     def path(self) -> str:
@@ -110,107 +66,124 @@ class Engine:
     @cached_property
     def _chosen(self) -> tuple[Executor, str]:
         """The fastest path that runs here, and a few words about it."""
-        if self.device.type != "cpu":
-            operands = torch.bfloat16 if self.precision == "bf16" else None
-            return Bands(self.network, operands=operands), f"torch on {self.device.type}"
-        try:
-            library = load_library(lambda: self.on_notice(BUILDING))
-            return Native(self.network, library), "compiled for this processor"
-        except NoLibraryError as error:
-            return Bands(self.network), f"torch (the compiled path, several times faster: {error})"
+        return choose_executor(self.network, self.device, self.precision, self.on_notice)
+
+    @property
+    def _dtype(self) -> np.dtype[Any]:
+        return next(iter(self.network.arrays.values())).dtype
 
     def _takes_bfloat16(self) -> bool:
         if self.options.precision == "fp32":
             return False
-        if self.device.type == "cuda" and torch.cuda.is_bf16_supported():
-            return True
+        if self.device.kind == "cuda":
+            import torch
+
+            if torch.cuda.is_bf16_supported():
+                return True
         self.notices.append(
-            f"--precision bf16: no faster than float32 on this {self.device.type} device; "
+            f"--precision bf16: no faster than float32 on this {self.device.kind} device; "
             "float32 is used"
         )
         return False
 
-    def require_memory(self, *, with_codes: bool = False) -> None:
+    def require_memory(self, wanted: Wanted = PARTS_ONLY) -> None:
         """Raise UsageError where --max-memory is less than a large image takes at least."""
-        far = 4 * (self._executor.margin + SMALLEST)
-        self._require(self._whole(far, far), with_codes=with_codes)
+        far = 4 * (self._margin + SMALLEST)
+        self._require(self._whole(far, far), wanted)
 
-    @torch.inference_mode()
     def run(
         self,
         first: Maps,
         second: Maps,
-        *,
-        with_codes: bool = False,
+        wanted: Wanted = PARTS_ONLY,
         allocate: Allocate = _in_memory,
-    ) -> Separated:
-        """Separate and combine luminances in [0, 1], each (N, H, W) float32.
+    ) -> Fusion[NDArray[Any]]:
+        """Fuse luminances in [0, 1], each (N, H, W) float32.
 
-        The codes are written, tile by tile, into what `allocate` returns for the shape of each.
-        Raise PairError, and UsageError for --max-memory as `require_memory` does.
+        The fused image, parts and maps are (N, H, W) float32, the fused one not clipped. Features
+        are (N, C, H, W) float16; they are written, tile by tile, into what `allocate` returns for
+        the shape of each. Raise PairError, and UsageError for --max-memory as `require_memory`.
         """
         count, height, width = first.shape
-        self._require(self._whole(height, width), with_codes=with_codes)
-        parts: list[Maps] = [np.empty(first.shape, np.float32) for _ in Parts._fields]
-        shape = (count, self.network.config.atoms, height, width)
-        codes = {name: allocate(shape) for name in Codes._fields} if with_codes else None
+        self._require(self._whole(height, width), wanted)
+        result = _Result(self.network, first.shape, wanted, allocate)
         start = 0
         while start < count:
-            tiling, images = self._plan(count - start, height, width, with_codes=with_codes)
+            tiling, images = self._plan(count - start, height, width, wanted)
             some = slice(start, start + images)
             self._mention_margins(tiling)
             try:
-                for tile in tiling:
-                    self._run_tile(tile, some, (first, second), parts, codes)
+                self._run_tiles(tiling, some, (first, second), result)
             except (MemoryError, RuntimeError) as error:
                 if not _is_out_of_memory(error):
                     raise
-                self._go_smaller(tiling, images, with_codes=with_codes)
+                self._go_smaller(tiling, images, wanted)
                 continue
             start += images
-        unique_first, unique_second, common = parts
-        return Separated(unique_first, unique_second, common, codes)
+        return result.fusion()
+
+    def _run_tiles(
+        self, tiling: Tiling, images: slice, pair: tuple[Maps, Maps], result: _Result
+    ) -> None:
+        """Run all tiles of some of the images and put what is found into its place."""
+        if self._executor.margin is None and len(tiling) > 1:
+            self._mention_blending(tiling)
+            self._run_blended(tiling, images, pair, result)
+            return
+        for tile in tiling:
+            inner = Inner(tile.rows.inner, tile.columns.inner)
+            found = self._run_tile(tile, images, pair, inner, result.wanted)
+            result.put(images, tile, found)
+
+    def _run_blended(
+        self, tiling: Tiling, images: slice, pair: tuple[Maps, Maps], result: _Result
+    ) -> None:
+        """Run tiles with their margins and let neighbours blend over the margins they share."""
+        result.clear(images)
+        tiles = list(tiling)
+        of_rows = _blending_weights([tile.rows for tile in tiles], tiling.height)
+        of_columns = _blending_weights([tile.columns for tile in tiles], tiling.width)
+        for tile in tiles:
+            whole = Inner(slice(None), slice(None))
+            found = self._run_tile(tile, images, pair, whole, result.wanted)
+            result.add(images, tile, found, np.outer(of_rows[tile.rows], of_columns[tile.columns]))
 
     def _run_tile(
-        self,
-        tile: Tile,
-        images: slice,
-        pair: tuple[Maps, Maps],
-        parts: list[Maps],
-        codes: dict[str, NDArray[np.float16]] | None,
-    ) -> None:
-        """Run one tile of some of the images and put what was found into its place."""
+        self, tile: Tile, images: slice, pair: tuple[Maps, Maps], inner: Inner, wanted: Wanted
+    ) -> Fusion[NDArray[Any]]:
         outside = (images, tile.rows.computed, tile.columns.computed)
-        inside = (tile.rows.inner, tile.columns.inner)
-        x, y = (self._to_device(image[outside]) for image in pair)
-        found_parts, found_codes = self._executor.run(x, y, with_codes=codes is not None)
-        place = (images, tile.rows.kept, tile.columns.kept)
-        for whole_part, part in zip(parts, found_parts, strict=True):
-            found = part[:, 0][:, *inside].cpu().numpy()
-            if not np.isfinite(found).all():
+        shape = pair[0][outside].shape[1:]
+        x, y = (self._padded(image[outside]) for image in pair)
+        if x.shape[1:] != shape:  # of sides that the network does not take
+            inner = Inner(
+                *(slice(*one.indices(side)) for one, side in zip(inner, shape, strict=True))
+            )
+        found = self._executor.run(x, y, inner, wanted)
+        for image in _images(found):
+            if not np.isfinite(image).all():
                 raise PairError("the network's result is not finite; check the weights")
-            whole_part[place] = found
-        if codes is not None and found_codes is not None:
-            place_of_codes = (images, slice(None), tile.rows.kept, tile.columns.kept)
-            for whole_code, code in zip(codes.values(), found_codes, strict=True):
-                known = code[:, :, *inside].clamp(-LARGEST_CODE, LARGEST_CODE)
-                whole_code[place_of_codes] = known.half().cpu().numpy()
+        return found
 
-    def _to_device(self, image: Maps) -> Tensor:
-        """Return (N, H, W) as (N, 1, H, W) where the network is, in its type of numbers."""
-        tensor = torch.from_numpy(np.ascontiguousarray(image))[:, None]
-        if self.device.type == "cuda":
-            tensor = tensor.pin_memory()
-        dtype = self.network.reconstruct_z.weight.dtype
-        return tensor.to(self.device, dtype, non_blocking=True)
+    def _padded(self, image: Maps) -> NDArray[Any]:
+        """Return (N, H, W) in the network's type, its sides made multiples by reflection."""
+        step = self.network.spec.multiple_of
+        missing = [(0, -side % step) for side in image.shape[1:]]
+        if any(after for _, after in missing):
+            image = np.pad(image, ((0, 0), *missing), mode="symmetric")
+        return np.ascontiguousarray(image, self._dtype)
 
     # --- tiles ---
 
-    def _plan(self, count: int, height: int, width: int, *, with_codes: bool) -> tuple[Tiling, int]:
+    @property
+    def _margin(self) -> int:
+        margin = self._executor.margin
+        return BLENDED if margin is None else margin
+
+    def _plan(self, count: int, height: int, width: int, wanted: Wanted) -> tuple[Tiling, int]:
         """Return how images are cut, and how many go through together."""
 
         def bytes_needed(images: int, rows: int, columns: int) -> int:
-            return self._executor.bytes_needed(images, rows, columns, with_codes=with_codes)
+            return self._executor.bytes_needed(images, rows, columns, wanted)
 
         tile, whole = self.options.tile, self._whole(height, width)
         if tile is not None and self._learned is None:
@@ -226,39 +199,51 @@ class Engine:
         known = [limit for limit in limits if limit is not None]
         return min(known) if known else memory.budget(self.device)
 
-    def _require(self, whole: Tiling, *, with_codes: bool) -> None:
+    def _require(self, whole: Tiling, wanted: Wanted) -> None:
         """Raise UsageError where --max-memory is less than the smallest tile takes."""
         given = self.options.max_memory
         if given is None:
             return
-        needed = self._executor.bytes_needed(1, *_smallest(whole).largest, with_codes=with_codes)
+        needed = self._executor.bytes_needed(1, *_smallest(whole).largest, wanted)
         if given < needed:
             megabytes = _megabytes(needed)
             raise UsageError(
                 f"--max-memory: the smallest tile of this network takes {megabytes} MB"
-                f"{' with its codes' * with_codes}; give at least {megabytes}M"
+                f"{' with its codes' * wanted.features}; give at least {megabytes}M"
             )
 
     def _whole(self, height: int, width: int) -> Tiling:
         """Return the tiling of one tile."""
-        executor = self._executor
-        return Tiling(height, width, height, width, executor.margin, executor.grain)
+        return Tiling(height, width, height, width, self._margin, self._executor.grain)
 
     def _mention_margins(self, tiling: Tiling) -> None:
         """Say once where little memory makes much work."""
         work = tiling.computed / (tiling.height * tiling.width)
-        if work > MUCH_WORK and self.options.tile is None and not self._has_mentioned_margins:
-            self._has_mentioned_margins = True
-            self.on_notice(
+        if work > MUCH_WORK and self.options.tile is None:
+            self._mention(
+                "margins",
                 f"{tiling.width}x{tiling.height}: tiles that fit into memory are mostly margin, "
                 f"{work:.1f} times the work; more memory makes it faster"
                 + " (--max-memory)"
-                * (self.options.max_memory is not None)
+                * (self.options.max_memory is not None),
             )
 
-    def _go_smaller(self, tiling: Tiling, images: int, *, with_codes: bool) -> None:
+    def _mention_blending(self, tiling: Tiling) -> None:
+        self._mention(
+            "blending",
+            f"{tiling.width}x{tiling.height}: this network looks at the whole image, but runs tile "
+            f"by tile ({len(tiling)} tiles, blended at their borders): the result differs from "
+            "that of the whole image; more memory (--max-memory) or --tile 0 avoids it",
+        )
+
+    def _mention(self, what: str, text: str) -> None:
+        if what not in self._mentioned:
+            self._mentioned.add(what)
+            self.on_notice(text)
+
+    def _go_smaller(self, tiling: Tiling, images: int, wanted: Wanted) -> None:
         """Remember that memory ran out; raise PairError where tiles cannot get any smaller."""
-        needed = self._executor.bytes_needed(images, *tiling.largest, with_codes=with_codes)
+        needed = self._executor.bytes_needed(images, *tiling.largest, wanted)
         self._learned = needed // 2
         size = f"{tiling.width}x{tiling.height}"
         if tiling == _smallest(tiling) and images == 1:
@@ -266,11 +251,121 @@ class Engine:
             raise PairError(
                 f"{size}: not enough memory on {self.device}, the smallest tile takes "
                 f"{_megabytes(needed)} MB; end other programs, or use "
-                + (others if self.device.type == "cpu" else "--device cpu")
+                + (others if self.device.kind == "cpu" else "--device cpu")
             )
-        if self.device.type == "cuda":
+        if self.device.kind == "cuda":
+            import torch
+
             torch.cuda.empty_cache()
         self.on_notice(f"{size}: memory ran out on {self.device}; going on with smaller tiles")
+
+
+# --- what is made, tile by tile -------------------------------------------------------------------
+
+
+@dataclass
+class _Result:
+    """The whole images and features that tiles fill."""
+
+    network: Network[Any]
+    shape: tuple[int, int, int]  # N, H, W
+    wanted: Wanted
+    allocate: Allocate
+    whole: Maps | None = None
+    parts: dict[str, Maps] = field(default_factory=dict)
+    maps: dict[str, Maps] = field(default_factory=dict)
+    features: dict[str, NDArray[np.float16]] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        spec, config = self.network.spec, self.network.config
+        has_parts = self.wanted.parts and bool(spec.parts)
+        if not has_parts:
+            self.whole = self._empty()
+        self.parts = {name: self._empty() for name in spec.parts if has_parts}
+        self.maps = {name: self._empty() for name in spec.maps(config) if self.wanted.maps}
+        if self.wanted.features:
+            count, *size = self.shape
+            self.features = {
+                name: self.allocate((count, channels, *size))
+                for name, channels in spec.features(config).items()
+            }
+
+    def _empty(self) -> Maps:
+        return np.empty(self.shape, np.float32)
+
+    def fusion(self) -> Fusion[NDArray[Any]]:
+        """Return what the tiles made."""
+        return Fusion(self.whole, self.parts, self.maps, self.features)
+
+    def put(self, images: slice, tile: Tile, found: Fusion[NDArray[Any]]) -> None:
+        """Put what lies inside a tile into its place."""
+        rows, columns = tile.rows.kept, tile.columns.kept
+        for target, values in self._pairs(found):
+            target[images, rows, columns] = values
+        for name, feature in self.features.items():
+            feature[images, :, rows, columns] = found.features[name]
+
+    def clear(self, images: slice) -> None:
+        """Make some images zero, for tiles to be added to them."""
+        for target in self._targets():
+            target[images] = 0
+        for feature in self.features.values():
+            feature[images] = 0
+
+    def add(
+        self,
+        images: slice,
+        tile: Tile,
+        found: Fusion[NDArray[Any]],
+        weights: NDArray[np.float32],
+    ) -> None:
+        """Add a tile with its margin, (N, h, w), with these weights (h, w)."""
+        rows, columns = tile.rows.computed, tile.columns.computed
+        for target, values in self._pairs(found):
+            target[images, rows, columns] += weights * values
+        for name, feature in self.features.items():
+            weighed = (weights * found.features[name]).astype(np.float16)
+            feature[images, :, rows, columns] += weighed
+
+    def _targets(self) -> Iterator[Maps]:
+        if self.whole is not None:
+            yield self.whole
+        yield from (*self.parts.values(), *self.maps.values())
+
+    def _pairs(self, found: Fusion[NDArray[Any]]) -> Iterator[tuple[Maps, NDArray[Any]]]:
+        if self.whole is not None:
+            yield self.whole, found.fused
+        for mine, its in ((self.parts, found.parts), (self.maps, found.maps)):
+            for name, target in mine.items():
+                yield target, its[name]
+
+
+def _blending_weights(spans: list[Span], length: int) -> dict[Span, NDArray[np.float32]]:
+    """Return weights for what is computed of each span; at every place they add up to 1."""
+    ramps = {span: _ramp(span, length) for span in spans}
+    total = np.zeros(length)
+    for span, ramp in ramps.items():
+        total[span.computed] += ramp
+    return {span: (ramp / total[span.computed]).astype(np.float32) for span, ramp in ramps.items()}
+
+
+def _ramp(span: Span, length: int) -> NDArray[np.float64]:
+    """Return 1 inside a span, falling over its margins, but not toward the image's own border."""
+    places = np.arange(span.outer_start, span.outer_stop) + 0.5
+    weights = np.ones(len(places))
+    if span.start > 0:
+        margin = span.start - span.outer_start
+        weights = np.minimum(weights, 0.5 + (places - span.start) / (2 * margin))
+    if span.stop < length:
+        margin = span.outer_stop - span.stop
+        weights = np.minimum(weights, 0.5 + (span.stop - places) / (2 * margin))
+    return weights
+
+
+def _images(found: Fusion[NDArray[Any]]) -> Iterator[NDArray[Any]]:
+    if found.whole is not None:
+        yield found.whole
+    yield from (*found.parts.values(), *found.maps.values())
 
 
 def _smallest(tiling: Tiling) -> Tiling:
@@ -286,7 +381,8 @@ def _megabytes(count: int) -> int:
 def _is_out_of_memory(error: Exception) -> bool:
     text = str(error)
     return (
-        isinstance(error, MemoryError | torch.OutOfMemoryError)
+        isinstance(error, MemoryError)
+        or type(error).__name__ == "OutOfMemoryError"  # torch's
         or "allocate memory" in text
         or "out of memory" in text
         or "not enough memory" in text

@@ -5,7 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 import psutil
-import torch
+
+from fnetcli.engine.device import Device
 
 MOST = 1 << 30  # bytes that a tile takes on a CPU unless told otherwise: larger ones gain nothing
 SHARE = 0.5  # of the memory that is free on a CPU; the images around the network need some too
@@ -17,10 +18,12 @@ CGROUP_FILES = (  # limit, use, and what of that gives way (in memory.stat): ver
 )
 
 
-def budget(device: torch.device) -> int:
+def budget(device: Device) -> int:
     """Return the bytes that the network may take on a device by itself."""
-    if device.type == "cuda":
-        free, _ = torch.cuda.mem_get_info(device)
+    if device.kind == "cuda":
+        import torch
+
+        free, _ = torch.cuda.mem_get_info(device.in_torch())
         return int(free * SHARE_OF_DEVICE)
     return min(MOST, int(_available() * SHARE))
 

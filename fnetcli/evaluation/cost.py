@@ -26,7 +26,7 @@ from fnetcli.errors import EvaluationError, FnetError, UsageError
 
 if TYPE_CHECKING:  # the process that measures a baseline does without torch
     from fnetcli.baselines import Baseline
-    from fnetcli.engine import EngineOptions
+    from fnetcli.engine import Device, EngineOptions
 
 LEAST, MOST = 3, 20  # timed runs
 MORE_SECONDS = 20.0  # that the runs beyond the least may take together
@@ -211,33 +211,46 @@ def _rule(name: str, size: tuple[int, int]) -> _Work:
 
 
 def _network(path: Path, size: tuple[int, int], device: str, options: dict[str, Any]) -> _Work:
-    import torch  # noqa: PLC0415  only where it is measured
-
     from fnetcli.checkpoints.loading import load_weights  # noqa: PLC0415
     from fnetcli.engine import Engine, EngineOptions, choose_device  # noqa: PLC0415
-    from fnetcli.engine.engine import BUILDING  # noqa: PLC0415
+    from fnetcli.engine.device import count_threads  # noqa: PLC0415
+    from fnetcli.engine.executors.base import BUILDING  # noqa: PLC0415
 
     notices: list[str] = []
     chosen = choose_device(device)
     network = load_weights(path).network
     engine = Engine(network, chosen, EngineOptions(**options), notices.append)
-    is_cuda = chosen.type == "cuda"
     how = f"{engine.path}, {engine.precision}"
-    if is_cuda:
-        how += f", {torch.cuda.get_device_name(chosen)}"
-    elif chosen.type == "cpu":
-        how += f", {torch.get_num_threads()} threads"
+    if chosen.kind == "cuda":
+        how += f", {_cuda_name(chosen)}"
+    elif chosen.kind == "cpu":
+        how += f", {count_threads()} threads"
     random = np.random.default_rng(0)
     first, second = (random.random((1, *size), dtype=np.float32) for _ in range(2))
+    multiply_adds = network.config.multiply_adds
     return _Work(
         run=lambda: engine.run(first, second),
         device=str(chosen),
         how=how,
         parameters=network.parameter_count,
-        multiply_adds=network.config.multiply_adds * size[0] * size[1],
-        device_bytes=lambda: torch.cuda.max_memory_allocated(chosen) if is_cuda else None,
+        multiply_adds=None if multiply_adds is None else multiply_adds * size[0] * size[1],
+        device_bytes=lambda: _cuda_bytes(chosen),
         notices=lambda: [*engine.notices, *(text for text in notices if text != BUILDING)],
     )
+
+
+def _cuda_name(device: Device) -> str:
+    import torch  # noqa: PLC0415  only where it is measured
+
+    return torch.cuda.get_device_name(device.in_torch())
+
+
+def _cuda_bytes(device: Device) -> int | None:
+    if device.kind != "cuda":
+        return None
+    import torch  # noqa: PLC0415  only where it is measured
+
+    return torch.cuda.max_memory_allocated(device.in_torch())
 
 
 def _seconds(run: Callable[[], object]) -> list[float]:

@@ -7,12 +7,14 @@ model's name, or takes it as plain torch through `ModelSpec.build`.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, field, fields
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, Protocol, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
+
+from fnetcli.mixing import Products
 
 if TYPE_CHECKING:
     import torch
@@ -96,15 +98,26 @@ class Model(Protocol):
 ConfigT = TypeVar("ConfigT", bound=ModelConfig)
 
 
+class HasShape(Protocol):
+    """A tensor of any library."""
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """How many numbers it has along each axis."""
+
+
 @dataclass(frozen=True)
 class TensorLayout(Generic[ConfigT]):
     """One way to name the tensors of a network in a file."""
 
     name: str
-    matches: Callable[[Arrays], bool]
-    config: Callable[[Arrays, Mapping[str, Any]], ConfigT]  # of the tensors and the metadata
+    matches: Callable[[Collection[str]], bool]  # the names in a file
+    config: Callable[[Mapping[str, HasShape], Mapping[str, Any]], ConfigT]  # tensors, metadata
     keys: Callable[[ConfigT], dict[str, str]]  # our name -> name in the file
-    ignored: Callable[[str], bool] = lambda _: False  # names in the file that nothing needs
+    # Whether nothing needs what a name in the file holds.
+    ignored: Callable[[ConfigT, str], bool] = lambda _, name: False  # noqa: ARG005
+    # Our name and shape -> the shape in the file; the numbers come in the same order.
+    shape: Callable[[str, tuple[int, ...]], tuple[int, ...]] = lambda _, shape: shape
 
 
 @dataclass(frozen=True)
@@ -118,15 +131,16 @@ class ModelSpec(Generic[ConfigT]):
     name: str  # "fnet": what checkpoints, manifests and tables say
     title: str  # one line for people
     config: type[ConfigT]
-    shapes: Callable[[ConfigT], dict[str, tuple[int, ...]]]  # of all tensors, by our names
+    shapes: Callable[[ConfigT], Iterator[tuple[str, tuple[int, ...]]]]  # of all tensors, our names
     build: Callable[[ConfigT, Arrays], torch.nn.Module]  # a Model that holds these arrays
+    mark: str  # the name of a tensor that no other model has
     parts: tuple[str, ...] = ()  # what the fused image is the sum of
     maps: Callable[[ConfigT], tuple[str, ...]] = lambda _: ()
     features: Callable[[ConfigT], dict[str, int]] = lambda _: {}  # channels by name
     multiple_of: int = 1  # sides that it takes; the engine pads by reflection and crops
     needs_gradients: bool = False  # at inference too
     layouts: tuple[TensorLayout[ConfigT], ...] = ()  # beside our own
-    # Raise ValueError for numbers that no sound network has.
+    # Raise ValueError for numbers that no sound network has; say what looks odd.
     check: Callable[[Network[ConfigT]], None] = lambda _: None
     notices: Callable[[Network[ConfigT]], list[str]] = lambda _: []
 
@@ -145,14 +159,10 @@ class Network(Generic[ConfigT]):
         return sum(array.size for array in self.arrays.values())
 
     @property
-    def shows_images(self) -> bool:
-        """Whether there is anything to look at beside the fused image."""
-        return bool(self.spec.parts or self.spec.maps(self.config))
-
-    @property
-    def feature_channels(self) -> int:
-        """How many numbers its features hold for each pixel."""
-        return sum(self.spec.features(self.config).values())
+    def products(self) -> Products:
+        """What it makes beside the fused image."""
+        spec, config = self.spec, self.config
+        return Products(spec.parts, spec.maps(config), dict(spec.features(config)))
 
     def at_work(self) -> torch.nn.Module:
         """Return it as a torch module on the CPU, in evaluation mode, without gradients."""

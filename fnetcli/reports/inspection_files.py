@@ -16,7 +16,8 @@ from fnetcli.inspection.fnet.numbers import PairNumbers
 from fnetcli.inspection.fnet.trace import PairTrace, TraceOptions, write_features_file
 from fnetcli.inspection.fnet.weights import CheckpointFacts, Dictionary
 from fnetcli.inspection.names import FEATURES_FILE, PAGE_FILE, PAIR_FILES
-from fnetcli.models.fnet.network import FNetConfig
+from fnetcli.modalities import shown_name
+from fnetcli.models.fnet.config import FNetConfig
 from fnetcli.pictures.misalignment import Misalignment
 from fnetcli.reports.figures import (
     Figure,
@@ -76,12 +77,10 @@ def pair_record(pair: InspectedPair) -> dict[str, Any]:
     first, second = pair.modalities
     record = pair.numbers.record()
     names = {"first": first, "second": second}
-    parts = {"unique_first": f"unique_{first}", "unique_second": f"unique_{second}"}
     record["sources"] = {names[key]: value for key, value in record["sources"].items()}
     record["parts"] = {
-        parts.get(key, key): {
-            field.replace("_first", f"_{first}").replace("_second", f"_{second}"): number
-            for field, number in value.items()
+        shown_name(key, pair.modalities): {
+            shown_name(field, pair.modalities): number for field, number in value.items()
         }
         for key, value in record["parts"].items()
     }
@@ -134,8 +133,7 @@ def count_files() -> int:
 
 def _page(pair: InspectedPair, figures: Mapping[str, Figure]) -> PairPage:
     blocks = pair.trace.blocks
-    first, second = pair.modalities
-    unique_first, unique_second, common = pair.trace.parts
+    roles = ("unique_first", "unique_second", "common")
     shown = ("features.png", "histograms.png", "schedules.png")
     captions = {
         "features.png": "Unique and common features",
@@ -149,9 +147,8 @@ def _page(pair: InspectedPair, figures: Mapping[str, Figure]) -> PairPage:
         fused=pair.fused,
         luminances=pair.luminances,
         parts={
-            f"unique_{first}": unique_first,
-            f"unique_{second}": unique_second,
-            "common": common,
+            shown_name(role, pair.modalities): part
+            for role, part in zip(roles, pair.trace.parts, strict=True)
         },
         residuals=pair.trace.residuals,
         codes={letter: block.thumbnails for letter, block in blocks.items()},

@@ -97,7 +97,7 @@ class PairNumbers:
 
 def measure_pair(first: Map, second: Map, trace: PairTrace) -> PairNumbers:
     """Measure a trace of the luminances `first` and `second`, (H, W)."""
-    fused = trace.separated.fused[0]
+    fused = trace.fusion.fused[0]
     below, above = float(np.mean(fused < 0)), float(np.mean(fused > 1))
     return PairNumbers(
         sources={"first": measure_source(first), "second": measure_source(second)},

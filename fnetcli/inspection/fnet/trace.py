@@ -1,9 +1,9 @@
 """Look inside the network: codes before and after their thresholds, residuals, statistics.
 
-The plain network of ``models/fnet.py`` can tell all of this, in a minute. Here the engine does the
-work, since it runs any FNet: to see x_k of a block it is given one whose block stops after k, and
-to see what came before the threshold one whose last threshold is 0 (`_Stopped`). The blocks of u
-and v run side by side; that of z is given the residuals as its two images.
+The plain network of ``models/fnet/network.py`` can tell all of this, in a minute. Here the engine
+does the work, since it runs any FNet: to see x_k of a block it is given one whose block stops after
+k, and to see what came before the threshold one whose last threshold is 0 (`StoppedNetwork`). The
+blocks of u and v run side by side; that of z is given the residuals as its two images.
 
 Nothing is held longer than needed: a code is measured as soon as it is there, and kept as
 thumbnails, or whole where that was asked for.
@@ -11,27 +11,23 @@ thumbnails, or whole where that was asked for.
 
 from __future__ import annotations
 
-import copy
 import functools
 import math
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import cast
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from torch import Tensor, nn
 
-from fnetcli.engine import LARGEST_CODE, Engine, Maps, Separated
+from fnetcli.engine import LARGEST_FEATURE, Engine, Fusion, Maps, Wanted
 from fnetcli.errors import PairError
 from fnetcli.formats import write_npz
-from fnetcli.models.fnet.network import LZSC, FNet, FNetConfig
+from fnetcli.models.fnet.blocks import Block, StoppedNetwork, blocks_of
+from fnetcli.models.fnet.config import FNetConfig
 
 Code = NDArray[np.float16]  # (atoms, H, W)
 Allocate = Callable[[tuple[int, ...]], Code]
-BLOCKS = "uvz"
 
 LONGEST_SIDE = 256  # of a thumbnail, in pixels
 PRECISE = 24  # halvings of an interval: beyond float16
@@ -111,15 +107,15 @@ class PairTrace:
     """Everything between two images and the fused one."""
 
     blocks: Mapping[str, BlockTrace]  # "u", "v", "z"
-    separated: Separated  # of one pair, (1, H, W); as `fnet fuse` has it, to the bit
+    fusion: Fusion[Maps]  # of one pair, (1, H, W); as `fnet fuse` has it, to the bit
     residuals: tuple[Maps, Maps]  # p1, p2, (H, W): what u and v leave of the two images
     config: FNetConfig
 
     @property
     def parts(self) -> tuple[Maps, Maps, Maps]:
         """The part of the first image alone, of the second alone, and the common one, (H, W)."""
-        found = self.separated
-        return found.unique_first[0], found.unique_second[0], found.common[0]
+        first, second, common = self.fusion.parts.values()
+        return first[0], second[0], common[0]
 
     def notices(self) -> list[str]:
         """Say which codes have values that float16 does not know."""
@@ -128,8 +124,8 @@ class PairTrace:
             for letter, block in self.blocks.items()
         }
         return [
-            f"code {letter}: {100 * share:.2g} % of its values lie beyond {LARGEST_CODE:.0f}, the "
-            "largest of float16, and are taken for it; check the weights"
+            f"code {letter}: {100 * share:.2g} % of its values lie beyond {LARGEST_FEATURE:.0f}, "
+            "the largest of float16, and are taken for it; check the weights"
             for letter, share in shares.items()
             if share > 0
         ]
@@ -159,12 +155,12 @@ def trace_pair(
     options = options or TraceOptions()
     tracer = _Tracer(engine, options, allocate, on_step)
     images = first[None], second[None]
-    separated = engine.run(*images)
+    fusion = engine.run(*images)
     on_step()
     unique, explained = tracer.trace("uv", images)
     residuals = first - explained[0], second - explained[1]
     common, _ = tracer.trace("z", (residuals[0][None], residuals[1][None]))
-    return PairTrace({**unique, **common}, separated, residuals, engine.network.config)
+    return PairTrace({**unique, **common}, fusion, residuals, engine.network.config)
 
 
 def count_steps(config: FNetConfig, options: TraceOptions) -> int:
@@ -182,9 +178,11 @@ class _Tracer:
         allocate: Allocate,
         on_step: Callable[[], None],
     ) -> None:
-        self.engine, self.network = engine, engine.network
+        self.engine, self.config = engine, engine.network.config
+        blocks = blocks_of(engine.network)
+        self.blocks = {"u": blocks.u, "v": blocks.v, "z": blocks.z}
         self.options, self.allocate, self.on_step = options, allocate, on_step
-        self.last = engine.network.config.iterations
+        self.last = self.config.iterations
 
     def trace(
         self, letters: str, images: tuple[Maps, Maps]
@@ -194,7 +192,7 @@ class _Tracer:
         Also return what their codes explain of the images, Wu * u and Wv * v (H, W).
         """
         steps = {
-            letter: [_step(_block(self.network, letter), k) for k in range(self.last + 1)]
+            letter: [_step(self.blocks[letter], k) for k in range(self.last + 1)]
             for letter in letters
         }
         codes: dict[str, Code] = {}
@@ -217,8 +215,8 @@ class _Tracer:
         return traces, explained
 
     def _noted(self, step: Step, code: Code, *, is_open: bool) -> Step:
-        if is_open and self.network.config.threshold == "sigmoidal":
-            _undo_gate(code, self.network.config.gamma)
+        if is_open and self.config.threshold == "sigmoidal":
+            _undo_gate(code, self.config.gamma)
         beyond = _limit(code)
         measured = _measure(code, NEARLY_ZERO * step.theta, beyond)
         kept = code if self.options.with_iterations else None
@@ -236,80 +234,23 @@ class _Tracer:
         is_open: bool,
     ) -> tuple[Maps, Maps]:
         """Put x_k of the blocks into `codes`; return what those of u and v explain, (H, W)."""
-        network = _StoppedNetwork(self.network, letters, k, is_open=is_open)
+        whole = self.engine.network
+        network = StoppedNetwork(
+            whole.spec, whole.config, whole.arrays, letters=letters, last=k, is_open=is_open
+        )
         engine = Engine(network, self.engine.device, self.engine.options, self.engine.on_notice)
-        separated = engine.run(*images, with_codes=True, allocate=self.allocate)
-        if separated.codes is not None:
-            codes.update({letter: separated.codes[letter][0] for letter in letters})
-        return separated.unique_first[0], separated.unique_second[0]
+        found = engine.run(*images, Wanted(features=True), self.allocate)
+        codes.update({letter: found.features[letter][0] for letter in letters})
+        first, second, _ = found.parts.values()
+        return first[0], second[0]
 
 
-def _block(network: FNet, letter: str) -> LZSC:
-    return cast("LZSC", getattr(network, f"encode_{letter}"))
-
-
-def _step(block: LZSC, k: int) -> Step:
+def _step(block: Block, k: int) -> Step:
     has_momentum = k > 0 and block.config.momentum != "none"
-    return Step(k, block.theta(k).item(), block.rho(k).item() if has_momentum else None)
+    return Step(k, block.theta[k], block.rho[k] if has_momentum else None)
 
 
-# --- networks that stop early ---------------------------------------------------------------------
-
-
-@dataclass(frozen=True)
-class _StoppedConfig(FNetConfig):
-    """A configuration that may have no iterations beyond k = 0."""
-
-    def __post_init__(self) -> None:
-        """Accept it: it is made from one that was checked."""
-
-
-class _Stopped(LZSC):
-    """A block that ends with iteration `last`, if open with a threshold of 0 there.
-
-    The soft and the hard threshold let everything pass then. The sigmoidal one (eq. 6) still makes
-    x / (1 + exp(-gamma |x|)) of x, which `_undo_gate` takes back.
-    """
-
-    def __init__(self, block: LZSC, last: int, *, is_open: bool) -> None:
-        super(LZSC, self).__init__()
-        self.channels, self.is_open = block.channels, is_open
-        self.config = _StoppedConfig(**{**asdict(block.config), "iterations": last})
-        self.iterations = block.iterations[: last + 1]
-        for name, parameter in block.named_parameters(recurse=False):
-            setattr(self, name, parameter)
-
-    def theta(self, k: int) -> Tensor:
-        """Return the block's own threshold, or 0 at the end of an open one."""
-        if self.is_open and k == self.config.iterations:
-            return torch.zeros_like(self.w_theta)
-        return super().theta(k)
-
-
-class _StoppedNetwork(FNet):
-    """A network whose blocks of `letters` end with iteration k, and the others with 0.
-
-    The block of z is given the images as they are, since nothing is explained of them; the parts of
-    u and v are what their codes explain.
-    """
-
-    def __init__(self, network: FNet, letters: str, k: int, *, is_open: bool) -> None:
-        super(FNet, self).__init__()
-        self.config = network.config
-        for letter in BLOCKS:
-            last = k if letter in letters else 0
-            stopped = _Stopped(_block(network, letter), last, is_open=is_open)
-            setattr(self, f"encode_{letter}", stopped)
-        self.explain_u, self.explain_v = _silent(network.explain_u), _silent(network.explain_v)
-        self.reconstruct_u, self.reconstruct_v = network.explain_u, network.explain_v
-        self.reconstruct_z = network.reconstruct_z
-
-
-def _silent(convolution: nn.Conv2d) -> nn.Conv2d:
-    """Return a convolution of zeros."""
-    silent = copy.deepcopy(convolution)
-    silent.weight = nn.Parameter(torch.zeros_like(convolution.weight), requires_grad=False)
-    return silent
+# --- what came before a threshold of 0 ------------------------------------------------------------
 
 
 def _undo_gate(code: Code, gamma: float) -> None:
@@ -344,13 +285,13 @@ def _limit(code: Code) -> float:
     """
     count = 0
     for atom in code:
-        is_known = np.abs(atom) < LARGEST_CODE
+        is_known = np.abs(atom) < LARGEST_FEATURE
         if is_known.all():
             continue
         if np.isnan(atom).any():
             raise PairError("the network's codes are not finite; check the weights")
         count += atom.size - int(np.count_nonzero(is_known))
-        np.clip(atom, -LARGEST_CODE, LARGEST_CODE, out=atom)
+        np.clip(atom, -LARGEST_FEATURE, LARGEST_FEATURE, out=atom)
     return count / code.size
 
 

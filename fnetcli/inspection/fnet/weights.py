@@ -4,19 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
-from typing import Any, Literal, cast
+from typing import Any, Literal
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from torch import nn
 
 from fnetcli.checkpoints.loading import Weights
 from fnetcli.inspection.fnet.numbers import falls, rises
-from fnetcli.models.fnet.network import LZSC, FNet
+from fnetcli.models.base import Array, Network
+from fnetcli.models.fnet.blocks import Block, blocks_of
+from fnetcli.models.fnet.config import FNetConfig
 
 Role = Literal["analysis", "synthesis"]
-BLOCKS = "uvz"
+GROUPS = ("encode_u", "encode_v", "encode_z", "explain", "reconstruct")
 
 
 @dataclass(frozen=True)
@@ -90,42 +90,34 @@ def checkpoint_facts(weights: Weights) -> CheckpointFacts:
     """Gather what there is to say of a weights file."""
     network, metadata = weights.network, dict(weights.metadata)
     known = {key: metadata.pop(key, None) for key in ("recipe", "trained", "scores")}
-    groups: dict[str, list[nn.Module]] = {
-        "encode_u": [network.encode_u],
-        "encode_v": [network.encode_v],
-        "encode_z": [network.encode_z],
-        "explain": [network.explain_u, network.explain_v],
-        "reconstruct": [network.reconstruct_u, network.reconstruct_v, network.reconstruct_z],
-    }
     return CheckpointFacts(
         name=weights.name,
         layout=weights.layout,
         sha256=weights.sha256,
         config=asdict(network.config),
-        parameters={name: _parameters(modules) for name, modules in groups.items()},
+        parameters={group: _parameters(network, group) for group in GROUPS},
         parameter_count=network.parameter_count,
         multiply_adds=network.config.multiply_adds,
         reach=network.config.reach,
-        blocks={letter: _block_facts(_block(network, letter)) for letter in BLOCKS},
+        blocks={letter: _block_facts(one) for letter, one in _blocks(network).items()},
         **known,
         other_metadata=metadata,
         notices=weights.notices(),
     )
 
 
-def _parameters(modules: list[nn.Module]) -> int:
-    return sum(one.numel() for module in modules for one in module.parameters())
+def _parameters(network: Network[FNetConfig], group: str) -> int:
+    return sum(one.size for name, one in network.arrays.items() if name.startswith(group))
 
 
-def _block(network: FNet, letter: str) -> LZSC:
-    return cast("LZSC", getattr(network, f"encode_{letter}"))
+def _blocks(network: Network[FNetConfig]) -> dict[str, Block]:
+    blocks = blocks_of(network)
+    return {"u": blocks.u, "v": blocks.v, "z": blocks.z}
 
 
-@torch.inference_mode()
-def _block_facts(block: LZSC) -> BlockFacts:
-    last, has_momentum = block.config.iterations, block.config.momentum != "none"
-    theta = [block.theta(k).item() for k in range(last + 1)]
-    rho = [block.rho(k).item() for k in range(1, last + 1)] if has_momentum else []
+def _block_facts(block: Block) -> BlockFacts:
+    theta = list(block.theta)
+    rho = list(block.rho[1:]) if block.config.momentum != "none" else []
     return BlockFacts(
         theta=theta,
         rho=rho,
@@ -134,37 +126,32 @@ def _block_facts(block: LZSC) -> BlockFacts:
     )
 
 
-def dictionaries(network: FNet) -> list[Dictionary]:
+def dictionaries(network: Network[FNetConfig]) -> list[Dictionary]:
     """Return every dictionary of a network: block by block A_k, B_k, C_k and theirs of R', W, G.
 
     With shared kernels only those that there are.
     """
-    return [dictionary for letter in BLOCKS for dictionary in _of_block(network, letter)]
+    blocks = _blocks(network)
+    return [one for letter, block in blocks.items() for one in _of_block(block, letter)]
 
 
-def _of_block(network: FNet, letter: str) -> Iterator[Dictionary]:
-    block = _block(network, letter)
-    config = block.config
-    for k in range(1 if config.shared_kernels else config.iterations + 1):
-        module = block.iteration(k)
-        index = "" if config.shared_kernels else f"_{k}"
-        yield from _by_channel(letter, "analysis", f"A{index}", module.encode)
-        for age in range(len(module.residuals)):
-            residual, prime = module.residual(age), "'" * age
-            yield from _by_channel(letter, "analysis", f"B{prime}{index}", residual.analysis)
-            yield from _by_channel(letter, "synthesis", f"C{prime}{index}", residual.synthesis)
-    if letter != "z":
-        explain = getattr(network, f"explain_{letter}")
-        yield from _by_channel(letter, "synthesis", f"W_{letter}", explain)
-    yield from _by_channel(
-        letter, "synthesis", f"G_{letter}", getattr(network, f"reconstruct_{letter}")
-    )
+def _of_block(block: Block, letter: str) -> Iterator[Dictionary]:
+    for k, iteration in enumerate(block.iterations):
+        index = "" if block.config.shared_kernels else f"_{k}"
+        yield from _by_channel(letter, "analysis", f"A{index}", iteration.encode)
+        for age in range(len(iteration.analysis)):
+            prime = "'" * age
+            yield from _by_channel(letter, "analysis", f"B{prime}{index}", iteration.analysis[age])
+            yield from _by_channel(
+                letter, "synthesis", f"C{prime}{index}", iteration.synthesis[age]
+            )
+    symbols = ("G",) if letter == "z" else ("W", "G")
+    for symbol, kernels in zip(symbols, block.readout, strict=True):
+        yield from _by_channel(letter, "synthesis", f"{symbol}_{letter}", kernels)
 
 
-def _by_channel(
-    letter: str, role: Role, symbol: str, convolution: nn.Conv2d
-) -> Iterator[Dictionary]:
-    weight = convolution.weight.detach().cpu().float()
-    by_map = weight.transpose(0, 1) if role == "analysis" else weight  # (C, M, k, k)
-    for channel, kernels in enumerate(by_map):
-        yield Dictionary(letter, role, symbol, channel, kernels.contiguous().numpy())
+def _by_channel(letter: str, role: Role, symbol: str, kernels: Array) -> Iterator[Dictionary]:
+    by_map = kernels.swapaxes(0, 1) if role == "analysis" else kernels  # (C, M, k, k)
+    for channel, one in enumerate(by_map):
+        values = np.ascontiguousarray(one, np.float32)
+        yield Dictionary(letter, role, symbol, channel, values)

@@ -1,1 +1,62 @@
-"""FNet: l0-regularised sparse coding."""
+"""FNet: l0-regularised sparse coding (arXiv 2411.04519)."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+from fnetcli.models.base import Arrays, ModelSpec, Network
+from fnetcli.models.fnet.blocks import BLOCKS, Block, blocks_of, shapes
+from fnetcli.models.fnet.config import FNetConfig
+from fnetcli.models.fnet.layouts import PUBLISHED
+
+if TYPE_CHECKING:
+    from fnetcli.models.fnet.network import FNet
+
+
+def _build(config: FNetConfig, arrays: Arrays) -> FNet:
+    from fnetcli.models.fnet.network import FNet
+    from fnetcli.models.torch_arrays import module_with
+
+    return module_with(lambda: FNet(config), arrays)
+
+
+def _check(network: Network[FNetConfig]) -> None:
+    """Raise ValueError where thresholds or momenta overflow: every code would be NaN."""
+    for letter, block in _blocks(network):
+        schedules = {"thresholds": block.theta, "momenta": block.rho[1:]}
+        for name, values in schedules.items():
+            if not all(map(math.isfinite, values)):
+                raise ValueError(f"{name} of block {letter} are not finite numbers")
+
+
+def _notices(network: Network[FNetConfig]) -> list[str]:
+    """Say where thresholds do not fall, or momenta do not rise, with k (eq. 20, 21)."""
+    found = []
+    for letter, block in _blocks(network):
+        if block.theta[-1] >= block.theta[0]:
+            found.append(f"thresholds of block {letter} do not fall with k")
+        has_several = block.last > 1 and network.config.momentum != "none"
+        if has_several and block.rho[-1] <= block.rho[1]:
+            found.append(f"momentum of block {letter} does not rise with k")
+    return found
+
+
+def _blocks(network: Network[FNetConfig]) -> list[tuple[str, Block]]:
+    blocks = blocks_of(network)
+    return list(zip(BLOCKS, (blocks.u, blocks.v, blocks.z), strict=True))
+
+
+FNET = ModelSpec(
+    name="fnet",
+    title="FNet: l0-regularised convolutional sparse coding",
+    config=FNetConfig,
+    shapes=shapes,
+    build=_build,
+    mark="encode_u.w_theta",
+    parts=("unique_first", "unique_second", "common"),
+    features=lambda config: dict.fromkeys(BLOCKS, config.atoms),
+    layouts=(PUBLISHED,),
+    check=_check,
+    notices=_notices,
+)

@@ -17,15 +17,14 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field
-from typing import Literal, NamedTuple, cast
+from typing import NamedTuple, cast
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-Threshold = Literal["sigmoidal", "soft", "hard"]
-Momentum = Literal["nesterov", "polyak", "quasi-hyperbolic", "none"]
-
+from fnetcli.models.base import Fusion, Wanted
+from fnetcli.models.fnet.config import FNetConfig, LZSCConfig
 
 # --- threshold ------------------------------------------------------------------------------------
 
@@ -47,75 +46,6 @@ def soft_threshold(x: Tensor, theta: Tensor) -> Tensor:
 def hard_threshold(x: Tensor, theta: Tensor) -> Tensor:
     """Proximal operator of the l0 penalty (eq. 3): keep or drop. Theta gets no gradient from it."""
     return torch.where(x.abs() > theta, x, torch.zeros_like(x))
-
-
-# --- configuration --------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True)
-class LZSCConfig:
-    """Shape of one LZSC block. The defaults are the paper's; each ablation changes one field."""
-
-    atoms: int = 64  # M: maps in a code, the width that the paper trains
-    kernel_size: int = 9  # odd, so that "same" padding keeps a pixel where it is
-    iterations: int = 4  # K: the paper finds 3 worse (AE9) and 5 no better (AE10)
-    threshold: Threshold = "sigmoidal"  # l0 with a useful gradient; soft is AE2, AE12
-    alpha: float = 0.1  # share of theta that a large value loses (AE7, AE8)
-    gamma: float = 100.0  # steepness at theta (AE7, AE8)
-    momentum: Momentum = "nesterov"  # none is AE4, polyak AE5, quasi-hyperbolic AE6
-    shared_kernels: bool = False  # True: one A, B, C for all iterations (AE3)
-
-    def __post_init__(self) -> None:
-        """Raise ValueError where a field cannot make a network."""
-        for name in ("atoms", "kernel_size", "iterations"):
-            if type(getattr(self, name)) is not int:
-                raise ValueError(f"{name} must be a whole number, not {getattr(self, name)!r}")
-        if self.atoms < 1:
-            raise ValueError(f"atoms must be at least 1, not {self.atoms}")
-        if self.kernel_size < 1 or self.kernel_size % 2 == 0:
-            raise ValueError(f"kernel_size must be odd and positive, not {self.kernel_size}")
-        if self.iterations < 1:
-            raise ValueError(f"iterations must be at least 1, not {self.iterations}")
-        if self.threshold not in ("sigmoidal", "soft", "hard"):
-            raise ValueError(f"threshold must be sigmoidal, soft or hard, not {self.threshold!r}")
-        if self.momentum not in ("nesterov", "polyak", "quasi-hyperbolic", "none"):
-            raise ValueError(
-                "momentum must be nesterov, polyak, quasi-hyperbolic or none, "
-                f"not {self.momentum!r}"
-            )
-        if not (math.isfinite(self.alpha) and 0 <= self.alpha <= 1):
-            raise ValueError(f"alpha must lie in [0, 1], not {self.alpha}")
-        if not (math.isfinite(self.gamma) and self.gamma > 0):
-            raise ValueError(f"gamma must be positive, not {self.gamma}")
-
-    def residuals(self, k: int) -> int:
-        """Return how many earlier estimates iteration k passes through a residual: 0, 1 or 2."""
-        return min(k, 2 if self.momentum in ("nesterov", "quasi-hyperbolic") else 1)
-
-
-@dataclass(frozen=True)
-class FNetConfig(LZSCConfig):
-    """Shape of an FNet: its three LZSC blocks are alike but for their input channels."""
-
-    @property
-    def reach(self) -> int:
-        """Largest distance in pixels at which an input pixel can change a fused pixel.
-
-        Per block one convolution for x_0 and two per iteration, then Wu or Wv, a second such block,
-        and the reconstruction: 80 pixels for the default configuration.
-        """
-        return (self.kernel_size // 2) * (2 * (1 + 2 * self.iterations) + 2)
-
-    @property
-    def multiply_adds(self) -> int:
-        """Multiply-adds that the convolutions take for each pixel of a pair: 419,904 by default.
-
-        One of A to B maps takes kernel_size^2 A B. Iteration k of a block encodes its input once
-        (A_k) and has two convolutions per residual (C_k, B_k); the blocks have 1, 1 and 2 inputs;
-        Wu, Wv, Gu, Gv and Gz follow. Unless kernels are shared, each weight is used once per pixel.
-        """
-        per_input = sum(1 + 2 * self.residuals(k) for k in range(self.iterations + 1))
-        return self.kernel_size**2 * self.atoms * ((1 + 1 + 2) * per_input + 5)
 
 
 # --- one residual, one iteration, one block -------------------------------------------------------
@@ -264,6 +194,9 @@ class LZSC(nn.Module):
 # --- the fusion network and its inverse -----------------------------------------------------------
 
 
+FUSED_ONLY = Wanted()
+
+
 class Codes(NamedTuple):
     """Unique features of the first and second image and common ones, each (N, M, H, W)."""
 
@@ -335,9 +268,11 @@ class FNet(nn.Module):
             self.reconstruct_u(codes.u), self.reconstruct_v(codes.v), self.reconstruct_z(codes.z)
         )
 
-    def forward(self, x: Tensor, y: Tensor) -> Tensor:
-        """Return the fused image, (N, 1, H, W), not clipped."""
-        return self.combine(self.separate(x, y)).fused
+    def forward(self, x: Tensor, y: Tensor, wanted: Wanted = FUSED_ONLY) -> Fusion[Tensor]:
+        """Fuse two images (N, 1, H, W): the parts, whose sum is the fused image, and the codes."""
+        codes = self.separate(x, y)
+        parts = self.combine(codes)._asdict()
+        return Fusion(None, parts, features=codes._asdict() if wanted.features else {})
 
 
 class IFNet(nn.Module):

@@ -26,6 +26,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from fnetcli.models.fnet.blocks import later_ages, step_factors
 from fnetcli.models.fnet.network import LZSC, Codes, FNet, IFNet, Parts
 
 # --- the two convolutions -------------------------------------------------------------------------
@@ -226,14 +227,7 @@ def _like(flat: Tensor, code: Tensor) -> Tensor:
 
 def scales(block: LZSC, k: int) -> tuple[list[Tensor], list[Tensor]]:
     """Return the factors of x_{k-1}, x_{k-2} and of their residuals' analysis kernels in step k."""
-    one, rho = torch.ones_like(block.w_theta), block.rho(k)
-    match block.config.momentum:
-        case "none":
-            return [one], [-one]
-        case "polyak":
-            return ([one], [-one]) if k == 1 else ([1 + rho, -rho], [-one])
-        case _:
-            return ([1 + rho], [-1 - rho]) if k == 1 else ([1 + rho, -rho], [-1 - rho, rho])
+    return step_factors(block.config, k, block.rho(k), torch.ones_like(block.w_theta))
 
 
 def encode(block: LZSC, e: Tensor) -> Tensor:
@@ -255,15 +249,10 @@ def encode(block: LZSC, e: Tensor) -> Tensor:
 
 
 def maps_for_later(block: LZSC, k: int) -> list[Tensor]:
-    """Return the kernels of the maps that later iterations take from x_k: C_{k+1}, C'_{k+2}.
-
-    As far as they exist; with shared kernels they are one.
-    """
-    ages = (0,) if block.config.shared_kernels else (0, 1)
+    """Return the kernels of the maps that later iterations take from x_k: C_{k+1}, C'_{k+2}."""
     return [
         block.iteration(k + 1 + age).residual(age).synthesis.weight
-        for age in ages
-        if k + 1 + age <= block.config.iterations and len(scales(block, k + 1 + age)[1]) > age
+        for age in later_ages(block.config, k, block.config.iterations)
     ]
 
 

@@ -1,1 +1,37 @@
-"""Fast executors of FNet."""
+"""Fast executors of FNet: compiled code on CPUs, plain torch in bands everywhere else."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from fnetcli.engine.device import Device
+from fnetcli.engine.executors.base import BUILDING, Executor
+from fnetcli.engine.options import Precision
+from fnetcli.models.base import Network
+from fnetcli.models.fnet.blocks import blocks_of
+from fnetcli.models.fnet.config import FNetConfig
+
+
+def choose_fnet(
+    network: Network[FNetConfig],
+    device: Device,
+    precision: Precision,
+    on_notice: Callable[[str], None],
+) -> tuple[Executor, str]:
+    """Return the fastest path that runs here, and a few words about it."""
+    from fnetcli.engine.executors.fnet.library import NoLibraryError
+
+    blocks = blocks_of(network)
+    why = ""
+    if device.kind == "cpu":
+        from fnetcli.engine.executors.fnet.native import Native, load_library
+
+        try:
+            library = load_library(lambda: on_notice(BUILDING))
+            return Native(blocks, library), "compiled for this processor"
+        except NoLibraryError as error:
+            why = f"torch (the compiled path, several times faster: {error})"
+    from fnetcli.engine.executors.fnet.bands import Bands
+
+    is_rounded = precision == "bf16" and device.kind != "cpu"
+    return Bands(blocks, device, is_rounded=is_rounded), why or f"torch on {device.kind}"

@@ -1,9 +1,9 @@
 """The engine's plain-torch path: any device, any type of numbers, no compiler.
 
-The same sums as ``models/fnet.py``, in another order, without gradients:
+The same sums as ``models/fnet/network.py``, in another order, without gradients:
 
-- The convolutions of one iteration into a code are one (``models/shaped.py`` has the equation); its
-  kernels are scaled and put together once.
+- The convolutions of one iteration into a code are one (``models/fnet/shaped.py`` has the
+  equation); its kernels are scaled and put together once.
 - On a CPU every iteration goes over the image in bands of rows. Convolution, momentum, threshold
   and the convolutions back to one or two maps happen to a band while it is in cache. A code needs
   nothing from the bands above and below; only the maps cross borders, and they are small.
@@ -25,8 +25,13 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from fnetcli.models.fnet.network import LZSC, Codes, FNet, LZSCConfig, Parts
-from fnetcli.models.fnet.shaped import maps_for_later, scales
+from fnetcli.engine.device import Device
+from fnetcli.engine.executors.base import Inner, Values
+from fnetcli.engine.executors.plain import to_arrays, to_device
+from fnetcli.models.base import Array, Fusion, Wanted
+from fnetcli.models.fnet import blocks as at_rest
+from fnetcli.models.fnet.config import LZSCConfig
+from fnetcli.models.fnet.network import Codes, Parts
 
 BAND_BYTES = 2**22  # of a code; half or twice that is as good, far less is all overhead
 FEWEST_ROWS = 4  # of a band: each costs two dozen calls and k - 1 rows of halo
@@ -147,23 +152,22 @@ class Block:
 
     def __init__(
         self,
-        block: LZSC,
-        readout: list[Tensor],
+        block: at_rest.Block,
+        device: torch.device,
         synthesis: type[PlainSynthesis | SynthesisByRows],
         operands: torch.dtype,
     ) -> None:
-        """`readout`: kernels (1, M, k, k), one a map."""
         self.steps = []
-        for k in range(block.config.iterations + 1):
-            code_scales, kernel_scales = scales(block, k) if k else ([], [])
-            later = maps_for_later(block, k) or readout
+        for k in range(block.last + 1):
+            code_factors, kernel_factors = block.factors(k)
+            kernels = torch.cat([_tensor(one, device) for one in block.maps_of(k)])
             self.steps.append(
                 Step(
-                    _analysis_kernels(block, k, kernel_scales).to(operands),
-                    tuple(_source(block, k, age) for age in range(len(kernel_scales))),
-                    tuple(float(scale) for scale in code_scales),
-                    _shrink(block, k),
-                    synthesis(torch.cat(later).to(operands)),
+                    _analysis_kernels(block, k, device).to(operands),
+                    tuple(block.source(k, age) for age in range(len(kernel_factors))),
+                    tuple(code_factors),
+                    Shrink(block.config, block.theta[k], _offset(block, k, device)),
+                    synthesis(kernels.to(operands)),
                 )
             )
         self.slots = max(1, *(len(step.code_scales) for step in self.steps))
@@ -186,24 +190,24 @@ class Block:
         return seen[0]
 
 
-def _analysis_kernels(block: LZSC, k: int, kernel_scales: list[Tensor]) -> Tensor:
+def _tensor(kernels: Array, device: torch.device) -> Tensor:
+    return torch.from_numpy(kernels).to(device)
+
+
+def _analysis_kernels(block: at_rest.Block, k: int, device: torch.device) -> Tensor:
     """Return A_k and the scaled B_k, B'_k side by side, (M, maps, k, k), channels-last."""
-    module = block.iteration(k)
-    scaled = [s * module.residual(age).analysis.weight for age, s in enumerate(kernel_scales)]
-    kernels = torch.cat([module.encode.weight, *scaled], dim=1)
+    scaled = [
+        factor * _tensor(one, device)
+        for factor, one in zip(block.factors(k)[1], block.analysis(k), strict=True)
+    ]
+    kernels = torch.cat([_tensor(block.iteration(k).encode, device), *scaled], dim=1)
     # clone: with one map `contiguous` would keep strides from which torch tells no format
     return kernels.clone(memory_format=torch.channels_last)
 
 
-def _shrink(block: LZSC, k: int) -> Shrink:
-    theta = block.theta(k)
-    return Shrink(block.config, float(theta), (-block.config.gamma * theta).squeeze())
-
-
-def _source(block: LZSC, k: int, age: int) -> slice:
-    """Return which of the maps of x_{k-1-age} step k takes; shared kernels give one for all."""
-    number = min(age, len(maps_for_later(block, k - 1 - age)) - 1)
-    return slice(number * block.channels, (number + 1) * block.channels)
+def _offset(block: at_rest.Block, k: int, device: torch.device) -> Tensor:
+    dtype = torch.from_numpy(block.readout[0]).dtype
+    return torch.tensor(-block.config.gamma * block.theta[k], dtype=dtype, device=device)
 
 
 # --- the network ----------------------------------------------------------------------------------
@@ -220,46 +224,49 @@ def _has_direct_convolution(dtype: torch.dtype) -> bool:
 
 
 class Bands:
-    """An FNet with its kernels prepared for inference through torch; later changes go unseen."""
+    """An FNet with its kernels prepared for inference through torch."""
 
     name = "torch"
     grain = (1, 1)  # tiles may start anywhere
 
     def __init__(
         self,
-        network: FNet,
+        blocks: at_rest.Blocks,
+        device: Device,
         *,
-        operands: torch.dtype | None = None,
+        is_rounded: bool = False,
         band_rows: int | None = None,
     ) -> None:
-        """Prepare the kernels on the network's device.
+        """Prepare the kernels on a device.
 
-        With `operands`, kernels and arrays are rounded to that type for the convolutions alone:
-        sums, thresholds and codes keep the network's. `band_rows` is for measurements.
+        If `is_rounded`, kernels and arrays are rounded to bfloat16 for the convolutions alone:
+        sums, thresholds and codes keep the network's type. `band_rows` is for measurements.
         """
-        weight = network.reconstruct_z.weight
-        self.config, self.device, self.dtype = network.config, weight.device, weight.dtype
-        self.margin = network.config.reach  # of tiles: what can change a pixel
+        self.config, self.device = blocks.config, device.in_torch()
+        self.dtype = torch.from_numpy(blocks.z.readout[0]).dtype
+        self.margin = self.config.reach  # of tiles: what can change a pixel
         self._band_rows = band_rows
         self._in_bands = _prefers_bands(self.device)
-        self._operands = operands or self.dtype
+        self._operands = torch.bfloat16 if is_rounded else self.dtype
         # torch rounds what a convolution returns to the type of its operands. For the maps that is
         # too much (0.25 % of a picture's pixels move by a grey level); by rows it adds in full.
-        is_rounded = self._operands != self.dtype
         synthesis = SynthesisByRows if self._in_bands or is_rounded else PlainSynthesis
         with torch.inference_mode():
             self._u, self._v, self._z = (
-                Block(block, [one.weight for one in readout], synthesis, self._operands)
-                for block, readout in (
-                    (network.encode_u, [network.explain_u, network.reconstruct_u]),
-                    (network.encode_v, [network.explain_v, network.reconstruct_v]),
-                    (network.encode_z, [network.reconstruct_z]),
-                )
+                Block(block, self.device, synthesis, self._operands)
+                for block in (blocks.u, blocks.v, blocks.z)
             )
 
     @torch.inference_mode()
-    def run(self, x: Tensor, y: Tensor, *, with_codes: bool) -> tuple[Parts, Codes | None]:
-        """Separate and combine (N, 1, H, W) images on the network's device, in its dtype."""
+    def run(self, x: Values, y: Values, inner: Inner, wanted: Wanted) -> Fusion[Values]:
+        """See `Executor`."""
+        first, second = (to_device(image, self.device) for image in (x, y))
+        parts, codes = self._separate(first, second, with_codes=wanted.features)
+        features = codes._asdict() if codes else {}
+        return to_arrays(Fusion(None, parts._asdict(), features=features), inner)
+
+    def _separate(self, x: Tensor, y: Tensor, *, with_codes: bool) -> tuple[Parts, Codes | None]:
+        """Separate and combine (N, 1, H, W) images on the device, in the network's type."""
         count, _, height, width = x.shape
         together, rows = self._plan(count, height, width)
         older, spare = self._new_codes(x, together, height), self._new_codes(x, together, rows)
@@ -277,11 +284,11 @@ class Bands:
         ]
         return Parts(*(torch.cat(part) for part in zip(*parts, strict=True))), codes
 
-    def bytes_needed(self, count: int, height: int, width: int, *, with_codes: bool) -> int:
+    def bytes_needed(self, count: int, height: int, width: int, wanted: Wanted) -> int:
         """Return the peak working memory of `run` in bytes, not too little."""
         together, rows = self._plan(count, height, width)
         atoms, size = self.config.atoms, self.config.kernel_size
-        held = 3 * count + together if with_codes else 2 * together
+        held = 3 * count + together if wanted.features else 2 * together
         framed = (height + size - 1) * (width + size - 1)
         scratch = 12 * atoms
         if self._in_bands and not _has_direct_convolution(self._operands):

@@ -26,7 +26,6 @@ from contextlib import suppress
 from pathlib import Path
 
 import psutil
-import torch
 
 from fnetcli.files.cache import cache_folder
 from fnetcli.files.durable import sync_folder
@@ -124,7 +123,7 @@ def _processor() -> bytes:
     try:
         lines = Path("/proc/cpuinfo").read_bytes().splitlines()
     except OSError:
-        return torch.backends.cpu.get_cpu_capability().encode() + platform.processor().encode()
+        return f"{platform.processor()} {platform.version()}".encode()
     told = (b"vendor_id", b"cpu family", b"model", b"flags", b"Features", b"CPU part")
     return b"\n".join(sorted({line for line in lines if line.startswith(told)}))
 
@@ -151,7 +150,7 @@ def _build(folder: Path, on_build: Callable[[], object]) -> Path:
 
 
 def _compiler() -> str:
-    """Return the C++ compiler that torch would take, else any."""
+    """Return the C++ compiler that CXX names, else any."""
     names = (os.environ.get("CXX"), "c++", "g++", "clang++")
     for name in names:
         if name and (found := shutil.which(name)):

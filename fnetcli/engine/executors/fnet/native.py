@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
-import copy
 import ctypes
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import suppress
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
-import torch
-from torch import Tensor
-from torch.nn import functional as F
+from numpy.typing import NDArray
 
+from fnetcli.engine.device import count_threads
+from fnetcli.engine.executors.base import Inner, Values, as_features
 from fnetcli.engine.executors.fnet.library import NoLibraryError, find_library
-from fnetcli.models.fnet.network import LZSC, Codes, FNet, Parts
-from fnetcli.models.fnet.shaped import maps_for_later, scales
+from fnetcli.models.base import Fusion, Wanted
+from fnetcli.models.fnet.blocks import BLOCKS, Block, Blocks
 
 POINTS = (0.0, 0.75, -0.75, 1.5, -1.5)  # and infinity, as in native.cpp
 TAPS, STEP = 3, 4
@@ -24,6 +24,7 @@ THRESHOLDS = {"sigmoidal": 0, "soft": 1, "hard": 2}
 JOBS_PER_THREAD = 4  # fewer in a step, and threads wait for each other
 OUT_OF_MEMORY = 1
 SCRATCH = 1 << 18  # bytes of a thread, about
+Kernels = NDArray[np.float64]
 
 
 # --- what native.cpp reads ------------------------------------------------------------------------
@@ -73,7 +74,7 @@ class _Stream(ctypes.Structure):
 # --- kernels at the points ------------------------------------------------------------------------
 
 
-def _evaluation() -> Tensor:
+def _evaluation() -> Kernels:
     """Return the (6, 3) matrix that evaluates a piece of a kernel at the points.
 
     It holds the denominators of the interpolation as well, so that native.cpp has none.
@@ -82,18 +83,19 @@ def _evaluation() -> Tensor:
     for point in POINTS:
         others = [point - other for other in POINTS if other != point]
         rows.append([point**tap / float(np.prod(others)) for tap in range(TAPS)])
-    return torch.tensor([*rows, [0.0, 0.0, 1.0]], dtype=torch.float64)
+    return np.array([*rows, [0.0, 0.0, 1.0]])
 
 
-def _at_points(kernels: Tensor) -> Tensor:
+def _at_points(kernels: Kernels) -> Kernels:
     """Turn (A, B, k, k) kernels into (A, B, pieces, pieces, 36) values at the points."""
-    size = kernels.shape[-1]
+    count, channels, size, _ = kernels.shape
     pieces = -(-size // TAPS)
     missing = pieces * TAPS - size
-    whole = F.pad(kernels, (0, missing, 0, missing))
-    cut = whole.view(*whole.shape[:2], pieces, TAPS, pieces, TAPS).transpose(3, 4)
+    whole = np.pad(kernels, ((0, 0), (0, 0), (0, missing), (0, missing)))
+    cut = whole.reshape(count, channels, pieces, TAPS, pieces, TAPS).swapaxes(3, 4)
     evaluation = _evaluation()
-    return cut.flatten(4) @ torch.kron(evaluation, evaluation).T
+    values: Kernels = cut.reshape(-1, TAPS * TAPS) @ np.kron(evaluation, evaluation).T
+    return values.reshape(count, channels, pieces, pieces, -1)
 
 
 @dataclass(frozen=True)
@@ -104,34 +106,33 @@ class _Layout:
     group: int
     maps: int
 
-    def pack_analysis(self, kernels: Tensor) -> Tensor:
+    def pack_analysis(self, kernels: Kernels) -> Kernels:
         """Turn (A, maps, k, k) into [36][A / group][inputs][group]."""
-        values = _at_points(kernels).flatten(1, 3)  # (A, inputs, 36)
-        return values.view(-1, self.group, *values.shape[1:]).permute(3, 0, 2, 1)
+        values = _at_points(kernels)
+        values = values.reshape(len(values), -1, values.shape[-1])  # (A, inputs, 36)
+        return values.reshape(-1, self.group, *values.shape[1:]).transpose(3, 0, 2, 1)
 
-    def pack_synthesis(self, kernels: Tensor) -> Tensor:
+    def pack_synthesis(self, kernels: Kernels) -> Kernels:
         """Turn (outputs, A, k, k) into [36][A / group][n / maps][group][maps]."""
-        values = _at_points(kernels.flip(2, 3)).permute(0, 2, 3, 1, 4).flatten(0, 2)  # (n, A, 36)
-        values = F.pad(values, (0, 0, 0, 0, 0, -len(values) % self.maps)).contiguous()
+        values = _at_points(kernels[:, :, ::-1, ::-1]).transpose(0, 2, 3, 1, 4)
+        values = values.reshape(-1, *values.shape[3:])  # (n, A, 36)
+        values = np.pad(values, ((0, -len(values) % self.maps), (0, 0), (0, 0)))
         count, _, points = values.shape
-        grouped = values.view(count // self.maps, self.maps, -1, self.group, points)
-        return grouped.permute(4, 2, 0, 3, 1)
+        grouped = values.reshape(count // self.maps, self.maps, -1, self.group, points)
+        return grouped.transpose(4, 2, 0, 3, 1)
 
 
 class _PackedBlock:
-    """An LZSC block, and what is synthesised from its code, as native.cpp reads them."""
+    """An LZSC block, and what is taken from its code, as native.cpp reads them."""
 
-    def __init__(
-        self, block: LZSC, results: list[Tensor], layout: _Layout, dtype: torch.dtype
-    ) -> None:
-        """Pack a block; `results`: kernels (1, M, k, k) of what the network takes from its code."""
+    def __init__(self, block: Block, layout: _Layout, dtype: np.dtype[Any]) -> None:
         config = block.config
-        self.channels, self.outputs = block.channels, len(results)
-        self.stages = config.iterations + 1
+        self.channels, self.outputs = block.channels, len(block.readout)
+        self.stages = block.last + 1
         self.missing = -config.atoms % layout.group  # atoms of zeros, to fill the last group
         self._layout, self._dtype = layout, dtype
-        self._kept: list[Tensor] = []  # native.cpp holds their addresses
-        stages = [self._stage(block, k, results) for k in range(self.stages)]
+        self._kept: list[Kernels] = []  # native.cpp holds their addresses
+        stages = [self._stage(block, k) for k in range(self.stages)]
         self._stages = (_Stage * self.stages)(*stages)
         self.struct = _Block(
             channels=block.channels,
@@ -145,36 +146,36 @@ class _PackedBlock:
             stage=self._stages,
         )
 
-    def _stage(self, block: LZSC, k: int, results: list[Tensor]) -> _Stage:
-        module = block.iteration(k)
-        code_scales, kernel_scales = scales(block, k) if k else ([], [])
+    def _stage(self, block: Block, k: int) -> _Stage:
+        code_factors, kernel_factors = block.factors(k)
         kernels = [
-            scale * module.residual(age).analysis.weight for age, scale in enumerate(kernel_scales)
+            factor * _exact(kernel)
+            for factor, kernel in zip(kernel_factors, block.analysis(k), strict=True)
         ]
-        analysis = torch.cat([*kernels, module.encode.weight], dim=1)
-        later = maps_for_later(block, k) if k < block.config.iterations else results
-        synthesis = torch.cat(later)
-        by_code = [float(scale) for scale in code_scales] + [0.0, 0.0]
-        ages = range(len(kernel_scales))
-        counts = [len(maps_for_later(block, k - 1 - age)) for age in ages]
+        analysis = np.concatenate([*kernels, _exact(block.iteration(k).encode)], axis=1)
+        synthesis = np.concatenate([_exact(one) for one in block.maps_of(k)])
+        by_code = [*code_factors, 0.0, 0.0]
+        ages = range(len(kernel_factors))
         stage = _Stage(
-            theta=float(block.theta(k)),
+            theta=block.theta[k],
             newest=by_code[0],
             older=by_code[1],
-            sources=len(kernel_scales),
+            sources=len(kernel_factors),
             outputs=len(synthesis),
         )
-        for age, count in zip(ages, counts, strict=True):
+        for age in ages:
             stage.source_stage[age] = k - 1 - age
-            stage.source_map[age] = min(age, count - 1) * block.channels
-        analysis = F.pad(analysis, (0, 0, 0, 0, 0, 0, 0, self.missing))
-        synthesis = F.pad(synthesis, (0, 0, 0, 0, 0, self.missing))
+            stage.source_map[age] = block.source(k, age).start
+        analysis = np.pad(analysis, ((0, self.missing), (0, 0), (0, 0), (0, 0)))
+        synthesis = np.pad(synthesis, ((0, 0), (0, self.missing), (0, 0), (0, 0)))
         stage.analysis = self._keep(self._layout.pack_analysis(analysis))
         stage.synthesis = self._keep(self._layout.pack_synthesis(synthesis))
         stage.analysis_direct = self._keep(analysis)
         stage.synthesis_direct = self._keep(synthesis)
-        stage.analysis_norms = self._keep(torch.linalg.matrix_norm(analysis))
-        stage.synthesis_norms = self._keep(synthesis.flatten(1).norm(dim=1))
+        stage.analysis_norms = self._keep(np.linalg.norm(analysis, axis=(2, 3)))
+        stage.synthesis_norms = self._keep(
+            np.linalg.norm(synthesis.reshape(len(synthesis), -1), axis=1)
+        )
         return stage
 
     def numbers(self, height: int, width: int) -> int:
@@ -190,84 +191,94 @@ class _PackedBlock:
         ring = (2 * lag + 1) * (self.stages - 1) + lag
         return maps * ((rows * STEP + span) * columns + slots) + ring * code + peaks
 
-    def _keep(self, kernels: Tensor) -> int:
-        kept = kernels.to(self._dtype).contiguous()
+    def _keep(self, kernels: Kernels) -> int:
+        kept = np.ascontiguousarray(kernels, self._dtype)
         self._kept.append(kept)
-        return kept.data_ptr()
+        return kept.ctypes.data
+
+
+def _exact(kernels: Values) -> Kernels:
+    return kernels.astype(np.float64)
 
 
 # --- the executor ---------------------------------------------------------------------------------
 
 
 class Native:
-    """Run a network of float32 or float64 parameters on a CPU through the compiled library."""
+    """Run an FNet of float32 or float64 numbers on a CPU through the compiled library."""
 
     name = "compiled"
 
-    def __init__(self, network: FNet, library: ctypes.CDLL) -> None:
-        """Raise NoLibraryError for parameters of another type."""
-        dtype = network.reconstruct_z.weight.dtype
-        if dtype not in (torch.float32, torch.float64):
-            raise NoLibraryError(f"not for {str(dtype).removeprefix('torch.')}")
-        self.config = network.config
+    def __init__(self, blocks: Blocks, library: ctypes.CDLL) -> None:
+        """Raise NoLibraryError for numbers of another type."""
+        dtype = blocks.dtype
+        if dtype not in (np.float32, np.float64):
+            raise NoLibraryError(f"not for {dtype}")
         self._dtype = dtype
-        self._call = library.fnet_double if dtype == torch.float64 else library.fnet_float
+        self._call = library.fnet_double if dtype == np.float64 else library.fnet_float
         numbers = (ctypes.c_int32 * 3)()
         library.fnet_layout(numbers)
         self._layout = _Layout(*numbers)
-        steps = max(1, -(-(self.config.kernel_size // 2) // STEP))  # rounding spreads by tiles
-        self.margin = replace(self.config, kernel_size=3).reach * steps * STEP
+        self._atoms = blocks.config.atoms
+        steps = max(1, -(-(blocks.config.kernel_size // 2) // STEP))  # rounding spreads by tiles
+        self.margin = replace(blocks.config, kernel_size=3).reach * steps * STEP
         self.grain = (STEP, STEP * self._layout.lanes)
-        with torch.inference_mode():
-            exact = copy.deepcopy(network).cpu().double()
-            self._u, self._v, self._z = (
-                _PackedBlock(block, [one.weight for one in results], self._layout, dtype)
-                for block, results in (
-                    (exact.encode_u, [exact.explain_u, exact.reconstruct_u]),
-                    (exact.encode_v, [exact.explain_v, exact.reconstruct_v]),
-                    (exact.encode_z, [exact.reconstruct_z]),
-                )
-            )
+        self._u, self._v, self._z = (
+            _PackedBlock(block, self._layout, dtype) for block in (blocks.u, blocks.v, blocks.z)
+        )
 
-    @torch.inference_mode()
-    def run(self, x: Tensor, y: Tensor, *, with_codes: bool) -> tuple[Parts, Codes | None]:
-        """Separate and combine (N, 1, H, W) images. Raise MemoryError."""
+    def run(self, x: Values, y: Values, inner: Inner, wanted: Wanted) -> Fusion[Values]:
+        """See `Executor`."""
+        parts, codes = self._separate(x, y, with_codes=wanted.features)
+        rows, columns = inner
+        return Fusion(
+            None,
+            {name: part[:, rows, columns] for name, part in parts.items()},
+            features={name: as_features(code[:, :, rows, columns]) for name, code in codes.items()},
+        )
+
+    def _separate(
+        self, x: Values, y: Values, *, with_codes: bool
+    ) -> tuple[dict[str, Values], dict[str, Values]]:
+        """Return parts (N, H, W) and codes (N, M, H, W), if asked for, in the network's type."""
+        x, y = x[:, None], y[:, None]
         (from_u, u), (from_v, v) = self._encode((self._u, self._v), (x, y), with_codes=with_codes)
-        residuals = torch.cat((x - from_u[:, :1], y - from_v[:, :1]), dim=1)
-        ((part_z, z),) = self._encode((self._z,), (residuals,), with_codes=with_codes)
-        parts = Parts(from_u[:, 1:], from_v[:, 1:], part_z)
-        if u is None or v is None or z is None:
-            return parts, None
-        return parts, Codes(u, v, z)
+        residuals = np.concatenate((x - from_u[:, :1], y - from_v[:, :1]), axis=1)
+        ((from_z, z),) = self._encode((self._z,), (residuals,), with_codes=with_codes)
+        names = ("unique_first", "unique_second", "common")
+        made = zip(names, (from_u, from_v, from_z), strict=True)
+        codes = zip(BLOCKS, (u, v, z), strict=True)
+        return (
+            {name: maps[:, -1] for name, maps in made},
+            {letter: code for letter, code in codes if code is not None},
+        )
 
-    def bytes_needed(self, count: int, height: int, width: int, *, with_codes: bool) -> int:
+    def bytes_needed(self, count: int, height: int, width: int, wanted: Wanted) -> int:
         """Return the peak working memory of `run` in bytes, roughly."""
         streams = min(2 * count, self._streams_at_once(width, self._u.stages))
-        item = 8 if self._dtype == torch.float64 else 4
         at_once = max(block.numbers(height, width) for block in (self._u, self._z))
-        codes = 3 * self.config.atoms if with_codes else 0
+        codes = 3 * self._atoms if wanted.features else 0
         images = count * height * width * (codes + 12) + streams * height * width
-        return item * (streams * at_once + images) + torch.get_num_threads() * SCRATCH
+        return self._dtype.itemsize * (streams * at_once + images) + count_threads() * SCRATCH
 
     def _encode(
-        self, blocks: tuple[_PackedBlock, ...], inputs: tuple[Tensor, ...], *, with_codes: bool
-    ) -> list[tuple[Tensor, Tensor | None]]:
+        self, blocks: tuple[_PackedBlock, ...], inputs: tuple[Values, ...], *, with_codes: bool
+    ) -> list[tuple[Values, Values | None]]:
         """Return the maps (N, outputs, H, W) and codes (N, M, H, W) of every block."""
         results = []
         streams = []
         for block, given in zip(blocks, inputs, strict=True):
-            images = given.to(self._dtype).contiguous()
+            images = np.ascontiguousarray(given, self._dtype)
             count, _, height, width = images.shape
-            maps = images.new_empty(count, block.outputs, height, width)
-            codes = (
-                images.new_empty(count, self.config.atoms, height, width) if with_codes else None
-            )
+            maps = np.empty((count, block.outputs, height, width), self._dtype)
+            shape = (count, self._atoms, height, width)
+            codes = np.empty(shape, self._dtype) if with_codes else None
             streams += [
                 _Stream(
                     ctypes.pointer(block.struct),
-                    images[i].data_ptr(),
-                    maps[i].data_ptr(),
-                    None if codes is None else codes[i].data_ptr(),
+                    images[i].ctypes.data,
+                    maps[i].ctypes.data,
+                    None if codes is None else codes[i].ctypes.data,
                 )
                 for i in range(count)
             ]
@@ -280,7 +291,7 @@ class Native:
     def _streams_at_once(self, width: int, stages: int) -> int:
         """Return how many images go together: few stay in cache, many keep all threads busy."""
         chunks = -(-width // (self._layout.lanes * STEP))
-        return max(1, -(-JOBS_PER_THREAD * torch.get_num_threads() // (stages * chunks)))
+        return max(1, -(-JOBS_PER_THREAD * count_threads() // (stages * chunks)))
 
     def _stream(self, streams: list[_Stream], owned: object, height: int, width: int) -> None:
         """Call the library in a thread, so that an interrupt is heard meanwhile.
@@ -290,7 +301,7 @@ class Native:
         """
         cancel = ctypes.c_int32(0)
         array = (_Stream * len(streams))(*streams)
-        arguments = (array, len(streams), height, width, torch.get_num_threads())
+        arguments = (array, len(streams), height, width, count_threads())
 
         def call(_: object) -> int:
             code: int = self._call(*arguments, ctypes.byref(cancel))

@@ -1,0 +1,55 @@
+"""What the engine asks of an executor."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fnetcli.models.base import Fusion, Wanted
+
+LARGEST_FEATURE = float(np.finfo(np.float16).max)  # 65504; what lies beyond is taken for it
+BUILDING = "compiling the network's inner loop for this processor: once, some seconds"
+Values = NDArray[np.floating[Any]]
+
+
+class Inner(NamedTuple):
+    """The rows and columns of a tile that are kept."""
+
+    rows: slice
+    columns: slice
+
+
+class Executor(Protocol):
+    """What runs a network on images that fit into memory."""
+
+    @property
+    def name(self) -> str:
+        """A word for it."""
+
+    @property
+    def margin(self) -> int | None:
+        """Pixels around a tile that can change it, by rounding too; None: all of the image."""
+
+    @property
+    def grain(self) -> tuple[int, int]:
+        """Rows and columns that tiles should start at a multiple of."""
+
+    def run(self, x: Values, y: Values, inner: Inner, wanted: Wanted) -> Fusion[Values]:
+        """Fuse luminances (N, H, W); return what lies inside.
+
+        Images are (N, h, w), features (N, C, h, w) float16, limited to LARGEST_FEATURE. Raise
+        MemoryError.
+        """
+
+    def bytes_needed(self, count: int, height: int, width: int, wanted: Wanted) -> int:
+        """Return the peak working memory of `run`, roughly."""
+
+
+def as_features(values: NDArray[np.floating[Any]]) -> NDArray[np.float16]:
+    """Return features as float16."""
+    limited: NDArray[np.float16] = np.clip(values, -LARGEST_FEATURE, LARGEST_FEATURE).astype(
+        np.float16
+    )
+    return limited

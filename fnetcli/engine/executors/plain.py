@@ -1,0 +1,76 @@
+"""Any model as plain torch, on any device."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from fnetcli.engine.device import Device
+from fnetcli.engine.executors.base import LARGEST_FEATURE, Inner, Values
+from fnetcli.models.base import Fusion, Network, Wanted
+
+# Numbers that a network holds at a time for each pixel, where nobody says how many: as many as the
+# arrays of its widest layer, a few times.
+ARRAYS_AT_A_TIME = 6
+
+
+class Plain:
+    """Run a network as its own torch module."""
+
+    name = "torch"
+    grain = (1, 1)
+
+    def __init__(self, network: Network[Any], device: Device) -> None:
+        self.margin = network.config.reach
+        self._device = device.in_torch()
+        self._model = network.at_work().to(self._device)
+        self._needs_gradients = network.spec.needs_gradients
+        self._dtype = next(iter(network.arrays.values())).dtype
+        self._widest = max(
+            (shape[0] for _, shape in network.spec.shapes(network.config)), default=1
+        )
+
+    def run(self, x: Values, y: Values, inner: Inner, wanted: Wanted) -> Fusion[Values]:
+        """See `Executor`."""
+        first, second = (to_device(image, self._device) for image in (x, y))
+        # With gradients: the model takes them of its images; nothing ever asks for its weights'.
+        with torch.enable_grad() if self._needs_gradients else torch.inference_mode():
+            found = self._model(first, second, wanted)
+        return to_arrays(found, inner)
+
+    def bytes_needed(self, count: int, height: int, width: int, wanted: Wanted) -> int:
+        """See `Executor`; a guess, since nobody says what a model takes."""
+        del wanted
+        numbers = ARRAYS_AT_A_TIME * self._widest * (3 if self._needs_gradients else 1)
+        return count * height * width * (numbers + 12) * self._dtype.itemsize
+
+
+def to_device(image: Values, device: torch.device) -> Tensor:
+    """Return (N, H, W) as (N, 1, H, W) where the network is."""
+    tensor = torch.from_numpy(image)[:, None]
+    if device.type == "cuda":
+        tensor = tensor.pin_memory()
+    return tensor.to(device, non_blocking=True)
+
+
+def to_arrays(found: Fusion[Tensor], inner: Inner) -> Fusion[Values]:
+    """Return what lies inside a tile as arrays."""
+
+    def image(tensor: Tensor) -> Values:
+        values: Values = tensor.detach()[:, 0, inner.rows, inner.columns].cpu().numpy()
+        return values
+
+    def features(tensor: Tensor) -> Values:
+        known = tensor.detach()[:, :, inner.rows, inner.columns]
+        limited = known.clamp(-LARGEST_FEATURE, LARGEST_FEATURE).half()
+        values: Values = limited.cpu().numpy()
+        return values
+
+    return Fusion(
+        None if found.whole is None else image(found.whole),
+        {name: image(part) for name, part in found.parts.items()},
+        {name: image(one) for name, one in found.maps.items()},
+        {name: features(one) for name, one in found.features.items()},
+    )

@@ -1,0 +1,34 @@
+"""Which executors a model has: fast ones of its own by its name, else plain torch."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from fnetcli.engine.device import Device
+from fnetcli.engine.executors.base import Executor
+from fnetcli.engine.executors.fnet import choose_fnet
+from fnetcli.engine.options import Precision
+from fnetcli.models.base import Network
+
+# Return the fastest executor that runs here, and a few words about it. `on_notice` hears what takes
+# long.
+Choose = Callable[[Network[Any], Device, Precision, Callable[[str], None]], tuple[Executor, str]]
+
+EXECUTORS: dict[str, Choose] = {"fnet": choose_fnet}
+
+
+def choose_executor(
+    network: Network[Any], device: Device, precision: Precision, on_notice: Callable[[str], None]
+) -> tuple[Executor, str]:
+    """Return what will run a network on a device, and a few words about it."""
+    return EXECUTORS.get(network.spec.name, _choose_plain)(network, device, precision, on_notice)
+
+
+def _choose_plain(
+    network: Network[Any], device: Device, _: Precision, on_notice: Callable[[str], None]
+) -> tuple[Executor, str]:
+    del on_notice
+    from fnetcli.engine.executors.plain import Plain
+
+    return Plain(network, device), "torch" if device.kind == "cpu" else f"torch on {device.kind}"
