@@ -154,7 +154,7 @@ def _run(
 ) -> EvaluationRun:
     from fnetcli.evaluation.cache import ScoreCache
     from fnetcli.evaluation.run import EvaluationRun
-    from fnetcli.files.durable import cache_folder
+    from fnetcli.files.cache import cache_folder
 
     folder = cache_folder() if has_cache else None
     cache = ScoreCache(folder and folder / "scores.sqlite", console.notice)

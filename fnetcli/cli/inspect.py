@@ -122,12 +122,12 @@ def _kind_of(subject: Path | None, images: Mapping[str, Path]) -> SubjectKind:
 
 def _holds_weights(path: Path) -> bool:
     """Whether a file begins as safetensors, or as what PyTorch saves: a zip file or a pickle."""
+    from fnetcli.files.guarded import RefusedError, open_ordinary
+
     try:
-        if not path.is_file():
-            return False
-        with path.open("rb") as file:
+        with open_ordinary(path) as file:
             start, size = file.read(1024), path.stat().st_size
-    except OSError:
+    except (OSError, RefusedError):
         return False  # what reads it tells why
     is_safetensors = start[8:9] == b"{" and int.from_bytes(start[:8], "little") < size
     is_zip = start.startswith(b"PK\3\4") and b"/data.pkl" in start

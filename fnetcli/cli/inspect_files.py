@@ -44,7 +44,7 @@ def require_json(
 @contextmanager
 def results_in(out: Path) -> Iterator[None]:
     """Hold the folder for results; where nothing comes of it, remove what was made of it."""
-    from fnetcli.files.durable import OutputFolder, sweep
+    from fnetcli.files.output_folder import OutputFolder, sweep
 
     made = [folder for folder in (out, *out.parents) if not folder.exists()]
     try:

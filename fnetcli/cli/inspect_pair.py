@@ -183,7 +183,7 @@ def _inspect(
     """Look into a pair and write everything; return it, and what the scale of each file is."""
     from importlib.metadata import version
 
-    from fnetcli.files.durable import scratch_array
+    from fnetcli.files.scratch import scratch_array
     from fnetcli.inspection.fnet.numbers import measure_pair
     from fnetcli.inspection.fnet.trace import count_steps, trace_pair
     from fnetcli.inspection.fnet.weights import checkpoint_facts, dictionaries

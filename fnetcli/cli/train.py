@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -107,7 +108,7 @@ def _recipe_of(run: Path, *, resume: bool) -> Path | None:
     from fnetcli.training.loop import RECIPE_FILE
 
     kept = run / RECIPE_FILE
-    return kept if resume and kept.is_file() else None
+    return kept if resume and os.path.lexists(kept) else None
 
 
 def _plan(recipe: Path | None, validation: Path | None, folders: dict[str, Path]) -> Recipe:

@@ -26,7 +26,7 @@ from fnetcli.checkpoints.loading import load_weights, save_weights
 from fnetcli.checkpoints.shipped import default_weights_path
 from fnetcli.cli.console import Console
 from fnetcli.engine import Engine, Fusion, Maps
-from fnetcli.files.durable import OutputFolder
+from fnetcli.files.output_folder import OutputFolder
 from fnetcli.inspection.names import PAIR_FILES, WEIGHTS_FILES
 from fnetcli.models.fnet.config import FNetConfig
 from fnetcli.models.fnet.network import FNet
@@ -317,7 +317,7 @@ class TestPair:
     def test_codes_too_large_for_memory(
         self, tmp_path: Path, home: Path, whole: Inspected, monkeypatch: Any
     ) -> None:
-        monkeypatch.setattr("fnetcli.files.durable.MOST_IN_MEMORY", 0)
+        monkeypatch.setattr("fnetcli.files.scratch.MOST_IN_MEMORY", 0)
         found = inspected(tmp_path / "o", *pair_of(home))
         for name, array in whole.arrays.items():
             assert np.array_equal(found.arrays[name], array)
@@ -1204,8 +1204,8 @@ class TestBadInput:
         def full(*_: object) -> None:
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
-        monkeypatch.setattr("fnetcli.files.durable.MOST_IN_MEMORY", 0)
-        monkeypatch.setattr("fnetcli.files.durable._take_space", full)
+        monkeypatch.setattr("fnetcli.files.scratch.MOST_IN_MEMORY", 0)
+        monkeypatch.setattr("fnetcli.files.scratch._take_space", full)
         line = refused(1, *pair_of(home), "-o", tmp_path / "o")
         assert "No space left on device" in line
         assert not (tmp_path / "o").exists()

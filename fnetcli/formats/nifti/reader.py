@@ -19,6 +19,7 @@ import numpy as np
 from nibabel.spatialimages import HeaderDataError
 from numpy.typing import NDArray
 
+from fnetcli.files.guarded import RefusedError, open_ordinary
 from fnetcli.formats.base import COPY_AGAIN, ContentError, require_place
 from fnetcli.formats.border import opened
 from fnetcli.imaging.image import Grid, Image, Mask, NiftiSpace, Pixels
@@ -45,13 +46,9 @@ def is_nifti_file(path: Path) -> bool:
         if path.suffix == ".img" or path.name.endswith(".img.gz"):
             partner = _partner(path, "hdr")
             return partner is not None and is_nifti_file(partner)
-        with path.open("rb") as file:
-            head = file.read(HEADER_BYTES[2])
-        if head[:2] == GZIP:
-            with gzip.open(path) as inflated:
-                head = inflated.read(HEADER_BYTES[2])
-        return _version(head) is not None
-    except (OSError, ValueError, EOFError, zlib.error):
+        with open_ordinary(path) as raw, _inflated(raw) as file:
+            return _version(file.read(HEADER_BYTES[2])) is not None
+    except (OSError, RefusedError, EOFError, zlib.error):
         return False
 
 
