@@ -1,7 +1,7 @@
 """The losses of both training stages, as the published program computes them.
 
-Images are (N, 1, H, W), luminance in [0, 1]; features (N, C, H, W). The first image is the infrared,
-the second the visible one. Every function returns a scalar tensor.
+Images are (N, 1, H, W), luminance in [0, 1]; features (N, C, H, W). The first image is the
+infrared, the second the visible one. Every function returns a scalar tensor.
 """
 
 from __future__ import annotations
@@ -121,12 +121,12 @@ def reconstruction_stage_loss(
 
     The gradient term, of the second image alone, is the published program's.
     """
-    gradients = (spatial_gradient(image) for image in (images[1], estimates[1]))
+    gradient, estimate = (spatial_gradient(image) for image in (images[1], estimates[1]))
     return ReconstructionStageLoss(
         first=reconstruction_loss(images[0], estimates[0]),
         second=reconstruction_loss(images[1], estimates[1]),
         decomposition=DECOMPOSITION_WEIGHT * decomposition_loss(*features),
-        gradient=RECONSTRUCTED_GRADIENT_WEIGHT * F.l1_loss(*gradients),
+        gradient=RECONSTRUCTED_GRADIENT_WEIGHT * F.l1_loss(estimate, gradient),
     )
 
 

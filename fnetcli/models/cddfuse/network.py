@@ -199,9 +199,10 @@ class DenseAttention(ChannelAttention):
 
 
 class FeedForward(nn.Module):
-    """Gated feed-forward network (Restormer, eq. 2): P_out * (GELU(a) . b), (a, b) = G * P_in * x.
+    """Gated feed-forward network (Restormer, eq. 2): R * (GELU(a) . b), (a, b) = G * E * x.
 
-    G is a 3x3 convolution in groups of `group_size` channels: 1 in Restormer blocks, 2 in base ones.
+    G is a 3x3 convolution in groups of `group_size` channels: 1 in Restormer blocks, 2 in base
+    blocks.
     """
 
     def __init__(self, channels: int, hidden: int, group_size: int) -> None:
@@ -332,7 +333,9 @@ class Encoder(nn.Module):
     def __init__(self, config: CDDFuseConfig) -> None:
         super().__init__()
         self.embed = _convolution(1, config.dim, 3)
-        self.blocks = nn.Sequential(*(restormer_block(config) for _ in range(config.encoder_blocks)))
+        self.blocks = nn.Sequential(
+            *(restormer_block(config) for _ in range(config.encoder_blocks))
+        )
         self.base = base_block(config)
         self.detail = nn.Sequential(*(Coupling(config) for _ in range(config.couplings)))
 
@@ -353,7 +356,9 @@ class Decoder(nn.Module):
         super().__init__()
         half = config.dim // 2
         self.reduce = _convolution(2 * config.dim, config.dim, 1)
-        self.blocks = nn.Sequential(*(restormer_block(config) for _ in range(config.decoder_blocks)))
+        self.blocks = nn.Sequential(
+            *(restormer_block(config) for _ in range(config.decoder_blocks))
+        )
         self.hidden = _convolution(config.dim, half, 3)
         self.output = _convolution(half, 1, 3)
 
@@ -389,7 +394,9 @@ class CDDFuse(nn.Module):
         self.config = config = config or CDDFuseConfig()
         self.encoder = Encoder(config)
         self.base_fusion = base_block(config)  # BaseFuse
-        self.detail_fusion = nn.Sequential(*(Coupling(config) for _ in range(config.fuse_couplings)))
+        self.detail_fusion = nn.Sequential(
+            *(Coupling(config) for _ in range(config.fuse_couplings))
+        )
         self.decoder = Decoder(config)
 
     def encode(self, image: Tensor) -> Features:
