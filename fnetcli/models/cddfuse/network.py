@@ -200,7 +200,7 @@ class DenseAttention(ChannelAttention):
 
 
 class FeedForward(nn.Module):
-    """Gated feed-forward network (Restormer, eq. 2): P_out * (GELU(a) . b), (a, b) = G * P_in * x.
+    """Gated feed-forward network (Restormer, eq. 2): R * (GELU(a) . b), (a, b) = G * E * x.
 
     G is a 3x3 convolution in groups of `group_size` channels: 1 in Restormer blocks, 2 in base
     blocks.
