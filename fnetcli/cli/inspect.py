@@ -7,8 +7,7 @@ import math
 import os
 import shlex
 import sys
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -19,19 +18,20 @@ from fnetcli.checkpoints.shipped import default_weights_path
 from fnetcli.cli import options as given_options
 from fnetcli.cli import volume_options as given_volumes
 from fnetcli.cli.console import Console, Progress, exits_properly, leaving_at_once
-from fnetcli.errors import PairError, UsageError
-from fnetcli.inspection.names import FEATURES_FILE, PAIR_FILES, WEIGHTS_FILES
+from fnetcli.errors import UsageError
 from fnetcli.runs.batch import EXIT_DONE
 
 if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
     from fnetcli.checkpoints.loading import Weights
     from fnetcli.engine import Engine
     from fnetcli.imaging.intensity import ScalingOptions
     from fnetcli.inputs.pairing import Case
-    from fnetcli.inspection.fnet.trace import TraceOptions
-    from fnetcli.inspection.fnet.weights import CheckpointFacts
+    from fnetcli.inspection.base import Inspector
+    from fnetcli.inspection.pair import InspectedPair, PairTask
     from fnetcli.inspection.subject import Subject
-    from fnetcli.reports.inspection_files import InspectedPair
 
 STDOUT = Path("-")
 DEFAULT_OUT = Path("fnet-inspect")
@@ -179,13 +179,13 @@ def inspect(
     )
     inputs = [*images.values(), subject or weights or default_weights_path()]
     if kind != "pair":
-        _check_places(out, WEIGHTS_FILES, json_file, inputs)
+        _check_places(out, json_file, inputs)
     if kind == "weights":
-        return _inspect_weights(console, subject or weights, out, json_file, device)
+        return _inspect_weights(console, inputs[0], out, json_file, device)
     if kind == "image" and subject is not None:
         return _inspect_image(console, subject, json_file, page, max_pixels, series, volume)
     out = out or DEFAULT_OUT
-    _check_places(out, PAIR_FILES, json_file, inputs)
+    _check_places(out, json_file, inputs)
     given = _GivenPair(
         images=images,
         weights=weights,
@@ -215,17 +215,22 @@ def inspect(
     with leaving_at_once():
         from fnetcli.checkpoints.loading import load_weights
         from fnetcli.engine import Engine, choose_device
-        from fnetcli.inspection.fnet.trace import TraceOptions
+        from fnetcli.inspection.base import InspectOptions, written_names
+        from fnetcli.inspection.pair import PairTask, require_fitting
+        from fnetcli.inspection.table import inspector_of
+        from fnetcli.reports.inspection_files import results_in
 
     modalities, read = _find_pair(console, given, out, json_file)
     loaded = load_weights(weights)
+    inspector = inspector_of(loaded)
+    wanted = InspectOptions(with_features=codes, with_iterations=iterations)
+    require_fitting(inspector, wanted, loaded.network.spec.name)
+    _check_places(out, json_file, inputs, written_names(inspector), inspector.weights_pictures)
     engine = Engine(loaded.network, choose_device(device), at_work, on_notice=console.notice)
-    pair_subject = read()
-    wanted = TraceOptions(with_codes=codes, with_iterations=iterations)
-    with _results_in(out):
-        pair, files = _inspect_pair(
-            console, engine, loaded, modalities, pair_subject, wanted, given.command(), out
-        )
+    here = shlex.join(["fnet", *sys.argv[1:]])
+    task = PairTask(read(), modalities, wanted, given.command(), here)
+    with results_in(out):
+        pair, files = _inspect_pair(console, inspector, engine, loaded, task, out)
     _tell_pair(console, pair, {str(out / name): scale for name, scale in files.items()}, json_file)
     return EXIT_DONE
 
@@ -270,20 +275,31 @@ def _refuse(kind: Kind, said: Mapping[str, tuple[object, str]]) -> None:
 
 
 def _check_places(
-    out: Path | None, names: Iterable[str], json_file: Path | None, inputs: Sequence[Path]
+    out: Path | None,
+    json_file: Path | None,
+    inputs: Sequence[Path],
+    names: Iterable[str] = (),
+    other_names: Iterable[str] = (),
 ) -> None:
-    """Refuse a folder where results would replace an input, or meet a folder; check `--json`."""
+    """Refuse a folder where results would replace an input, or meet a folder; check `--json`.
+
+    `names` are those of the results, `other_names` those of results of other calls.
+    """
     if out is not None and out.exists() and not out.is_dir():
         raise UsageError(f"-o {out}: is a file; give a folder")
-    for path in [] if out is None else [out / name for name in names]:
+    results = [] if out is None else [out / name for name in names]
+    for path in results:
         if path.is_dir():
             raise UsageError(f"{path}: a folder where a result goes; move it or choose another -o")
         if any(_are_same(path, other) for other in inputs):
             raise UsageError(f"{path}: is an input, and a result goes there; choose another -o")
-    _check_json(json_file, out, inputs)
+    others = [] if out is None else [out / name for name in other_names]
+    _check_json(json_file, out, inputs, [*results, *others])
 
 
-def _check_json(path: Path | None, out: Path | None, inputs: Iterable[Path]) -> None:
+def _check_json(
+    path: Path | None, out: Path | None, inputs: Iterable[Path], results: Iterable[Path] = ()
+) -> None:
     """Refuse a file of numbers that would replace an input or a result, or cannot be made."""
     if path is None or path == STDOUT:
         return
@@ -294,7 +310,7 @@ def _check_json(path: Path | None, out: Path | None, inputs: Iterable[Path]) -> 
             raise UsageError(f"--json {path}: is an input; choose another name")
         if other.is_dir() and _is_below(path, other):
             raise UsageError(f"--json {path}: lies in a folder of inputs; choose another one")
-    if out is not None and any(_are_same(path, out / name) for name in PAIR_FILES + WEIGHTS_FILES):
+    if any(_are_same(path, result) for result in results):
         raise UsageError(f"--json {path}: is the name of another result; choose another name")
     if path.is_symlink() or (path.exists() and not path.is_file()):
         return  # /dev/stdout or a pipe: it is written into, not replaced
@@ -443,74 +459,35 @@ def _volume_slice(
 
 def _inspect_pair(
     console: Console,
+    inspector: Inspector,
     engine: Engine,
     loaded: Weights,
-    modalities: tuple[str, str],
-    subject: Subject,
-    wanted: TraceOptions,
-    command: str,
+    task: PairTask,
     out: Path,
 ) -> tuple[InspectedPair, dict[str, str]]:
     """Look into a pair and write everything; return it, and what the scale of each file is."""
-    from importlib.metadata import version
-
     from fnetcli.files.durable import scratch_array
-    from fnetcli.inspection.fnet.numbers import measure_pair
-    from fnetcli.inspection.fnet.trace import count_steps, trace_pair
-    from fnetcli.inspection.fnet.weights import checkpoint_facts, dictionaries
-    from fnetcli.pictures.misalignment import estimate_misalignment
-    from fnetcli.reports.inspection_files import (
-        InspectedPair,
-        count_files,
-        features_bytes,
-        write_pair,
-    )
+    from fnetcli.inspection.base import FEATURES_FILE
+    from fnetcli.inspection.pair import count_steps, inspect_pair
+    from fnetcli.reports.inspection_files import count_files, write_pair
 
-    x, y = subject.luminances
-    config = engine.network.config
-    megabytes = features_bytes(x.shape, config, wanted) / 1e6
+    subject = task.subject
+    height, width = subject.luminances[0].shape
+    megabytes = inspector.features_bytes((height, width), task.options) / 1e6
     console.notice(
-        f"{subject.name}: {x.shape[1]}x{x.shape[0]}, weights {loaded.name}, device "
-        f"{engine.device}; {FEATURES_FILE} takes {megabytes:,.0f} MB"
+        f"{subject.name}: {width}x{height}, weights {loaded.name}, device {engine.device}; "
+        f"{FEATURES_FILE} takes {megabytes:,.0f} MB"
     )
     for notice in (*subject.said, *loaded.notices(), *engine.notices):
         console.notice(notice)
     console.detail(f"network: {engine.path}")
-    with Progress(count_steps(config, wanted) + 1 + count_files(), "steps", console) as progress:
-        try:
-            trace = trace_pair(
-                engine,
-                x,
-                y,
-                wanted,
-                allocate=lambda shape: scratch_array(out / FEATURES_FILE, shape, "float16"),
-                on_step=progress.step,
-            )
-        except PairError as error:
-            raise PairError(f"{subject.name}, weights {loaded.name}: {error}") from None
-        misalignment = estimate_misalignment(x, y)
-        progress.step()
-        finished = subject.finish(trace.fusion)
-        pair = InspectedPair(
-            name=subject.name,
-            modalities=modalities,
-            sources=subject.sources,
-            fused=finished.picture,
-            luminances=subject.luminances,
-            trace=trace,
-            numbers=measure_pair(x, y, trace),
-            misalignment=misalignment,
-            network=checkpoint_facts(loaded),
-            dictionaries=dictionaries(loaded.network),
-            said=subject.said,
-            notices=(*finished.notices, *trace.notices()),
-            details={
-                "command": shlex.join(["fnet", *sys.argv[1:]]),
-                "weights": f"{loaded.name}, sha256 {loaded.sha256}",
-                "version": f"fnet {version('fnetcli')}",
-            },
-            command=command,
-        )
+    steps = count_steps(inspector, task.options) + count_files(inspector)
+
+    def allocate(shape: tuple[int, ...]) -> NDArray[np.float16]:
+        return scratch_array(out / FEATURES_FILE, shape, "float16")
+
+    with Progress(steps, "steps", console) as progress:
+        pair = inspect_pair(inspector, engine, loaded, task, allocate, progress.step)
         return pair, write_pair(out, pair, progress.step)
 
 
@@ -518,8 +495,7 @@ def _tell_pair(
     console: Console, pair: InspectedPair, files: Mapping[str, str], json_file: Path | None
 ) -> None:
     """Print what was found: warnings, tables, files."""
-    from fnetcli.reports.inspection_files import pair_record
-    from fnetcli.reports.inspection_text import pair_sentences, pair_tables
+    from fnetcli.reports.inspection_text import terminal_tables
 
     for notice in pair.notices:
         console.warning(notice)
@@ -528,33 +504,15 @@ def _tell_pair(
         console.warning(f"the images do not lie on each other: {words}; align them first")
     else:
         console.notice(words)
-    record = pair_record(pair)
-    for title, tables in pair_tables(record, console.width).items():
-        console.table(title, *tables)
+    for table in pair.findings.tables:
+        console.table(table.title, *terminal_tables(table, console.width))
         console.result("")
-    for sentence in pair_sentences(record):
+    for sentence in pair.findings.sentences:
         console.result(sentence)
     console.result("")
     for name, scale in files.items():
         console.result(f"{name}: {scale}")
-    _write_json(json_file, record)
-
-
-@contextmanager
-def _results_in(out: Path) -> Iterator[None]:
-    """Hold the folder for results; where nothing comes of it, remove what was made of it."""
-    from fnetcli.files.durable import OutputFolder, sweep
-
-    made = [folder for folder in (out, *out.parents) if not folder.exists()]
-    try:
-        with OutputFolder(out):
-            sweep({out})
-            yield
-    except BaseException:
-        for folder in made:
-            with suppress(OSError):  # something is in it after all
-                folder.rmdir()
-        raise
+    _write_json(json_file, pair.record())
 
 
 def _write_json(path: Path | None, record: Mapping[str, Any]) -> None:
@@ -582,47 +540,35 @@ def _plain(value: Any) -> Any:
 
 
 def _inspect_weights(
-    console: Console, path: Path | None, out: Path | None, json_file: Path | None, device: str
+    console: Console, path: Path, out: Path | None, json_file: Path | None, device: str
 ) -> int:
     with leaving_at_once():
         from fnetcli.checkpoints.loading import load_weights
         from fnetcli.engine import Engine, choose_device
-        from fnetcli.inspection.fnet.weights import checkpoint_facts
-        from fnetcli.reports.inspection_text import checkpoint_lines
+        from fnetcli.inspection.base import written_names
+        from fnetcli.inspection.table import inspector_of
+        from fnetcli.reports.inspection_text import weights_lines
 
     loaded = load_weights(path)
+    inspector = inspector_of(loaded)
+    _check_places(out, json_file, [path], inspector.weights_pictures, written_names(inspector))
+    if out is not None and not inspector.weights_pictures:
+        raise UsageError(
+            f"-o {out}: of a model '{loaded.network.spec.name}' no picture is drawn; leave it out"
+        )
     engine = Engine(loaded.network, choose_device(device), on_notice=console.notice)
-    facts = checkpoint_facts(loaded)
-    for line in checkpoint_lines(facts, engine.path):
+    facts = inspector.facts()
+    for line in weights_lines(facts, engine.path):
         console.result(line)
     for notice in facts.notices:
         console.notice(notice)
     if out is not None:
-        _draw_dictionaries(console, loaded, facts, out)
+        from fnetcli.reports.inspection_files import write_weights_figures
+
+        for name, scale in write_weights_figures(out, inspector).items():
+            console.result(f"{out / name}: {scale}")
     _write_json(json_file, {**facts.record(), "runs_here": engine.path})
     return EXIT_DONE
-
-
-def _draw_dictionaries(
-    console: Console, loaded: Weights, facts: CheckpointFacts, out: Path
-) -> None:
-    """Draw one picture for each block and role, and the schedules."""
-    from fnetcli.files.durable import files_together
-    from fnetcli.inspection.fnet.weights import dictionaries
-    from fnetcli.reports.figures import draw_dictionaries, draw_schedules
-
-    figures = {"schedules.png": draw_schedules(facts.blocks)}
-    every = dictionaries(loaded.network)
-    for letter in facts.blocks:
-        for role in ("analysis", "synthesis"):
-            some = [one for one in every if (one.block, one.role) == (letter, role)]
-            title = f"{role} dictionaries of block {letter}"
-            figures[f"{role}_{letter}.png"] = draw_dictionaries(some, title)
-    with _results_in(out), files_together(out) as folder:
-        for name, figure in figures.items():
-            figure.save(folder / name)
-    for name, figure in figures.items():
-        console.result(f"{out / name}: {figure.scale}")
 
 
 # --- an image -------------------------------------------------------------------------------------

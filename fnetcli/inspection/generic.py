@@ -12,7 +12,6 @@ from numpy.typing import NDArray
 
 from fnetcli.checkpoints.loading import Weights
 from fnetcli.engine import Fusion, Maps, Wanted
-from fnetcli.errors import PairError
 from fnetcli.inspection.base import (
     Findings,
     InspectOptions,
@@ -57,7 +56,6 @@ Modalities = tuple[str, str]
 
 STRONGEST = 3  # channels that are named
 COLORS = ("#b2182b", "#2166ac", "#4d4d4d", "#1b7837", "#762a83", "#b35806", "#01665e", "#8c510a")
-SIGNED = "has a sign: zero is in the middle of its scale"
 
 
 class GenericInspector:
@@ -297,7 +295,7 @@ def _tables(record: Mapping[str, Any], modalities: Modalities) -> tuple[NumberTa
         NumberTable(
             "fused: range, correlation with each source, root mean square of the difference",
             ("", "lowest", "highest", *(f"with {one}" for one in modalities))
-            + tuple(f"less {one}" for one in modalities),
+            + tuple(f"minus {one}" for one in modalities),
             (("fused", *(value(fused[key]) for key in fused if key != "mean")),),
         ),
     ]

@@ -24,9 +24,7 @@ def sources_table(sources: Mapping[str, Mapping[str, Any]]) -> NumberTable:
     return NumberTable(title, heads, tuple(rows))
 
 
-def parts_table(
-    parts: Mapping[str, Mapping[str, Any]], modalities: tuple[str, str]
-) -> NumberTable:
+def parts_table(parts: Mapping[str, Mapping[str, Any]], modalities: tuple[str, str]) -> NumberTable:
     """Return the table of `PartNumbers` by the parts' names, with keys that name modalities."""
     rows = [
         (

@@ -132,7 +132,7 @@ def draw_lengths(row: LengthRow) -> Figure:
     limit = round_limit(*row.maps.values())
     scale = f"white 0, black {limit:g}: {row.meaning}"
     tiles = [_colors(2 * _fitted(values) / limit - 1, HEAT) for values in row.maps.values()]
-    sheet = _sheet(tiles, list(row.maps), MOST_IN_A_ROW)
+    sheet = _sheet(tiles, list(row.maps), min(len(tiles), MOST_IN_A_ROW))
     return Figure(_png(_titled(sheet, row.title, scale)), scale, limit)
 
 
@@ -200,7 +200,9 @@ def _draw_histogram(axes: Axes, panel: HistogramPanel) -> None:
     edges = np.linspace(low, high, BINS + 1)
     for one in panel.distributions:
         grey = {"color": "#b5b5b5", "fill": True}
-        style = grey if one.color is None else {"color": one.color, "linewidth": 1.2}
+        style: dict[str, Any] = (
+            grey if one.color is None else {"color": one.color, "linewidth": 1.2}
+        )
         axes.stairs(_shares(one, edges), edges, label=one.label, **style)
     for mark in panel.marks:
         axes.axvline(mark, color="#777777", linestyle=":", linewidth=1)

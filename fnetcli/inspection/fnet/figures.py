@@ -87,7 +87,9 @@ def histograms_row(trace: PairTrace, names: Modalities) -> HistogramRow:
     titles = {"u": f"u: unique to {names[0]}", "v": f"v: unique to {names[1]}", "z": "z: common"}
     return HistogramRow(
         "Codes before and after the last threshold",
-        tuple(_panel(trace.blocks[letter].last, titles[letter], COLORS[letter]) for letter in "uvz"),
+        tuple(
+            _panel(trace.blocks[letter].last, titles[letter], COLORS[letter]) for letter in "uvz"
+        ),
         "dotted: plus and minus theta_K; nearly zero: |x| < theta_K / 100",
     )
 

@@ -19,6 +19,7 @@ from fnetcli.inspection.numbers import (
 )
 from fnetcli.models.fnet import FNET
 
+
 @dataclass(frozen=True)
 class CodeNumbers:
     """Of one code.
