@@ -294,8 +294,10 @@ def _tables(record: Mapping[str, Any], modalities: Modalities) -> tuple[NumberTa
         sources_table(record["sources"]),
         NumberTable(
             "fused: range, correlation with each source, root mean square of the difference",
-            ("", "lowest", "highest", *(f"with {one}" for one in modalities))
-            + tuple(f"minus {one}" for one in modalities),
+            (
+                *("", "lowest", "highest"),
+                *(f"{word} {one}" for word in ("with", "minus") for one in modalities),
+            ),
             (("fused", *(value(fused[key]) for key in fused if key != "mean")),),
         ),
     ]
@@ -411,12 +413,12 @@ def _plots(seen: _Seen) -> dict[str, str]:
 def _words(title: str, seen: _Seen) -> Words:
     count = len(seen.fusion.parts)
     made = f"the sum of its {count} parts" if count else "what the network made"
-    reading = [
-        title,
+    scales = (
         "Luminance runs from 0, black, to 1, white; the fused one is clipped when it is stored. "
-        "Differences are the fused luminance without that of a source. What has a sign is zero in "
-        "the middle of its scale, what has none is black there.",
-    ]
+        "Differences are the fused luminance without that of a source. Zero is in the middle of "
+        "the scale of what has a sign, and black where nothing has one."
+    )
+    reading = [title, scales]
     if count:
         names = " + ".join(label_of(name) for name in seen.fusion.parts)
         reading.insert(1, f"fused = {names}")

@@ -48,7 +48,7 @@ def yes_no(is_so: bool | None) -> str:
 
 
 def label_of(name: str) -> str:
-    """Return what a part, map or feature is called for people: `base_first` is "base of {first}"."""
+    """Return what a part, map or feature is called: `base_first` is "base of {first}"."""
     for place in ("first", "second"):
         if name.endswith(f"_{place}"):
             return f"{name.removesuffix(f'_{place}').replace('_', ' ')} of {{{place}}}"

@@ -16,7 +16,7 @@ from fnetcli.inspection.base import (
 from fnetcli.inspection.figures import FigureData
 from fnetcli.inspection.fnet.figures import pair_figures, weights_figures
 from fnetcli.inspection.fnet.numbers import measure_pair
-from fnetcli.inspection.fnet.tables import pair_record, pair_sentences, pair_tables, page_numbers
+from fnetcli.inspection.fnet.tables import page_numbers, pair_record, pair_sentences, pair_tables
 from fnetcli.inspection.fnet.trace import (
     PairTrace,
     TraceOptions,

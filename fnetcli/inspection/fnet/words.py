@@ -6,19 +6,22 @@ from fnetcli.inspection.base import Words
 
 BLOCK_LABELS = {"u": "unique to {first}", "v": "unique to {second}", "z": "common"}
 
+_CODES = (
+    "FNet explains both pictures with learned patterns, its atoms. The code u says where and how "
+    "strongly each atom is needed for what only the first picture, {first}, shows; v for what only "
+    "the second, {second}, shows; z for what both show. Few values of a code are far from zero. "
+    "Each code is painted back with its own atoms, and the three parts are added:"
+)
+_RESIDUALS = (
+    "The residuals p1 = {first} \u2212 Wu \u2217 u and p2 = {second} \u2212 Wv \u2217 v are what u "
+    "and v leave unexplained; z is computed from them. Luminance runs from 0, black, to 1, white. "
+    "Parts and residuals have a sign: zero is in the middle of their scale."
+)
+
 PAGE_WORDS = Words(
     maps="What the network separated",
     fused="the sum of the three parts",
-    reading=(
-        "FNet explains both pictures with learned patterns, its atoms. The code u says where and "
-        "how strongly each atom is needed for what only the first picture, {first}, shows; v for "
-        "what only the second, {second}, shows; z for what both show. Few values of a code are far "
-        "from zero. Each code is painted back with its own atoms, and the three parts are added:",
-        "fused = Gu \u2217 u + Gv \u2217 v + Gz \u2217 z",
-        "The residuals p1 = {first} \u2212 Wu \u2217 u and p2 = {second} \u2212 Wv \u2217 v are "
-        "what u and v leave unexplained; z is computed from them. Luminance runs from 0, black, to "
-        "1, white. Parts and residuals have a sign: zero is in the middle of their scale.",
-    ),
+    reading=(_CODES, "fused = Gu \u2217 u + Gv \u2217 v + Gz \u2217 z", _RESIDUALS),
     channel="atom",
     channels="Atoms",
     channels_hint="Every atom has a map: where, and how strongly, its pattern was needed. Choose "
