@@ -18,15 +18,17 @@ from pathlib import Path
 
 import numpy as np
 import PIL.Image
-import torch
 from typer.testing import CliRunner
 
 from fnetcli.checkpoints.loading import load_weights, save_weights
 from fnetcli.cli.app import app
 from fnetcli.engine import Engine
 from fnetcli.inputs.pairing import pair_paths
-from fnetcli.models.fnet.network import FNet, FNetConfig
-from fnetcli.pictures.fuse import FuseOptions, read_case
+from fnetcli.models.fnet import FNET
+from fnetcli.models.fnet.config import FNetConfig
+from fnetcli.models.fnet.network import FNet
+from fnetcli.models.torch_arrays import at_rest
+from fnetcli.pictures.prepare import PrepareOptions, read_case
 
 # Linux: VmHWM is the peak of this program alone; ru_maxrss starts with that of the parent process.
 PEAK = """
@@ -56,8 +58,8 @@ def write_pairs(folder: Path, count: int, side: int) -> tuple[Path, Path]:
 def overhead(folder: Path, count: int, side: int) -> None:
     """Compare `fnet fuse` on a folder with the network alone."""
     vis, ir = write_pairs(folder, count, side)
-    engine = Engine(load_weights().network, torch.device("cpu"))
-    options = FuseOptions(("ir", "vis"))
+    engine = Engine(load_weights().network)
+    options = PrepareOptions(("ir", "vis"))
     prepared = [read_case(case, options).luminances for case in pair_paths(ir, vis).cases]
     engine.run(*prepared[0])
     started = time.perf_counter()
@@ -90,11 +92,18 @@ def peak_megabytes(folder: Path, vis: Path, ir: Path, weights: Path, count: int)
     return int(done.stderr.split()[-1]) / 1024
 
 
+def write_tiny_weights(folder: Path) -> Path:
+    """Write the weights of a small random network and return where they are."""
+    config = FNetConfig(atoms=4, kernel_size=3, iterations=2)
+    path = folder / "tiny.safetensors"
+    save_weights(path, at_rest(FNET, config, FNet(config)), {})
+    return path
+
+
 def memory(folder: Path, few: int, many: int) -> None:
     """Compare the peak memory of few pairs and of many; a tiny network, for time's sake."""
     vis, ir = write_pairs(folder / "one", 1, 64)
-    weights = folder / "tiny.safetensors"
-    save_weights(weights, FNet(FNetConfig(atoms=4, kernel_size=3, iterations=2)), {})
+    weights = write_tiny_weights(folder)
     peaks = [peak_megabytes(folder / str(n), vis, ir, weights, n) for n in (few, many)]
     print(
         f"peak memory: {peaks[0]:.0f} MB for {few} pairs, {peaks[1]:.0f} MB for {many}, "

@@ -20,9 +20,12 @@ from torch.nn import functional as F
 
 from bench.plain import fuse_plainly
 from fnetcli.checkpoints.loading import load_weights
-from fnetcli.engine import Engine
+from fnetcli.engine import Device, Engine, Wanted
+from fnetcli.engine.executors.base import Inner
 from fnetcli.engine.executors.fnet.bands import Bands
-from fnetcli.models.fnet.network import FNet
+from fnetcli.models.base import Network
+from fnetcli.models.fnet.blocks import blocks_of
+from fnetcli.models.fnet.config import FNetConfig
 
 OPERATIONS = 2 * 419_904  # a pixel: 81 x 64 multiply-adds in each of 81 pairs of a map and a code
 LARGEST_PLAIN = 1_500_000  # pixels: above, the plain network wants more memory than machines have
@@ -56,16 +59,18 @@ def floor() -> float:
     return operations / min(seconds(convolve) for _ in range(3))
 
 
-def compare(network: FNet, width: int, height: int, repeats: int, *, with_torch: bool) -> None:
+def compare(
+    network: Network[FNetConfig], width: int, height: int, repeats: int, *, with_torch: bool
+) -> None:
     """Print one line for each path of the engine."""
-    engine = Engine(network, torch.device("cpu"))
+    engine = Engine(network)
     x, y = torch.rand(2, 1, 1, height, width)
     first, second = x[0].numpy(), y[0].numpy()
     runs: dict[str, Callable[[], object]] = {"engine": lambda: engine.run(first, second)}
     if with_torch:
-        bands = Bands(network)
-        runs["torch path"] = lambda: bands.run(x, y, with_codes=False)
-    weights = network.state_dict()
+        bands, whole = Bands(blocks_of(network), Device()), Inner(slice(None), slice(None))
+        runs["torch path"] = lambda: bands.run(first, second, whole, Wanted())
+    weights = network.at_work().state_dict()
     is_plain = width * height <= LARGEST_PLAIN
     if is_plain:
         runs["plain"] = lambda: fuse_plainly(weights, x, y)
@@ -88,9 +93,9 @@ def compare(network: FNet, width: int, height: int, repeats: int, *, with_torch:
         print(f"    largest difference of the fused luminance {difference:.1e}")
 
 
-def compare_contents(network: FNet, repeats: int) -> None:
+def compare_contents(network: Network[FNetConfig], repeats: int) -> None:
     """Print how much longer pictures take whose values lie near 0, where the threshold jumps."""
-    engine = Engine(network, torch.device("cpu"))
+    engine = Engine(network)
     generator = torch.Generator().manual_seed(0)
     x, y = torch.rand(2, 1, 256, 512, generator=generator).numpy()
     stars = (x > 0.9995).astype("float32")

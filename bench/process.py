@@ -1,8 +1,11 @@
-"""Print start-up time, and the peak memory of large pairs: part of `make bench`.
+"""Print start-up times as ratios to importing torch, and the peak memory of large pairs.
 
     python -m bench.process [--sizes 4000x3000 11600x8650]
 
-Peak memory is that of the whole process of `fnet fuse` with preview maps and the shipped weights.
+Part of `make bench`. Each time is the median of runs in turn with `import torch`, and its ratio
+to that is what to look at: both suffer alike from a busy machine. The pair of 32x32 pixels is two
+PNG, with the shipped weights and, if there is a compiler, the compiled path. Peak memory is that of
+the whole process of `fnet fuse` with preview maps and the shipped weights.
 """
 
 from __future__ import annotations
@@ -17,10 +20,12 @@ from pathlib import Path
 
 import numpy as np
 import tifffile
+from PIL import Image
 
 from bench.batch import PEAK
-from fnetcli.checkpoints.loading import save_weights
-from fnetcli.models.fnet.network import FNet, FNetConfig
+
+FNET = ["-m", "fnetcli"]
+FOLDER_PAIRS = 1000
 
 
 def write_pair(folder: Path, width: int, height: int) -> list[str]:
@@ -45,6 +50,38 @@ def run(arguments: list[str]) -> tuple[float, float]:
     return time.perf_counter() - started, int(done.stderr.split()[-1]) / 1024
 
 
+def compare_start(name: str, words: list[str], repeats: int = 5) -> None:
+    """Print the time of a command, and its ratio to `import torch` measured in turn with it."""
+    torch_seconds, seconds = list[float](), list[float]()
+    for turn in range(repeats + 1):
+        for kept, command in ((torch_seconds, ["-c", "import torch"]), (seconds, FNET + words)):
+            started = time.perf_counter()
+            subprocess.run([sys.executable, *command], capture_output=True, check=True)  # noqa: S603
+            if turn:  # the first does not count
+                kept.append(time.perf_counter() - started)
+    taken, of_torch = statistics.median(seconds), statistics.median(torch_seconds)
+    print(f"{name}: {taken:.2f} s, {taken / of_torch:.2f} of importing torch ({of_torch:.2f} s)")
+
+
+def measure_start(folder: Path) -> None:
+    """Print how long it takes until small things are done."""
+    random = np.random.default_rng(0)
+    vis, ir = folder / "vis.png", folder / "ir.png"
+    for path, shape in ((vis, (32, 32, 3)), (ir, (32, 32))):
+        Image.fromarray(random.integers(0, 256, shape, np.uint8)).save(path)
+    pair = ["--vis", str(vis), "--ir", str(ir), "-o", str(folder / "out"), "-q"]
+    many = {side: folder / "many" / side for side in ("vis", "ir")}
+    for side, source in (("vis", vis), ("ir", ir)):
+        many[side].mkdir(parents=True)
+        for number in range(FOLDER_PAIRS):
+            (many[side] / f"{number}.png").write_bytes(source.read_bytes())
+    whole = ["--vis", str(many["vis"]), "--ir", str(many["ir"]), "-o", str(folder / "all"), "-q"]
+    run(["fuse", *whole])
+    compare_start("fnet --help", ["--help"])
+    compare_start("fnet fuse of a 32x32 pair", ["fuse", *pair, "--existing", "overwrite"])
+    compare_start(f"fnet fuse of {FOLDER_PAIRS} pairs that are done", ["fuse", *whole], repeats=3)
+
+
 def main() -> None:
     """Measure start-up, then each size."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -53,16 +90,7 @@ def main() -> None:
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        tiny = folder / "tiny.safetensors"
-        save_weights(tiny, FNet(FNetConfig(atoms=4, kernel_size=3, iterations=2)), {})
-        pair = write_pair(folder, 32, 32)
-        fuse = ["fuse", "-q", *pair, "-o", str(folder / "out"), "--existing", "overwrite"]
-        for text, words in (
-            ("fnet --help", ["--help"]),
-            ("fnet fuse of a 32x32 pair", [*fuse, "--weights", str(tiny)]),
-        ):
-            run(words)
-            print(f"{text}: {statistics.median(run(words)[0] for _ in range(3)):.2f} s")
+        measure_start(folder)
         for size in arguments.sizes:
             width, height = map(int, size.split("x"))
             pair = write_pair(folder, width, height)

@@ -58,7 +58,7 @@ def main() -> None:
         return shaped.separate_and_combine(network, x, y)[1].fused
 
     def plainly() -> torch.Tensor:
-        fused: torch.Tensor = network(x, y)
+        fused: torch.Tensor = network(x, y).fused
         return fused
 
     forwards = {"plain": plainly, "shaped": as_shaped}

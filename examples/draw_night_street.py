@@ -33,13 +33,7 @@ Colour = tuple[float, float, float]
 WIDTH, HEIGHT = 320, 256
 OVER = 4  # subpixels along each side of a pixel
 SEED = 20240
-
-# The camera: upright, turned a little to the right, its horizon a little below the middle.
 EYE = np.array([0.0, 2.25, 0.0], np.float32)
-YAW = np.deg2rad(8.5)
-FOCAL, CENTRE, HORIZON = 250.0, 160.0, 134.0
-FORWARD = np.array([np.sin(YAW), 0.0, np.cos(YAW)], np.float32)
-RIGHT = np.array([np.cos(YAW), 0.0, -np.sin(YAW)], np.float32)
 UP = np.array([0.0, 1.0, 0.0], np.float32)
 
 # The street.
@@ -134,6 +128,51 @@ def sample(picture: Array, across: Array, down: Array) -> Array:
 # --------------------------------------------------------------------------------------------------
 
 
+@dataclass(frozen=True)
+class Camera:
+    """An upright pinhole camera; both sensors look through it."""
+
+    width: int
+    height: int
+    over: int  # subpixels along each side of a pixel
+    eye: Array
+    yaw: float  # to the right
+    focal: float  # pixels, as are the column of the middle and the row of the horizon
+    centre: float
+    horizon: float
+
+    @property
+    def forward(self) -> Array:
+        """The way it looks."""
+        return np.array([np.sin(self.yaw), 0.0, np.cos(self.yaw)], np.float32)
+
+    @property
+    def right(self) -> Array:
+        """The way its rows run."""
+        return np.array([np.cos(self.yaw), 0.0, -np.sin(self.yaw)], np.float32)
+
+    def rays(self) -> Array:
+        """Return the direction of every subpixel, row by row, one metre ahead."""
+        rows, columns = np.mgrid[0 : self.height * self.over, 0 : self.width * self.over]
+        across = ((columns + 0.5) / self.over - self.centre) / self.focal
+        above = (self.horizon - (rows + 0.5) / self.over) / self.focal
+        across, above = across.astype(np.float32), above.astype(np.float32)
+        rays = across[..., None] * self.right + above[..., None] * UP + self.forward
+        return np.asarray(rays.reshape(-1, 3), np.float32)
+
+    def project(self, points: Array) -> Array:
+        """Return the (column, row), in subpixels, at which points in space appear."""
+        seen = points - self.eye
+        depth = seen @ self.forward
+        columns = self.over * (self.centre + self.focal * (seen @ self.right) / depth)
+        rows = self.over * (self.horizon - self.focal * seen[:, 1] / depth)
+        return np.stack([columns, rows], axis=1)
+
+
+# Turned a little to the right, its horizon a little below the middle.
+CAMERA = Camera(WIDTH, HEIGHT, OVER, EYE, np.deg2rad(8.5), 250.0, 160.0, 134.0)
+
+
 @dataclass
 class Surface:
     """What a patch of something is, one value for all of it or one for each point."""
@@ -168,11 +207,9 @@ class Canvas:
 class Scene:
     """The nearest surface behind every subpixel."""
 
-    def __init__(self) -> None:
-        rows, columns = np.mgrid[0 : HEIGHT * OVER, 0 : WIDTH * OVER].astype(np.float32) + 0.5
-        across = (columns / OVER - CENTRE) / FOCAL
-        above = (HORIZON - rows / OVER) / FOCAL
-        self.ray = (across[..., None] * RIGHT + above[..., None] * UP + FORWARD).reshape(-1, 3)
+    def __init__(self, camera: Camera = CAMERA) -> None:
+        self.camera = camera
+        self.ray = camera.rays()
         count = len(self.ray)
         self.depth = np.full(count, np.inf, np.float32)
         self.normal = np.zeros((count, 3), np.float32)
@@ -183,6 +220,11 @@ class Scene:
         self.emissivity = np.ones(count, np.float32)
         self.still = np.zeros(count, bool)  # part of the street itself: shadows fall on it
         self.blockers: list[tuple[float, float, float, float]] = []  # spheres that throw shadows
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Columns and rows of subpixels."""
+        return self.camera.width * self.camera.over, self.camera.height * self.camera.over
 
     def put(
         self, index: Index, depth: Array, normal: Array, surface: Surface, still: bool = False
@@ -202,9 +244,9 @@ class Scene:
     ) -> tuple[Index, Array, NDArray[np.float32]]:
         """Find the subpixels that look at part of an axis-aligned plane, their depth and place."""
         with np.errstate(divide="ignore", invalid="ignore"):
-            depth = (at - EYE[axis]) / self.ray[:, axis]
+            depth = (at - self.camera.eye[axis]) / self.ray[:, axis]
         index = np.flatnonzero((depth > 0.3) & (depth < self.depth))
-        place = EYE + depth[index, None] * self.ray[index]
+        place = self.camera.eye + depth[index, None] * self.ray[index]
         inside = np.ones(len(index), bool)
         for k, (low, high) in enumerate((x, y, z)):
             if k != axis:
@@ -225,7 +267,7 @@ class Scene:
         """Put a part of an axis-aligned plane, facing the camera."""
         index, depth, place = self.meet(axis, at, x, y, z)
         normal = np.zeros(3, np.float32)
-        normal[axis] = np.sign(EYE[axis] - at)
+        normal[axis] = np.sign(self.camera.eye[axis] - at)
         self.put(index, depth, normal, material(place), still=True)
 
     def glaze(self, axis: int, at: float, temperature: float, y: Span, z: Span) -> None:
@@ -233,41 +275,43 @@ class Scene:
         index, _, place = self.meet(axis, at, EVERYWHERE, y, z)
         self.temperature[index] = temperature + 1.6 * fractal(place[:, 1] * 0.9, place[:, 2] * 0.9)
         self.emissivity[index] = 0.86
-        self.normal[index] = np.eye(3, dtype=np.float32)[axis] * np.sign(EYE[axis] - at)
+        self.normal[index] = np.eye(3, dtype=np.float32)[axis] * np.sign(self.camera.eye[axis] - at)
 
     def polygon(self, corners: ArrayLike, surface: Surface, bulge: float = 0.0) -> None:
         """Put a flat polygon in space, shaded as if it bulged to its left and right."""
         points = np.asarray(corners, np.float32)
         normal = np.cross(points[1] - points[0], points[2] - points[0])
         normal /= np.linalg.norm(normal)
-        towards = float(normal @ (EYE - points[0]))
+        towards = float(normal @ (self.camera.eye - points[0]))
         normal = normal if towards > 0 else -normal
-        pixels = project(points)
+        pixels = self.camera.project(points)
         low = np.maximum(np.floor(pixels.min(0)).astype(int), 0)
-        high = np.minimum(np.ceil(pixels.max(0)).astype(int) + 1, (WIDTH * OVER, HEIGHT * OVER))
+        high = np.minimum(np.ceil(pixels.max(0)).astype(int) + 1, self.size)
         if (high <= low).any():
             return
         image = Image.new("1", (int(high[0] - low[0]), int(high[1] - low[1])))
         ImageDraw.Draw(image).polygon([tuple(map(float, p)) for p in pixels - low], fill=1)
         rows, columns = np.nonzero(np.asarray(image))
-        index = (rows + low[1]) * (WIDTH * OVER) + columns + low[0]
-        depth = ((points[0] - EYE) @ normal) / (self.ray[index] @ normal)
-        side = (EYE + depth[:, None] * self.ray[index] - points.mean(0)) @ RIGHT
-        turned = normal + bulge * side[:, None] * RIGHT
+        index = (rows + low[1]) * self.size[0] + columns + low[0]
+        depth = ((points[0] - self.camera.eye) @ normal) / (self.ray[index] @ normal)
+        side = (
+            self.camera.eye + depth[:, None] * self.ray[index] - points.mean(0)
+        ) @ self.camera.right
+        turned = normal + bulge * side[:, None] * self.camera.right
         turned /= np.linalg.norm(turned, axis=1, keepdims=True)
         self.put(index, depth.astype(np.float32), turned, surface)
 
     def canvas(self, x: float, z: float, y: float, wide: float, high: float) -> Canvas:
         """Open a window for a flat figure that stands at (x, z) and faces the camera."""
         foot = np.array([[x, y, z]], np.float32)
-        depth = float(((foot - EYE) @ FORWARD)[0])
-        metre = FOCAL * OVER / depth
-        column, row = project(foot)[0]
+        depth = float(((foot - self.camera.eye) @ self.camera.forward)[0])
+        metre = self.camera.focal * self.camera.over / depth
+        column, row = self.camera.project(foot)[0]
         left, right = column - wide / 2 * metre, column + wide / 2 * metre
         top, bottom = row - high * metre, row + 0.1 * metre
-        columns = np.arange(max(int(left), 0), min(int(right) + 1, WIDTH * OVER))
-        rows = np.arange(max(int(top), 0), min(int(bottom) + 1, HEIGHT * OVER))
-        index = rows[:, None] * (WIDTH * OVER) + columns
+        columns = np.arange(max(int(left), 0), min(int(right) + 1, self.size[0]))
+        rows = np.arange(max(int(top), 0), min(int(bottom) + 1, self.size[1]))
+        index = rows[:, None] * (self.size[0]) + columns
         across = np.broadcast_to((columns + 0.5 - column) / metre, index.shape)
         above = np.broadcast_to(((row - rows - 0.5) / metre)[:, None], index.shape)
         return Canvas(index, across.astype(np.float32), above.astype(np.float32), depth, metre)
@@ -287,19 +331,14 @@ class Scene:
             0.012 * canvas.metre,
         )
         down, across = np.gradient(height * canvas.metre)
-        normal = -across[..., None] * RIGHT + down[..., None] * UP - 0.55 * FORWARD
+        normal = (
+            -across[..., None] * self.camera.right
+            + down[..., None] * UP
+            - 0.55 * self.camera.forward
+        )
         normal = (normal / np.linalg.norm(normal, axis=-1, keepdims=True)).astype(np.float32)
         depth = np.full(int(inside.sum()), canvas.depth - 0.004 * step, np.float32)
         self.put(canvas.index[inside], depth, normal[inside], surface.at(inside))
-
-
-def project(points: Array) -> Array:
-    """Return the (column, row), in subpixels, at which points in space appear."""
-    seen = points - EYE
-    depth = seen @ FORWARD
-    columns = OVER * (CENTRE + FOCAL * (seen @ RIGHT) / depth)
-    rows = OVER * (HORIZON - FOCAL * seen[:, 1] / depth)
-    return np.stack([columns, rows], axis=1)
 
 
 # --------------------------------------------------------------------------------------------------
@@ -1255,9 +1294,9 @@ def haze(scene: Scene, lights: Sequence[Light]) -> Array:
     return np.stack([ndimage.gaussian_filter(air[..., k], 0.9) for k in range(3)], axis=-1)
 
 
-def shrink(image: Array) -> Array:
+def shrink(image: Array, camera: Camera = CAMERA) -> Array:
     """Average the subpixels of every pixel."""
-    tiles = image.reshape(HEIGHT, OVER, WIDTH, OVER, -1)
+    tiles = image.reshape(camera.height, camera.over, camera.width, camera.over, -1)
     return np.asarray(tiles.mean(axis=(1, 3)), np.float32)
 
 
@@ -1271,11 +1310,19 @@ def bloom(image: Array) -> Array:
     return image + spread
 
 
-def vignette() -> Array:
+def vignette(camera: Camera = CAMERA) -> Array:
     """Return the share of the light that reaches each pixel of the sensor."""
-    rows, columns = np.mgrid[0:HEIGHT, 0:WIDTH].astype(np.float32)
-    radius = np.hypot((columns - WIDTH / 2) / (WIDTH / 2), (rows - HEIGHT / 2) / (HEIGHT / 2))
+    rows, columns = np.mgrid[0 : camera.height, 0 : camera.width].astype(np.float32)
+    across = (columns - camera.width / 2) / (camera.width / 2)
+    radius = np.hypot(across, (rows - camera.height / 2) / (camera.height / 2))
     return np.asarray(1.0 - 0.17 * radius**2, np.float32)[..., None]
+
+
+def film(exposed: Array) -> NDArray[np.uint8]:
+    """Develop: a film's curve, then the gamma of a screen."""
+    exposed = np.maximum(exposed, 0.0)
+    curve = (exposed * (2.51 * exposed + 0.03)) / (exposed * (2.43 * exposed + 0.59) + 0.14)
+    return quantise(255.0 * np.clip(curve, 0.0, 1.0) ** (1 / 2.2))
 
 
 def render_visible(scene: Scene) -> NDArray[np.uint8]:
@@ -1287,9 +1334,7 @@ def render_visible(scene: Scene) -> NDArray[np.uint8]:
     exposed = 2.3 * image
     grain = rng.normal(size=(HEIGHT, WIDTH, 1)) + 0.7 * rng.normal(size=(HEIGHT, WIDTH, 3))
     exposed = exposed + grain * np.sqrt(0.00022 * exposed + 0.0000030)
-    exposed = np.maximum(exposed, 0.0)
-    curve = (exposed * (2.51 * exposed + 0.03)) / (exposed * (2.43 * exposed + 0.59) + 0.14)
-    return quantise(255.0 * np.clip(curve, 0.0, 1.0) ** (1 / 2.2))
+    return film(exposed)
 
 
 # --------------------------------------------------------------------------------------------------

@@ -7,28 +7,40 @@
 
 from __future__ import annotations
 
+from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from fnetcli.api import fuse, load_network
+    from fnetcli.api import fuse, fuse_folder, fuse_volumes, load_network
     from fnetcli.formats import read_image
     from fnetcli.imaging.intensity import ScalingOptions
+    from fnetcli.runs.report import Progress, RunReport
 
-__all__ = ["ScalingOptions", "fuse", "load_network", "read_image"]
+__all__ = [
+    "Progress",
+    "RunReport",
+    "ScalingOptions",
+    "fuse",
+    "fuse_folder",
+    "fuse_volumes",
+    "load_network",
+    "read_image",
+]
+# Imported on first use, so that the command line starts fast.
+HOMES = {
+    "Progress": "fnetcli.runs.report",
+    "RunReport": "fnetcli.runs.report",
+    "ScalingOptions": "fnetcli.imaging.intensity",
+    "fuse": "fnetcli.api",
+    "fuse_folder": "fnetcli.api",
+    "fuse_volumes": "fnetcli.api",
+    "load_network": "fnetcli.api",
+    "read_image": "fnetcli.formats",
+}
 
 
 def __getattr__(name: str) -> object:
-    """Import on first use, so that the command line starts without torch."""
-    if name in ("fuse", "load_network"):
-        from fnetcli import api
-
-        return getattr(api, name)
-    if name == "read_image":
-        from fnetcli.formats import read_image
-
-        return read_image
-    if name == "ScalingOptions":
-        from fnetcli.imaging.intensity import ScalingOptions
-
-        return ScalingOptions
+    """Import on first use."""
+    if name in HOMES:
+        return getattr(import_module(HOMES[name]), name)
     raise AttributeError(f"module 'fnetcli' has no attribute {name!r}")

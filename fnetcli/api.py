@@ -1,33 +1,63 @@
-"""The small Python API: what `from fnetcli import ...` gives."""
+"""The small Python API: what `from fnetcli import ...` gives.
+
+Nothing here prints or touches signals; everything raises `fnetcli.errors.FnetError`.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
+from typing import TypedDict, Unpack
 
 import numpy as np
 from numpy.typing import ArrayLike
 
-from fnetcli.checkpoints.loading import load_weights
-from fnetcli.engine import Engine, choose_device
 from fnetcli.errors import PairError, UsageError
-from fnetcli.formats import read_image
+from fnetcli.formats import ReadOptions, read_image
+from fnetcli.formats.transforms import read_transform
+from fnetcli.formats.volumes import VolumeOptions
 from fnetcli.imaging.image import Grid, Image
 from fnetcli.imaging.intensity import ScalingOptions
-from fnetcli.modalities import MODALITIES, network_order
+from fnetcli.inputs.layout import AskedKind, read_layout
+from fnetcli.inputs.pairing import Pairing, PairingOptions, pair_list, pair_paths, pair_rows
+from fnetcli.mixing import Products
+from fnetcli.modalities import MODALITIES, VOLUMETRIC, network_order
 from fnetcli.pictures.fuse import Fused, FuseOptions
 from fnetcli.pictures.fuse import fuse as fuse_images
+from fnetcli.pictures.mix import MixOptions
+from fnetcli.pictures.outputs import Depth, MapsKind, OutputOptions
+from fnetcli.pictures.prepare import PrepareOptions
+from fnetcli.pictures.survey import Scope
+from fnetcli.runs.jobs import (
+    PictureRunOptions,
+    VolumeRunOptions,
+    default_workers,
+    picture_job,
+    volume_job,
+)
+from fnetcli.runs.network import LoadedNetwork, NetworkSource, require_products
+from fnetcli.runs.plan import Existing
+from fnetcli.runs.report import OnProgress, Progress, RunReport, run_job
+from fnetcli.volumes.mix import VolumeMixOptions
+from fnetcli.volumes.outputs import Target
+from fnetcli.volumes.prepare import VolumePrepareOptions
+from fnetcli.volumes.resample import Axis, Interpolation, Matrix
 
 ARRAY_TYPES = [np.dtype(name) for name in ("u1", "i1", "u2", "i2", "u4", "i4", "f2", "f4", "f8")]
 
+Pair = tuple[str, str]
 
-def load_network(weights: str | Path | None = None, device: str = "auto") -> Engine:
+
+def load_network(weights: str | Path | None = None, device: str = "auto") -> LoadedNetwork:
     """Load weights (default: the shipped ones) onto a device; raise CheckpointError, UsageError."""
-    return Engine(load_weights(Path(weights) if weights else None).network, choose_device(device))
+    return NetworkSource(Path(weights) if weights else None, device).load()
+
+
+# --- one pair -------------------------------------------------------------------------------------
 
 
 def fuse(
-    network: Engine,
+    network: LoadedNetwork,
     *,
     resize: str | None = None,
     gray: bool = False,
@@ -41,34 +71,18 @@ def fuse(
     An image is a path, an `Image`, or an array (H, W) or (H, W, 3) of integers or floats, scaled as
     a file of its type would be: 8 bits by 255, 16-bit visible by 65535, everything else stretched
     by percentiles. ``scaling={"ir": ScalingOptions(limits=(LO, HI))}`` says otherwise, and
-    ``gains={"unique_ir": 1.3}`` weighs a part in the fused picture. The result's
-    ``image.pixels`` are (1, H, W, 1 or 3) in [0, 1]; ``parts`` holds the three signed maps. Raise
-    UsageError for a wrong choice of modalities, ReadError or PairError for the images.
+    ``gains={"unique_ir": 1.3}`` weighs a part in the fused picture. The result's ``image.pixels``
+    are (1, H, W, 1 or 3) in [0, 1]; ``parts`` holds the signed parts, ``features`` the codes where
+    they were asked for. Raise UsageError for a wrong choice of modalities, ReadError or PairError
+    for the images.
     """
-    unknown = images.keys() - {*MODALITIES}
-    if unknown:
-        raise UsageError(f"{min(unknown)}: no modality; use {', '.join(MODALITIES)}")
-    first, second = network_order(list(images))
-    chosen = scaling or {}
-    unused = chosen.keys() - {first, second}
-    if unused:
-        raise UsageError(
-            f"scaling of {min(unused)}: not one of the two images, {first} and {second}"
-        )
-    wanted = dict(gains or {})
-    parts = [f"unique_{first}", f"unique_{second}", "common"]
-    for name in wanted.keys() - {*parts}:
-        raise UsageError(f"gain of {name}: not one of the parts, {', '.join(parts)}")
-    of_first, of_second, of_common = (wanted.get(name, 1.0) for name in parts)
-    options = FuseOptions(
-        modalities=(first, second),
-        scaling=(chosen.get(first, ScalingOptions()), chosen.get(second, ScalingOptions())),
-        resize_to=resize,
-        is_gray=gray,
-        with_features=features,
-        gains=(of_first, of_second, of_common),
-    )
-    return fuse_images(_image(images[first]), _image(images[second]), network, options)
+    modalities = first, second = _modalities(images)
+    products = network.products
+    mix = MixOptions(_gains(gains, products, modalities), gray)
+    require_products(products, has_gains=bool(mix.gains), features=features)
+    prepare = PrepareOptions(modalities, _of_both(scaling, modalities), resize_to=resize)
+    options = FuseOptions(prepare, products, mix, OutputOptions(with_features=features))
+    return fuse_images(_image(images[first]), _image(images[second]), network.engine, options)
 
 
 def _image(source: str | Path | Image | ArrayLike) -> Image:
@@ -89,3 +103,233 @@ def _image(source: str | Path | Image | ArrayLike) -> Image:
         raise PairError(f"array {pixels.shape}: {pixels.shape[2]} channels; give 1 or 3")
     height, width, _ = pixels.shape
     return Image(pixels[None], Grid((1, height, width)), pixels.dtype)
+
+
+# --- folders --------------------------------------------------------------------------------------
+
+
+class RunSettings(TypedDict, total=False):
+    """How a run goes: of `fuse_folder` and `fuse_volumes`.
+
+    `existing` says what happens to results that are there: "skip" what was made of the same files
+    with the same options, "overwrite" all, or raise an "error". `workers` threads read and write
+    beside the network. `on_progress` hears of every step, in the calling thread.
+    """
+
+    existing: Existing
+    workers: int | None
+    stops_at_failure: bool
+    on_progress: OnProgress
+
+
+def fuse_folder(
+    network: LoadedNetwork,
+    out: str | Path,
+    images: Mapping[str, str | Path] | None = None,
+    *,
+    pairs: str | Path | Iterable[Mapping[str, str | Path]] | None = None,
+    recursive: bool = False,
+    suffixes: Mapping[str, str] | None = None,
+    pages: Mapping[str, int] | None = None,
+    pixel_limit: int = ReadOptions.pixel_limit,
+    scaling: Mapping[str, ScalingOptions] | None = None,
+    stretch_scope: Scope = "image",
+    resize: str | None = None,
+    gains: Mapping[str, float] | None = None,
+    gray: bool = False,
+    format: str | None = None,  # noqa: A002  as the option
+    depth: Depth = "auto",
+    maps: MapsKind | None = None,
+    features: bool = False,
+    **settings: Unpack[RunSettings],
+) -> RunReport:
+    """Fuse all pairs of two folders, of a list, or two files: what `fnet fuse -o OUT` does.
+
+    ``fuse_folder(network, "out", {"vis": "VIS_DIR", "ir": "IR_DIR"})`` pairs files by name without
+    suffix; ``pairs`` is a CSV file or rows as it has them, ``[{"vis": PATH, "ir": PATH, "case":
+    NAME}]``. Results and OUT/manifest.jsonl are those of the command, and cases that are done are
+    skipped. A pair that fails is in the report's ``failed``, and stops no other. All other options
+    are those of the command; `settings` are `RunSettings`. Raise UsageError for what makes no
+    sense, FnetError where there is no pair, OutputError where nothing more can be stored.
+    """
+    modalities, pairing = _paired(images or {}, pairs, suffixes, is_recursive=recursive)
+    first, second = modalities
+    of_pages = pages or {}
+    reading = tuple(ReadOptions(of_pages.get(name), pixel_limit) for name in (first, second))
+    prepare = PrepareOptions(
+        modalities, _of_both(scaling, modalities), (reading[0], reading[1]), resize
+    )
+    on_progress = settings.get("on_progress", _silent)
+    workers = settings.get("workers") or default_workers()
+    count = 0
+
+    def look() -> None:
+        nonlocal count
+        count += 1
+        on_progress(Progress("looking", count, None))
+
+    surveyed = picture_job(
+        pairing,
+        prepare,
+        network,
+        Path(out),
+        PictureRunOptions(
+            mix=MixOptions(_gains(gains, network.products, modalities), gray),
+            kind=format,
+            depth=depth,
+            maps=maps,
+            with_features=features,
+            scope=stretch_scope,
+            existing=settings.get("existing", "skip"),
+        ),
+        workers=workers,
+        on_step=look,
+    )
+    return run_job(
+        surveyed.job,
+        network,
+        workers=workers,
+        stops_at_failure=settings.get("stops_at_failure", False),
+        notices=surveyed.notices,
+        on_progress=on_progress,
+    )
+
+
+def fuse_volumes(
+    network: LoadedNetwork,
+    out: str | Path,
+    images: Mapping[str, str | Path],
+    *,
+    layout: AskedKind = "auto",
+    name: str | None = None,
+    series: Mapping[str, str] | None = None,
+    volumes: Mapping[str, int] | None = None,
+    windows: Mapping[str, str] | None = None,
+    limits: Mapping[str, tuple[float, float]] | None = None,
+    inverted: Iterable[str] = (),
+    pixel_limit: int = VolumeOptions.pixel_limit,
+    reference: str | None = None,
+    interpolation: Interpolation = "linear",
+    axis: Axis = "auto",
+    register: bool = False,
+    transform: str | Path | Matrix | None = None,
+    assume_aligned: bool = False,
+    gains: Mapping[str, float] | None = None,
+    colormap: str | None = None,
+    to: Target = "nifti",
+    maps: MapsKind | None = None,
+    **settings: Unpack[RunSettings],
+) -> RunReport:
+    """Fuse volumes, DICOM or NIfTI: what `fnet fuse --ct DIR --mri DIR -o OUT` does.
+
+    ``fuse_volumes(network, "out", {"ct": "CT_DIR", "mri": "scan.nii.gz"})``: two of ct, mri, pet
+    and spect, each a series, a file, or a folder of cases (`layout`). `windows` are texts as
+    --window takes them, `limits` stored numbers that become black and white; `transform` is a file
+    (ITK) or a 4x4 matrix in RAS+ millimetres from points of the reference to points of the other
+    volume. All other options are those of the command; `settings` are `RunSettings`. Raise as
+    `fuse_folder` does.
+    """
+    modalities = first, second = _modalities(images)
+    if not {first, second} <= {*VOLUMETRIC}:
+        raise UsageError(f"{first} and {second}: come as pictures only; use fuse_folder")
+    found = read_layout(Path(images[first]), Path(images[second]), layout, name)
+    if found.kind == "pairs":
+        raise UsageError(f"{found.sentence}, not volumes; use fuse_folder")
+    texts, numbers, ranges = windows or {}, volumes or {}, limits or {}
+    for given in (series or {}, texts, numbers, ranges, dict.fromkeys(inverted)):
+        _require_known(given, modalities)
+
+    def reading(modality: str) -> VolumeOptions:
+        return VolumeOptions((series or {}).get(modality), numbers.get(modality), pixel_limit)
+
+    black = {*inverted}
+    prepare = VolumePrepareOptions(
+        modalities=modalities,
+        reading=(reading(first), reading(second)),
+        windows=(texts.get(first), texts.get(second)),
+        limits=(ranges.get(first), ranges.get(second)),
+        are_inverted=(first in black, second in black),
+        reference=reference,
+        interpolation=interpolation,
+        axis=axis,
+        registers=register,
+        transform=(
+            read_transform(Path(transform)) if isinstance(transform, str | Path) else transform
+        ),
+        assumes_aligned=assume_aligned,
+    )
+    options = VolumeRunOptions(
+        mix=VolumeMixOptions(_gains(gains, network.products, modalities), colormap),
+        target=to,
+        maps=maps,
+        existing=settings.get("existing", "skip"),
+    )
+    return run_job(
+        volume_job(found.pairing, prepare, network, Path(out), options),
+        network,
+        workers=settings.get("workers") or default_workers(),
+        stops_at_failure=settings.get("stops_at_failure", False),
+        notices=[found.sentence],
+        on_progress=settings.get("on_progress", _silent),
+    )
+
+
+def _silent(_: Progress) -> None:
+    """Hear of progress, and say nothing."""
+
+
+# --- what names mean ------------------------------------------------------------------------------
+
+
+def _modalities(images: Mapping[str, object]) -> Pair:
+    unknown = images.keys() - {*MODALITIES}
+    if unknown:
+        raise UsageError(f"{min(unknown)}: no modality; use {', '.join(MODALITIES)}")
+    return network_order(list(images))
+
+
+def _paired(
+    images: Mapping[str, str | Path],
+    pairs: str | Path | Iterable[Mapping[str, str | Path]] | None,
+    suffixes: Mapping[str, str] | None,
+    *,
+    is_recursive: bool,
+) -> tuple[Pair, Pairing]:
+    """Return the modalities in the network's order, and the cases. Raise UsageError."""
+    if pairs is not None:
+        if images or suffixes or is_recursive:
+            raise UsageError("pairs: names the files; leave images, suffixes and recursive out")
+        return pair_list(Path(pairs)) if isinstance(pairs, str | Path) else pair_rows(pairs)
+    modalities = first, second = _modalities(images)
+    endings = suffixes or {}
+    _require_known(endings, modalities)
+    options = PairingOptions(is_recursive, (endings.get(first, ""), endings.get(second, "")))
+    return modalities, pair_paths(Path(images[first]), Path(images[second]), options)
+
+
+def _of_both(
+    scaling: Mapping[str, ScalingOptions] | None, modalities: Pair
+) -> tuple[ScalingOptions, ScalingOptions]:
+    chosen = scaling or {}
+    unused = chosen.keys() - {*modalities}
+    first, second = modalities
+    if unused:
+        raise UsageError(
+            f"scaling of {min(unused)}: not one of the two images, {first} and {second}"
+        )
+    return chosen.get(first, ScalingOptions()), chosen.get(second, ScalingOptions())
+
+
+def _require_known(given: Mapping[str, object], modalities: Pair) -> None:
+    for name in given.keys() - {*modalities}:
+        raise UsageError(f"{name}: not one of the two images, {' and '.join(modalities)}")
+
+
+def _gains(
+    gains: Mapping[str, float] | None, products: Products, modalities: Pair
+) -> dict[str, float]:
+    """Return gains by role. Raise UsageError for a part that the network does not make."""
+    wanted, roles = dict(gains or {}), products.shown_parts(modalities)
+    for name in wanted.keys() - roles.keys() if roles else ():
+        raise UsageError(f"gain of {name}: not one of the parts, {', '.join(roles)}")
+    return {roles.get(name, name): gain for name, gain in wanted.items()}

@@ -1,23 +1,42 @@
-"""How the parts of a fused image are weighed."""
+"""What a network makes of two images, and how its parts are weighed in the fused one."""
 
 from __future__ import annotations
 
-import numpy as np
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
-from fnetcli.models.base import Fusion, Maps
+from fnetcli.modalities import shown_name
 
-PART_ROLES = ("unique_first", "unique_second", "common")
-NO_GAINS = (1.0, 1.0, 1.0)
+Gains = Mapping[str, float]  # by role; a part that is not named has 1
 
 
-def mix(fusion: Fusion[Maps], gains: tuple[float, float, float]) -> Maps:
-    """Return the fused luminance with every part weighed; gains of 1 change no bit."""
-    if gains == NO_GAINS:
-        return fusion.fused
-    first, *others = (
-        np.float32(gain) * part for gain, part in zip(gains, fusion.parts.values(), strict=True)
-    )
-    mixed: Maps = first
-    for part in others:
-        mixed = mixed + part
-    return mixed
+@dataclass(frozen=True)
+class Products:
+    """What a network makes beside the fused image, by role ("unique_first").
+
+    `parts` are signed and sum to the fused luminance, `maps` are other images in [0, 1], `features`
+    have many channels: how many, by name.
+    """
+
+    parts: tuple[str, ...] = ()
+    maps: tuple[str, ...] = ()
+    features: Mapping[str, int] = field(default_factory=dict)
+
+    @property
+    def images(self) -> tuple[str, ...]:
+        """All that can be looked at beside the fused image."""
+        return self.parts + self.maps
+
+    @property
+    def feature_channels(self) -> int:
+        """How many numbers all features hold for each pixel."""
+        return sum(self.features.values())
+
+    def shown_parts(self, modalities: tuple[str, str]) -> dict[str, str]:
+        """Return the role of every part by the name that people know: "unique_ir"."""
+        return {shown_name(role, modalities): role for role in self.parts}
+
+
+def gain_list(gains: Gains, parts: tuple[str, ...]) -> list[float]:
+    """Return the gain of every part, in their order."""
+    return [gains.get(role, 1.0) for role in parts]

@@ -1,10 +1,77 @@
-"""The kinds of images that fnet knows, and which two belong together."""
+"""The kinds of images that fnet knows, and which two belong together: the one table of both."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
 from fnetcli.errors import UsageError
 
-MODALITIES = ("vis", "ir", "nir", "ct", "mri", "pet", "spect")
+ORDINALS = ("first", "second")  # what names of parts say where people read a modality
+
+
+@dataclass(frozen=True)
+class Windows:
+    """Ranges of a scanner's numbers, in a unit: the usual one, and those that have names.
+
+    Each is (width, centre): black is centre - width / 2, white centre + width / 2.
+    """
+
+    unit: str
+    default: tuple[float, float]
+    named: dict[str, tuple[float, float]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Modality:
+    """Everything that differs between two kinds of images.
+
+    `name` is that of the option, of columns in lists and of folders among the results, `title` is
+    what pages say, `about` begins the option's help. `dicom` is what DICOM calls it (0008,0060);
+    those that DICOM knows come as volumes, too.
+    """
+
+    name: str
+    title: str
+    about: str
+    carries_color: bool = False  # its colours mean something; others are a palette
+    fills_its_type: bool = False  # 16-bit pictures use a fixed range, and are not stretched
+    is_emission: bool = False  # 0 means that nothing was there
+    dicom: str | None = None
+    windows: Windows | None = None
+
+    @property
+    def is_volumetric(self) -> bool:
+        """Whether it comes as volumes, too."""
+        return self.dicom is not None
+
+
+# Windows as most viewers and textbooks have them (Radiopaedia, "Windowing (CT)": soft tissue of the
+# abdomen 400, 40; brain 80, 40; bone 1800, 400; lungs 1500, -600).
+CT_WINDOWS = Windows(
+    unit="HU",
+    default=(400, 40),
+    named={"soft": (400, 40), "brain": (80, 40), "bone": (1800, 400), "lung": (1500, -600)},
+)
+TABLE = (
+    Modality(
+        "vis", "visible", "Visible light, colour or grey", carries_color=True, fills_its_type=True
+    ),
+    Modality("ir", "thermal infrared", "Thermal infrared"),
+    Modality("nir", "near infrared", "Near infrared"),
+    Modality("ct", "CT", "CT", dicom="CT", windows=CT_WINDOWS),
+    Modality("mri", "MRI", "MRI", dicom="MR"),
+    Modality(
+        *("pet", "PET", "PET, colour kept"),
+        carries_color=True,
+        is_emission=True,
+        dicom="PT",
+        windows=Windows(unit="SUVbw", default=(10, 5)),
+    ),
+    Modality(
+        "spect", "SPECT", "SPECT, colour kept", carries_color=True, is_emission=True, dicom="NM"
+    ),
+)
 
 # (first, second) as the network takes them: it was trained with infrared first, and the structural
 # image (nir, mri, else ct) takes that place in the other pairs.
@@ -18,11 +85,17 @@ PAIRS = (
     ("ct", "spect"),
 )
 
-# Only these carry colour that means something; a coloured thermal picture is a palette.
-WITH_COLOR = ("vis", "pet", "spect")
+BY_NAME = {one.name: one for one in TABLE}
+MODALITIES = tuple(BY_NAME)
+VOLUMETRIC = tuple(one.name for one in TABLE if one.is_volumetric)
 
 
-def network_order(given: list[str]) -> tuple[str, str]:
+def partners(name: str) -> list[str]:
+    """Return the modalities that go with this one, in the order of PAIRS."""
+    return [other for pair in PAIRS if name in pair for other in pair if other != name]
+
+
+def network_order(given: Sequence[str]) -> tuple[str, str]:
     """Return the two given modalities as (first, second); raise UsageError for any other choice."""
     for pair in PAIRS:
         if sorted(pair) == sorted(given):
@@ -33,13 +106,14 @@ def network_order(given: list[str]) -> tuple[str, str]:
     raise UsageError(f"{problem}; give exactly two that belong together: {allowed}")
 
 
-# These come as volumes too.
-VOLUMETRIC = ("ct", "mri", "pet", "spect")
-
-
 def shown_name(role: str, modalities: tuple[str, str]) -> str:
-    """Return a part's or map's name for people: `unique_first` of (ir, vis) is `unique_ir`."""
-    for word, modality in zip(("first", "second"), modalities, strict=True):
-        if role.endswith(f"_{word}"):
-            return f"{role.removesuffix(word)}{modality}"
+    """Return what people call a part or map of these two images, first and second.
+
+    The modality takes the place of ``first`` or ``second`` at the end of a name: unique_first is
+    unique_ir, weight_second is weight_vis. Other names stay.
+    """
+    for ordinal, modality in zip(ORDINALS, modalities, strict=True):
+        start, mark, end = role.rpartition("_")
+        if end == ordinal:
+            return f"{start}{mark}{modality}"
     return role

@@ -31,9 +31,8 @@ def test_arrays_paths_and_images_agree_with_the_command(tmp_path: Path) -> None:
         stored = np.rint(fused.image.pixels[0] * 255).astype(np.uint8)
         np.testing.assert_array_equal(stored, iio.imread(tmp_path / "o.png"))
         assert list(fused.parts) == ["unique_ir", "unique_vis", "common"]
-        assert fused.separated.codes is None
-    codes = fuse(network, vis=vis, ir=ir, features=True).separated.codes
-    assert codes is not None
+        assert fused.features == {}
+    codes = fuse(network, vis=vis, ir=ir, features=True).features
     assert codes["z"].shape == (1, 4, 20, 30)
 
 

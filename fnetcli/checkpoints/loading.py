@@ -17,7 +17,7 @@ import numpy as np
 
 from fnetcli.checkpoints.pth import read_pth
 from fnetcli.checkpoints.safetensors_file import read_safetensors, safetensors_bytes
-from fnetcli.checkpoints.shipped import default_weights_path
+from fnetcli.checkpoints.shipped import find_weights, shipped_weights
 from fnetcli.checkpoints.tensors import Tensors, quoted
 from fnetcli.errors import CheckpointError, UsageError
 from fnetcli.files.durable import atomic_write
@@ -48,12 +48,12 @@ class Weights:
         return [f"{self.name}: {text}" for text in self.network.spec.notices(self.network)]
 
 
-def load_weights(path: Path | None = None) -> Weights:
-    """Read a weights file (default: the shipped one). Raise CheckpointError, UsageError.
+def load_weights(name: str | Path | None = None) -> Weights:
+    """Read weights: the name of shipped ones (default: `fnet`), or a file.
 
-    The arrays are float32.
+    The arrays are float32. Raise CheckpointError, UsageError.
     """
-    path = path or default_weights_path()
+    path = find_weights(name)
     content = _content(path)
     tensors, metadata = _read(path, content)
     spec, layout = _recognise(path, tensors, metadata)
@@ -94,7 +94,10 @@ def _content(path: Path) -> bytes:
     try:
         return path.read_bytes()
     except FileNotFoundError:
-        raise UsageError(f"{path}: no such file; name a .safetensors or .pth file") from None
+        names = ", ".join(shipped_weights())
+        raise UsageError(
+            f"{path}: no such file; name a .safetensors or .pth file, or shipped weights ({names})"
+        ) from None
     except IsADirectoryError:
         raise CheckpointError(f"{path}: is a folder; name a .safetensors or .pth file") from None
     except OSError as error:
@@ -156,9 +159,8 @@ def _own_layout(spec: ModelSpec[Any]) -> TensorLayout[Any]:
 def _config(
     path: Path, layout: TensorLayout[Any], tensors: Tensors, metadata: Mapping[str, Any]
 ) -> Any:
-    shapes = {name: tensor.shape for name, tensor in tensors.items()}
     try:
-        return layout.config(shapes, metadata)
+        return layout.config(tensors, metadata)
     except KeyError as error:
         raise CheckpointError(
             f"{path}: {layout.name} layout without {error.args[0]!r}; get the complete file"
@@ -189,7 +191,7 @@ def _checked(
     keys = layout.keys(config)
     missing = [keys[name] for name in wanted if keys[name] not in tensors]
     taken = {keys[name] for name in wanted}
-    unexpected = sorted(key for key in tensors.keys() - taken if not layout.ignored(key))
+    unexpected = sorted(key for key in tensors.keys() - taken if not layout.ignored(config, key))
     if missing:
         fail(f"{len(missing)} tensors missing, first {missing[0]!r}")
     if unexpected:
@@ -197,11 +199,12 @@ def _checked(
     found = dict[str, Array]()
     for name, shape in wanted.items():
         key, tensor = keys[name], tensors[keys[name]]
-        if tensor.shape != shape:
-            fail(f"{key!r} is {quoted(tensor.shape)} where {shape} is needed")
+        in_file = layout.shape(name, shape)
+        if tensor.shape != in_file:
+            fail(f"{key!r} is {quoted(tensor.shape)} where {in_file} is needed")
         if not tensor.is_real:
             fail(f"{key!r} has values that are not real numbers")
-        found[name] = tensor.float32()
+        found[name] = tensor.float32().reshape(shape)
         if not np.isfinite(found[name]).all():
             fail(f"{key!r} has values that are not finite numbers")
     return found

@@ -52,13 +52,24 @@ def _tensor(value: torch.Tensor) -> Tensor:
 
 
 def _unwrapped(path: Path, loaded: object) -> dict[str, Any]:
-    """Peel the wrappers that training programs put around a state dict."""
+    """Peel the wrappers that training programs put around state dicts.
+
+    A file of several state dicts comes as one, "part.name"; what else lies beside them (optimisers,
+    counts of epochs) is left out.
+    """
     for wrapper in WRAPPERS:
         if isinstance(loaded, Mapping) and isinstance(loaded.get(wrapper), Mapping):
             loaded = loaded[wrapper]
             break
     if not isinstance(loaded, Mapping) or not all(isinstance(key, str) for key in loaded):
         loaded = {}
+    parts = {name: part for name, part in loaded.items() if _is_state_dict(part)}
+    if parts:
+        return {
+            f"{name}.{key}": value
+            for name, part in parts.items()
+            for key, value in _without_prefix(part).items()
+        }
     if not loaded:
         raise CheckpointError(f"{path}: holds no state dict; give a file of named tensors")
     tensors = {key: value for key, value in loaded.items() if _is_plain_tensor(value)}
@@ -68,9 +79,23 @@ def _unwrapped(path: Path, loaded: object) -> dict[str, Any]:
             f"{path}: '{quoted(other)}' is not a tensor of plain numbers; "
             "give the network's state dict alone"
         )
-    while tensors and all(key.startswith(PARALLEL) for key in tensors):
-        tensors = {key.removeprefix(PARALLEL): value for key, value in tensors.items()}
-    return tensors
+    return _without_prefix(tensors)
+
+
+def _without_prefix(tensors: Mapping[str, Any]) -> dict[str, Any]:
+    """Drop what data-parallel training puts before names, as often as all of them have it."""
+    names = dict(tensors)
+    while names and all(name.startswith(PARALLEL) for name in names):
+        names = {name.removeprefix(PARALLEL): value for name, value in names.items()}
+    return names
+
+
+def _is_state_dict(value: object) -> bool:
+    return (
+        isinstance(value, Mapping)
+        and bool(value)
+        and all(isinstance(key, str) and _is_plain_tensor(one) for key, one in value.items())
+    )
 
 
 def _is_plain_tensor(value: object) -> bool:

@@ -1,4 +1,4 @@
-"""Where the shipped weights lie."""
+"""The weights that ship with fnet, by name."""
 
 from __future__ import annotations
 
@@ -7,14 +7,40 @@ from pathlib import Path
 
 from fnetcli.errors import CheckpointError
 
+DEFAULT = "default"  # as a name: the weights that are taken where none are named
+DEFAULT_NAME = "fnet"
+SUFFIX = ".safetensors"
+
+
+def shipped_weights() -> dict[str, Path]:
+    """Return the shipped weights by name: inside the installed package, or of a checkout."""
+    packaged = Path(str(resources.files("fnetcli"))) / "weights"
+    checkout = Path(__file__).parents[2] / "weights"
+    for folder in (packaged, checkout):
+        found = {path.stem: path for path in sorted(folder.glob(f"*{SUFFIX}"))}
+        if found:
+            return found
+    return {}
+
 
 def default_weights_path() -> Path:
-    """Return the shipped weights: inside the installed package, or weights/ of a checkout."""
-    packaged = Path(str(resources.files("fnetcli"))) / "weights" / "fnet.safetensors"
-    checkout = Path(__file__).parents[2] / "weights" / "fnet.safetensors"
-    for path in (packaged, checkout):
-        if path.is_file():
-            return path
-    raise CheckpointError(
-        f"{packaged}: the shipped weights are missing; reinstall fnet or name a file with --weights"
-    )
+    """Return the weights that are taken where none are named. Raise CheckpointError."""
+    found = shipped_weights().get(DEFAULT_NAME)
+    if found is None:
+        packaged = Path(str(resources.files("fnetcli"))) / "weights" / f"{DEFAULT_NAME}{SUFFIX}"
+        raise CheckpointError(
+            f"{packaged}: the shipped weights are missing; reinstall fnet or name a file with "
+            "--weights"
+        )
+    return found
+
+
+def find_weights(text: str | Path | None) -> Path:
+    """Return the file of shipped weights that a name means, else the path itself.
+
+    A name wins over a file of that name, which is `./NAME`. Raise CheckpointError.
+    """
+    if text is None or text == DEFAULT:
+        return default_weights_path()
+    name = str(text)
+    return shipped_weights().get(name, Path(name))

@@ -9,6 +9,7 @@ import typer
 from fnetcli.cli.eval import evaluate
 from fnetcli.cli.fuse import fuse
 from fnetcli.cli.inspect import inspect
+from fnetcli.cli.options.group import OnceCommand
 from fnetcli.cli.train import train
 
 app = typer.Typer(
@@ -40,7 +41,7 @@ def main(
     """Fuse what two sensors see, and show what each of them saw."""
 
 
-app.command(no_args_is_help=True)(fuse)
-app.command(no_args_is_help=True)(train)
-app.command("eval", no_args_is_help=True)(evaluate)
-app.command()(inspect)
+app.command(no_args_is_help=True, cls=OnceCommand)(fuse)
+app.command(no_args_is_help=True, cls=OnceCommand)(train)
+app.command("eval", no_args_is_help=True, cls=OnceCommand)(evaluate)
+app.command(cls=OnceCommand)(inspect)

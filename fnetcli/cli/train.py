@@ -8,8 +8,11 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from fnetcli.cli import options as given_options
 from fnetcli.cli.console import Console, Progress, exits_properly, leaving_at_once
+from fnetcli.cli.options.group import takes_groups
+from fnetcli.cli.options.images import GivenImages
+from fnetcli.cli.options.network import GivenDevice
+from fnetcli.cli.options.talking import GivenQuiet
 from fnetcli.runs.batch import EXIT_DONE, EXIT_INTERRUPTED
 
 if TYPE_CHECKING:
@@ -18,18 +21,16 @@ if TYPE_CHECKING:
 
 
 @exits_properly
+@takes_groups
 def train(
+    images: GivenImages,
+    device: GivenDevice,
+    talking: GivenQuiet,
+    *,
     recipe: Annotated[
         Path | None,
         typer.Argument(help="TOML recipe, for example configs/fnet.toml.", show_default=False),
     ] = None,
-    vis: given_options.Vis = None,
-    ir: given_options.Ir = None,
-    nir: given_options.Nir = None,
-    ct: given_options.Ct = None,
-    mri: given_options.Mri = None,
-    pet: given_options.Pet = None,
-    spect: given_options.Spect = None,
     validation: Annotated[
         Path | None,
         typer.Option(
@@ -45,9 +46,6 @@ def train(
     resume: Annotated[
         bool, typer.Option("--resume", help="Go on from the run folder's last state.")
     ] = False,
-    device: given_options.Device = "auto",
-    quiet: given_options.Quiet = False,
-    debug: given_options.Debug = False,  # noqa: ARG001  exits_properly reads it
 ) -> int:
     """Train FNet on aligned pairs: stage I with the inverse network, stage II alone.
 
@@ -61,14 +59,13 @@ def train(
         from fnetcli.engine import choose_device
         from fnetcli.training import loop
 
-    console = Console(is_quiet=quiet)
+    console = Console(is_quiet=talking.quiet)
     run = out or Path("runs") / (recipe.stem if recipe else "paper")
-    folders = given_options.given(vis=vis, ir=ir, nir=nir, ct=ct, mri=mri, pet=pet, spect=spect)
-    plan = _plan(recipe or _recipe_of(run, resume=resume), validation, folders)
+    plan = _plan(recipe or _recipe_of(run, resume=resume), validation, images.given)
     _check_run_folder(run, resume=resume)
     pairs = _pairs(plan.data, console, smallest=_largest_crop(plan))
     validation_pairs = _pairs(plan.validation, console) if plan.validation else None
-    chosen = choose_device(device)
+    chosen = choose_device(device.device)
     console.notice(f"{len(pairs)} pairs, device {chosen}, run folder {run}")
     observer = _Observer(console, plan)
     try:
@@ -135,9 +132,9 @@ def _recipe_of(run: Path, *, resume: bool) -> Path | None:
 def _plan(recipe: Path | None, validation: Path | None, folders: dict[str, Path]) -> Recipe:
     """Return the recipe with the folders that the command line names."""
     from fnetcli.errors import ConfigError
-    from fnetcli.training.config import Recipe, read_recipe
+    from fnetcli.training.recipes import default_recipe, read_recipe
 
-    plan = read_recipe(recipe) if recipe else Recipe()
+    plan = read_recipe(recipe) if recipe else default_recipe()
     if folders:
         data = {name: str(path.resolve()) for name, path in folders.items()}
         plan = dataclasses.replace(plan, data=data, validation={})
@@ -162,8 +159,7 @@ def _check_run_folder(run: Path, *, resume: bool) -> None:
 
 
 def _largest_crop(recipe: Recipe) -> int:
-    stages = (recipe.stage_1, recipe.stage_2)
-    return max((stage.crop for stage in stages if stage.iterations), default=1)
+    return max((stage.crop for stage in recipe.stages if stage.iterations), default=1)
 
 
 def _pairs(folders: dict[str, str], console: Console, smallest: int = 1) -> Pairs:
@@ -171,7 +167,7 @@ def _pairs(folders: dict[str, str], console: Console, smallest: int = 1) -> Pair
     from fnetcli.errors import TrainingError
     from fnetcli.inputs.pairing import pair_paths
     from fnetcli.modalities import network_order
-    from fnetcli.pictures.fuse import FuseOptions
+    from fnetcli.pictures.prepare import PrepareOptions
     from fnetcli.pictures.survey import survey
     from fnetcli.training.data import Pairs
 
@@ -184,8 +180,7 @@ def _pairs(folders: dict[str, str], console: Console, smallest: int = 1) -> Pair
         )
     if pairing.unpaired:
         console.warning(f"{len(pairing.unpaired)} files without a partner are not used")
-    # Nothing is written: a format that holds everything leaves nothing to be said of formats.
-    found = survey(pairing.cases, FuseOptions((first, second)), kind="tiff")
+    found = survey(pairing.cases, PrepareOptions((first, second)))
     for notice in found.notices:
         console.notice(notice)
     pairs = Pairs(pairing.cases, smallest, (first, second), found.options.scaling)

@@ -27,7 +27,8 @@ from fnetcli.evaluation.scoring import Scored, Task, begin_worker, score_task
 from fnetcli.formats import ReadOptions, content_sha256, probe_image
 from fnetcli.inputs.pairing import Case, Pairing
 from fnetcli.metrics import Convention, Metric, quantise
-from fnetcli.pictures.fuse import FuseOptions, Prepared, finish, read_case
+from fnetcli.pictures.fuse import finish
+from fnetcli.pictures.prepare import Prepared, PrepareOptions, read_case
 from fnetcli.runs.batch import Batch, Stages
 
 if TYPE_CHECKING:
@@ -71,7 +72,7 @@ class EvalJob:
     """Which fused images of which pairs are scored, and how."""
 
     pairing: Pairing
-    options: FuseOptions  # how the sources are read, scaled and brought onto one grid
+    options: PrepareOptions  # how the sources are read, scaled and brought onto one grid
     entrants: tuple[Entrant, ...]
     metrics: tuple[Metric, ...]
     convention: Convention = "paper"
@@ -101,7 +102,7 @@ class _Worked:
 
 
 @dataclass
-class Run:
+class EvaluationRun:
     """One run: fills the table of scores."""
 
     job: EvalJob
@@ -156,7 +157,7 @@ class Run:
     def _picture(self, entrant: Entrant, case: Case, prepared: Prepared) -> Levels | None:
         if isinstance(entrant, NetworkEntrant):
             fusion = entrant.engine().run(*prepared.luminances)
-            fused = finish(prepared, fusion, self.job.options, np.uint8).image
+            fused = finish(prepared, fusion, kind=np.uint8).image
             pixels: Levels = fused.pixels[0]
             return pixels if fused.is_color else pixels[..., 0]
         if isinstance(entrant, RuleEntrant):
@@ -211,9 +212,7 @@ class Run:
         return _Read(rows, known, wanted, prepared, header.height * header.width)
 
     def _deciding(self) -> dict[str, Any]:
-        record = self.job.options.record()
-        kept = ("modalities", "scaling", "pages", "resize")
-        return {"convention": self.job.convention} | {name: record[name] for name in kept}
+        return {"convention": self.job.convention} | self.job.options.record()
 
     def _fuse(self, _: Case, read: _Read) -> _Worked:
         made = dict[str, Levels]()

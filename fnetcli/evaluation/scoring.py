@@ -19,7 +19,7 @@ from fnetcli.evaluation.grey import Levels, depth_notices, read_fused, to_levels
 from fnetcli.formats import ReadOptions
 from fnetcli.inputs.pairing import Case
 from fnetcli.metrics import Convention, Metric, Picture, metrics
-from fnetcli.pictures.fuse import FuseOptions, Prepared, read_case
+from fnetcli.pictures.prepare import Prepared, PrepareOptions, read_case
 
 LOOK_SECONDS = 1.0
 
@@ -29,7 +29,7 @@ class Task:
     """What is to be scored of one case: metric names by method."""
 
     case: Case
-    options: FuseOptions
+    options: PrepareOptions
     reading: ReadOptions  # of fused files
     convention: Convention
     wanted: dict[str, list[str]]
@@ -50,7 +50,7 @@ def score_task(task: Task) -> Scored:
     """Score the fused images of one case. Raise ImageError where its sources fail."""
     prepared = read_case(task.case, task.options)
     first, second = (Picture(to_levels(scaled)) for scaled in prepared.scaled)
-    notices = source_notices(prepared, task.options.modalities)
+    notices = source_notices(prepared)
     known, failed = dict[str, Known](), dict[str, str]()
     for method, names in task.wanted.items():
         try:
@@ -70,10 +70,10 @@ def score_task(task: Task) -> Scored:
     return Scored(known, failed)
 
 
-def source_notices(prepared: Prepared, modalities: tuple[str, str]) -> list[str]:
+def source_notices(prepared: Prepared) -> list[str]:
     """Say how the sources became 8 bits."""
     notices = list[str]()
-    for modality, scaled in zip(modalities, prepared.scaled, strict=True):
+    for modality, scaled in zip(prepared.modalities, prepared.scaled, strict=True):
         notices += depth_notices(modality, scaled)
         notices += [f"{modality}: {text}" for text in (*scaled.image.notices, *scaled.notices)]
     return notices

@@ -19,7 +19,7 @@ from fnetcli.formats.base import (
 )
 from fnetcli.formats.png import PNG
 from fnetcli.formats.raster import BMP, JPEG, WEBP
-from fnetcli.formats.tiff.reader import TIFF
+from fnetcli.formats.tiff import TIFF
 from fnetcli.formats.writers import (
     PICTURE_KINDS,
     PictureKind,

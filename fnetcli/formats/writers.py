@@ -17,12 +17,11 @@ from typing import Any
 import imagecodecs
 import numpy as np
 import PIL.Image
-import tifffile
 from numpy.typing import NDArray
 
 from fnetcli.errors import WriteError
 from fnetcli.files.durable import atomic_write
-from fnetcli.formats.tiff.reader import ICC_TAG, NODATA_TAG
+from fnetcli.formats.tiff import ICC_TAG, NODATA_TAG
 from fnetcli.imaging.image import Georeference
 
 UINT8, UINT16, FLOAT32 = (np.dtype(name) for name in ("uint8", "uint16", "float32"))
@@ -173,6 +172,8 @@ def _encode_png(planes: NDArray[Any], details: Details) -> Encoded:
 
 
 def _encode_tiff(planes: NDArray[Any], details: Details) -> Encoded:
+    import tifffile  # slow to import
+
     channels = planes.shape[2]
     is_color, has_alpha = channels >= 3, channels in {2, 4}
     buffer = io.BytesIO()
@@ -195,14 +196,16 @@ def _encode_tiff(planes: NDArray[Any], details: Details) -> Encoded:
 
 def _tags(details: Details) -> list[tuple[int, int, int, Any, bool]]:
     """Return tags as tifffile takes them: code, TIFF data type, count, value, on every page."""
+    from tifffile import DATATYPE
+
     kept = [] if details.georeference is None else list(details.georeference.tags)
     tags = [(code, kind, len(value), value, True) for code, kind, value in kept]
     if details.nodata is not None:
         text = _number_text(details.nodata)
-        tags.append((NODATA_TAG, tifffile.DATATYPE.ASCII, len(text), text, True))
+        tags.append((NODATA_TAG, DATATYPE.ASCII, len(text), text, True))
     if details.color_profile is not None:
         profile = details.color_profile
-        tags.append((ICC_TAG, tifffile.DATATYPE.UNDEFINED, len(profile), profile, True))
+        tags.append((ICC_TAG, DATATYPE.UNDEFINED, len(profile), profile, True))
     return tags
 
 

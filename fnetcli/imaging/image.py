@@ -107,15 +107,15 @@ class Image:
     """A picture or volume: pixels (slices, height, width, channels), channels 1 (grey) or 3 (RGB).
 
     A PNG is one slice. As read, pixels are the stored numbers in the file's own type;
-    `intensity.to_unit` makes them float32 in [0, 1]; that they are not of `stored_type` tells that
-    it has. `alpha` is float32 (slices, height, width) in [0, 1], `valid` a mask of the same shape
-    that is False where the sensor saw nothing (NaN, infinity, nodata); None means opaque, and
-    valid, everywhere.
+    `intensity.to_unit` makes them float32 in [0, 1], and `is_unit` True. `alpha` is float32
+    (slices, height, width) in [0, 1], `valid` a mask of the same shape that is False where the
+    sensor saw nothing (NaN, infinity, nodata); None means opaque, and valid, everywhere.
     """
 
     pixels: Stored
     grid: Grid
     stored_type: np.dtype[Any] = UNKNOWN  # of the file's numbers; default: that of the pixels
+    is_unit: bool = False  # the pixels are float32 in [0, 1]
     alpha: Pixels | None = None
     valid: Mask | None = None
     bits: int | None = (

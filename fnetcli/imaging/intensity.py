@@ -8,10 +8,10 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
-from scipy import ndimage
 
 from fnetcli.errors import ImageError
 from fnetcli.imaging.image import Image, Mask, Pixels, Stored, bands
+from fnetcli.modalities import BY_NAME
 
 PREVIEW_RANGE = 0.5  # the value shown as white; its negative is black
 DEFAULT_STRETCH = (0.1, 99.9)  # percentiles that become black and white
@@ -66,7 +66,7 @@ class ScalingOptions:
             return True
         if kind == np.uint8 or (self.bits is not None and kind.kind == "u"):
             return False
-        return not (kind == np.uint16 and modality == "vis")
+        return not (kind == np.uint16 and BY_NAME[modality].fills_its_type)
 
     def _limits(self, kind: np.dtype[Any], modality: str, bits: int | None) -> tuple[Limits, bool]:
         if self.limits is not None:
@@ -98,7 +98,11 @@ class Scaled:
     invalid: int  # pixels without data, filled
     notices: tuple[str, ...] = ()
     is_inverted: bool = False
-    is_unit: bool = False
+
+    @property
+    def is_unit(self) -> bool:
+        """Whether the image's pixels are in [0, 1] already."""
+        return self.image.is_unit
 
     def rows(self, band: slice) -> Pixels:
         """Return some rows, (slices, rows, W, C), as float32 in [0, 1]."""
@@ -116,7 +120,7 @@ class Scaled:
         pixels = np.empty(self.image.pixels.shape, np.float32)
         for band in self.image.grid.bands():
             pixels[:, band] = self.rows(band)
-        return replace(self, image=replace(self.image, pixels=pixels), is_unit=True)
+        return replace(self, image=replace(self.image, pixels=pixels, is_unit=True))
 
 
 def to_unit(image: Image, scaling: Scaling) -> Scaled:
@@ -131,8 +135,8 @@ def scale(image: Image, scaling: Scaling) -> Scaled:
     has no data at all, or is constant where the image's own range decides, becomes black: that
     leaves the other image as it is. An image that is scaled already comes back as it is.
     """
-    if image.pixels.dtype != image.stored_type:
-        return Scaled(image, 0.0, 1.0, 0, is_unit=True)
+    if image.is_unit:
+        return Scaled(image, 0.0, 1.0, 0)
     valid = valid_pixels(image)
     invalid = 0 if valid is None else int(valid.size - np.count_nonzero(valid))
     if valid is not None and not valid.any():
@@ -141,9 +145,9 @@ def scale(image: Image, scaling: Scaling) -> Scaled:
         is_beyond = float(largest) > BEYOND_MEASURE
         why = f" (beyond {BEYOND_MEASURE:g} there is none)" if is_beyond else ""
         notice = f"no pixel holds data{why}: it is taken as black"
-        empty = replace(image, pixels=black, valid=valid)
+        empty = replace(image, pixels=black, valid=valid, is_unit=True)
         low, high = (0.0, 0.0) if scaling.are_percentiles else scaling.limits
-        return Scaled(empty, low, high, invalid, (notice,), is_unit=True)
+        return Scaled(empty, low, high, invalid, (notice,))
     (low, high), notices = _find_limits(_seen(image, valid), scaling)
     if valid is not None:
         share = _percent(invalid / valid.size)
@@ -249,6 +253,8 @@ def _fill(scaled: Scaled, valid: Mask) -> Scaled:
         if not mask.any():
             values[:] = 0
             continue
+        from scipy import ndimage  # slow to import, and most images have no holes
+
         nearest = ndimage.distance_transform_edt(~mask, return_distances=False, return_indices=True)
         values[~mask] = values[tuple(nearest[:, ~mask])]
     return scaled

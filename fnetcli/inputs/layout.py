@@ -21,25 +21,25 @@ from fnetcli.formats.nifti.reader import stem
 from fnetcli.formats.volumes import is_volume, is_volume_file
 from fnetcli.inputs.pairing import Case, Pairing, PairingOptions, pair_paths
 
-Kind = Literal["pairs", "series", "cases"]
-Choice = Literal["auto", "pairs", "series", "cases"]
+InputKind = Literal["pairs", "series", "cases"]
+AskedKind = Literal["auto", "pairs", "series", "cases"]
 Content = Literal["picture", "volume", "unknown", "pictures", "series", "mixed", "children"]
 
-CHOICES: tuple[str, ...] = get_args(Choice)
+ASKED_KINDS: tuple[str, ...] = get_args(AskedKind)
 FORCE = "say which with --layout pairs|series|cases"
 
 
 @dataclass(frozen=True)
-class Layout:
+class InputLayout:
     """How two paths were understood, and the cases that follow.
 
-    `reading` is a sentence for the user. Of "series" and "cases", `first` and `second` of a case
+    `sentence` is a sentence for the user. Of "series" and "cases", `first` and `second` of a case
     are what `formats.volumes.read_volume` takes.
     """
 
-    kind: Kind
+    kind: InputKind
     pairing: Pairing
-    reading: str
+    sentence: str
 
     @property
     def cases(self) -> list[Case]:
@@ -55,10 +55,10 @@ class Layout:
 def read_layout(
     first: Path,
     second: Path,
-    layout: Choice = "auto",
+    layout: AskedKind = "auto",
     name: str | None = None,
     pairing: PairingOptions | None = None,
-) -> Layout:
+) -> InputLayout:
     """Tell what two files or folders mean; raise UsageError, ReadError where that makes no sense.
 
     `name` replaces the name of a single case. `pairing` counts for pairs of pictures only. Nothing
@@ -87,7 +87,7 @@ def _exists(path: Path) -> bool:
 # --- what is meant --------------------------------------------------------------------------------
 
 
-def _kind(first: Path, second: Path) -> Kind:
+def _kind(first: Path, second: Path) -> InputKind:
     contents = (_content(first), _content(second))
     if "mixed" in contents:
         mixed = (first, second)[contents.index("mixed")]
@@ -191,15 +191,15 @@ def _common(children: Sequence[dict[str, Path]]) -> list[str]:
 # --- pairs, cases, series -------------------------------------------------------------------------
 
 
-def _pairs(first: Path, second: Path, options: PairingOptions | None) -> Layout:
+def _pairs(first: Path, second: Path, options: PairingOptions | None) -> InputLayout:
     pairing = pair_paths(first, second, options)
     if pairing.source == "files":
-        return Layout("pairs", pairing, "two pictures: one pair")
+        return InputLayout("pairs", pairing, "two pictures: one pair")
     words = f"two folders of pictures: {_count(len(pairing.cases), 'pair')} by name"
-    return Layout("pairs", pairing, words)
+    return InputLayout("pairs", pairing, words)
 
 
-def _cases(first: Path, second: Path) -> Layout:
+def _cases(first: Path, second: Path) -> InputLayout:
     for path in (first, second):
         if not path.is_dir():
             raise UsageError(f"{path}: a file, not a folder of cases; name two folders")
@@ -215,10 +215,10 @@ def _cases(first: Path, second: Path) -> Layout:
     cases = [Case(name, _volume(sides[0][name]), _volume(sides[1][name])) for name in names]
     pairing = Pairing("folders", cases, alone, (first, second))
     words = f"two folders of volumes: {_count(len(cases), 'case')} by name"
-    return Layout("cases", pairing, words)
+    return InputLayout("cases", pairing, words)
 
 
-def _series(first: Path, second: Path) -> Layout:
+def _series(first: Path, second: Path) -> InputLayout:
     paths = tuple(_volume(path) for path in (first, second))
     case = Case(_series_name(*paths), paths[0], paths[1])
     # Results in a folder that is read would be inputs the next time; beside a file they may lie.
@@ -226,10 +226,10 @@ def _series(first: Path, second: Path) -> Layout:
         "folders" if first.is_dir() or second.is_dir() else "files"
     )
     words = f"two volumes: one case, {case.name}"
-    return Layout("series", Pairing(source, [case], [], (first, second)), words)
+    return InputLayout("series", Pairing(source, [case], [], (first, second)), words)
 
 
-def _named(found: Layout, name: str) -> Layout:
+def _named(found: InputLayout, name: str) -> InputLayout:
     if len(found.cases) != 1:
         raise UsageError(
             f"--name {name}: names one case, but there are {len(found.cases)}; leave it out"
@@ -239,8 +239,8 @@ def _named(found: Layout, name: str) -> Layout:
             f"--name {name!r}: no name of a case; use one without / \\ : .. and control characters"
         )
     case = replace(found.cases[0], name=name)
-    reading = f"two volumes: one case, {name}" if found.kind == "series" else found.reading
-    return replace(found, pairing=replace(found.pairing, cases=[case]), reading=reading)
+    sentence = f"two volumes: one case, {name}" if found.kind == "series" else found.sentence
+    return replace(found, pairing=replace(found.pairing, cases=[case]), sentence=sentence)
 
 
 def _series_name(first: Path, second: Path) -> str:

@@ -5,17 +5,17 @@ from __future__ import annotations
 import csv
 import io
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path, PurePath
 from typing import Literal
 
-from fnetcli.errors import UsageError
+from fnetcli.errors import FnetError, UsageError
 from fnetcli.formats import IMAGE_SUFFIXES
 from fnetcli.modalities import MODALITIES, network_order
 
 CASE_COLUMN = "case"
-LARGEST_LIST = 256 << 20  # bytes of a CSV file
+MAX_LIST_BYTES = 256 << 20  # of a CSV file
 
 
 @dataclass(frozen=True)
@@ -32,6 +32,7 @@ class Pairing:
     """The cases in order, the files without a partner, and the folders that all paths lie below.
 
     `further` holds what else a list says of its cases: column -> case -> text, as written.
+    `list_name` names the list.
     """
 
     source: Literal["files", "folders", "list"]
@@ -39,6 +40,22 @@ class Pairing:
     unpaired: list[Path]
     roots: tuple[Path, Path]
     further: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    list_name: str = ""
+
+    def require_cases(self, *, may_look_deeper: bool = True) -> None:
+        """Raise FnetError where there is no case; sub-folders may have some."""
+        if self.cases:
+            return
+        if self.source == "list":
+            raise FnetError(
+                f"{self.list_name}: no pairs below the first line, nothing to do; add them"
+            )
+        first, second = self.roots
+        deeper = ", or look in sub-folders with --recursive" if may_look_deeper else ""
+        raise FnetError(
+            f"{first} and {second}: nothing to do, no file of one folder has a partner of the same "
+            f"name in the other; rename files, or name their endings with --suffix{deeper}"
+        )
 
 
 @dataclass(frozen=True)
@@ -172,7 +189,33 @@ def pair_list(path: Path) -> tuple[tuple[str, str], Pairing]:
                 texts[case.name] = (row.get(name) or "").strip()
     except csv.Error as error:
         raise UsageError(f"{path}: not a CSV file ({error}); correct it") from None
-    return modalities, Pairing("list", cases, [], (folder, folder), further)
+    return modalities, Pairing("list", cases, [], (folder, folder), further, str(path))
+
+
+def pair_rows(rows: Iterable[Mapping[str, str | Path]]) -> tuple[tuple[str, str], Pairing]:
+    """Return what `pair_list` does for rows as a list has them: {"vis": PATH, "ir": PATH}.
+
+    All name the same two modalities, and if wanted "case". Paths are taken as they are. Raise
+    UsageError, with the number of the row.
+    """
+    modalities: tuple[str, str] | None = None
+    cases = dict[str, Case]()
+    for number, row in enumerate(rows, 1):
+        where = f"pair {number}"
+        found = _modalities(where, list(row))
+        if modalities not in (None, found):
+            raise UsageError(f"{where}: is of {' and '.join(found)}, others are not; fuse it alone")
+        modalities = found
+        first, second = (Path(row[name]) for name in found)
+        name = str(row.get(CASE_COLUMN) or second.stem)
+        if not _is_plain(name):
+            raise UsageError(f"{where}: {name!r} is no name of a case; use one without / \\ and ..")
+        if name in cases:
+            raise UsageError(f"{where}: is called {name!r} as another one; name it with 'case'")
+        cases[name] = Case(name, first, second)
+    if modalities is None:
+        raise UsageError("no pairs given; give at least one")
+    return modalities, Pairing("list", list(cases.values()), [], (Path(), Path()), {}, "pairs")
 
 
 def listed_paths(pairing: Pairing, column: str, path: Path) -> dict[str, Path]:
@@ -194,7 +237,7 @@ def listed_paths(pairing: Pairing, column: str, path: Path) -> dict[str, Path]:
 
 def _text(path: Path) -> str:
     try:
-        if path.stat().st_size > LARGEST_LIST:
+        if path.stat().st_size > MAX_LIST_BYTES:
             raise UsageError(f"{path}: too large for a list of pairs; split it")
         return path.read_text(encoding="utf-8-sig")
     except FileNotFoundError:
@@ -205,21 +248,21 @@ def _text(path: Path) -> str:
         raise UsageError(f"{path}: not UTF-8 text; save the list as CSV in UTF-8") from None
 
 
-def _modalities(path: Path, columns: list[str]) -> tuple[str, str]:
+def _modalities(where: str | Path, columns: list[str]) -> tuple[str, str]:
     for name in columns:
         if name and name not in MODALITIES and columns.count(name) > 1:
-            raise UsageError(f"{path}: two columns are called {name!r}; leave one out")
+            raise UsageError(f"{where}: two columns are called {name!r}; leave one out")
     named = [name for name in columns if name in MODALITIES]
     if len(named) != 2:
         shown = ", ".join(columns) or "empty"
         raise UsageError(
-            f"{path}: its first line ({shown}) names {len(named)} modalities; begin it with two of "
-            f"{', '.join(MODALITIES)}, separated by a comma"
+            f"{where}: its first line ({shown}) names {len(named)} modalities; begin it with two "
+            f"of {', '.join(MODALITIES)}, separated by a comma"
         )
     try:
         return network_order(named)
     except UsageError as error:
-        raise UsageError(f"{path}: {error}") from None
+        raise UsageError(f"{where}: {error}") from None
 
 
 def _listed(

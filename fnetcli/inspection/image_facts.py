@@ -16,10 +16,9 @@ from fnetcli.formats.volumes import VolumeOptions, read_volume
 from fnetcli.imaging.image import Image, Stored
 from fnetcli.imaging.intensity import Scaling, ScalingOptions, scale, seen_pixels, valid_pixels
 from fnetcli.inputs.pairing import Case
-from fnetcli.modalities import MODALITIES, VOLUMETRIC
-from fnetcli.pictures.fuse import FuseOptions
+from fnetcli.modalities import MODALITIES, TABLE, VOLUMETRIC
+from fnetcli.pictures.prepare import PrepareOptions
 from fnetcli.pictures.survey import survey
-from fnetcli.volumes.fuse import DICOM_MODALITIES
 from fnetcli.volumes.resample import plane_of, spacing
 from fnetcli.volumes.windows import window_of
 
@@ -112,8 +111,8 @@ def image_facts(path: Path, page: int | None, pixel_limit: int) -> ImageFacts:
 
 def _ways(path: Path, image: Image, reading: ReadOptions) -> list[Way]:
     """Return one way for all modalities, or one for vis and one for all others."""
-    as_visible = FuseOptions(("ir", "vis"), reading=(reading, reading))
-    found = survey([Case("", path, path)], as_visible, kind="tiff").options.scaling[1]
+    as_visible = PrepareOptions(("ir", "vis"), reading=(reading, reading))
+    found = survey([Case("", path, path)], as_visible).options.scaling[1]
     visible = found.choose(image.stored_type, "vis", image.bits)
     other = ScalingOptions().choose(image.stored_type, "ir", image.bits)
     if visible == other:
@@ -169,7 +168,7 @@ def volume_facts(path: Path, options: VolumeOptions) -> ImageFacts:
 def _modalities(image: Image) -> list[str]:
     """Return what the file says that it is, if it says so, else all that it may be."""
     kind = "" if image.series is None else str(image.series.headers[0].get("Modality", ""))
-    known = [modality for modality, name in DICOM_MODALITIES.items() if name == kind]
+    known = [one.name for one in TABLE if one.dicom == kind]
     return known or [*VOLUMETRIC]
 
 

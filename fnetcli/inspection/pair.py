@@ -38,7 +38,7 @@ class InspectedPair:
             "weights": dict(self.weights),
             **self.findings.record,
             "misalignment": self.misalignment.record(),
-            "said": list(self.subject.said),
+            "said": list(self.subject.info),
             "notices": list(self.notices),
         }
 
@@ -63,11 +63,11 @@ def require_fitting(inspector: Inspector, options: InspectOptions, model: str) -
 
 
 def count_steps(inspector: Inspector, options: InspectOptions) -> int:
-    """Return how often `inspect_pair` calls `on_step`."""
+    """Return how often `look_into_pair` calls `on_step`."""
     return inspector.count_steps(options) + 1
 
 
-def inspect_pair(
+def look_into_pair(
     inspector: Inspector,
     engine: Engine,
     weights: Weights,

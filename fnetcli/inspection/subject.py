@@ -13,12 +13,13 @@ from fnetcli.imaging.image import Grid, Image
 from fnetcli.imaging.intensity import Scaled, to_stored, valid_pixels
 from fnetcli.inputs.pairing import Case
 from fnetcli.models.base import Fusion, Maps
-from fnetcli.pictures.fuse import FuseOptions, Prepared, finish, read_case
+from fnetcli.pictures.fuse import finish
+from fnetcli.pictures.prepare import Prepared, PrepareOptions, read_case
 from fnetcli.pictures.survey import survey
-from fnetcli.volumes.fuse import (
+from fnetcli.volumes.mix import VolumeMixOptions, notices_of
+from fnetcli.volumes.prepare import (
     PreparedVolumes,
-    VolumeFuseOptions,
-    Volumes,
+    VolumePrepareOptions,
     read_volumes,
     slice_luminances,
 )
@@ -42,40 +43,40 @@ class Subject:
     name: str
     luminances: tuple[Map, Map]
     sources: tuple[Levels, Levels]
-    said: tuple[str, ...]  # good to know: what became black and white
+    info: tuple[str, ...]  # good to know: what became black and white
     finish: Callable[[Fusion[Maps]], Finished]  # makes a picture of what the network found
 
 
 # --- pictures -------------------------------------------------------------------------------------
 
 
-def two_pictures(case: Case, options: FuseOptions) -> Subject:
+def two_pictures(case: Case, options: PrepareOptions) -> Subject:
     """Read two pictures, scaled and on one grid as `fnet fuse` has them. Raise ImageError."""
-    found = survey([case], options, kind="tiff")  # the bits that a visible picture really uses
+    found = survey([case], options)  # the bits that a visible picture really uses
     options = found.options
     prepared = read_case(case, options)
     x, y = prepared.luminances
     first, second = map(_levels, prepared.scaled)
 
     def finished(fusion: Fusion[Maps]) -> Finished:
-        fused = finish(prepared, fusion, options, np.uint8)
+        fused = finish(prepared, fusion, kind=np.uint8)
         return Finished(_flat(fused.image), tuple(fused.notices))
 
     return Subject(
         name=case.name,
         luminances=(x[0], y[0]),
         sources=(first, second),
-        said=(*found.notices, *_ranges(prepared, options)),
+        info=(*found.notices, *_ranges(prepared)),
         finish=finished,
     )
 
 
-def _ranges(prepared: Prepared, options: FuseOptions) -> list[str]:
+def _ranges(prepared: Prepared) -> list[str]:
     return [
         f"{modality}: {grid.size}, {scaled.low:g} to {scaled.high:g} become "
         + ("white to black" if scaled.is_inverted else "black to white")
         for modality, grid, scaled in zip(
-            options.modalities, prepared.grids, prepared.scaled, strict=True
+            prepared.modalities, prepared.grids, prepared.scaled, strict=True
         )
     ]
 
@@ -93,7 +94,7 @@ def _flat(image: Image) -> Levels:
 # --- a slice of volumes ---------------------------------------------------------------------------
 
 
-def one_slice(case: Case, options: VolumeFuseOptions, number: int | None) -> Subject:
+def one_slice(case: Case, options: VolumePrepareOptions, number: int | None) -> Subject:
     """Read two volumes and take a slice, from 1 on; None: the middle one.
 
     It is taken along the same axis as `fnet fuse` does. Raise ImageError, and UsageError for a
@@ -103,29 +104,29 @@ def one_slice(case: Case, options: VolumeFuseOptions, number: int | None) -> Sub
     index = prepared.slices // 2 if number is None else number - 1
     if index >= prepared.slices:
         raise UsageError(f"--slice {number}: there are {prepared.slices}; give a smaller number")
-    x, y = slice_luminances(prepared, options, index)
-    notices = (*Volumes(options).notices(prepared), *_lonely(prepared, options, index))
+    x, y = slice_luminances(prepared, index)
+    notices = (*notices_of(prepared, VolumeMixOptions()), *_lonely(prepared, index))
     return Subject(
         name=f"{case.name}, slice {index + 1} of {prepared.slices}",
         luminances=(x, y),
         sources=(_stored(x), _stored(y)),
-        said=(*(window.sentence for window in prepared.windows), *prepared.said),
+        info=(*(window.sentence for window in prepared.windows), *prepared.info),
         finish=lambda fusion: Finished(_stored(fusion.fused[0]), notices),
     )
 
 
-def _lonely(prepared: PreparedVolumes, options: VolumeFuseOptions, index: int) -> list[str]:
+def _lonely(prepared: PreparedVolumes, index: int) -> list[str]:
     """Say where only one volume has data: `fnet fuse` does without the network there."""
-    said = []
-    for modality, image in zip(options.modalities, prepared.on_grid, strict=True):
+    found = []
+    for modality, image in zip(prepared.modalities, prepared.on_grid, strict=True):
         valid = valid_pixels(_slice(prepared.order.image(image), index))
         missing = 0.0 if valid is None else 1 - float(np.mean(valid))
         if missing > 0:
-            said.append(
+            found.append(
                 f"{modality}: no data in {100 * missing:.1f} % of this slice; what the network "
                 "makes of it is shown, where fnet fuse lets the other volume pass through"
             )
-    return said
+    return found
 
 
 def _slice(image: Image, index: int) -> Image:

@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING, Any, ClassVar, Generic, Protocol, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from fnetcli.mixing import Products
+
 if TYPE_CHECKING:
     import torch
 
@@ -96,17 +98,26 @@ class Model(Protocol):
 ConfigT = TypeVar("ConfigT", bound=ModelConfig)
 
 
+class HasShape(Protocol):
+    """A tensor of any library."""
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """How many numbers it has along each axis."""
+
+
 @dataclass(frozen=True)
 class TensorLayout(Generic[ConfigT]):
     """One way to name the tensors of a network in a file."""
 
     name: str
     matches: Callable[[Collection[str]], bool]  # the names in a file
-    config: Callable[
-        [Mapping[str, tuple[int, ...]], Mapping[str, Any]], ConfigT
-    ]  # shapes, metadata
+    config: Callable[[Mapping[str, HasShape], Mapping[str, Any]], ConfigT]  # tensors, metadata
     keys: Callable[[ConfigT], dict[str, str]]  # our name -> name in the file
-    ignored: Callable[[str], bool] = lambda _: False  # names in the file that nothing needs
+    # Whether nothing needs what a name in the file holds.
+    ignored: Callable[[ConfigT, str], bool] = lambda _, name: False  # noqa: ARG005
+    # Our name and shape -> the shape in the file; the numbers come in the same order.
+    shape: Callable[[str, tuple[int, ...]], tuple[int, ...]] = lambda _, shape: shape
 
 
 @dataclass(frozen=True)
@@ -148,14 +159,10 @@ class Network(Generic[ConfigT]):
         return sum(array.size for array in self.arrays.values())
 
     @property
-    def shows_images(self) -> bool:
-        """Whether there is anything to look at beside the fused image."""
-        return bool(self.spec.parts or self.spec.maps(self.config))
-
-    @property
-    def feature_channels(self) -> int:
-        """How many numbers its features hold for each pixel."""
-        return sum(self.spec.features(self.config).values())
+    def products(self) -> Products:
+        """What it makes beside the fused image."""
+        spec, config = self.spec, self.config
+        return Products(spec.parts, spec.maps(config), dict(spec.features(config)))
 
     def at_work(self) -> torch.nn.Module:
         """Return it as a torch module on the CPU, in evaluation mode, without gradients."""

@@ -5,6 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from fnetcli.models.base import ModelSpec
+from fnetcli.models.cddfuse import CDDFUSE
 from fnetcli.models.fnet import FNET
+from fnetcli.models.uaafusion import UAAFUSION
 
-MODELS: dict[str, ModelSpec[Any]] = {spec.name: spec for spec in (FNET,)}
+MODELS: dict[str, ModelSpec[Any]] = {spec.name: spec for spec in (FNET, CDDFUSE, UAAFUSION)}

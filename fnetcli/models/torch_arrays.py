@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import TypeVar
 
 import numpy as np
@@ -27,6 +27,13 @@ def module_with(make: Callable[[], ModuleT], arrays: Arrays) -> ModuleT:
             state[name] = torch.zeros(value.shape, dtype=value.dtype)
     module.load_state_dict(state, assign=True)
     return module
+
+
+def module_shapes(make: Callable[[], nn.Module]) -> Iterator[tuple[str, tuple[int, ...]]]:
+    """Yield name and shape of every real tensor of a module, without making its numbers."""
+    with torch.device("meta"):
+        state = make().state_dict()
+    return ((name, tuple(one.shape)) for name, one in state.items() if one.is_floating_point())
 
 
 def at_rest(spec: ModelSpec[ConfigT], config: ConfigT, module: nn.Module) -> Network[ConfigT]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -16,11 +16,13 @@ from fnetcli.formats import Header, ReadOptions, probe_image, read_image
 from fnetcli.imaging.image import Image
 from fnetcli.imaging.intensity import Limits, ScalingOptions, own_limits, seen_pixels
 from fnetcli.inputs.pairing import Case
-from fnetcli.pictures.fuse import FuseOptions
+from fnetcli.modalities import BY_NAME
+from fnetcli.pictures.outputs import Depth, OutputOptions
+from fnetcli.pictures.prepare import PrepareOptions
 
 Scope = Literal["image", "folder"]
 USED_BITS = (10, 12)  # that 16-bit files may really hold, fewest first
-MOST_BYTES = 1 << 30  # of images that are measured side by side
+MAX_BYTES = 1 << 30  # of images that are measured side by side
 
 ItemT = TypeVar("ItemT")
 FoundT = TypeVar("FoundT")
@@ -28,25 +30,24 @@ FoundT = TypeVar("FoundT")
 
 @dataclass(frozen=True)
 class Survey:
-    """The options with what the folder decides filled in, and what is to be said of it."""
+    """The options with what the folder decides filled in, the headers, and what is to be said."""
 
-    options: FuseOptions
+    options: PrepareOptions
+    headers: tuple[dict[Path, Header], dict[Path, Header]]  # of the files that can be read
     notices: list[str] = field(default_factory=list)
 
 
 def survey(
-    cases: list[Case],
-    options: FuseOptions,
+    cases: Sequence[Case],
+    options: PrepareOptions,
     *,
     scope: Scope = "image",
-    kind: str | None = None,
     workers: int = 2,
     on_step: Callable[[], None] = lambda: None,
 ) -> Survey:
     """Look at the headers of all images, and at pixels only where they decide for all.
 
-    `kind` names the format of the fused pictures; without it they are TIFF where they hold floats
-    or a georeference, else PNG. Files that cannot be read are left for their own turn.
+    Files that cannot be read are left for their own turn.
     """
     notices: list[str] = []
     sides = [[case.first for case in cases], [case.second for case in cases]]
@@ -58,10 +59,34 @@ def survey(
         side = _Side(modality, _headers(paths, reading, workers, on_step), reading, workers)
         headers.append(side.headers)
         scalings.append(_complete(side, scaling, scope, notices, on_step))
-    kind = kind or _kind(options, headers, notices)
     first, second = scalings
-    notices += _lost_depth(replace(options, kind=kind), headers[1])
-    return Survey(replace(options, scaling=(first, second), kind=kind), notices)
+    return Survey(replace(options, scaling=(first, second)), (headers[0], headers[1]), notices)
+
+
+def fitting_kind(found: Survey, depth: Depth) -> tuple[str, str | None]:
+    """Return the format of the fused pictures where none is asked for, and why, if it is not PNG.
+
+    They are TIFF where they hold floats or a georeference.
+    """
+    if depth == "float":
+        return "tiff", None
+    second = found.headers[1].values()
+    if depth == "auto" and any(header.dtype.kind == "f" for header in second):
+        modality = found.options.modalities[1]
+        return "tiff", f"{modality} images hold floats: results are float TIFF"
+    if any(header.is_georeferenced for side in found.headers for header in side.values()):
+        return "tiff", "some images are GeoTIFF: results are TIFF, which can say where they lie"
+    return "png", None
+
+
+def lost_depth(found: Survey, options: OutputOptions) -> list[str]:
+    """Say where the format holds fewer bits than the images whose depth it should follow."""
+    if options.depth != "auto":
+        return []
+    kinds = {header.dtype for header in found.headers[1].values()}
+    if all(options.stored_type(kind).itemsize >= min(kind.itemsize, 2) for kind in kinds):
+        return []
+    return [f"{options.kind} holds 8 bits, the images have more: use --format png or tiff"]
 
 
 @dataclass(frozen=True)
@@ -88,7 +113,7 @@ class _Side:
                 return None
 
         largest = max((_bytes(self.headers[path]) for path in paths), default=0)
-        workers = self.workers if self.workers * largest <= MOST_BYTES else 1
+        workers = self.workers if self.workers * largest <= MAX_BYTES else 1
         return (found for found in _ahead(read, paths, workers) if found is not None)
 
 
@@ -140,7 +165,12 @@ def _complete(
 
 def _used_bits(side: _Side, scaling: ScalingOptions, on_step: Callable[[], None]) -> int | None:
     """Return 10 or 12 where no visible 16-bit file holds a higher number, None where one does."""
-    if side.modality != "vis" or scaling.bits or scaling.limits or scaling.stretches_all:
+    if (
+        not BY_NAME[side.modality].fills_its_type
+        or scaling.bits
+        or scaling.limits
+        or scaling.stretches_all
+    ):
         return None
     undeclared = [
         path
@@ -185,29 +215,6 @@ def _folder_limits(
         if low < high:
             return low, high
     return None
-
-
-def _kind(options: FuseOptions, headers: list[dict[Path, Header]], notices: list[str]) -> str:
-    if options.depth == "float":
-        return "tiff"
-    second = headers[1].values()
-    if options.depth == "auto" and any(header.dtype.kind == "f" for header in second):
-        notices.append(f"{options.modalities[1]} images hold floats: results are float TIFF")
-        return "tiff"
-    if any(header.is_georeferenced for side in headers for header in side.values()):
-        notices.append("some images are GeoTIFF: results are TIFF, which can say where they lie")
-        return "tiff"
-    return "png"
-
-
-def _lost_depth(options: FuseOptions, headers: dict[Path, Header]) -> list[str]:
-    """Say where the format holds fewer bits than the images whose depth it should follow."""
-    if options.depth != "auto":
-        return []
-    kinds = {header.dtype for header in headers.values()}
-    if all(options.stored_type(kind).itemsize >= min(kind.itemsize, 2) for kind in kinds):
-        return []
-    return [f"{options.kind} holds 8 bits, the images have more: use --format png or tiff"]
 
 
 def _ahead(do: Callable[[ItemT], FoundT], items: Iterable[ItemT], workers: int) -> Iterator[FoundT]:

@@ -26,15 +26,18 @@ from fnetcli.files.durable import atomic_write
 from fnetcli.formats import ReadOptions, probe_image, read_image
 from fnetcli.imaging.image import Image, Stored
 from fnetcli.imaging.intensity import Scaling, preview, to_stored, to_unit, valid_pixels
-from fnetcli.inputs.pairing import Case
-from fnetcli.pictures.fuse import Pictures, outputs_in_folder
-from fnetcli.reports.page import MODALITY_NAMES, template
+from fnetcli.inputs.pairing import Case, Pairing
+from fnetcli.modalities import BY_NAME
+from fnetcli.pictures.fuse import FuseOptions
+from fnetcli.pictures.outputs import map_names, paths_in_folder
+from fnetcli.pictures.prepare import PrepareOptions
+from fnetcli.reports.page import template
 from fnetcli.runs.manifest import DONE, FAILED, MANIFEST_FILE, RUN_FILE, Record
-from fnetcli.runs.run import Job
 
 PAGE_FILE = "index.html"
-MOST_CASES = 300  # shown; of more, an even sample
-MOST_LISTED = 300  # failures, and files without a partner
+MAX_CASES = 300  # shown; of more, an even sample
+MAX_LISTED = 300  # failures, and files without a partner
+SOURCES_AND_FUSED = 3  # pictures that every case has
 LONGEST_SIDE = 240  # of a thumbnail, in pixels
 JPEG_QUALITY = 80
 LARGE = 32_000_000  # pixels; pictures beyond are held in memory one at a time
@@ -83,13 +86,15 @@ class Row:
 
 
 def write_contact_sheet(
-    job: Job[Pictures],
+    pairing: Pairing,
+    options: FuseOptions,
+    out: Path,
     records: list[Record],
     summary: Record,
     *,
     workers: int = 2,
     on_step: Callable[[], None] = lambda: None,
-    most_cases: int = MOST_CASES,
+    max_cases: int = MAX_CASES,
 ) -> Path:
     """Write OUT/index.html of a run into a folder and return its path.
 
@@ -97,32 +102,32 @@ def write_contact_sheet(
     read again, in threads; one that cannot be read leaves a gap with the reason in it. Raise
     OutputError or WriteError where the page cannot be stored.
     """
-    cases = {case.name: case for case in job.pairing.cases}
+    cases = {case.name: case for case in pairing.cases}
     done = [one for one in records if one["status"] == DONE and one["case"] in cases]
-    painter = _Painter(job)
+    painter = _Painter(options, out)
     rows = []
     with ThreadPoolExecutor(workers) as pool:
-        shown = sample(done, most_cases)
+        shown = sample(done, max_cases)
         for row in pool.map(painter.row, [cases[one["case"]] for one in shown], shown):
             rows.append(row)
             on_step()
     failures = [(one["case"], _error(one)) for one in records if one["status"] == FAILED]
     page = template("contact_sheet.html").generate(
-        title=_title(job),
-        columns=_labels(job),
+        title=_title(options),
+        columns=_labels(options),
         rows=rows,
         case_count=len(done),
         totals=_totals(summary),
         facts=_facts(summary),
-        failures=failures[:MOST_LISTED],
+        failures=failures[:MAX_LISTED],
         failure_count=len(failures),
-        unpaired=[(path, "") for path in summary["unpaired"][:MOST_LISTED]],
+        unpaired=[(path, "") for path in summary["unpaired"][:MAX_LISTED]],
         unpaired_count=len(summary["unpaired"]),
-        has_maps=job.walk.options.maps != "none",
+        has_maps=len(_labels(options)) > SOURCES_AND_FUSED,
         manifest=MANIFEST_FILE,
         run_file=RUN_FILE,
     )
-    path = job.out / PAGE_FILE
+    path = out / PAGE_FILE
     atomic_write(path, lambda file: _write_all(file, page))
     return path
 
@@ -141,26 +146,26 @@ def sample(items: list[ItemT], most: int) -> list[ItemT]:
 class _Painter:
     """Draws the thumbnails of one case after the other; may be used in threads."""
 
-    def __init__(self, job: Job[Pictures]) -> None:
-        self.job = job
+    def __init__(self, options: FuseOptions, out: Path) -> None:
+        self.options, self.out = options, out
         self._large_one = threading.Lock()
         # A result may be as large as the larger limit of the two inputs allows.
-        most = max(one.pixel_limit for one in job.walk.options.reading)
-        self._reading = ReadOptions(pixel_limit=most)
+        limit = max(one.pixel_limit for one in options.prepare.reading)
+        self._reading = ReadOptions(pixel_limit=limit)
 
     def row(self, case: Case, record: Record) -> Row:
         """Return all that is shown of a case that is done."""
         return Row(
             name=case.name,
             seconds=_seconds(record),
-            sources=_described(self.job, record),
+            sources=_described(self.options.prepare, record),
             notices=[str(text) for text in record.get("notices") or []],
             thumbnails=[*self._sources(case, record), *self._results(case)],
         )
 
     def _sources(self, case: Case, record: Record) -> Iterator[Thumbnail]:
         """Draw both inputs as the network saw them, in colour if they have it."""
-        options = self.job.walk.options
+        options = self.options.prepare
         for modality, path, reading, chosen in zip(
             options.modalities,
             (case.first, case.second),
@@ -177,9 +182,12 @@ class _Painter:
 
     def _results(self, case: Case) -> Iterator[Thumbnail]:
         """Draw the fused picture and, where they were written, its parts."""
-        outputs = outputs_in_folder(case, self.job.out, self.job.walk.options)
-        paths = [(outputs.fused, _as_stored), *((path, _as_map) for path in outputs.parts.values())]
-        for label, (path, draw) in zip(_labels(self.job)[2:], paths, strict=True):
+        options = self.options
+        found = paths_in_folder(
+            case, self.out, options.modalities, options.products, options.output
+        )
+        paths = [(found.fused, _as_stored), *((path, _as_map) for path in found.maps.values())]
+        for label, (path, draw) in zip(_labels(options)[2:], paths, strict=True):
             yield self._draw(label, path, self._reading, draw)
 
     def _draw(
@@ -199,7 +207,7 @@ class _Painter:
         except MemoryError:
             return Thumbnail(label, problem="needs more memory than there is")
         data = _data_uri(picture)
-        return Thumbnail(label, data, *picture.size, link=relative_url(path, self.job.out))
+        return Thumbnail(label, data, *picture.size, link=relative_url(path, self.out))
 
 
 def _as_seen(image: Image, scaling: Scaling) -> NDArray[np.uint8]:
@@ -259,20 +267,23 @@ def relative_url(path: Path, folder: Path) -> str | None:
 
 
 def _name(modality: str) -> str:
-    return MODALITY_NAMES.get(modality, modality)
+    return BY_NAME[modality].title
 
 
-def _labels(job: Job[Pictures]) -> list[str]:
+def _labels(options: FuseOptions) -> list[str]:
     """Return the names of a case's pictures, in their order."""
-    first, second = map(_name, job.walk.options.modalities)
-    labels = [first, second, "fused"]
-    if job.walk.options.maps != "none":
-        labels += [f"unique to {first}", f"unique to {second}", "common to both"]
-    return labels
+    labels = {f"unique_{name}": f"unique to {_name(name)}" for name in options.modalities}
+    labels["common"] = "common to both"
+    maps = map_names(options.modalities, options.products, options.output)
+    return [
+        *map(_name, options.modalities),
+        "fused",
+        *(labels.get(name, name.replace("_", " ")) for name in maps),
+    ]
 
 
-def _title(job: Job[Pictures]) -> str:
-    first, second = map(_name, job.walk.options.modalities)
+def _title(options: FuseOptions) -> str:
+    first, second = map(_name, options.modalities)
     return f"{second} + {first}"
 
 
@@ -281,8 +292,7 @@ def _error(record: Record) -> str:
     return str(record.get("error", "")).removeprefix(f"{record['case']}: ")
 
 
-def _described(job: Job[Pictures], record: Record) -> list[Source]:
-    options = job.walk.options
+def _described(options: PrepareOptions, record: Record) -> list[Source]:
     return [
         Source(
             label=_name(modality),

@@ -19,7 +19,8 @@ from fnetcli.evaluation.results import Evaluation, Table
 from fnetcli.evaluation.statistics import BEST, SECOND, Summary
 from fnetcli.files.durable import atomic_write
 from fnetcli.metrics.base import Metric
-from fnetcli.reports.page import MODALITY_NAMES, printable, template
+from fnetcli.modalities import BY_NAME
+from fnetcli.reports.page import printable, template
 from fnetcli.reports.tables import decimals
 
 WEBP_QUALITY = 90
@@ -178,7 +179,7 @@ def eval_page(
         evaluation=evaluation,
         summary=summary,
         details=details,
-        modalities=[MODALITY_NAMES.get(name, name) for name in evaluation.modalities],
+        modalities=[BY_NAME[name].title for name in evaluation.modalities],
         convention=CONVENTIONS[evaluation.convention],
         kinds=KIND_NAMES,
         spelled=[_spelled(metric) for metric in evaluation.metrics],
@@ -399,7 +400,7 @@ def _shown(evaluation: Evaluation, one: ShownCase, digits: list[int]) -> Shown:
     index = evaluation.cases.index(one.case) if one.case in evaluation.cases else None
     scores = [[] for _ in names] if index is None else _scores(evaluation, index, digits)
     drawn = [
-        _drawn(MODALITY_NAMES.get(name, name), None, one.pictures.get(name), [])
+        _drawn(BY_NAME[name].title, None, one.pictures.get(name), [])
         for name in evaluation.modalities
     ]
     drawn += [_drawn(name, i, one.pictures.get(name), scores[i]) for i, name in enumerate(names)]

@@ -21,7 +21,8 @@ from scipy import sparse
 from fnetcli.files.durable import atomic_write
 from fnetcli.inspection.base import ShownFeature, ShownMap, Words
 from fnetcli.inspection.wording import with_modalities
-from fnetcli.reports.page import MODALITY_NAMES, printable, template
+from fnetcli.modalities import BY_NAME
+from fnetcli.reports.page import printable, template
 
 MOST_BYTES = 60_000_000  # of a page
 MOST_PIXELS = 2_000_000  # of a picture on the page; larger ones are scaled down
@@ -240,7 +241,7 @@ def _contents(page: PairPage) -> dict[str, Any]:
 
 
 def _names(page: PairPage) -> tuple[str, str]:
-    first, second = (MODALITY_NAMES.get(name, name) for name in page.modalities)
+    first, second = (BY_NAME[name].title if name in BY_NAME else name for name in page.modalities)
     return first, second
 
 

@@ -2,36 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from fnetcli.files.durable import OutputFolder, files_together, sweep
+from fnetcli.files.durable import files_together
 from fnetcli.formats import write_npz
 from fnetcli.inspection.base import FEATURES_FILE, PAGE_FILE, Inspector, written_names
 from fnetcli.inspection.pair import InspectedPair
 from fnetcli.modalities import shown_name
 from fnetcli.reports.figures import Figure, draw
 from fnetcli.reports.inspect_page import PairPage, Plot, write_inspect_page
-
-
-@contextmanager
-def results_in(out: Path) -> Iterator[None]:
-    """Hold the folder for results; where nothing comes of it, remove what was made of it.
-
-    Raise UsageError where another run holds it, OutputError.
-    """
-    made = [folder for folder in (out, *out.parents) if not folder.exists()]
-    try:
-        with OutputFolder(out):
-            sweep({out})
-            yield
-    except BaseException:
-        for folder in made:
-            with suppress(OSError):  # something is in it after all
-                folder.rmdir()
-        raise
-
 
 # --- a pair ---------------------------------------------------------------------------------------
 
@@ -84,7 +64,7 @@ def _page(pair: InspectedPair, figures: Mapping[str, Figure]) -> PairPage:
             caption: Plot(figures[name].png, figures[name].scale)
             for name, caption in findings.plots.items()
         },
-        notices=[*pair.subject.said, *pair.notices],
+        notices=[*pair.subject.info, *pair.notices],
         details=pair.details,
         command=pair.command,
     )
@@ -99,7 +79,7 @@ def write_weights_figures(out: Path, inspector: Inspector) -> dict[str, str]:
     Raise OutputError, WriteError.
     """
     figures = {name: draw(data) for name, data in inspector.weights_figures().items()}
-    with results_in(out), files_together(out) as folder:
+    with files_together(out) as folder:
         for name, figure in figures.items():
             figure.save(folder / name)
     return {name: figure.scale for name, figure in figures.items()}

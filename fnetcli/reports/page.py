@@ -7,15 +7,6 @@ from typing import Any
 
 import jinja2
 
-MODALITY_NAMES = {
-    "vis": "visible",
-    "ir": "thermal infrared",
-    "nir": "near infrared",
-    "ct": "CT",
-    "mri": "MRI",
-    "pet": "PET",
-    "spect": "SPECT",
-}
 # What no HTML file may hold: controls, halves of surrogate pairs (bytes of a file name that are no
 # UTF-8), and the two characters that are none.
 UNPRINTABLE = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff\ufffe\uffff]")

@@ -14,7 +14,7 @@ from fnetcli.errors import FnetError, ImageError
 from fnetcli.interruption import end_work_at
 
 EXIT_DONE, EXIT_FAILED, EXIT_USAGE, EXIT_INTERRUPTED = 0, 1, 2, 130
-MOST_BYTES = 1 << 30  # of cases on their way, beyond the one at work
+MAX_BYTES = 1 << 30  # of cases on their way, beyond the one at work
 
 
 class HasName(Protocol):
@@ -105,7 +105,7 @@ class Batch(Generic[CaseT, ReadT, WorkedT, DoneT]):
         if self._heaviest is None:
             return not self._reading
         on_their_way = len(self._reading) + len(self._writing)
-        return not self._reading or (on_their_way + 1) * self._heaviest <= MOST_BYTES
+        return not self._reading or (on_their_way + 1) * self._heaviest <= MAX_BYTES
 
     def _next(self, pool: ThreadPoolExecutor) -> None:
         """Work on the next case that is read; report those that are written."""
@@ -132,12 +132,12 @@ class Batch(Generic[CaseT, ReadT, WorkedT, DoneT]):
 
     def _are_heavy(self) -> bool:
         """Whether two cases are too much for the memory: then each is finished before the next."""
-        return 2 * (self._heaviest or 0) > MOST_BYTES
+        return 2 * (self._heaviest or 0) > MAX_BYTES
 
     def _may_wait(self) -> bool:
         count = len(self._writing)
         others = count - 1 + len(self._reading)
-        room = others * (self._heaviest or 0) <= MOST_BYTES
+        room = others * (self._heaviest or 0) <= MAX_BYTES
         return count <= self.workers and room and not self._are_heavy()
 
     def _forget_reading(self) -> None:

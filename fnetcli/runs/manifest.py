@@ -15,7 +15,7 @@ MANIFEST_FILE, RUN_FILE = "manifest.jsonl", "run.json"
 DONE, FAILED = "done", "failed"
 DECIDING = ("weights", "options", "outputs", "pixels_version")  # beside the inputs' content
 REST = 20.0  # times as long as saving took, nothing is saved again
-LEAST_REST = 1.0  # seconds
+MIN_REST = 1.0  # seconds
 
 Record = dict[str, Any]
 
@@ -69,7 +69,7 @@ class Manifest:
         atomic_write(self.path, lambda file: file.writelines(lines))
         sync_folder(self.path.parent)  # what was forgotten must stay so, also after a power cut
         now = time.monotonic()
-        self._next_save = now + max(LEAST_REST, REST * (now - started))
+        self._next_save = now + max(MIN_REST, REST * (now - started))
 
     def _read(self) -> tuple[dict[str, str], int]:
         """Return the lines by case, and how many others there are."""

@@ -1,299 +1,61 @@
-"""A whole run of `fnet fuse`: plan every file, leave out what is done, work off the rest."""
+"""A whole run of `fnet fuse`: the coordinator, which keeps lock, manifest and run.json."""
 
 from __future__ import annotations
 
-import os
 import platform
-import sys
-import time
-from collections.abc import Callable, Iterable, Mapping
-from contextlib import AbstractContextManager, nullcontext, suppress
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from functools import cache
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any, Generic, Literal, Protocol, TypeVar
+from typing import TYPE_CHECKING, Generic, Protocol
 
-from fnetcli.engine import Engine
-from fnetcli.errors import OutputError, PairError, ReadError, UsageError
-from fnetcli.files.durable import InPlace, OutputFolder, sweep
-from fnetcli.inputs.pairing import Case, Pairing
-from fnetcli.pictures.fuse import PIXELS_VERSION
+from fnetcli.errors import OutputError, UsageError
+from fnetcli.files.durable import OutputFolder, sweep
+from fnetcli.inputs.pairing import Case
 from fnetcli.runs.batch import Batch, Report, Stages
-from fnetcli.runs.manifest import (
-    DONE,
-    FAILED,
-    MANIFEST_FILE,
-    Manifest,
-    Record,
-    content,
-    deciding,
-    relative_path,
-    write_run,
+from fnetcli.runs.manifest import MANIFEST_FILE, Manifest, Record, write_run
+from fnetcli.runs.plan import Job, Plan, make_plan
+from fnetcli.runs.process import (
+    CaseMade,
+    CaseRead,
+    MadeT,
+    PathsT,
+    PreparedT,
+    ResultPaths,
+    is_whole,
+    read_case,
+    work_on_case,
+    write_case,
 )
 
-Existing = Literal["skip", "overwrite", "error"]
-
-
-class Outputs(Protocol):
-    """Where the results of one case go."""
-
-    @property
-    def fused(self) -> Path:
-        """The fused image, a file or a folder, written last."""
-
-    def all(self) -> dict[str, Path]:
-        """Return every path by its name."""
-
-
-class Walk(Protocol):
-    """The way of a case from disk to disk: of two pictures (fusion), of two volumes.
-
-    What `read` gives goes to `separate`, what that gives to `write`; nobody else looks into it.
-    """
-
-    @property
-    def modalities(self) -> tuple[str, str]:
-        """First, second, in the network's order."""
-
-    def record(self) -> Record:
-        """Return every option that changes pixels or the set of files, as JSON takes it."""
-
-    def outputs(self, case: Case, out: Path, *, is_file: bool) -> Any:
-        """Return the Outputs of a case in a folder, or beside a file."""
-
-    def sha256(self, path: Path) -> str:
-        """Return a hash of all that an input holds. Raise ReadError."""
-
-    def read(self, case: Case) -> Any:
-        """Read both images of a case. Raise ImageError."""
-
-    def sizes(self, read: Any) -> tuple[str, str]:
-        """Return how large both images are, as people write it."""
-
-    def nbytes(self, read: Any, channels: int) -> int:
-        """Return what a case takes from reading to writing, roughly."""
-
-    def separate(self, engine: Engine, read: Any, outputs: Any, in_place: InPlace) -> Any:
-        """Run the network. Raise ImageError, OutputError."""
-
-    def write(self, read: Any, separated: Any, outputs: Any, in_place: InPlace) -> Record:
-        """Write the results; return ranges, notices and what else the manifest is to hold."""
-
-
-WalkT = TypeVar("WalkT", bound=Walk)
-WalkT_co = TypeVar("WalkT_co", bound=Walk, covariant=True)
-
-
-@dataclass(frozen=True)
-class Job(Generic[WalkT_co]):
-    """What is to be fused, how, and where it goes; `out` is a folder, or a file for one pair."""
-
-    pairing: Pairing
-    walk: WalkT_co
-    out: Path
-    weights: Mapping[str, str]  # name, sha256
-    is_file: bool = False
-    existing: Existing = "skip"
-
-
-@dataclass(frozen=True)
-class Plan:
-    """Where every case goes, and which cases need no work."""
-
-    outputs: dict[str, Outputs]
-    skipped: list[Case]
-    todo: list[Case]
+if TYPE_CHECKING:
+    from fnetcli.engine import Engine
 
 
 class Events(Protocol):
     """Who hears of a run while it lasts."""
 
-    def done(self, case: Case, outputs: Outputs, record: Record) -> None:
+    def done(self, case: Case, paths: ResultPaths, record: Record) -> None:
         """Hear that a case is on disk."""
 
     def failed(self, case: Case, text: str) -> None:
         """Hear that a case failed."""
 
-
-# --- before anything runs -------------------------------------------------------------------------
-
-
-def plan_outputs(job: Job[Walk]) -> dict[str, Outputs]:
-    """Decide every output path. Raise UsageError where results would hit inputs or each other."""
-    outputs = {
-        case.name: job.walk.outputs(case, job.out, is_file=job.is_file)
-        for case in job.pairing.cases
-    }
-    _refuse_inputs(job, (path for made in outputs.values() for path in made.all().values()))
-    files: dict[str, str] = {}
-    for name, made in outputs.items():
-        for path in made.all().values():
-            other = files.setdefault(_as_the_disk_sees(path), name)
-            if other != name:
-                raise UsageError(
-                    f"cases {other!r} and {name!r}: would both be stored as {path}; rename one"
-                )
-    for folder in {path.parent for made in outputs.values() for path in made.all().values()}:
-        for path in (folder, *folder.parents):
-            if _as_the_disk_sees(path) in files:
-                raise UsageError(
-                    f"{path}: would be a file of case {files[_as_the_disk_sees(path)]!r} and a "
-                    "folder of another one; rename it"
-                )
-    return outputs
-
-
-def refuse_input(job: Job[Walk], path: Path) -> None:
-    """Raise UsageError where a file that will be written is an input."""
-    _refuse_inputs(job, [path])
-
-
-def _refuse_inputs(job: Job[Walk], paths: Iterable[Path]) -> None:
-    @cache
-    def real(folder: Path) -> str:
-        return os.path.realpath(folder)  # Path.resolve minds loops of links
-
-    inputs = [path for case in job.pairing.cases for path in (case.first, case.second)]
-    taken = {(real(path.parent), path.name) for path in inputs}
-    taken |= {os.path.split(os.path.realpath(path)) for path in inputs if path.is_symlink()}
-    for path in paths:
-        if (real(path.parent), path.name) in taken:
-            raise UsageError(f"{path}: would be overwritten, but is an input; choose another name")
-
-
-def _as_the_disk_sees(path: Path) -> str:
-    """Return a path as text that is equal for names that some systems take for the same."""
-    return str(path).casefold() if sys.platform in {"win32", "darwin"} else str(path)
-
-
-def refuse_inside_inputs(out: Path, pairing: Pairing) -> None:
-    """Raise UsageError where the folder for the results lies in, or is, a folder of inputs."""
-    for folder in pairing.roots if pairing.source == "folders" else ():
-        if Path(os.path.realpath(out)).is_relative_to(os.path.realpath(folder)):
-            raise UsageError(
-                f"-o {out}: lies in the input folder {folder}, where results would be taken for "
-                "inputs the next time; choose a folder outside"
-            )
-
-
-def plan(job: Job[Walk], manifest: Manifest | None, on_step: Callable[[], None]) -> Plan:
-    """Sort the cases into done and to do. Raise UsageError where existing files forbid work."""
-    outputs = plan_outputs(job)
-    if job.existing == "error":
-        for planned in outputs.values():
-            for path in planned.all().values():
-                if os.path.lexists(path):
-                    raise UsageError(
-                        f"{path}: exists; remove it, or use --existing skip or overwrite"
-                    )
-    skipped, todo = list[Case](), list[Case]()
-    for case in job.pairing.cases:
-        is_done = (
-            job.existing == "skip"
-            and manifest is not None
-            and _is_done(job, case, outputs[case.name], manifest)
-        )
-        (skipped if is_done else todo).append(case)
-        on_step()
-    return Plan(outputs, skipped, todo)
-
-
-def _is_done(job: Job[Walk], case: Case, outputs: Outputs, manifest: Manifest) -> bool:
-    """Whether all files of a case exist, made of the same content with the same options."""
-    old = manifest.get(case.name)
-    if old is None or old.get("status") != DONE:
-        return False
-    if not _is_whole(outputs, old):
-        return False
-    inputs = _inputs(job, case)
-    new = _record(job, case, outputs, inputs)
-    if deciding(old) != deciding(new):
-        return False
-    try:
-        _hash(job, inputs, case)
-    except ReadError:
-        return False  # it is reported when its turn comes
-    return content(old) == content(new)
-
-
-def _is_whole(outputs: Outputs, record: Record) -> bool:
-    """Whether all files of a case exist, and its folders hold as much as they did."""
-    are_there = all(path.exists() for path in outputs.all().values())
-    return are_there and _folders(outputs) == record.get("folders", {})
-
-
-def _folders(outputs: Outputs) -> Record:
-    """Return how many files the folders among the results hold, and of how many bytes."""
-    found = {}
-    for name, path in sorted(outputs.all().items()):
-        with suppress(OSError):  # a file, or nothing
-            files = [one for one in os.scandir(path) if not one.name.startswith(".")]
-            sizes = [one.stat().st_size for one in files]
-            found[name] = {"files": len(sizes), "bytes": sum(sizes)}
-    return found
-
-
-def _record(job: Job[Walk], case: Case, outputs: Outputs, inputs: Record) -> Record:
-    """Return the part of a case's record that is known before it is made."""
-    return {
-        "case": case.name,
-        "inputs": inputs,
-        "weights": dict(job.weights),
-        "options": job.walk.record(),
-        "pixels_version": PIXELS_VERSION,
-        "outputs": {
-            name: relative_path(path, job.out) for name, path in sorted(outputs.all().items())
-        },
-    }
-
-
-def _inputs(job: Job[Walk], case: Case) -> Record:
-    """Return what is known of a case's files before they are opened."""
-    return {
-        modality: {
-            "path": relative_path(path, path.parent if path == root else root),
-            "sha256": None,
-        }
-        for modality, path, root in zip(
-            job.walk.modalities, (case.first, case.second), job.pairing.roots, strict=True
-        )
-    }
-
-
-def _hash(job: Job[Walk], inputs: Record, case: Case) -> None:
-    """Fill in what the files hold. Raise ReadError."""
-    for known, path in zip(inputs.values(), (case.first, case.second), strict=True):
-        known["sha256"] = job.walk.sha256(path)
-
-
-# --- the run --------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True)
-class _Read:
-    images: Any
-    started: float
-    seconds: float
-
-
-@dataclass(frozen=True)
-class _Separated:
-    read: _Read
-    separated: Any
-    seconds: float
+    def slices(self, count: int, done: int, of: int) -> None:
+        """Hear that so many slices have gone through, how many of their volume, of how many."""
 
 
 @dataclass
-class Run(Generic[WalkT]):
+class FusionRun(Generic[PathsT, PreparedT, MadeT]):
     """One run: holds the output folder while it lasts, keeps manifest and run.json."""
 
-    job: Job[WalkT]
+    job: Job[PathsT, PreparedT, MadeT]
     events: Events
     command: list[str] = field(default_factory=list)
     report: Report[Case] = field(default_factory=Report)
-    plan: Plan = field(default_factory=lambda: Plan({}, [], []))
+    plan: Plan[PathsT, PreparedT, MadeT] = field(default_factory=lambda: Plan({}, [], []))
     status: str = "planned"
     _device: str = ""
     _manifest: Manifest | None = None
@@ -307,7 +69,7 @@ class Run(Generic[WalkT]):
         """Find out what there is to do; write nothing. Raise UsageError where nothing may be."""
         if not self.job.is_file:
             self._manifest = Manifest(self.job.out)
-        self.plan = plan(self.job, self._manifest, on_step)
+        self.plan = make_plan(self.job, self._manifest, on_step)
 
     def work(
         self,
@@ -323,15 +85,14 @@ class Run(Generic[WalkT]):
         UsageError where another run holds the folder.
         """
         self._device = str(engine.device)
-        channels = engine.network.feature_channels
         with self._folder() as folder:
             self._held = folder
             batch = Batch(
                 Stages(
                     read=self._read,
-                    work=lambda case, read: self._separate(engine, case, read),
+                    work=lambda case, read: self._work(engine, case, read),
                     write=self._write,
-                    weigh=lambda read: self.job.walk.nbytes(read.images, channels),
+                    weigh=lambda read: self.job.walk.nbytes(read.prepared),
                 ),
                 on_done=self._done,
                 on_failed=self._failed,
@@ -423,57 +184,37 @@ class Run(Generic[WalkT]):
             raise UsageError(
                 f"{self.job.out}: another fnet wrote there a moment ago; run the same command again"
             )
-        parents = {
-            path.parent for made in self.plan.outputs.values() for path in made.all().values()
-        }
-        sweep({self.job.out, *parents})
+        sweep({self.job.out, *self.plan.folders()})
         names = [case.name for case in self.job.pairing.cases]
         self.status = "running"
         self._manifest.begin(names, anew=[case.name for case in self.plan.todo])
         write_run(self.job.out, self.summary())
 
-    def _read(self, case: Case) -> _Read:
-        started = time.perf_counter()
-        inputs = self._on_their_way[case.name] = _inputs(self.job, case)
-        _hash(self.job, inputs, case)
-        images = self.job.walk.read(case)
-        for known, size in zip(inputs.values(), self.job.walk.sizes(images), strict=True):
-            known["size"] = size
-        return _Read(images, started, time.perf_counter() - started)
+    def _read(self, case: Case) -> CaseRead[PreparedT]:
+        task = self.plan.tasks[case.name]
+        inputs = self._on_their_way[case.name] = task.inputs()
+        return read_case(task, inputs)
 
-    def _separate(self, engine: Engine, case: Case, read: _Read) -> _Separated:
-        started = time.perf_counter()
-        outputs = self.plan.outputs[case.name]
-        try:
-            separated = self.job.walk.separate(engine, read.images, outputs, self._in_place)
-        except PairError as error:
-            raise PairError(f"{case.first} and {case.second}: {error}") from None
-        return _Separated(read, separated, time.perf_counter() - started)
+    def _work(
+        self, engine: Engine, case: Case, read: CaseRead[PreparedT]
+    ) -> CaseMade[PreparedT, MadeT]:
+        task = self.plan.tasks[case.name]
+        return work_on_case(task, engine, read, self._in_place, self.events.slices)
 
-    def _write(self, case: Case, worked: _Separated) -> Record:
-        started = time.perf_counter()
-        outputs = self.plan.outputs[case.name]
-        made = self.job.walk.write(worked.read.images, worked.separated, outputs, self._in_place)
-        folders = _folders(outputs)
-        seconds = worked.read.seconds + worked.seconds + time.perf_counter() - started
-        return _record(self.job, case, outputs, self._on_their_way.pop(case.name)) | {
-            "status": DONE,
-            **made,
-            **({"folders": folders} if folders else {}),
-            "seconds": round(seconds, 4),
-            "network_seconds": round(worked.seconds, 4),
-        }
+    def _write(self, case: Case, made: CaseMade[PreparedT, MadeT]) -> Record:
+        record = write_case(self.plan.tasks[case.name], made, self._in_place)
+        self._on_their_way.pop(case.name)
+        return record
 
     def _done(self, case: Case, record: Record) -> None:
         self._put(record)
-        self.events.done(case, self.plan.outputs[case.name], record)
+        self.events.done(case, self.plan.paths(case), record)
 
     def _failed(self, case: Case, text: str) -> None:
         if self._manifest is not None:
-            inputs = self._on_their_way.pop(case.name, None) or _inputs(self.job, case)
-            record = _record(self.job, case, self.plan.outputs[case.name], inputs)
-            kept = self.report.failed[-1][1]
-            self._put(record | {"outputs": {}, "status": FAILED, "error": kept})
+            task = self.plan.tasks[case.name]
+            inputs = self._on_their_way.pop(case.name, None) or task.inputs()
+            self._put(task.failure(inputs, self.report.failed[-1][1]))
         self.events.failed(case, text)
 
     def _put(self, record: Record) -> None:
@@ -488,7 +229,7 @@ class Run(Generic[WalkT]):
         gone = [
             case.name
             for case in self.report.done
-            if not _is_whole(self.plan.outputs[case.name], self._manifest.get(case.name) or {})
+            if not is_whole(self.plan.paths(case), self._manifest.get(case.name) or {})
         ]
         if gone:
             self._manifest.begin([case.name for case in self.job.pairing.cases], anew=gone)

@@ -1,4 +1,7 @@
-"""The training recipe: every number of a run, read from TOML and checked key by key."""
+"""What every training recipe has: stages, optimiser, data; built from TOML, checked key by key.
+
+A model adds its own sections in a subclass (`fnet/recipe.py`).
+"""
 
 from __future__ import annotations
 
@@ -6,17 +9,15 @@ import dataclasses
 import difflib
 import json
 import math
-import tomllib
 import typing
 from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 from fnetcli.errors import ConfigError
-from fnetcli.models.fnet.config import FNetConfig, LZSCConfig
 
 Precision = Literal["fp32", "bf16"]
 Optimizer = Literal["adam", "muon"]
+DEFAULT_MODEL = "fnet"  # of a recipe that names none
 
 
 @dataclass(frozen=True)
@@ -29,6 +30,13 @@ class StageConfig:
     learning_rate: float = 1e-4
     warmup: int = 0  # iterations over which the rate rises to learning_rate
     decay: int = 0  # last iterations: it falls along a cosine to a hundredth; 0 keeps it constant
+
+    def __post_init__(self) -> None:
+        """Raise ValueError where a number is out of range."""
+        weights = [one.name for one in dataclasses.fields(self) if one.name.endswith("_weight")]
+        _require(
+            self, ("batch", "crop", "learning_rate"), ("iterations", "warmup", "decay", *weights)
+        )
 
     def rate(self, iteration: int) -> float:
         """Return the learning rate of iteration 0 ... iterations - 1."""
@@ -44,17 +52,10 @@ class StageConfig:
 
 
 @dataclass(frozen=True)
-class FusionStageConfig(StageConfig):
-    """Stage II with the weights of its three losses (eq. 26; AE13-15 set one of them to 0)."""
-
-    intensity_weight: float = 20.0
-    gradient_weight: float = 20.0
-    ssim_weight: float = 15.0
-
-
-@dataclass(frozen=True)
 class Recipe:
-    """Everything that decides the numbers of a run; the defaults are the paper's."""
+    """Everything that decides the numbers of a run; a model's own class adds network and stages."""
+
+    model: ClassVar[str] = ""
 
     seed: int = 1
     precision: Precision = "fp32"
@@ -66,10 +67,21 @@ class Recipe:
     checkpoint_every: int = 500
     data: dict[str, str] = field(default_factory=dict)  # modality -> folder, two of them
     validation: dict[str, str] = field(default_factory=dict)  # likewise; may be empty
-    network: FNetConfig = field(default_factory=FNetConfig)
-    inverse: LZSCConfig = field(default_factory=LZSCConfig)
-    stage_1: StageConfig = field(default_factory=StageConfig)  # iterations 0 leaves it out (AE11)
-    stage_2: FusionStageConfig = field(default_factory=FusionStageConfig)
+
+    @property
+    def stages(self) -> tuple[StageConfig, ...]:
+        """The stages in order; one without iterations is left out."""
+        return tuple(
+            value
+            for value in (getattr(self, one.name) for one in dataclasses.fields(self))
+            if isinstance(value, StageConfig)
+        )
+
+    def __post_init__(self) -> None:
+        """Raise ValueError where a number is out of range."""
+        _require(self, ("validate_every", "checkpoint_every"), ("seed", "gradient_clip"))
+        if not 0 <= self.ema < 1:
+            raise ValueError(f"ema must lie in [0, 1), not {self.ema}")
 
     def as_dict(self) -> dict[str, Any]:
         """Return plain nested dictionaries, as TOML and JSON have them."""
@@ -81,7 +93,8 @@ class Recipe:
 
     def to_toml(self) -> str:
         """Write the recipe so that `read_recipe` reads the same one back."""
-        scalars, tables = [], []
+        scalars = [f"model = {json.dumps(self.model)}"] if self.model != DEFAULT_MODEL else []
+        tables = []
         for key, value in self.as_dict().items():
             if isinstance(value, dict):
                 rows = [f"{name} = {json.dumps(item)}" for name, item in value.items()]
@@ -91,33 +104,10 @@ class Recipe:
         return "\n\n".join(["\n".join(scalars), *tables]) + "\n"
 
 
-def read_recipe(path: Path) -> Recipe:
-    """Read a TOML recipe; folders in it are relative to the file. Raise ConfigError."""
-    try:
-        table = tomllib.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise ConfigError(
-            f"{path}: no such file; name a recipe, for example configs/fnet.toml"
-        ) from None
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{path}: cannot be read ({error}); name a TOML file") from None
-    except tomllib.TOMLDecodeError as error:
-        raise ConfigError(f"{path}: not valid TOML ({error}); correct that line") from None
-    recipe: Recipe = _build(Recipe, table, str(path), "")
-    return dataclasses.replace(
-        recipe,
-        data=_resolve(recipe.data, path.parent),
-        validation=_resolve(recipe.validation, path.parent),
-    )
-
-
-def _resolve(folders: dict[str, str], base: Path) -> dict[str, str]:
-    return {modality: str((base / folder).resolve()) for modality, folder in folders.items()}
-
-
-def _build(kind: type, table: dict[str, Any], path: str, section: str) -> Any:
+def build(kind: type, table: dict[str, Any], path: str, section: str = "") -> Any:
     """Make a dataclass from a table; complain about unknown keys and wrong types by name."""
-    types = typing.get_type_hints(kind)
+    hints = typing.get_type_hints(kind)
+    types = {one.name: hints[one.name] for one in dataclasses.fields(kind)}
     values: dict[str, Any] = {}
     for key, value in table.items():
         name = f"{section}.{key}" if section else key
@@ -127,7 +117,7 @@ def _build(kind: type, table: dict[str, Any], path: str, section: str) -> Any:
             raise ConfigError(f"{path}: unknown key {name!r}; {hint}")
         values[key] = _value(types[key], value, path, name)
     try:
-        return _checked(kind(**values))
+        return kind(**values)
     except ValueError as error:
         raise ConfigError(f"{path}: [{section or 'recipe'}] {error}") from None
 
@@ -137,7 +127,7 @@ def _value(wanted: Any, value: Any, path: str, name: str) -> Any:
         if not isinstance(value, dict):
             raise ConfigError(f"{path}: {name!r} must be a table, [{name}]")
         if isinstance(wanted, type) and dataclasses.is_dataclass(wanted):
-            return _build(wanted, value, path, name)
+            return build(wanted, value, path, name)
         if not all(isinstance(item, str) for item in value.values()):
             raise ConfigError(f"{path}: [{name}] must map modalities to folders, as text")
         return value
@@ -153,25 +143,12 @@ def _value(wanted: Any, value: Any, path: str, name: str) -> Any:
     return value
 
 
-POSITIVE = ("batch", "crop", "learning_rate", "validate_every", "checkpoint_every")
-NOT_NEGATIVE = (
-    *("seed", "gradient_clip", "iterations", "warmup", "decay"),
-    *("intensity_weight", "gradient_weight", "ssim_weight"),
-)
-
-
-def _checked(value: Any) -> Any:
-    """Raise ValueError where a number of the recipe or of a stage is out of range."""
-    for item in dataclasses.fields(value):
-        number = getattr(value, item.name)
-        if item.name in POSITIVE and not (math.isfinite(number) and number > 0):
-            raise ValueError(f"{item.name} must be positive, not {number}")
-        if (
-            item.name in NOT_NEGATIVE
-            and not isinstance(value, LZSCConfig)  # it checks itself
-            and not (math.isfinite(number) and number >= 0)
-        ):
-            raise ValueError(f"{item.name} must not be negative, but is {number}")
-    if isinstance(value, Recipe) and not 0 <= value.ema < 1:
-        raise ValueError(f"ema must lie in [0, 1), not {value.ema}")
-    return value
+def _require(value: Any, positive: tuple[str, ...], not_negative: tuple[str, ...]) -> None:
+    for name in positive:
+        number = getattr(value, name)
+        if not (math.isfinite(number) and number > 0):
+            raise ValueError(f"{name} must be positive, not {number}")
+    for name in not_negative:
+        number = getattr(value, name)
+        if not (math.isfinite(number) and number >= 0):
+            raise ValueError(f"{name} must not be negative, but is {number}")

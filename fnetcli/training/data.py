@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -62,6 +63,10 @@ class Pairs:
             self._cache[index] = (first, second)
             self._cached_bytes += first.nbytes + second.nbytes
         return first, second
+
+    def __iter__(self) -> Iterator[tuple[Luminance, Luminance]]:
+        """Yield the pairs, in order."""
+        return (self[index] for index in range(len(self)))
 
     def check(self) -> None:
         """Read every pair once, so that a bad one is known before hours of training."""

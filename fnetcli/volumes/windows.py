@@ -20,19 +20,10 @@ from scipy import ndimage
 from fnetcli.errors import ImageError, UsageError
 from fnetcli.imaging.image import Image, Mask
 from fnetcli.imaging.intensity import Limits, ScalingOptions, valid_pixels
+from fnetcli.modalities import BY_NAME, Windows
 
-# Name: width and centre in HU, as most viewers and textbooks have them (Radiopaedia, "Windowing
-# (CT)": soft tissue of the abdomen 400, 40; brain 80, 40; bone 1800, 400; lungs 1500, -600).
-CT_WINDOWS: dict[str, tuple[float, float]] = {
-    "soft": (400, 40),
-    "brain": (80, 40),
-    "bone": (1800, 400),
-    "lung": (1500, -600),
-}
-DEFAULT_CT = "soft"
 STRETCH = (0.5, 99.5)  # percentiles within the body
-SUV_LIMITS = (0.0, 10.0)
-EMISSION = ("pet", "spect")
+HOUNSFIELD = "HU"
 AIR, BONE = -200, 100  # HU; a scan in HU holds numbers below the one and above the other
 LEAST_HU, MOST_HU = -32768, 32767  # what 16 bits hold; beyond it lies no HU
 SAMPLES = 1 << 22  # voxels, on a regular lattice, that decide percentiles
@@ -61,7 +52,8 @@ def parse_window(text: str, modality: str = "ct") -> Limits | None:
     """
     if text == "auto":
         return None
-    size = CT_WINDOWS.get(text) if modality == "ct" else None
+    known = named_windows(modality)
+    size = known.get(text)
     if size is None:
         try:
             width, centre = (float(part) for part in text.split(","))
@@ -70,12 +62,22 @@ def parse_window(text: str, modality: str = "ct") -> Limits | None:
         with np.errstate(over="ignore", invalid="ignore"):  # as float32, which voxels are
             reach = np.float32(centre + width / 2) - np.float32(centre - width / 2)
         if not 0 < reach < math.inf:
-            names = [*CT_WINDOWS, "auto"] if modality == "ct" else ["auto"]
             raise UsageError(
-                f"--window {modality}={text}: not a window; use {', '.join(names)} or "
+                f"--window {modality}={text}: not a window; use {', '.join([*known, 'auto'])} or "
                 "WIDTH,CENTER (two numbers, width above 0)"
             )
         size = width, centre
+    return _ends(size)
+
+
+def named_windows(modality: str) -> dict[str, tuple[float, float]]:
+    """Return the windows of a modality that have names: width and centre."""
+    known = BY_NAME[modality].windows
+    return {} if known is None else known.named
+
+
+def _ends(size: tuple[float, float]) -> Limits:
+    """Return the lowest and highest number of a window of this width and centre."""
     width, centre = size
     return centre - width / 2, centre + width / 2
 
@@ -96,22 +98,23 @@ def window_of(
         white = np.iinfo(image.pixels.dtype).max if image.pixels.dtype.kind == "u" else 1
         return Window((0.0, float(white)), f"{name} colours: 0 to {white}")
     asked = parse_window(choice, modality) if choice is not None else None
-    if modality == "ct" and choice != "auto":
-        return _ct_window(image, choice, asked)
+    known = BY_NAME[modality].windows
+    if known is not None and known.unit == HOUNSFIELD and choice != "auto":
+        return _ct_window(image, known, choice, asked)
     if asked is not None:
         return Window(asked, f"{name} window {choice}: {_span(asked, unit)}")
-    if modality == "pet" and image.unit == "SUVbw" and choice is None:
-        return Window(SUV_LIMITS, f"{name} window: {_span(SUV_LIMITS, unit)}")
+    if known is not None and known.unit == image.unit and choice is None:
+        usual = _ends(known.default)
+        return Window(usual, f"{name} window: {_span(usual, unit)}")
     return _percentile_window(image, modality)
 
 
-def _ct_window(image: Image, choice: str | None, asked: Limits | None) -> Window:
-    label = choice or DEFAULT_CT
-    limits = parse_window(label) if asked is None else asked
-    assert limits is not None  # noqa: S101 - "auto" does not come here
-    if image.unit == "HU":
+def _ct_window(image: Image, known: Windows, choice: str | None, asked: Limits | None) -> Window:
+    usual = next(name for name, size in known.named.items() if size == known.default)
+    label, limits = choice or usual, asked or _ends(known.default)
+    if image.unit == HOUNSFIELD:
         return Window(limits, f"CT window {label}: {_span(limits, ' HU')}")
-    if choice is not None and choice not in CT_WINDOWS:  # numbers are right in any unit
+    if choice is not None and choice not in known.named:  # numbers are right in any unit
         return Window(limits, f"CT window {label}: {_span(limits, '')}")
     low, high = _range(image)
     if LEAST_HU <= low < AIR and BONE < high <= MOST_HU:
@@ -136,7 +139,7 @@ def _percentile_window(image: Image, modality: str) -> Window:
     body = body_mask(values, valid, modality)
     low, high = (float(value) for value in np.percentile(values[body], STRETCH))
     words = f"percentiles {STRETCH[0]:g} to {STRETCH[1]:g} within the body"
-    if modality in EMISSION and high > 0:
+    if BY_NAME[modality].is_emission and high > 0:
         low, words = 0.0, f"0 to percentile {STRETCH[1]:g} within the body"
     if low < high:
         return Window((low, high), f"{name} {words}: {_span((low, high), unit)}")

@@ -13,35 +13,48 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from safetensors.torch import save_file
 
-from fnetcli.checkpoints.loading import LAYOUTS, load_weights, save_weights
+from fnetcli.checkpoints.loading import load_weights, save_weights
 from fnetcli.checkpoints.shipped import default_weights_path
 from fnetcli.errors import CheckpointError, UsageError
-from fnetcli.models.fnet.network import FNet, FNetConfig
+from fnetcli.models.base import Network
+from fnetcli.models.fnet.blocks import blocks_of
+from fnetcli.models.fnet.config import FNetConfig
+from fnetcli.models.fnet.layouts import PUBLISHED
+from fnetcli.models.fnet.network import FNet
+from tests.networks import at_work, resting
 
-OWN, PUBLISHED = LAYOUTS
 Change = Callable[[dict[str, torch.Tensor]], object]
 
 
-def make(**config: Any) -> FNet:
+def make(**config: Any) -> Network[FNetConfig]:
     torch.manual_seed(0)
-    return FNet(FNetConfig(**{"atoms": 5, "kernel_size": 3, "iterations": 3} | config))
+    return resting(FNet(FNetConfig(**{"atoms": 5, "kernel_size": 3, "iterations": 3} | config)))
 
 
-def published(network: FNet) -> dict[str, torch.Tensor]:
-    tensors = network.state_dict()
-    return {theirs: tensors[ours] for ours, theirs in PUBLISHED.keys(network.config).items()}
+def tensors_of(network: Network[FNetConfig]) -> dict[str, torch.Tensor]:
+    return {key: torch.from_numpy(array) for key, array in network.arrays.items()}
 
 
-def assert_same(loaded: FNet, network: FNet) -> None:
+def published(network: Network[FNetConfig]) -> dict[str, torch.Tensor]:
+    """Return copies of its tensors under the published names."""
+    return {
+        theirs: torch.from_numpy(network.arrays[ours].copy())
+        for ours, theirs in PUBLISHED.keys(network.config).items()
+    }
+
+
+def assert_same(loaded: Network[FNetConfig], network: Network[FNetConfig]) -> None:
+    assert loaded.spec is network.spec
     assert loaded.config == network.config
-    for (key, left), right in zip(
-        loaded.state_dict().items(), network.state_dict().values(), strict=True
-    ):
-        assert torch.equal(left, right), key
+    assert [*loaded.arrays] == [*network.arrays]
+    for key, array in loaded.arrays.items():
+        assert array.dtype == np.float32
+        assert np.array_equal(array, network.arrays[key]), key
 
 
 class TestOwnLayout:
@@ -67,7 +80,7 @@ class TestOwnLayout:
 
     def test_newer_format_is_refused(self, tmp_path: Path) -> None:
         path = tmp_path / "n.safetensors"
-        save_file(make().state_dict(), path, {"format_version": "99", "config": "{}"})
+        save_file(tensors_of(make()), path, {"format_version": "99", "config": "{}"})
         with pytest.raises(CheckpointError, match="newer"):
             load_weights(path)
 
@@ -82,7 +95,7 @@ class TestOwnLayout:
     )
     def test_broken_config(self, tmp_path: Path, config: str) -> None:
         path = tmp_path / "n.safetensors"
-        save_file(make().state_dict(), path, {"format_version": "1", "config": config})
+        save_file(tensors_of(make()), path, {"format_version": "1", "config": config})
         with pytest.raises(CheckpointError, match=r"n\.safetensors"):
             load_weights(path)
 
@@ -94,20 +107,20 @@ class TestOwnLayout:
         path, network = tmp_path / "n.safetensors", make()
         text = f"{start * levels}1{end * levels}"
         config = json.dumps(dataclasses.asdict(network.config))
-        save_file(network.state_dict(), path, {"config": config, "recipe": text})
+        save_file(tensors_of(network), path, {"config": config, "recipe": text})
         assert load_weights(path).metadata["recipe"] == text
 
     def test_numbers_in_config_are_numbers(self, tmp_path: Path) -> None:
         path, network = tmp_path / "n.safetensors", make()
         config = {**dataclasses.asdict(network.config), "gamma": 10**30, "alpha": 0}
-        save_file(network.state_dict(), path, {"config": json.dumps(config)})
+        save_file(tensors_of(network), path, {"config": json.dumps(config)})
         loaded = load_weights(path).network.config
         assert (loaded.gamma, loaded.alpha) == (1e30, 0.0)
         assert type(loaded.alpha) is float
 
     def test_without_config(self, tmp_path: Path) -> None:
         path = tmp_path / "n.safetensors"
-        save_file(make().state_dict(), path)
+        save_file(tensors_of(make()), path)
         with pytest.raises(CheckpointError, match="'config'"):
             load_weights(path)
 
@@ -131,9 +144,16 @@ class TestPublishedLayout:
         assert_same(load_weights(tmp_path / "n.pth").network, network)
 
     def test_half_precision_and_our_keys_in_pth(self, tmp_path: Path) -> None:
-        network = make().half()
-        torch.save(published(network), tmp_path / "n.pth")
-        assert_same(load_weights(tmp_path / "n.pth").network, network.float())
+        network = make()
+        arrays = {key: array.astype(np.float16) for key, array in network.arrays.items()}
+        halved = Network(network.spec, network.config, arrays)
+        rounded = {key: array.astype(np.float32) for key, array in arrays.items()}
+        torch.save(published(halved), tmp_path / "n.pth")
+        torch.save(tensors_of(halved), tmp_path / "m.pth")
+        loaded = load_weights(tmp_path / "n.pth").network
+        assert_same(loaded, Network(network.spec, network.config, rounded))
+        with pytest.raises(CheckpointError, match="'config'"):
+            load_weights(tmp_path / "m.pth")
 
 
 def quantized(tensor: torch.Tensor) -> torch.Tensor:
@@ -182,16 +202,18 @@ def test_a_momentum_that_starts_at_none_is_fine(tmp_path: Path) -> None:
     tensors["net_u.b_ro"].fill_(-300)
     tensors["net_u.w_ro"].fill_(400)
     torch.save(tensors, tmp_path / "n.pth")
-    assert load_weights(tmp_path / "n.pth").network.encode_u.rho(1) == 1
+    network = load_weights(tmp_path / "n.pth").network
+    assert blocks_of(network).u.rho[1] == 1
+    assert at_work(network).encode_u.rho(1) == 1
 
 
 @pytest.mark.parametrize("kind", [torch.float8_e4m3fn, torch.bfloat16, torch.float64])
 def test_other_real_numbers(tmp_path: Path, kind: torch.dtype) -> None:
     tensors = {key: tensor.to(kind) for key, tensor in published(make()).items()}
     torch.save(tensors, tmp_path / "n.pth")
-    state = load_weights(tmp_path / "n.pth").network.state_dict()
+    arrays = load_weights(tmp_path / "n.pth").network.arrays
     for ours, theirs in PUBLISHED.keys(make().config).items():
-        assert torch.equal(state[ours], tensors[theirs].float())
+        assert np.array_equal(arrays[ours], tensors[theirs].float().numpy())
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,9 @@ from typer.testing import CliRunner, Result
 
 from fnetcli.checkpoints.loading import save_weights
 from fnetcli.cli.app import app
-from fnetcli.models.fnet.network import FNet, FNetConfig
+from fnetcli.models.fnet.config import FNetConfig
+from fnetcli.models.fnet.network import FNet
+from tests.networks import resting
 
 
 def fnet(*arguments: object) -> Result:
@@ -21,5 +23,5 @@ def tiny_weights(folder: Path) -> Path:
     """Write weights of a small random network and return their path."""
     torch.manual_seed(0)
     path = folder / "tiny.safetensors"
-    save_weights(path, FNet(FNetConfig(atoms=4, kernel_size=3, iterations=2)), {})
+    save_weights(path, resting(FNet(FNetConfig(atoms=4, kernel_size=3, iterations=2))), {})
     return path

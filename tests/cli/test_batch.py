@@ -21,7 +21,7 @@ import pytest
 import tifffile
 
 from bench.batch import peak_megabytes
-from fnetcli.engine import Engine, Separated
+from fnetcli.engine import Engine, Fusion, Maps
 from fnetcli.files import durable as storage
 from tests.cli.command import fnet, tiny_weights
 from tests.drawn_pictures import smooth_noise, write, write_pairs
@@ -102,7 +102,7 @@ class TestManifest:
     def test_a_reader_never_sees_half_a_line(
         self, tmp_path: Path, weights: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr("fnetcli.runs.manifest.LEAST_REST", 0.0)
+        monkeypatch.setattr("fnetcli.runs.manifest.MIN_REST", 0.0)
         monkeypatch.setattr("fnetcli.runs.manifest.REST", 0.0)
         vis, ir = write_pairs(tmp_path, 30)
         out, is_over, counts = tmp_path / "out", threading.Event(), [0]
@@ -505,7 +505,7 @@ class TestFailures:
         vis, ir = write_pairs(tmp_path, 8)
         out, calls, run = tmp_path / "out", [0], Engine.run
 
-        def removing(self: Engine, *args: Any, **kwargs: Any) -> Separated:
+        def removing(self: Engine, *args: Any, **kwargs: Any) -> Fusion[Maps]:
             calls[0] += 1
             if calls[0] == when:
                 (out / what).rename(tmp_path / "moved")

@@ -21,6 +21,7 @@ from fnetcli.checkpoints.loading import load_weights
 from tests.cli.command import fnet, tiny_weights
 from tests.cli.test_batch import records
 from tests.drawn_pictures import smooth_noise, write
+from tests.networks import at_work
 
 pytestmark = [  # of GDAL's, about files that are no maps and its own code
     pytest.mark.filterwarnings("ignore::rasterio.errors.NotGeoreferencedWarning"),
@@ -71,7 +72,7 @@ def unit_parts(tmp_path: Path, name: str) -> Numbers:
 
 def expected_part(weights: Path, unit: Numbers) -> Numbers:
     """Return the unique part of a thermal image in [0, 1], by the network itself."""
-    network = load_weights(weights).network
+    network = at_work(load_weights(weights).network)
     x = torch.from_numpy(unit.astype(np.float32))[None, None]
     part: Numbers = network.reconstruct_u(network.encode_u(x))[0, 0].numpy()
     return part

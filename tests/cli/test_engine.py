@@ -14,9 +14,11 @@ import torch
 from fnetcli.checkpoints.loading import save_weights
 from fnetcli.engine import memory
 from fnetcli.engine.executors.fnet.bands import Bands
-from fnetcli.models.fnet.network import FNet, FNetConfig
+from fnetcli.models.fnet.config import FNetConfig
+from fnetcli.models.fnet.network import FNet
 from tests.cli.command import fnet
 from tests.drawn_pictures import smooth_noise, write
+from tests.networks import resting
 
 
 @pytest.fixture
@@ -24,7 +26,7 @@ def arguments(tmp_path: Path) -> list[object]:
     """A pair of 150x210, and weights of a network that reaches 48 pixels far."""
     torch.manual_seed(1)
     weights = tmp_path / "small.safetensors"
-    save_weights(weights, FNet(FNetConfig(atoms=5, kernel_size=9, iterations=2)), {})
+    save_weights(weights, resting(FNet(FNetConfig(atoms=5, kernel_size=9, iterations=2))), {})
     vis = write(tmp_path / "in" / "a.png", smooth_noise(150, 210, 1, 3))
     ir = write(tmp_path / "in" / "b.png", smooth_noise(150, 210, 2))
     return ["fuse", "--vis", vis, "--ir", ir, "--weights", weights]
@@ -165,7 +167,7 @@ def test_weights_that_are_not_finite_are_said_of_the_pair(tmp_path: Path) -> Non
     with torch.no_grad():
         network.reconstruct_z.weight.fill_(1e38)
     weights = tmp_path / "large.safetensors"
-    save_weights(weights, network, {})
+    save_weights(weights, resting(network), {})
     vis, ir = (write(tmp_path / name, smooth_noise(20, 20, 1)) for name in ("a.png", "b.png"))
     result = fnet("fuse", "--vis", vis, "--ir", ir, "--weights", weights, "-o", tmp_path / "out")
     assert result.exit_code == 1

@@ -15,10 +15,12 @@ import tifffile
 import torch
 
 from fnetcli.checkpoints.loading import load_weights, save_weights
-from fnetcli.engine import Engine, Separated
-from fnetcli.models.fnet.network import FNet, FNetConfig
+from fnetcli.engine import Engine, Fusion, Maps
+from fnetcli.models.fnet.config import FNetConfig
+from fnetcli.models.fnet.network import FNet
 from tests.cli.command import fnet, tiny_weights
 from tests.drawn_pictures import smooth_noise, write, write_pairs
+from tests.networks import at_work, resting
 
 ORDERS = [  # what the network takes first, what second
     *(("ir", "vis"), ("nir", "vis"), ("mri", "ct"), ("mri", "pet"), ("mri", "spect")),
@@ -147,7 +149,7 @@ class TestOnePair:
         arguments = [text for name, path in images.items() for text in (f"--{name}", path)]
         arguments += ["-o", out, "--weights", weights, "--maps", "float"]
         assert fnet("fuse", *arguments).exit_code == 0
-        network = load_weights(weights).network
+        network = at_work(load_weights(weights).network)
         x = torch.from_numpy(iio.imread(pair[1]) / 255).float()[None, None]
         expected = network.reconstruct_u(network.encode_u(x))[0, 0].numpy()
         written = tifffile.imread(out / f"unique_{first}" / "a.tif")
@@ -356,7 +358,7 @@ class TestWrongUse:
         network = FNet(FNetConfig(atoms=4, kernel_size=3, iterations=2))
         torch.nn.init.constant_(network.encode_v.w_theta, 0.5)
         torch.nn.init.constant_(network.encode_z.w_rho, -0.5)
-        save_weights(tmp_path / "odd.safetensors", network, {})
+        save_weights(tmp_path / "odd.safetensors", resting(network), {})
         result = fnet(
             *("fuse", "--vis", pair[0], "--ir", pair[1], "-o", tmp_path / "out"),
             *("--weights", tmp_path / "odd.safetensors"),
@@ -431,7 +433,7 @@ class TestProcess:
         calls = []
         run = Engine.run
 
-        def interrupted(self: Engine, *args: Any, **kwargs: Any) -> Separated:
+        def interrupted(self: Engine, *args: Any, **kwargs: Any) -> Fusion[Maps]:
             calls.append(1)
             if len(calls) == 2:
                 raise KeyboardInterrupt
@@ -454,7 +456,7 @@ class TestProcess:
     ) -> None:
         vis, ir = write_pairs(tmp_path, 1)
 
-        def broken(*_: object, **__: object) -> Separated:
+        def broken(*_: object, **__: object) -> Fusion[Maps]:
             raise RuntimeError("a bug")
 
         monkeypatch.setattr(Engine, "run", broken)

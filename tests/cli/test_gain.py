@@ -10,8 +10,9 @@ import pytest
 import tifffile
 
 from fnetcli.api import fuse, load_network
-from fnetcli.cli.options import read_gains
+from fnetcli.cli.options.results import GivenResults
 from fnetcli.errors import UsageError
+from fnetcli.mixing import Products
 from tests.cli.command import fnet, tiny_weights
 from tests.cli.test_batch import errors, records
 from tests.drawn_pictures import smooth_noise, write
@@ -81,7 +82,9 @@ def test_mistakes(pair: list[object], gain: str, message: str) -> None:
 
 @pytest.mark.parametrize(("text", "gain"), [("1.50", 1.5), (".5", 0.5), ("2.", 2), ("5E-1", 0.5)])
 def test_numbers_as_people_write_them(text: str, gain: float) -> None:
-    assert read_gains([f"common={text}"], ("ir", "vis")) == (1, 1, gain)
+    products = Products(parts=("unique_first", "unique_second", "common"))
+    given = GivenResults(gain=[f"unique_ir={text}"])
+    assert given.gains(products, ("ir", "vis")) == {"unique_first": gain}
 
 
 def test_said_twice(pair: list[object]) -> None:

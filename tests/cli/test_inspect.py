@@ -17,18 +17,19 @@ import numpy as np
 import pytest
 import tifffile
 import torch
+from fnetcli.inspection.names import PAIR_FILES, WEIGHTS_FILES
 from numpy.typing import NDArray
-from safetensors.torch import save as safetensors_bytes
+from safetensors.numpy import save as safetensors_bytes
 from scipy import ndimage
 from typer.testing import Result
 
 from fnetcli.checkpoints.loading import load_weights, save_weights
 from fnetcli.checkpoints.shipped import default_weights_path
 from fnetcli.cli.console import Console
-from fnetcli.engine import Engine, Separated
+from fnetcli.engine import Engine, Fusion, Maps
 from fnetcli.files.durable import OutputFolder
-from fnetcli.inspection.names import PAIR_FILES, WEIGHTS_FILES
-from fnetcli.models.fnet.network import FNet, FNetConfig
+from fnetcli.models.fnet.config import FNetConfig
+from fnetcli.models.fnet.network import FNet
 from fnetcli.reports.figures import Figure
 from tests.checkpoints.test_loading import published
 from tests.cli.command import fnet, tiny_weights
@@ -36,6 +37,7 @@ from tests.cli.test_batch import errors
 from tests.cli.test_fuse import ORDERS, SHARED
 from tests.drawn_pictures import Picture, smooth_noise, write, write_pairs
 from tests.drawn_volumes import AXIAL, PATIENT, affine, load_nifti, write_nifti, write_series
+from tests.networks import at_work, resting
 
 ATOMS, LAST = 4, 2  # of the tiny network: atoms, and its iteration K
 HEIGHT, WIDTH = 20, 30
@@ -121,9 +123,9 @@ def contents(folder: Path) -> Contents:
 
 def odd_weights(home: Path, path: Path, change: Callable[[FNet], object]) -> Path:
     """Write the tiny weights with a change."""
-    network = load_weights(home / "tiny.safetensors").network
+    network = at_work(load_weights(home / "tiny.safetensors").network)
     change(network)
-    save_weights(path, network, {})
+    save_weights(path, resting(network), {})
     return path
 
 
@@ -205,7 +207,7 @@ class TestPair:
             assert array.dtype == (np.float16 if name in "uvz" else np.float32)
 
     def test_residuals_are_what_the_codes_leave(self, whole: Inspected, home: Path) -> None:
-        network = load_weights(home / "tiny.safetensors").network
+        network = at_work(load_weights(home / "tiny.safetensors").network)
         arrays = whole.arrays
         luminance = iio.imread(home / "in" / "b.png").astype(np.float32) / 255
         code = torch.from_numpy(arrays["u"].astype(np.float32))[None]
@@ -594,7 +596,7 @@ def safetensors_with(home: Path, **metadata: str) -> bytes:
     """Return the tiny weights with other metadata, as another program might write them."""
     network = load_weights(home / "tiny.safetensors").network
     config = json.dumps(asdict(network.config))
-    return safetensors_bytes(network.state_dict(), {"config": config, **metadata})
+    return safetensors_bytes(dict(network.arrays), {"config": config, **metadata})
 
 
 def interrupted_after_one(save: Callable[..., None]) -> Callable[..., None]:
@@ -625,7 +627,7 @@ class TestWeights:
         assert said["reach"] == f"{loaded.network.config.reach} pixels"
         assert said["multiply-adds"] == f"{loaded.network.config.multiply_adds:,} a pixel"
         assert said["runs here"].startswith("torch (the compiled path")
-        theta = loaded.network.encode_u.theta(0).item()
+        theta = at_work(loaded.network).encode_u.theta(0).item()
         assert said["theta_k of u"].split()[0] == f"{theta:.4f}"
         assert len(said["rho_k of z"].split()) == LAST
 
@@ -685,9 +687,9 @@ class TestWeights:
             assert f"\ufffd[2J\ufffd\ufffd{path.name}" in result.stdout
 
     def test_thresholds_that_rise_are_said(self, tmp_path: Path, home: Path) -> None:
-        network = load_weights(home / "tiny.safetensors").network
+        network = at_work(load_weights(home / "tiny.safetensors").network)
         network.encode_u.w_theta.copy_(-network.encode_u.w_theta)
-        save_weights(tmp_path / "odd.safetensors", network, {})
+        save_weights(tmp_path / "odd.safetensors", resting(network), {})
         result = fnet("inspect", tmp_path / "odd.safetensors")
         assert "thresholds of block u do not fall" in result.stderr
         assert fnet("inspect", tmp_path / "odd.safetensors", "-q").output == ""
@@ -695,7 +697,7 @@ class TestWeights:
     def test_a_single_momentum(self, tmp_path: Path, home: Path) -> None:
         torch.manual_seed(0)
         network = FNet(FNetConfig(atoms=3, kernel_size=3, iterations=1))
-        save_weights(tmp_path / "short.safetensors", network, {})
+        save_weights(tmp_path / "short.safetensors", resting(network), {})
         result = fnet("inspect", tmp_path / "short.safetensors")
         assert (result.exit_code, result.stderr) == (0, "")
         images = pair_of(home)[:4]
@@ -1232,7 +1234,7 @@ class TestInterrupted:
     ) -> None:
         calls, run = [], Engine.run
 
-        def interrupted(self: Engine, *args: Any, **kwargs: Any) -> Separated:
+        def interrupted(self: Engine, *args: Any, **kwargs: Any) -> Fusion[Maps]:
             calls.append(1)
             if len(calls) == 3:
                 raise KeyboardInterrupt

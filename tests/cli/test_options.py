@@ -9,14 +9,10 @@ import pytest
 from hypothesis import given as law
 from hypothesis import strategies as st
 
-from fnetcli.cli.options import (
-    BOTH,
-    find_pairs,
-    given,
-    per_modality,
-    read_options,
-    scaling_options,
-)
+from fnetcli.cli.options.files import GivenPairing, GivenReading
+from fnetcli.cli.options.images import GivenImages
+from fnetcli.cli.options.scaling import GivenScaling
+from fnetcli.cli.options.values import BOTH, per_modality
 from fnetcli.errors import UsageError
 from fnetcli.formats import ReadOptions
 from fnetcli.imaging.intensity import DEFAULT_STRETCH, ScalingOptions
@@ -46,13 +42,13 @@ def scale(
     def split(text: str | None) -> list[str] | None:
         return None if text is None else text.split(" ")
 
-    return scaling_options(PAIR, split(bits), split(ranges), split(stretch), split(invert))
+    return GivenScaling(split(bits), split(ranges), split(stretch), split(invert)).options(PAIR)
 
 
 def test_modalities_that_are_given() -> None:
     images = {"vis": Path("v"), "ir": None, "mri": Path("m")}
-    assert given(**images) == {"vis": Path("v"), "mri": Path("m")}
-    assert given() == {}
+    assert GivenImages.of(images).given == {"vis": Path("v"), "mri": Path("m")}
+    assert GivenImages.of({}).given == {}
 
 
 class TestPerModality:
@@ -161,7 +157,7 @@ class TestScaling:
 
     def test_an_empty_stretch_is_none_of_these(self) -> None:
         with pytest.raises(UsageError, match="--stretch : give two numbers"):
-            scaling_options(PAIR, None, None, [""], None)
+            GivenScaling(stretch=[""]).options(PAIR)
 
     def test_inversion(self) -> None:
         inverted = ScalingOptions(is_inverted=True)
@@ -195,7 +191,7 @@ class TestScaling:
 class TestReading:
     def test_pages(self) -> None:
         def pages(*texts: str) -> list[int | None]:
-            return [one.page for one in read_options(list(texts), 1, PAIR)]
+            return [one.page for one in GivenReading(list(texts), 1).options(PAIR)]
 
         assert pages() == [None, None]
         assert pages("3") == [3, 3]
@@ -204,21 +200,23 @@ class TestReading:
 
     def test_no_page_option(self) -> None:
         limit = ReadOptions(None, 500_000_000)
-        assert read_options(None, 500, PAIR) == (limit, limit)
+        assert GivenReading().options(PAIR) == (limit, limit)
 
     @pytest.mark.parametrize("text", ["0", "-1", "first", "1.5", "", "²", "1000001", "9" * 5000])
     def test_no_pages(self, text: str) -> None:
         with refused(f"--page {text}: give a number from 1 to 1000000"):
-            read_options([text], 1, PAIR)
+            GivenReading([text], 1).options(PAIR)
         if text:
             with refused(f"--page {text}: give a number from 1 to 1000000"):
-                read_options([f"ir={text}"], 1, PAIR)
+                GivenReading([f"ir={text}"], 1).options(PAIR)
 
     @pytest.mark.parametrize(
         ("megapixels", "pixels"), [(0.000001, 1), (0.3, 300_000), (500, 500_000_000)]
     )
     def test_megapixels(self, megapixels: float, pixels: int) -> None:
-        assert [one.pixel_limit for one in read_options(None, megapixels, PAIR)] == [pixels] * 2
+        assert [one.pixel_limit for one in GivenReading(None, megapixels).options(PAIR)] == [
+            pixels
+        ] * 2
 
 
 class TestPairs:
@@ -231,15 +229,15 @@ class TestPairs:
 
     def test_folders_in_the_order_of_the_network(self, tmp_path: Path) -> None:
         images = self.folders(tmp_path)
-        modalities, pairing = find_pairs(images, None, None, is_recursive=True)
+        modalities, pairing = GivenPairing(None, True, None).find(images)
         assert modalities == ("ir", "vis")
         assert pairing.roots == (tmp_path / "ir", tmp_path / "vis")
         assert [case.name for case in pairing.cases] == ["day/2"]
-        assert find_pairs(images, None, None, is_recursive=False)[1].cases == []
+        assert GivenPairing(None, False, None).find(images)[1].cases == []
 
     @pytest.mark.parametrize("suffixes", [["ir=_T"], ["ir=_T", "vis=_RGB"], ["vis=_RGB", "ir=_T"]])
     def test_suffixes_belong_to_their_modality(self, suffixes: list[str], tmp_path: Path) -> None:
-        _, pairing = find_pairs(self.folders(tmp_path), None, suffixes, is_recursive=False)
+        _, pairing = GivenPairing(None, False, suffixes).find(self.folders(tmp_path))
         (case,) = pairing.cases
         assert case.name == "1"
         assert case.first == tmp_path / "ir" / "1_T.png"
@@ -248,7 +246,7 @@ class TestPairs:
     def test_a_suffix_for_nobody(self, tmp_path: Path) -> None:
         for text in ("_T", "mri=_T", "ir="):
             with refused(f"--suffix {text}: give it as --suffix ir=VALUE or --suffix vis=VALUE"):
-                find_pairs(self.folders(tmp_path), None, [text], is_recursive=False)
+                GivenPairing(None, False, [text]).find(self.folders(tmp_path))
 
     @pytest.mark.parametrize(
         ("names", "said"),
@@ -261,13 +259,13 @@ class TestPairs:
     def test_images_that_are_no_pair(self, names: list[str], said: str, tmp_path: Path) -> None:
         images = dict.fromkeys(names, tmp_path)
         with pytest.raises(UsageError, match="give exactly two that belong") as caught:
-            find_pairs(images, None, None, is_recursive=False)
+            GivenPairing(None, False, None).find(images)
         assert str(caught.value).startswith(said)
 
     def test_a_list(self, tmp_path: Path) -> None:
         path = tmp_path / "pairs.csv"
         path.write_text("ct,mri\na.png,b.png\n", encoding="utf-8")
-        modalities, pairing = find_pairs({}, path, None, is_recursive=False)
+        modalities, pairing = GivenPairing(path, False, None).find({})
         assert modalities == ("mri", "ct")
         assert pairing.source == "list"
         assert pairing.cases[0].first == tmp_path / "b.png"
@@ -275,8 +273,8 @@ class TestPairs:
     def test_a_list_and_images(self, tmp_path: Path) -> None:
         images = {"vis": tmp_path, "ir": tmp_path}
         with refused("--ir and --pairs: the list names the files; leave one out"):
-            find_pairs(images, tmp_path / "pairs.csv", None, is_recursive=False)
+            GivenPairing(tmp_path / "pairs.csv", False, None).find(images)
 
     def test_a_list_and_suffixes(self, tmp_path: Path) -> None:
         with refused("--suffix and --pairs: the list names the files; leave one out"):
-            find_pairs({}, tmp_path / "pairs.csv", ["ir=_T"], is_recursive=False)
+            GivenPairing(tmp_path / "pairs.csv", False, ["ir=_T"]).find({})

@@ -30,8 +30,9 @@ from typer.testing import Result
 from fnetcli.checkpoints.loading import save_weights
 from fnetcli.inputs.pairing import Case
 from fnetcli.interruption import GivenUpError, require_wanted
-from fnetcli.models.fnet.network import FNet, FNetConfig
-from fnetcli.runs.batch import MOST_BYTES, Batch, Stages
+from fnetcli.models.fnet.config import FNetConfig
+from fnetcli.models.fnet.network import FNet
+from fnetcli.runs.batch import MAX_BYTES, Batch, Stages
 from tests.cli.command import fnet, tiny_weights
 from tests.drawn_volumes import (
     AXIAL,
@@ -53,6 +54,7 @@ from tests.drawn_volumes import (
     write_nifti,
     write_series,
 )
+from tests.networks import resting
 
 sitk: Any = pytest.importorskip("SimpleITK")  # of the extra "test"
 SHARED = Path(__file__).parents[2].parent / "shared" / "data" / "volumes" / "STS_002"
@@ -77,7 +79,7 @@ def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
         for last in (network.reconstruct_u, network.reconstruct_v, network.reconstruct_z):
             last.weight.fill_(0.25)
     path = tmp_path_factory.mktemp("weights") / "average.safetensors"
-    save_weights(path, network, {})
+    save_weights(path, resting(network), {})
     return path
 
 
@@ -1096,7 +1098,7 @@ class TestMemory:
             return note
 
         cases = [Case(name, Path(name), Path(name)) for name in "abc"]
-        stages = Stages(step("read"), step("work"), step("write"), lambda _: MOST_BYTES * 3 // 4)
+        stages = Stages(step("read"), step("work"), step("write"), lambda _: MAX_BYTES * 3 // 4)
         Batch(stages, lambda *_: None, lambda *_: None, workers=4).run(cases)
         order = [f"{name} {case}" for case in "abc" for name in ("read", "work", "write")]
         assert steps == order

@@ -11,19 +11,24 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
-from fnetcli.engine import Engine, EngineOptions, memory
-from fnetcli.engine.engine import Executor
+from fnetcli.engine import Device, Engine, EngineOptions, Wanted, memory
+from fnetcli.engine.executors.base import Executor, Inner
+from fnetcli.engine.executors.fnet import native
 from fnetcli.engine.executors.fnet.library import NoLibraryError
 from fnetcli.errors import PairError, UsageError
-from fnetcli.models.fnet.network import FNet, FNetConfig
+from fnetcli.models.base import Network
+from fnetcli.models.fnet.config import FNetConfig
+from fnetcli.models.fnet.network import FNet
+from tests.networks import plainly, resting
 
-CPU = torch.device("cpu")
+CPU = Device()
+PARTS, CODES = Wanted(), Wanted(features=True)
 
 
 @pytest.fixture(params=["compiled", "torch"])
 def path(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
     if request.param == "torch":
-        monkeypatch.setattr("fnetcli.engine.engine.load_library", _no_library)
+        monkeypatch.setattr(native, "load_library", _no_library)
     elif not Engine(small_network(), CPU).path.startswith("compiled"):
         pytest.skip("no compiled path here")
     return str(request.param)
@@ -33,10 +38,14 @@ def _no_library(*_: object) -> Any:
     raise NoLibraryError("switched off")
 
 
-def small_network() -> FNet:
+def small_module() -> FNet:
     """Its reach is 4 (2 (1 + 4) + 2) = 48 pixels."""
     torch.manual_seed(0)
     return FNet(FNetConfig(atoms=6, kernel_size=9, iterations=2))
+
+
+def small_network() -> Network[FNetConfig]:
+    return resting(small_module())
 
 
 def random_pair(count: int, height: int, width: int) -> tuple[NDArray[Any], NDArray[Any]]:
@@ -47,16 +56,16 @@ def random_pair(count: int, height: int, width: int) -> tuple[NDArray[Any], NDAr
 @pytest.mark.parametrize("tile", [64, 71, 100, 200])
 def test_tiles_give_what_the_whole_gives(path: str, tile: int) -> None:
     pair = random_pair(2, 150, 211)
-    whole = Engine(small_network(), CPU, EngineOptions(tile=0)).run(*pair, with_codes=True)
-    tiled = Engine(small_network(), CPU, EngineOptions(tile=tile)).run(*pair, with_codes=True)
-    for name in ("unique_first", "unique_second", "common"):
-        np.testing.assert_allclose(getattr(tiled, name), getattr(whole, name), atol=1e-5)
-    assert whole.codes is not None
-    assert tiled.codes is not None
-    for name, code in whole.codes.items():
+    whole = Engine(small_network(), CPU, EngineOptions(tile=0)).run(*pair, CODES)
+    tiled = Engine(small_network(), CPU, EngineOptions(tile=tile)).run(*pair, CODES)
+    assert [*tiled.parts] == [*whole.parts] == ["unique_first", "unique_second", "common"]
+    for name, part in whole.parts.items():
+        np.testing.assert_allclose(tiled.parts[name], part, atol=1e-5)
+    assert [*tiled.features] == [*whole.features] == ["u", "v", "z"]
+    for name, code in whole.features.items():
         assert code.dtype == np.float16
         assert code.shape == (2, 6, 150, 211)
-        difference = np.abs(tiled.codes[name].astype(np.float32) - code)
+        difference = np.abs(tiled.features[name].astype(np.float32) - code)
         assert (difference < 1e-4).mean() > 0.999
         assert difference.max() < 1e-2
     if path == "compiled":  # tiles start where whole images round alike
@@ -66,12 +75,10 @@ def test_tiles_give_what_the_whole_gives(path: str, tile: int) -> None:
 def test_the_first_image_is_u_the_second_v(path: str) -> None:
     first, second = random_pair(1, 30, 40)
     found = Engine(small_network(), CPU).run(first, second)
-    network = small_network()
     x, y = (torch.from_numpy(image)[:, None] for image in (first, second))
-    with torch.inference_mode():
-        parts = network.combine(network.separate(x, y))
+    parts, _ = plainly(small_module(), x, y)
     for name, wanted in parts._asdict().items():
-        np.testing.assert_allclose(getattr(found, name), wanted[:, 0], atol=1e-4, err_msg=path)
+        np.testing.assert_allclose(found.parts[name], wanted[:, 0], atol=1e-4, err_msg=path)
 
 
 def test_codes_go_where_the_caller_wants_them(path: str) -> None:
@@ -82,34 +89,30 @@ def test_codes_go_where_the_caller_wants_them(path: str) -> None:
         return made[-1]
 
     pair = random_pair(1, 90, 100)
-    found = Engine(small_network(), CPU, EngineOptions(tile=64)).run(
-        *pair, with_codes=True, allocate=allocate
-    )
-    assert found.codes is not None
-    assert list(found.codes) == ["u", "v", "z"]
-    assert all(a is b for a, b in zip(found.codes.values(), made, strict=True)), path
+    found = Engine(small_network(), CPU, EngineOptions(tile=64)).run(*pair, CODES, allocate)
+    assert list(found.features) == ["u", "v", "z"]
+    assert all(a is b for a, b in zip(found.features.values(), made, strict=True)), path
     assert all(np.isfinite(code).all() for code in made)
-    assert Engine(small_network(), CPU).run(*pair).codes is None
+    assert not Engine(small_network(), CPU).run(*pair).features
 
 
 def test_codes_beyond_float16_are_limited(path: str) -> None:
-    network = small_network()
+    module = small_module()
     with torch.no_grad():
-        network.encode_z.iteration(0).encode.weight *= 1e7
-    codes = Engine(network, CPU).run(*random_pair(1, 20, 30), with_codes=True).codes
-    assert codes is not None, path
-    assert np.abs(codes["z"]).max() == np.finfo(np.float16).max
+        module.encode_z.iteration(0).encode.weight *= 1e7
+    codes = Engine(resting(module), CPU).run(*random_pair(1, 20, 30), CODES).features
+    assert np.abs(codes["z"]).max() == np.finfo(np.float16).max, path
 
 
-def _needs(engine: Engine, *size: int) -> int:
-    return engine._executor.bytes_needed(*size, with_codes=False)
+def _needs(engine: Engine, count: int, height: int, width: int) -> int:
+    return engine._executor.bytes_needed(count, height, width, PARTS)
 
 
 def test_little_memory_means_tiles(path: str) -> None:
     whole = Engine(small_network(), CPU)
     budget = _needs(whole, 1, 400, 500) // 2
     frugal = Engine(small_network(), CPU, EngineOptions(max_memory=budget))
-    tiling, _ = frugal._plan(1, 400, 500, with_codes=False)
+    tiling, _ = frugal._plan(1, 400, 500, PARTS)
     assert len(tiling) > 1, path
     assert _needs(frugal, 1, *tiling.largest) <= budget
     pair = random_pair(1, 400, 500)
@@ -134,7 +137,7 @@ def test_little_free_memory_is_no_reason_to_fail(
 @pytest.mark.parametrize("size", [(1, 300_000), (3_000_000, 1), (40_000, 40_000)])
 def test_tiles_of_any_shape_fit(path: str, size: tuple[int, int]) -> None:
     engine = Engine(small_network(), CPU, EngineOptions(max_memory=1 << 26))
-    tiling, _ = engine._plan(1, *size, with_codes=False)
+    tiling, _ = engine._plan(1, *size, PARTS)
     assert _needs(engine, 1, *tiling.largest) <= 1 << 26, path
     assert tiling.computed < 3 * size[0] * size[1]
 
@@ -155,9 +158,9 @@ def test_too_little_memory_is_refused(path: str) -> None:
     frugal = Engine(small_network(), CPU, EngineOptions(max_memory=enough))
     frugal.require_memory()
     with pytest.raises(UsageError, match="with its codes"):
-        frugal.require_memory(with_codes=True)
+        frugal.require_memory(CODES)
     for size in ((127, 191), (128, 300), (1000, 1001)):
-        tiling, _ = frugal._plan(1, *size, with_codes=False)
+        tiling, _ = frugal._plan(1, *size, PARTS)
         assert _needs(frugal, 1, *tiling.largest) <= enough, path
 
 
@@ -165,7 +168,7 @@ def test_max_memory_holds_after_memory_ran_out(path: str) -> None:
     budget = _needs(Engine(small_network(), CPU), 1, 300, 300)
     engine = Engine(small_network(), CPU, EngineOptions(max_memory=budget))
     engine._learned = 1 << 40
-    tiling, _ = engine._plan(1, 400, 500, with_codes=False)
+    tiling, _ = engine._plan(1, 400, 500, PARTS)
     assert _needs(engine, 1, *tiling.largest) <= budget, path
 
 
@@ -176,7 +179,7 @@ def test_nothing_is_compiled_before_it_is_needed(monkeypatch: pytest.MonkeyPatch
         asked.append(given)
         raise NoLibraryError("no compiler")
 
-    monkeypatch.setattr("fnetcli.engine.engine.load_library", load)
+    monkeypatch.setattr(native, "load_library", load)
     engine = Engine(small_network(), CPU)
     assert not asked
     assert engine.path == "torch (the compiled path, several times faster: no compiler)"
@@ -189,7 +192,7 @@ def test_many_images_go_in_groups_that_fit(path: str) -> None:
     pair = random_pair(5, 30, 40)
     together = engine.run(*pair).fused
     frugal = Engine(small_network(), CPU, EngineOptions(max_memory=_needs(engine, 2, 30, 40)))
-    images = frugal._plan(5, 30, 40, with_codes=False)[1]
+    images = frugal._plan(5, 30, 40, PARTS)[1]
     assert 1 <= images < 5, path
     np.testing.assert_allclose(frugal.run(*pair).fused, together, atol=1e-5)
 
@@ -204,11 +207,11 @@ class Greedy:
         self.bytes_needed = inner.bytes_needed
         self.least = 1 << 62  # pixels of a tile that was tried
 
-    def run(self, x: torch.Tensor, y: torch.Tensor, *, with_codes: bool) -> Any:
-        self.least = min(self.least, x.numel())
-        if x.numel() > self.most:
+    def run(self, x: NDArray[Any], y: NDArray[Any], inner: Inner, wanted: Wanted) -> Any:
+        self.least = min(self.least, x.size)
+        if x.size > self.most:
             raise self.error
-        return self.inner.run(x, y, with_codes=with_codes)
+        return self.inner.run(x, y, inner, wanted)
 
 
 def test_memory_that_runs_out_means_smaller_tiles(path: str) -> None:
@@ -263,11 +266,11 @@ def test_other_errors_are_not_taken_for_memory() -> None:
 
 
 def test_weights_that_are_not_finite(path: str) -> None:
-    network = small_network()
+    module = small_module()
     with torch.no_grad():
-        network.reconstruct_z.weight.fill_(float("inf"))
+        module.reconstruct_z.weight.fill_(float("inf"))
     with pytest.raises(PairError, match="not finite; check the weights"):
-        Engine(network, CPU).run(*random_pair(1, 8, 8))
+        Engine(resting(module), CPU).run(*random_pair(1, 8, 8))
     assert path
 
 

@@ -21,7 +21,7 @@ from fnetcli.engine import EngineOptions
 from fnetcli.errors import CheckpointError, EvaluationError, FnetError, UsageError
 from fnetcli.evaluation import cost
 from fnetcli.evaluation.cost import FORMULA, measure_cost
-from fnetcli.models.fnet.network import FNetConfig
+from fnetcli.models.fnet.config import FNetConfig
 from tests.cli.command import tiny_weights
 
 MEGABYTE = 1 << 20

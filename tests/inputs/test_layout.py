@@ -11,7 +11,7 @@ import pytest
 from fnetcli.errors import ReadError, UsageError
 from fnetcli.formats import write_png
 from fnetcli.formats.volumes import read_volume
-from fnetcli.inputs.layout import Choice, Layout, read_layout
+from fnetcli.inputs.layout import AskedKind, InputLayout, read_layout
 from fnetcli.inputs.pairing import PairingOptions
 from tests.drawn_volumes import GRIDS, PATIENT, phantom, write_nifti, write_series
 
@@ -33,11 +33,11 @@ def picture(path: Path) -> Path:
     return path
 
 
-def triples(layout: Layout) -> list[tuple[str, Path, Path]]:
+def triples(layout: InputLayout) -> list[tuple[str, Path, Path]]:
     return [(case.name, case.first, case.second) for case in layout.cases]
 
 
-def refused(first: Path, second: Path, layout: Choice = "auto", name: str | None = None) -> str:
+def refused(first: Path, second: Path, layout: AskedKind = "auto", name: str | None = None) -> str:
     with pytest.raises(UsageError) as caught:
         read_layout(first, second, layout, name)
     line = str(caught.value)
@@ -56,7 +56,7 @@ class TestPairs:
         assert found.kind == "pairs"
         assert [case.name for case in found.cases] == ["1", "2"]
         assert found.unpaired == [tmp_path / "mri" / "3.png"]
-        assert found.reading == "two folders of pictures: 2 pairs by name"
+        assert found.sentence == "two folders of pictures: 2 pairs by name"
         assert found.pairing.source == "folders"
 
     def test_options_of_pairs_count(self, tmp_path: Path) -> None:
@@ -80,10 +80,10 @@ class TestSeries:
         found = read_layout(first, second)
         assert found.kind == "series"
         assert triples(found) == [("STS_002", first, second)]
-        assert found.reading == "two volumes: one case, STS_002"
+        assert found.sentence == "two volumes: one case, STS_002"
         assert found.pairing.roots == (first, second)
         assert triples(read_layout(first, second, name="P1"))[0][0] == "P1"
-        assert read_layout(first, second, name="P1").reading == "two volumes: one case, P1"
+        assert read_layout(first, second, name="P1").sentence == "two volumes: one case, P1"
 
     def test_relative_paths_have_parents_too(
         self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -150,7 +150,7 @@ class TestCases:
             ("P2", ct / "P2", mr / "P2.nii.gz"),
         ]
         assert found.unpaired == [ct / "notes", ct / "only", mr / "left.nii"]
-        assert found.reading == "two folders of volumes: 2 cases by name"
+        assert found.sentence == "two folders of volumes: 2 cases by name"
         assert found.pairing.source == "folders"
         assert found.pairing.roots == (ct, mr)
         for case in found.cases:
@@ -191,7 +191,7 @@ class TestCases:
     def test_no_patient_in_names(self, tmp_path: Path) -> None:
         first, second = dicom(tmp_path / "x" / "CT"), dicom(tmp_path / "x" / "MR")
         found = read_layout(first, second)
-        shown = f"{found.reading} {found.cases}".lower()
+        shown = f"{found.sentence} {found.cases}".lower()
         assert not any(value.lower() in shown for value in PATIENT.values())
 
 

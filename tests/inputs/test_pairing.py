@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from fnetcli.errors import UsageError
 from fnetcli.inputs.pairing import Pairing, PairingOptions, pair_list, pair_paths
-from fnetcli.modalities import MODALITIES, PAIRS, WITH_COLOR, network_order
+from fnetcli.modalities import BY_NAME, MODALITIES, PAIRS, network_order
 
 LETTERS = st.text("abcXYZ012 äß._-", min_size=1, max_size=8)
 
@@ -34,7 +34,7 @@ def test_the_first_input_is_infrared_or_structural() -> None:
 
 
 def test_at_most_one_of_a_pair_gives_colour() -> None:
-    assert all(sum(name in WITH_COLOR for name in pair) <= 1 for pair in PAIRS)
+    assert all(sum(BY_NAME[name].carries_color for name in pair) <= 1 for pair in PAIRS)
 
 
 def make(folder: Path, *names: str) -> Path:

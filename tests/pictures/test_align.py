@@ -30,7 +30,7 @@ def masked(valid: Mask) -> Image:
 
 
 def scaled(height: int, width: int, channels: int = 1) -> Scaled:
-    return Scaled(image(height, width, channels), 0, 1, 0, is_unit=True)
+    return Scaled(replace(image(height, width, channels), is_unit=True), 0, 1, 0)
 
 
 def resized_mask(valid: Mask, height: int, width: int) -> Mask:

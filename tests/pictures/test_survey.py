@@ -17,10 +17,11 @@ from numpy.typing import NDArray
 from fnetcli.formats import ReadOptions
 from fnetcli.imaging.intensity import ScalingOptions
 from fnetcli.inputs.pairing import Case
-from fnetcli.pictures.fuse import FuseOptions
-from fnetcli.pictures.survey import Scope, Survey, survey
+from fnetcli.pictures.outputs import Depth, OutputOptions
+from fnetcli.pictures.prepare import PrepareOptions
+from fnetcli.pictures.survey import Scope, Survey, fitting_kind, lost_depth, survey
 
-OPTIONS = FuseOptions(("ir", "vis"))
+OPTIONS = PrepareOptions(("ir", "vis"))
 SHAPE = (6, 8)
 PIXEL_SCALE = (33550, 12, 3, (1.0, 1.0, 0.0), True)  # GeoTIFF 1.1, 7.1: the tags of a place
 TIE_POINT = (33922, 12, 6, (0.0, 0.0, 0.0, 5.0, 6.0, 0.0), True)
@@ -77,7 +78,7 @@ def with_ir(folder: Path, *firsts: NDArray[Any] | None) -> list[Case]:
     return make(folder, list(firsts), seconds)
 
 
-def look(cases: list[Case], options: FuseOptions = OPTIONS, **more: Any) -> Survey:
+def look(cases: list[Case], options: PrepareOptions = OPTIONS, **more: Any) -> Survey:
     """Survey cases; headers are told of one by one."""
     steps: list[None] = []
     found = survey(cases, options, on_step=lambda: steps.append(None), **more)
@@ -87,7 +88,7 @@ def look(cases: list[Case], options: FuseOptions = OPTIONS, **more: Any) -> Surv
 
 class TestBits:
     @staticmethod
-    def found(cases: list[Case], options: FuseOptions = OPTIONS) -> int | None:
+    def found(cases: list[Case], options: PrepareOptions = OPTIONS) -> int | None:
         """Return the bits that were found, and check that the notice says so."""
         result = look(cases, options)
         first, second = result.options.scaling
@@ -309,48 +310,43 @@ class TestKind:
     @pytest.mark.parametrize("depth", ["auto", "8", "16"])
     def test_plain_pictures_are_png(self, kind: str, depth: Any, tmp_path: Path) -> None:
         cases = with_vis(tmp_path, grey(200, kind), grey(60_000))
-        assert look(cases, replace(OPTIONS, depth=depth)).options.kind == "png"
-        assert look([]).options.kind == "png"
+        assert fitting_kind(look(cases), depth) == ("png", None)
+        assert fitting_kind(look([]), "auto") == ("png", None)
 
     def test_float_results_are_tiff(self, tmp_path: Path) -> None:
-        options = replace(OPTIONS, depth="float", kind="tiff")
-        assert look(with_vis(tmp_path, grey(9, "uint8")), options).options.kind == "tiff"
-        assert look([], options).options.kind == "tiff"
+        found = look(with_vis(tmp_path, grey(9, "uint8")))
+        assert fitting_kind(found, "float") == ("tiff", None)
+        assert fitting_kind(look([]), "float") == ("tiff", None)
 
     def test_floats_among_the_visible_are(self, tmp_path: Path) -> None:
         cases = with_vis(tmp_path, grey(9, "uint8"), with_one(1, 2, "float32"))
-        found = look(cases)
-        assert found.options.kind == "tiff"
-        assert found.notices == [self.FLOATS]
-        for depth in ("8", "16"):
-            found = look(cases, replace(OPTIONS, depth=depth))
-            assert found.options.kind == "png"
-            assert found.notices == []
+        depths: tuple[Depth, ...] = ("8", "16")
+        assert fitting_kind(look(cases), "auto") == ("tiff", self.FLOATS)
+        for depth in depths:
+            assert fitting_kind(look(cases), depth) == ("png", None)
 
     def test_floats_among_the_infrared_are_not(self, tmp_path: Path) -> None:
         found = look(with_ir(tmp_path, with_one(1, 2, "float32")))
-        assert found.options.kind == "png"
-        assert found.notices == []
+        assert fitting_kind(found, "auto") == ("png", None)
 
     @pytest.mark.parametrize("side", ["ir", "vis"])
     def test_a_georeference_on_either_side(self, side: str, tmp_path: Path) -> None:
         cases = self.placed(with_vis(tmp_path, grey(9, "uint8"), grey(9, "uint8")), side)
-        for depth in ("auto", "8", "16"):
-            found = look(cases, replace(OPTIONS, depth=depth))
-            assert found.options.kind == "tiff"
-            assert found.notices == [self.PLACES]
+        depths: tuple[Depth, ...] = ("auto", "8", "16")
+        for depth in depths:
+            assert fitting_kind(look(cases), depth) == ("tiff", self.PLACES)
 
     @pytest.mark.parametrize("kind", ["png", "jpeg", "webp", "tiff"])
-    def test_the_users_word_is_the_last(self, kind: str, tmp_path: Path) -> None:
+    def test_depth_that_a_format_loses_is_told(self, kind: str, tmp_path: Path) -> None:
         cases = with_vis(tmp_path, grey(9, "uint8"), with_one(1, 2, "float32"))
-        found = look(self.placed(cases, "ir"), kind=kind)
-        assert found.options.kind == kind
         lost = f"{kind} holds 8 bits, the images have more: use --format png or tiff"
-        assert found.notices == ([lost] if kind in {"jpeg", "webp"} else [])
+        expected = [lost] if kind in {"jpeg", "webp"} else []
+        assert lost_depth(look(cases), OutputOptions(kind)) == expected
+        assert lost_depth(look(cases), OutputOptions(kind, "8")) == []
 
     def test_broken_files_have_no_say(self, tmp_path: Path) -> None:
         cases = with_vis(tmp_path, None, grey(9, "uint8"), None)
-        assert look(cases).options.kind == "png"
+        assert fitting_kind(look(cases), "auto") == ("png", None)
         assert look(cases).notices == []
 
 
@@ -364,7 +360,7 @@ def test_one_picture_for_many_cases_is_read_once(tmp_path: Path) -> None:
 
 
 def test_nothing_else_is_changed(tmp_path: Path) -> None:
-    options = replace(OPTIONS, resize_to="ir", is_gray=True, maps="none", with_features=True)
+    options = replace(OPTIONS, resize_to="ir")
     found = look(with_vis(tmp_path, with_one(900)), options, scope="folder").options
     expected = replace(options, scaling=(ScalingOptions(), ScalingOptions(found_bits=10)))
     assert found == expected

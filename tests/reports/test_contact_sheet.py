@@ -7,7 +7,7 @@ import io
 import os
 import sys
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
@@ -18,17 +18,17 @@ import numpy as np
 import PIL.Image
 import pytest
 import tifffile
-import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fnetcli.engine import Engine
 from fnetcli.formats import ReadOptions, read_image
 from fnetcli.imaging.image import Image
 from fnetcli.imaging.intensity import ScalingOptions
 from fnetcli.inputs.pairing import Case, pair_paths
-from fnetcli.models.fnet.network import FNet, FNetConfig
-from fnetcli.pictures.fuse import FuseOptions, Pictures
+from fnetcli.models.base import Fusion, Maps
+from fnetcli.pictures.fuse import FuseOptions
+from fnetcli.pictures.outputs import PicturePaths
+from fnetcli.pictures.prepare import Prepared, PrepareOptions
 from fnetcli.reports import contact_sheet
 from fnetcli.reports.contact_sheet import (
     LONGEST_SIDE,
@@ -37,11 +37,15 @@ from fnetcli.reports.contact_sheet import (
     shrink,
     write_contact_sheet,
 )
+from fnetcli.runs.jobs import PictureRunOptions, picture_job
 from fnetcli.runs.manifest import Record
-from fnetcli.runs.run import Job, Outputs, Run
+from fnetcli.runs.network import LoadedNetwork, NetworkSource
+from fnetcli.runs.process import ResultPaths
+from fnetcli.runs.run import FusionRun
 from tests.cli.command import fnet, tiny_weights
 from tests.drawn_pictures import smooth_noise, write, write_pairs
 
+PAIR = PrepareOptions(("ir", "vis"))
 VOID = {"img", "input", "meta", "br", "link"}
 HOSTILE = "a\"'<script>alert(1)<script> & &amp; %41#frag?q=1; {{ 7*7 }} ö日\u202e"
 
@@ -136,40 +140,78 @@ class Page(HTMLParser):
 class Silent:
     """Hears of a run and says nothing."""
 
-    def done(self, case: Case, outputs: Outputs, record: Record) -> None: ...
+    def done(self, case: Case, paths: ResultPaths, record: Record) -> None: ...
 
     def failed(self, case: Case, text: str) -> None: ...
 
-
-def tiny_engine() -> Engine:
-    torch.manual_seed(0)
-    network = FNet(FNetConfig(atoms=4, kernel_size=3, iterations=2))
-    return Engine(network, torch.device("cpu"))
+    def slices(self, count: int, done: int, of: int) -> None: ...
 
 
-def run_of(tmp_path: Path, **options: Any) -> Run[Pictures]:
+def tiny_network(folder: Path) -> LoadedNetwork:
+    return NetworkSource(tiny_weights(folder), "cpu").load()
+
+
+@dataclass
+class MadeRun:
+    """A run that is over, with what is needed to show it."""
+
+    run: FusionRun[PicturePaths, Prepared, Fusion[Maps]]
+    options: FuseOptions
+
+    @property
+    def cases(self) -> list[Case]:
+        return self.run.job.pairing.cases
+
+    @property
+    def out(self) -> Path:
+        return self.run.job.out
+
+    def paths(self, name: str = "0") -> PicturePaths:
+        return self.run.plan.tasks[name].paths
+
+    def records(self) -> list[Record]:
+        return self.run.records()
+
+    def summary(self) -> Record:
+        return self.run.summary()
+
+    def sheet(
+        self, records: list[Record] | None = None, summary: Record | None = None, **options: Any
+    ) -> Path:
+        """Write the contact sheet; of the run, unless told otherwise."""
+        return write_contact_sheet(
+            self.run.job.pairing,
+            self.options,
+            self.out,
+            self.records() if records is None else records,
+            summary or self.summary(),
+            **options,
+        )
+
+
+def run_of(tmp_path: Path, prepare: PrepareOptions = PAIR, **options: Any) -> MadeRun:
     """Fuse the pairs of tmp_path/vis and tmp_path/ir into tmp_path/out."""
-    job = Job(
-        pairing=pair_paths(tmp_path / "ir", tmp_path / "vis"),
-        walk=Pictures(FuseOptions(("ir", "vis"), **options)),
-        out=tmp_path / "out",
-        weights={"name": "tiny.safetensors", "sha256": "0123456789abcdef" * 4},
+    pairing = pair_paths(tmp_path / "ir", tmp_path / "vis")
+    network = tiny_network(tmp_path)
+    surveyed = picture_job(
+        pairing, prepare, network, tmp_path / "out", PictureRunOptions(**options)
     )
-    run = Run(job, Silent(), command=["fnet", "fuse", "--vis", "my pictures", "--report"])
+    command = ["fnet", "fuse", "--vis", "my pictures", "--report"]
+    run = FusionRun(surveyed.job, Silent(), command=command)
     run.look()
-    run.work(tiny_engine())
-    return run
+    run.work(network.engine)
+    return MadeRun(run, surveyed.options)
 
 
-def page_of(run: Run[Pictures], **options: Any) -> Page:
-    path = write_contact_sheet(run.job, run.records(), run.summary(), **options)
-    assert path == run.job.out / "index.html"
+def page_of(run: MadeRun, **options: Any) -> Page:
+    path = run.sheet(**options)
+    assert path == run.out / "index.html"
     return Page(path)
 
 
-def target(run: Run[Pictures], link: str) -> Path:
+def target(run: MadeRun, link: str) -> Path:
     """Follow a relative link from the page, as a browser does."""
-    return Path(os.path.normpath(run.job.out / os.fsdecode(unquote_to_bytes(link))))
+    return Path(os.path.normpath(run.out / os.fsdecode(unquote_to_bytes(link))))
 
 
 def png_bytes(seed: int, channels: int) -> bytes:
@@ -225,8 +267,8 @@ class TestPage:
         assert all(target(run, link).is_file() for link in page.links)
         expected = {
             path
-            for case in run.job.pairing.cases
-            for path in (case.first, case.second, *run.plan.outputs[case.name].all().values())
+            for case in run.cases
+            for path in (case.first, case.second, *run.paths(case.name).all().values())
         }
         shown = {target(run, figure.link or "") for one in page.articles for figure in one.figures}
         assert shown == expected
@@ -238,7 +280,7 @@ class TestPage:
         assert all(source.startswith("data:image/jpeg;") for source in page.sources)
         assert not any(":" in link or link.startswith("/") for link in page.links)
         assert not {"link", "iframe", "object", "base"} & {*page.tags}
-        html = (run.job.out / "index.html").read_text(encoding="utf-8")
+        html = (run.out / "index.html").read_text(encoding="utf-8")
         assert "http:" not in html
         assert "https:" not in html
         assert "url(" not in html
@@ -247,10 +289,7 @@ class TestPage:
         write_pairs(tmp_path, 5)
         run = run_of(tmp_path)
         summary = run.summary()
-        pages = [
-            write_contact_sheet(run.job, run.records(), summary, workers=n).read_bytes()
-            for n in (1, 4)
-        ]
+        pages = [run.sheet(summary=summary, workers=n).read_bytes() for n in (1, 4)]
         assert pages[0] == pages[1]
         assert pages[0].count(b"<img ") == 30
 
@@ -321,7 +360,7 @@ class TestUntrustedText:
         summary = run.summary()
         summary |= {"command": ["fnet", evil], "device": evil, "unpaired": [evil]}
         summary["weights"] = {"name": evil, "sha256": evil}
-        page = Page(write_contact_sheet(run.job, [good, bad], summary))
+        page = Page(run.sheet([good, bad], summary))
         shown = evil.replace("\udcff", "\ufffd")
         assert page.tags.count("script") == 1
         assert len(page.articles) == 1
@@ -339,11 +378,11 @@ class TestManyCases:
     def test_sample_on_the_page(self, tmp_path: Path) -> None:
         write_pairs(tmp_path, 5, 8, 8)
         run = run_of(tmp_path, maps="none")
-        page = page_of(run, most_cases=3)
+        page = page_of(run, max_cases=3)
         assert [one.name for one in page.articles] == ["0", "2", "4"]
         assert "3 of 5 cases, evenly sampled; the manifest lists all" in page.text
         assert "manifest.jsonl" in page.links
-        assert "evenly sampled" not in page_of(run, most_cases=5).text
+        assert "evenly sampled" not in page_of(run, max_cases=5).text
 
     @given(count=st.integers(0, 2000), most=st.integers(1, 400))
     def test_sample(self, count: int, most: int) -> None:
@@ -383,7 +422,7 @@ class TestFailures:
         failed = [
             {"case": f"f{i}", "status": "failed", "error": f"f{i}: lost"} for i in range(1305)
         ]
-        page = Page(write_contact_sheet(run.job, [*run.records(), *failed], run.summary()))
+        page = Page(run.sheet([*run.records(), *failed]))
         assert [line for line in page.lists if "lost" in line] == [f"f{i}lost" for i in range(300)]
         assert "1,305 failed" in page.text
         assert "and 1,005 more; manifest.jsonl lists all" in page.text
@@ -392,8 +431,8 @@ class TestFailures:
         write_pairs(tmp_path, 2)
         run = run_of(tmp_path)
         (tmp_path / "vis" / "0.png").unlink()
-        run.plan.outputs["0"].fused.write_bytes(b"")
-        run.plan.outputs["0"].all()["common"].unlink()
+        run.paths().fused.write_bytes(b"")
+        run.paths().all()["common"].unlink()
         page = page_of(run)
         gaps = [figure.gap for figure in page.articles[0].figures]
         missing = "no such file; check the path"
@@ -418,7 +457,7 @@ class TestFailures:
         run = run_of(tmp_path)
         (record,) = run.records()
         record |= {"ranges": ranges, "seconds": "many", "notices": None}
-        page = Page(write_contact_sheet(run.job, [record], run.summary()))
+        page = Page(run.sheet([record]))
         assert page.articles[0].figures[0].gap == "its range is not recorded"
         assert page.articles[0].figures[2].picture is not None
 
@@ -443,7 +482,7 @@ class TestPictures:
         )
         (article,) = page_of(run).articles
         assert [figure.size for figure in article.figures] == [(240, 96)] * 6
-        fused = iio.imread(run.plan.outputs["0"].fused)
+        fused = iio.imread(run.paths().fused)
         white = 1 if fused.dtype.kind == "f" else np.iinfo(fused.dtype).max
         expected = fused[..., :3].mean(axis=(0, 1)) / white * 255
         np.testing.assert_allclose(levels(article.figures[2]).mean(axis=(0, 1)), expected, atol=2)
@@ -461,7 +500,9 @@ class TestPictures:
         write(tmp_path / "vis" / "a.png", smooth_noise(48, 64, 1, 3))
         iio.imwrite(write(tmp_path / "ir" / "a.png", smooth_noise(8, 8, 1)), counts)
         warm = ScalingOptions(limits=(1000.0, 3000.0), is_inverted=True)
-        (article,) = page_of(run_of(tmp_path, scaling=(warm, ScalingOptions()))).articles
+        (article,) = page_of(
+            run_of(tmp_path, replace(PAIR, scaling=(warm, ScalingOptions())))
+        ).articles
         expected = 255 * (1 - np.clip((counts - 1000.0) / 2000, 0, 1))
         np.testing.assert_allclose(levels(article.figures[0]), expected, atol=4)
         assert "[1000, 3000] inverted" in article.text

@@ -24,7 +24,7 @@ from fnetcli.errors import (
     UsageError,
     WriteError,
 )
-from fnetcli.runs.batch import MOST_BYTES, Batch, Report, Stages
+from fnetcli.runs.batch import MAX_BYTES, Batch, Report, Stages
 
 STAGES = ("read", "work", "write")
 PATIENCE = 5.0  # seconds after which something hangs
@@ -307,7 +307,7 @@ class TestMemory:
     @pytest.mark.parametrize("fitting", [0.5, 1, 2, 5])
     def test_heavy_cases_wait_for_room(self, fitting: float, workers: int, slow: str) -> None:
         """Beside what fits, one is at work and one is read: else nothing would overlap."""
-        most, heard = self.most_on_their_way(int(MOST_BYTES / fitting), workers, slow)
+        most, heard = self.most_on_their_way(int(MAX_BYTES / fitting), workers, slow)
         assert heard == 16
         assert most <= fitting + 2
 
@@ -318,7 +318,7 @@ class TestMemory:
 
     def test_failures_make_room(self) -> None:
         plan: Plan = {("read", f"{i}"): ReadError("?") for i in range(0, 16, 2)}
-        most, heard = self.most_on_their_way(MOST_BYTES, 4, "write", plan)
+        most, heard = self.most_on_their_way(MAX_BYTES, 4, "write", plan)
         assert heard == 16
         assert most <= 3
 

@@ -7,7 +7,16 @@ from pathlib import Path
 import pytest
 
 from fnetcli.errors import ConfigError
-from fnetcli.training.config import Recipe, StageConfig, read_recipe
+from fnetcli.training.config import StageConfig
+from fnetcli.training.fnet.recipe import FNetRecipe as Recipe
+from fnetcli.training.recipes import read_recipe as read_any_recipe
+
+
+def read_recipe(path: Path) -> Recipe:
+    recipe = read_any_recipe(path)
+    assert isinstance(recipe, Recipe)
+    return recipe
+
 
 CONFIGS = Path(__file__).parents[2] / "configs"
 

@@ -19,15 +19,14 @@ from tifffile import DATATYPE
 from fnetcli.formats.base import (
     COPY_AGAIN,
     ContentError,
-    Format,
     Header,
     ReadOptions,
     require_size,
-    starts_with,
 )
 from fnetcli.formats.codecs import silence
 from fnetcli.formats.pillow import color_mode, our_rules, to_planes
 from fnetcli.formats.profiles import check_profile
+from fnetcli.formats.tiff import ICC_TAG, NODATA_TAG
 from fnetcli.formats.tiff.container import (
     CODECS,
     MOST_BANDS,
@@ -49,12 +48,9 @@ from fnetcli.formats.upright import (
 )
 from fnetcli.imaging.image import PLACE_TAGS, Georeference, Image, Mask, Pixels
 
-SIGNATURES = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")  # little and big endian; "+" is BigTIFF
-
 HEIGHT_TAG, BITS_TAG, COMPRESSION_TAG, PHOTOMETRIC_TAG, FILL_ORDER_TAG = 257, 258, 259, 262, 266
 SAMPLES_TAG, STRIP_ROWS_TAG, PLANAR_TAG, PREDICTOR_TAG, COLORMAP_TAG = 277, 278, 284, 317, 320
 TILE_WIDTH_TAG, TILE_HEIGHT_TAG, EXTRA_TAG, FORMAT_TAG = 322, 323, 338, 339
-ICC_TAG, NODATA_TAG = 34675, 42113
 LONGEST_TEXT = 1 << 16
 TEXT_TYPES = frozenset({DATATYPE.BYTE, DATATYPE.ASCII, DATATYPE.UNDEFINED})
 NO_PREDICTOR, HORIZONTAL, FLOATING = 1, 2, 3
@@ -507,6 +503,3 @@ def _require_complete(page: Page) -> None:
         ends = offsets.astype(np.float64) + counts.astype(np.float64)
         if ends.max() > page.tags.file.seek(0, io.SEEK_END):
             raise ContentError("not a complete TIFF (ends early)", COPY_AGAIN)
-
-
-TIFF = Format("TIFF", (".tif", ".tiff"), starts_with(*SIGNATURES), read, probe)

@@ -6,13 +6,13 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from fnetcli.models.base import TensorLayout
+from fnetcli.models.base import HasShape, TensorLayout
 from fnetcli.models.fnet.config import FNetConfig
 
 
-def _config(shapes: Mapping[str, tuple[int, ...]], _metadata: Mapping[str, Any]) -> FNetConfig:
-    atoms, _, _, kernel_size = shapes["net_u.x0_block.conv_in.weight"]
-    later = [re.match(r"net_u\.IM\.(\d+)\.", name) for name in shapes]
+def _config(tensors: Mapping[str, HasShape], _metadata: Mapping[str, Any]) -> FNetConfig:
+    atoms, _, _, kernel_size = tensors["net_u.x0_block.conv_in.weight"].shape
+    later = [re.match(r"net_u\.IM\.(\d+)\.", name) for name in tensors]
     return FNetConfig(
         atoms=atoms,
         kernel_size=kernel_size,

@@ -12,12 +12,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from fnetcli.engine import Separated
 from fnetcli.inspection.fnet.numbers import falls, measure_code, measure_pair, rises
 from fnetcli.inspection.fnet.trace import BlockTrace, Measured, PairTrace, Step
 from fnetcli.inspection.numbers import correlation, measure_source
-from fnetcli.models.fnet.network import FNetConfig
+from fnetcli.models.fnet.config import FNetConfig
 from tests.inspection.fnet.traces import small_pair, small_trace
+from tests.networks import fusion_of
 
 Map = NDArray[np.float32]
 
@@ -49,8 +49,8 @@ def made_by_hand() -> PairTrace:
         "v": block(3 - rising, (0.3, 0.3, 0.1), (None, 0.2, 0.1)),
         "z": block(ones, (0.3, 0.2, 0.1), (None, None, None)),
     }
-    separated = Separated(parts[0][None], parts[1][None], parts[2][None], None)
-    return PairTrace(blocks, separated, (ones, ones), FNetConfig())
+    fusion = fusion_of(parts[0][None], parts[1][None], parts[2][None])
+    return PairTrace(blocks, fusion, (ones, ones), FNetConfig())
 
 
 def test_a_pair_made_by_hand() -> None:
@@ -91,7 +91,7 @@ def test_the_record_is_plain_json() -> None:
 def test_parts_without_energy_have_no_share() -> None:
     trace = made_by_hand()
     nothing = np.zeros((1, 2, 2), np.float32)
-    empty = replace(trace, separated=Separated(nothing, nothing, nothing, None))
+    empty = replace(trace, fusion=fusion_of(nothing, nothing, nothing))
     numbers = measure_pair(nothing[0], nothing[0], empty)
     assert [part.energy_share for part in numbers.parts.values()] == [None] * 3
     assert numbers.clipped == 0

@@ -1,4 +1,4 @@
-"""What the trace shows is what models/fnet.py computes."""
+"""What the trace shows is what models/fnet/network.py computes."""
 
 from __future__ import annotations
 
@@ -22,7 +22,8 @@ from fnetcli.inspection.fnet.trace import (
     trace_pair,
 )
 from fnetcli.models.fnet.network import Codes, Parts, Trace
-from tests.inspection.fnet.traces import CPU, small_network, small_pair, small_trace
+from tests.inspection.fnet.traces import small_module, small_network, small_pair, small_trace
+from tests.networks import engine_of
 
 EVERYTHING = TraceOptions(with_codes=True, with_iterations=True)
 CONFIGS: list[dict[str, Any]] = [
@@ -43,7 +44,7 @@ CONFIGS: list[dict[str, Any]] = [
 @torch.inference_mode()
 def plain(**config: Any) -> tuple[Trace, Codes, Parts]:
     """Return what the plain network does; in double precision, since thresholds jump."""
-    network, trace = small_network(**config).double(), Trace()
+    network, trace = small_module(**config).double(), Trace()
     x, y = (torch.from_numpy(image)[None, None].double() for image in small_pair())
     codes = network.separate(x, y, trace)
     return trace, codes, network.combine(codes)
@@ -58,7 +59,7 @@ def assert_close(found: NDArray[Any], wanted: torch.Tensor) -> None:
 def path(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
     if request.param == "torch":
         monkeypatch.setenv("FNET_NATIVE", "0")
-    elif not Engine(small_network(), CPU).path.startswith("compiled"):
+    elif not Engine(small_network()).path.startswith("compiled"):
         pytest.skip("no compiled path here")
     return str(request.param)
 
@@ -67,7 +68,7 @@ def path(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str
 @pytest.mark.parametrize("config", CONFIGS, ids=str)
 def test_everything_agrees_with_the_plain_network(config: dict[str, Any]) -> None:
     wanted, codes, parts = plain(**config)
-    found = trace_pair(Engine(small_network(**config).double(), CPU), *small_pair(), EVERYTHING)
+    found = trace_pair(engine_of(small_module(**config).double()), *small_pair(), EVERYTHING)
     for letter, code in codes._asdict().items():
         block = found.blocks[letter]
         assert block.code is not None
@@ -88,9 +89,9 @@ def test_everything_agrees_with_the_plain_network(config: dict[str, Any]) -> Non
 
 @pytest.mark.parametrize("config", [{}, {"threshold": "hard"}, {"alpha": 0.5, "gamma": 20.0}])
 def test_statistics_are_those_of_the_plain_network(config: dict[str, Any]) -> None:
-    network = small_network(**config)
+    network = small_module(**config)
     wanted, codes, _ = plain(**config)
-    found = trace_pair(Engine(network.double(), CPU), *small_pair(), EVERYTHING)
+    found = trace_pair(engine_of(network.double()), *small_pair(), EVERYTHING)
     for letter, code in codes._asdict().items():
         trace, block = found.blocks[letter], getattr(network, f"encode_{letter}")
         for step, estimate in zip(trace.steps, getattr(wanted, letter), strict=True):
@@ -124,20 +125,16 @@ def test_only_the_last_iteration_is_measured_unless_asked() -> None:
 
 
 def test_the_parts_are_those_of_fusing_to_the_bit() -> None:
-    engine, pair = Engine(small_network(), CPU), small_pair()
-    fused = engine.run(*(image[None] for image in pair))
-    for part, wanted in zip(
-        trace_pair(engine, *pair).parts,
-        (fused.unique_first, fused.unique_second, fused.common),
-        strict=True,
-    ):
+    engine, pair = Engine(small_network()), small_pair()
+    fused = engine.run(pair[0][None], pair[1][None])
+    for part, wanted in zip(trace_pair(engine, *pair).parts, fused.parts.values(), strict=True):
         assert np.array_equal(part, wanted[0])
 
 
 def test_tiles_change_nothing() -> None:
     network, pair = small_network(kernel_size=3, iterations=2), small_pair(120, 90)
-    whole = trace_pair(Engine(network, CPU, EngineOptions(tile=0)), *pair, EVERYTHING)
-    tiled = trace_pair(Engine(network, CPU, EngineOptions(tile=64)), *pair, EVERYTHING)
+    whole = trace_pair(Engine(network, options=EngineOptions(tile=0)), *pair, EVERYTHING)
+    tiled = trace_pair(Engine(network, options=EngineOptions(tile=64)), *pair, EVERYTHING)
     for letter, block in whole.blocks.items():
         for one, other in zip(block.steps, tiled.blocks[letter].steps, strict=True):
             assert one.code_before is not None
@@ -157,7 +154,7 @@ def test_steps_are_told_and_codes_go_where_they_should(tmp_path: Path) -> None:
         shapes.append(shape)
         return scratch_array(tmp_path / "features.npz", shape, np.float16)
 
-    engine = Engine(small_network(), CPU)
+    engine = Engine(small_network())
     for options in (TraceOptions(), EVERYTHING):
         steps.clear()
         trace_pair(engine, *small_pair(), options, allocate, lambda: steps.append(1))
@@ -169,16 +166,16 @@ def test_steps_are_told_and_codes_go_where_they_should(tmp_path: Path) -> None:
 def test_any_size(height: int, width: int) -> None:
     random = np.random.default_rng(0)
     pair = random.random((2, height, width), np.float32)
-    found = trace_pair(Engine(small_network(), CPU), *pair)
+    found = trace_pair(Engine(small_network()), *pair)
     factor = -(-max(height, width) // 256)
     for block in found.blocks.values():
         assert block.thumbnails.shape == (5, -(-height // factor), -(-width // factor))
 
 
 def test_what_float16_does_not_know_is_limited_and_said() -> None:
-    network = small_network()
+    network = small_module()
     network.encode_z.iteration(3).encode.weight[0].mul_(1e6)  # of atom 0
-    found = trace_pair(Engine(network, CPU), *small_pair(), EVERYTHING)
+    found = trace_pair(engine_of(network), *small_pair(), EVERYTHING)
     code = found.blocks["z"].code
     assert code is not None
     is_limited = np.abs(code) == 65504
@@ -221,7 +218,7 @@ class TestFeaturesFile:
                 assert found[f"{letter}_{k}_after"].dtype == np.float16
         assert np.array_equal(found["u"], found["u_3_after"])
         total = found["unique_first"] + found["unique_second"] + found["common"]
-        assert np.array_equal(total, trace.separated.fused[0])
+        assert np.array_equal(total, trace.fusion.fused[0])
         assert np.array_equal(found["p2"], trace.residuals[1])
         assert found["p1"].dtype == np.float32
         assert found["v_energy"].shape == (5,)

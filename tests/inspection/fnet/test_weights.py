@@ -10,10 +10,12 @@ import numpy as np
 import pytest
 import torch
 
-from fnetcli.checkpoints.loading import LAYOUTS, load_weights, save_weights
+from fnetcli.checkpoints.loading import load_weights, save_weights
 from fnetcli.inspection.fnet.weights import checkpoint_facts, dictionaries
+from fnetcli.models.fnet.layouts import PUBLISHED as PUBLISHED_LAYOUT
 from fnetcli.models.fnet.network import FNet
-from tests.inspection.fnet.traces import small_network
+from tests.inspection.fnet.traces import small_module, small_network
+from tests.networks import resting
 
 PUBLISHED = Path(__file__).parents[3].parent / "shared" / "reference" / "fnet_authors_layout.pth"
 
@@ -45,9 +47,8 @@ def test_a_published_file() -> None:
 
 
 def test_the_published_layout(tmp_path: Path) -> None:
-    network = small_network()
-    keys = LAYOUTS[1].keys(network.config)
-    tensors = network.state_dict()
+    network, tensors = small_network(), small_module().state_dict()
+    keys = PUBLISHED_LAYOUT.keys(network.config)
     path = tmp_path / "published.pth"
     torch.save({theirs: tensors[ours] for ours, theirs in keys.items()}, path)
     save_weights(tmp_path / "ours.safetensors", network, {"scores": {"SSIM": 1}, "note": "hello"})
@@ -61,10 +62,10 @@ def test_the_published_layout(tmp_path: Path) -> None:
 
 
 def test_thresholds_that_rise_are_told(tmp_path: Path) -> None:
-    network = small_network()
+    network = small_module()
     network.encode_v.w_theta.fill_(0.5)
     network.encode_z.w_rho.fill_(-0.5)
-    save_weights(tmp_path / "odd.safetensors", network, {})
+    save_weights(tmp_path / "odd.safetensors", resting(network), {})
     facts = checkpoint_facts(load_weights(tmp_path / "odd.safetensors"))
     assert not facts.blocks["v"].thresholds_fall
     assert facts.blocks["u"].thresholds_fall
@@ -90,8 +91,8 @@ def test_a_single_momentum_neither_rises_nor_falls(tmp_path: Path) -> None:
     "config", [{}, {"shared_kernels": True}, {"momentum": "none"}, {"iterations": 1}]
 )
 def test_dictionaries_hold_every_kernel_once(config: dict[str, Any]) -> None:
-    network = small_network(**config)
-    found = dictionaries(network)
+    network = small_module(**config)
+    found = dictionaries(resting(network))
     names = [(one.block, one.symbol, one.channel) for one in found]
     assert len(set(names)) == len(names)
     assert all(one.kernels.shape == (5, 5, 5) for one in found)
@@ -100,8 +101,8 @@ def test_dictionaries_hold_every_kernel_once(config: dict[str, Any]) -> None:
 
 
 def test_dictionaries_are_those_of_the_equations() -> None:
-    network = small_network()
-    found = {(one.block, one.symbol, one.channel): one for one in dictionaries(network)}
+    network = small_module()
+    found = {(one.block, one.symbol, one.channel): one for one in dictionaries(resting(network))}
     second = network.encode_z.iteration(2)
     analysis, synthesis = found["z", "B'_2", 1], found["z", "C_2", 1]
     assert (analysis.role, synthesis.role) == ("analysis", "synthesis")
@@ -116,8 +117,8 @@ def kernels_of_a0(network: FNet) -> Any:
 
 
 def test_stamps_are_what_one_atom_leaves() -> None:
-    network = small_network()
-    synthesis = next(one for one in dictionaries(network) if one.symbol == "G_u")
+    network = small_module()
+    synthesis = next(one for one in dictionaries(resting(network)) if one.symbol == "G_u")
     code = torch.zeros(1, 5, 5, 5)
     code[0, 3, 2, 2] = 1
     part = network.reconstruct_u(code)[0, 0].numpy()

@@ -12,19 +12,19 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fnetcli.checkpoints.loading import load_weights
+from fnetcli.models.base import Wanted
+from fnetcli.models.fnet import FNET
+from fnetcli.models.fnet.config import FNetConfig, LZSCConfig, Momentum, Threshold
 from fnetcli.models.fnet.network import (
     LZSC,
     FNet,
-    FNetConfig,
     IFNet,
-    LZSCConfig,
-    Momentum,
-    Threshold,
     Trace,
     hard_threshold,
     sigmoidal_threshold,
     soft_threshold,
 )
+from tests.networks import at_work
 
 REFERENCE = Path(__file__).parents[3].parent / "shared" / "reference"
 TINY = FNetConfig(atoms=6, kernel_size=3, iterations=3)
@@ -101,7 +101,7 @@ class TestConfig:
         reach = network.config.reach
         x, y = (image.double() for image in pair(41, 41))
         x.requires_grad_()
-        network(x, y)[0, 0, 20, 20].backward()
+        network(x, y).fused[0, 0, 20, 20].backward()
         assert x.grad is not None
         touched = torch.nonzero(x.grad[0, 0])
         assert (touched - 20).abs().max() == reach
@@ -189,16 +189,31 @@ class TestFNet:
     def test_any_size_and_batch(self, size: tuple[int, int]) -> None:
         network = FNet(TINY)
         x, y = pair(*size, batch=3)
-        together = network(x, y)
+        together = network(x, y).fused
         assert together.shape == x.shape
-        alone = torch.cat([network(x[i : i + 1], y[i : i + 1]) for i in range(3)])
+        alone = torch.cat([network(x[i : i + 1], y[i : i + 1]).fused for i in range(3)])
         torch.testing.assert_close(together, alone, atol=1e-5, rtol=1e-4)
+
+    def test_what_is_wanted_is_made_and_no_more(self) -> None:
+        network = FNet(TINY)
+        x, y = pair(8, 9)
+        codes = network.separate(x, y)
+        found = network(x, y, Wanted(features=True))
+        assert list(found.parts) == list(FNET.parts)
+        assert list(found.features) == list(FNET.features(TINY)) == ["u", "v", "z"]
+        assert found.whole is None
+        assert not found.maps
+        for code, wanted in zip(found.features.values(), codes, strict=True):
+            assert torch.equal(code, wanted)
+        for part, wanted in zip(found.parts.values(), network.combine(codes), strict=True):
+            assert torch.equal(part, wanted)
+        assert not network(x, y).features
 
     def test_parts_sum_to_the_fused_image(self) -> None:
         network = FNet(TINY)
         x, y = pair(12, 15)
         parts = network.combine(network.separate(x, y))
-        assert torch.equal(parts[0] + parts[1] + parts[2], network(x, y))
+        assert torch.equal(parts[0] + parts[1] + parts[2], network(x, y).fused)
 
     @pytest.mark.parametrize(
         ("threshold", "momentum", "is_shared"),
@@ -209,7 +224,7 @@ class TestFNet:
     ) -> None:
         config = FNetConfig(4, 3, 2, threshold, momentum=momentum, shared_kernels=is_shared)
         network = FNet(config)
-        network(*pair(7, 7)).sum().backward()
+        network(*pair(7, 7)).fused.sum().backward()
         for name, parameter in network.named_parameters():
             has_none = threshold == "hard" and "theta" in name
             assert has_none or parameter.grad is not None, name
@@ -219,9 +234,9 @@ class TestFNet:
         torch.manual_seed(0)
         network = FNet(TINY)
         x, y = pair(20, 20)
-        exact = network(x, y)
+        exact = network(x, y).fused
         with torch.autocast("cpu", torch.bfloat16):
-            rough = network(x, y).float()
+            rough = network(x, y).fused.float()
         assert torch.isfinite(rough).all()
         assert (rough - exact).abs().max() < 0.1 * exact.abs().max()
 
@@ -234,7 +249,7 @@ class TestFNet:
 
 @pytest.mark.skipif(not REFERENCE.is_dir(), reason="no shared reference numbers here")
 def test_reproduces_the_published_program() -> None:
-    network = load_weights(REFERENCE / "fnet_authors_layout.pth").network
+    network = at_work(load_weights(REFERENCE / "fnet_authors_layout.pth").network)
     expected = {
         key: torch.from_numpy(array).float()
         for key, array in np.load(REFERENCE / "fnet_authors_io.npz").items()

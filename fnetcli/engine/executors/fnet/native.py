@@ -229,22 +229,29 @@ class Native:
 
     def run(self, x: Values, y: Values, inner: Inner, wanted: Wanted) -> Fusion[Values]:
         """See `Executor`."""
+        parts, codes = self._separate(x, y, with_codes=wanted.features)
+        rows, columns = inner
+        return Fusion(
+            None,
+            {name: part[:, rows, columns] for name, part in parts.items()},
+            features={name: as_features(code[:, :, rows, columns]) for name, code in codes.items()},
+        )
+
+    def _separate(
+        self, x: Values, y: Values, *, with_codes: bool
+    ) -> tuple[dict[str, Values], dict[str, Values]]:
+        """Return parts (N, H, W) and codes (N, M, H, W), if asked for, in the network's type."""
         x, y = x[:, None], y[:, None]
-        with_codes = wanted.features
         (from_u, u), (from_v, v) = self._encode((self._u, self._v), (x, y), with_codes=with_codes)
         residuals = np.concatenate((x - from_u[:, :1], y - from_v[:, :1]), axis=1)
         ((from_z, z),) = self._encode((self._z,), (residuals,), with_codes=with_codes)
         names = ("unique_first", "unique_second", "common")
-        parts = {
-            name: maps[:, -1, inner.rows, inner.columns]
-            for name, maps in zip(names, (from_u, from_v, from_z), strict=True)
-        }
-        features = {
-            letter: as_features(code[:, :, inner.rows, inner.columns])
-            for letter, code in zip(BLOCKS, (u, v, z), strict=True)
-            if code is not None
-        }
-        return Fusion(None, parts, features=features)
+        made = zip(names, (from_u, from_v, from_z), strict=True)
+        codes = zip(BLOCKS, (u, v, z), strict=True)
+        return (
+            {name: maps[:, -1] for name, maps in made},
+            {letter: code for letter, code in codes if code is not None},
+        )
 
     def bytes_needed(self, count: int, height: int, width: int, wanted: Wanted) -> int:
         """Return the peak working memory of `run` in bytes, roughly."""

@@ -1,20 +1,28 @@
-"""The plain-torch path gives what models/fnet.py gives."""
+"""The torch path gives what models/fnet/network.py gives."""
 
 from __future__ import annotations
 
 import itertools
 from collections.abc import Iterator
+from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor
 
 from fnetcli.checkpoints.loading import load_weights
+from fnetcli.engine import Device
+from fnetcli.engine.executors.base import Inner, as_features
 from fnetcli.engine.executors.fnet import bands
 from fnetcli.engine.executors.fnet.bands import Bands
-from fnetcli.models.fnet.network import Codes, FNet, FNetConfig, Momentum, Parts, Threshold
+from fnetcli.models.base import Wanted
+from fnetcli.models.fnet.blocks import blocks_of
+from fnetcli.models.fnet.config import FNetConfig, Momentum, Threshold
+from fnetcli.models.fnet.network import Codes, FNet, Parts
 from tests.engine.pictures import example_pair
 from tests.models.fnet.test_network import MOMENTA, THRESHOLDS, pair
+from tests.networks import at_work, plainly, resting
 
 
 @pytest.fixture(params=["bands", "whole"])
@@ -34,18 +42,44 @@ def threads(request: pytest.FixtureRequest) -> Iterator[int]:
     torch.set_num_threads(before)
 
 
-def plainly(network: FNet, x: Tensor, y: Tensor) -> tuple[Parts, Codes]:
+def in_bands(network: FNet, **options: Any) -> Bands:
+    return Bands(blocks_of(resting(network)), Device(), **options)
+
+
+def separate(executor: Bands, x: Tensor, y: Tensor) -> tuple[Parts, Codes]:
+    """Return what it makes of images (N, 1, H, W), codes in the network's type.
+
+    That is what `run` hands out, whose codes are float16, but for an inner part.
+    """
     with torch.inference_mode():
-        codes = network.separate(x, y)
-        return network.combine(codes), codes
+        parts, codes = executor._separate(x, y, with_codes=True)
+    assert codes is not None
+    rows, columns = slice(1, x.shape[2]), slice(0, max(1, x.shape[3] - 2))
+    first, second = (image[:, 0].numpy() for image in (x, y))
+    found = executor.run(first, second, Inner(rows, columns), Wanted(features=True))
+    assert found.whole is None
+    assert not found.maps
+    for name, part in parts._asdict().items():
+        assert np.array_equal(found.parts[name], part[:, 0, rows, columns].numpy())
+    for name, code in codes._asdict().items():
+        wanted = as_features(code[:, :, rows, columns].numpy())
+        assert np.array_equal(found.features[name], wanted)
+    return parts, codes
+
+
+def only_parts(executor: Bands, x: Tensor, y: Tensor) -> Parts:
+    """Return what it makes of images where nobody wants codes."""
+    with torch.inference_mode():
+        parts, codes = executor._separate(x, y, with_codes=False)
+    assert codes is None
+    return parts
 
 
 def assert_exact(network: FNet, x: Tensor, y: Tensor, band_rows: int | None = None) -> None:
     """In float64, where even a threshold that jumps finds the same side."""
     network, x, y = network.double(), x.double(), y.double()
-    parts, codes = Bands(network, band_rows=band_rows).run(x, y, with_codes=True)
+    parts, codes = separate(in_bands(network, band_rows=band_rows), x, y)
     expected = plainly(network, x, y)
-    assert codes is not None
     for fast, slow in zip((*parts, *codes), (*expected[0], *expected[1]), strict=True):
         torch.testing.assert_close(fast, slow, atol=1e-11, rtol=1e-11)
 
@@ -93,8 +127,7 @@ def test_every_size(
     network = FNet(FNetConfig(6, 5, 2))
     x, y = pair(height, width, batch)
     expected = plainly(network, x, y)[0]
-    parts, codes = Bands(network, band_rows=band_rows).run(x, y, with_codes=False)
-    assert codes is None
+    parts = only_parts(in_bands(network, band_rows=band_rows), x, y)
     for fast, slow in zip(parts, expected, strict=True):
         torch.testing.assert_close(fast, slow, atol=1e-4, rtol=0)
     assert_exact(network, x, y, band_rows)
@@ -106,7 +139,7 @@ def test_groups_of_small_images(monkeypatch: pytest.MonkeyPatch) -> None:
     torch.manual_seed(6)
     network = FNet(FNetConfig(4, 3, 2)).double()
     monkeypatch.setattr(bands, "BAND_BYTES", 3 * 10 * 12 * 4 * 8)
-    assert Bands(network)._plan(7, 10, 12) == (3, 10)
+    assert in_bands(network)._plan(7, 10, 12) == (3, 10)
     assert_exact(network, *pair(10, 12, batch=7))
 
 
@@ -114,12 +147,11 @@ def test_repeated_calls_and_threads(threads: int) -> None:
     """Nothing is left over from one call to the next, whatever its size."""
     torch.manual_seed(7)
     network = FNet(FNetConfig(6, 5, 2))
-    executor = Bands(network, band_rows=5)
-    first, codes = executor.run(*pair(20, 13), with_codes=True)
+    executor = in_bands(network, band_rows=5)
+    first, _ = separate(executor, *pair(20, 13))
     kept = [part.clone() for part in first]
-    executor.run(*pair(31, 17, batch=2), with_codes=True)
-    again, _ = executor.run(*pair(20, 13), with_codes=False)
-    assert codes is not None
+    separate(executor, *pair(31, 17, batch=2))
+    again = only_parts(executor, *pair(20, 13))
     assert torch.get_num_threads() == threads
     for before, now, after in zip(kept, first, again, strict=True):
         assert torch.equal(before, now)
@@ -128,17 +160,15 @@ def test_repeated_calls_and_threads(threads: int) -> None:
 
 def test_black_images_give_exact_zeros(device_kind: str) -> None:
     black = torch.zeros(1, 1, 12, 9)
-    parts, codes = Bands(FNet(FNetConfig(6, 5, 2))).run(black, black, with_codes=True)
-    assert codes is not None
+    parts, codes = separate(in_bands(FNet(FNetConfig(6, 5, 2))), black, black)
     assert all(not array.any() for array in (*parts, *codes)), device_kind
 
 
 def test_shipped_weights_on_a_picture(device_kind: str) -> None:
-    network = load_weights().network
+    network = at_work(load_weights().network)
     x, y = example_pair(70, 90)
     expected, expected_codes = plainly(network, x, y)
-    parts, codes = Bands(network, band_rows=16).run(x, y, with_codes=True)
-    assert codes is not None
+    parts, codes = separate(in_bands(network, band_rows=16), x, y)
     for fast, slow in zip((*parts, parts.fused), (*expected, expected.fused), strict=True):
         torch.testing.assert_close(fast, slow, atol=1e-4, rtol=0)
     for name, fast, slow in zip(codes._fields, codes, expected_codes, strict=True):
@@ -148,13 +178,12 @@ def test_shipped_weights_on_a_picture(device_kind: str) -> None:
 
 
 def test_bfloat16_operands_move_few_pixels(device_kind: str) -> None:
-    network = load_weights().network
+    network = at_work(load_weights().network)
     x, y = example_pair(70, 90)
-    exact, _ = Bands(network).run(x, y, with_codes=False)
-    parts, codes = Bands(network, operands=torch.bfloat16).run(x, y, with_codes=True)
+    exact = only_parts(in_bands(network), x, y)
+    parts, codes = separate(in_bands(network, is_rounded=True), x, y)
     levels = 255 * (parts.fused - exact.fused).abs()
     assert parts.fused.dtype == torch.float32
-    assert codes is not None
     assert codes.z.dtype == torch.float32
     assert 0 < levels.max() < 3, device_kind
     assert (levels > 1).float().mean() < 1e-3, device_kind
@@ -162,8 +191,8 @@ def test_bfloat16_operands_move_few_pixels(device_kind: str) -> None:
 
 def test_memory_is_said_to_grow_with_what_is_held() -> None:
     """At least the two codes of a block, or all that are handed out and one more."""
-    executor = Bands(FNet())
+    executor, with_codes = in_bands(FNet()), Wanted(features=True)
     code = 64 * 300 * 400 * 4
-    assert 2 * code < executor.bytes_needed(1, 300, 400, with_codes=False) < 5 * code
-    assert executor.bytes_needed(5, 300, 400, with_codes=False) < 5 * code
-    assert 16 * code < executor.bytes_needed(5, 300, 400, with_codes=True) < 20 * code
+    assert 2 * code < executor.bytes_needed(1, 300, 400, Wanted()) < 5 * code
+    assert executor.bytes_needed(5, 300, 400, Wanted()) < 5 * code
+    assert 16 * code < executor.bytes_needed(5, 300, 400, with_codes) < 20 * code

@@ -1,4 +1,4 @@
-"""The compiled path gives what models/fnet.py gives."""
+"""The compiled path gives what models/fnet/network.py gives."""
 
 from __future__ import annotations
 
@@ -17,13 +17,18 @@ import torch
 from torch import Tensor
 
 from fnetcli.checkpoints.loading import load_weights
-from fnetcli.engine import Engine, EngineOptions
+from fnetcli.engine import EngineOptions
+from fnetcli.engine.executors.base import Inner, as_features
 from fnetcli.engine.executors.fnet import native
 from fnetcli.engine.executors.fnet.library import NoLibraryError
 from fnetcli.engine.executors.fnet.native import Native, load_library
-from fnetcli.models.fnet.network import Codes, FNet, FNetConfig, Momentum, Parts, Threshold
+from fnetcli.models.base import Wanted
+from fnetcli.models.fnet.blocks import blocks_of
+from fnetcli.models.fnet.config import FNetConfig, Momentum, Threshold
+from fnetcli.models.fnet.network import Codes, FNet, Parts
 from tests.engine.pictures import example_pair
 from tests.models.fnet.test_network import MOMENTA, THRESHOLDS
+from tests.networks import at_work, engine_of, plainly, resting
 
 
 @pytest.fixture(scope="module")
@@ -39,18 +44,44 @@ def random_pair(height: int, width: int, count: int = 1) -> tuple[Tensor, Tensor
     return x, y
 
 
-def plainly(network: FNet, x: Tensor, y: Tensor) -> tuple[Parts, Codes]:
-    with torch.inference_mode():
-        codes = network.separate(x, y)
-        return network.combine(codes), codes
+def compiled(network: FNet, library: ctypes.CDLL) -> Native:
+    return Native(blocks_of(resting(network)), library)
+
+
+def separate(executor: Native, x: Tensor, y: Tensor) -> tuple[Parts, Codes]:
+    """Return what it makes of images (N, 1, H, W), codes in the network's type.
+
+    That is what `run` hands out, whose codes are float16, but for an inner part.
+    """
+    first, second = (image[:, 0].numpy() for image in (x, y))
+    parts, codes = executor._separate(first, second, with_codes=True)
+    rows, columns = slice(1, x.shape[2]), slice(0, max(1, x.shape[3] - 2))
+    found = executor.run(first, second, Inner(rows, columns), Wanted(features=True))
+    assert found.whole is None
+    assert not found.maps
+    for name, part in parts.items():
+        assert np.array_equal(found.parts[name], part[:, rows, columns], equal_nan=True)
+    for name, code in codes.items():
+        wanted = as_features(code[:, :, rows, columns])
+        assert np.array_equal(found.features[name], wanted, equal_nan=True)
+    return (
+        Parts(**{name: torch.from_numpy(part)[:, None] for name, part in parts.items()}),
+        Codes(**{name: torch.from_numpy(code) for name, code in codes.items()}),
+    )
+
+
+def only_parts(executor: Native, x: Tensor, y: Tensor) -> Parts:
+    """Return what it makes of images where nobody wants codes."""
+    parts, codes = executor._separate(x[:, 0].numpy(), y[:, 0].numpy(), with_codes=False)
+    assert not codes
+    return Parts(**{name: torch.from_numpy(part)[:, None] for name, part in parts.items()})
 
 
 def assert_exact(network: FNet, library: ctypes.CDLL, x: Tensor, y: Tensor) -> None:
     """In float64, where even a threshold that jumps finds the same side."""
     network, x, y = network.double(), x.double(), y.double()
-    parts, codes = Native(network, library).run(x, y, with_codes=True)
+    parts, codes = separate(compiled(network, library), x, y)
     expected = plainly(network, x, y)
-    assert codes is not None
     for fast, slow in zip((*parts, *codes), (*expected[0], *expected[1]), strict=True):
         torch.testing.assert_close(fast, slow, atol=1e-9, rtol=0)
 
@@ -118,11 +149,10 @@ def test_some_kernels_far_smaller_than_others(library: ctypes.CDLL) -> None:
 
 
 def test_natural_images_with_the_shipped_weights(library: ctypes.CDLL) -> None:
-    network = load_weights().network
+    network = at_work(load_weights().network)
     x, y = example_pair(120, 200)
-    parts, codes = Native(network, library).run(x, y, with_codes=True)
+    parts, codes = separate(compiled(network, library), x, y)
     wanted_parts, wanted_codes = plainly(network, x, y)
-    assert codes is not None
     assert (parts.fused - wanted_parts.fused).abs().max() < 1e-4
     for fast, slow in zip(parts, wanted_parts, strict=True):
         assert (fast - slow).abs().max() < 1e-4
@@ -136,15 +166,14 @@ def test_black_borders_are_exactly_black_and_their_edges_as_good_as_float32_can_
     library: ctypes.CDLL,
 ) -> None:
     """Around black areas everything is tiny, and the threshold turns signs into steps."""
-    network = load_weights().network
+    network = at_work(load_weights().network)
     x, y = example_pair(125, 200)
     for image in (x, y):
         image[..., :100] = 0
         image[..., 40:, :] = 0
-    parts, _ = Native(network, library).run(x, y, with_codes=False)
+    parts = only_parts(compiled(network, library), x, y)
     wanted, _ = plainly(network, x, y)
-    in_float64 = Native(load_weights().network.double(), library)
-    exact, _ = in_float64.run(x.double(), y.double(), with_codes=False)
+    exact = only_parts(compiled(network.double(), library), x.double(), y.double())
     assert not parts.fused[..., : 100 - 80].any()
     assert not parts.fused[..., 40 + 80 :, :].any()
     own, plain = (float((one.fused - exact.fused).abs().max()) for one in (parts, wanted))
@@ -159,22 +188,20 @@ def faint_noise(factor: float) -> tuple[Tensor, Tensor]:
 @pytest.mark.parametrize("factor", [1e-3, 1e-4, 1e-6, 1e-8])
 def test_faint_images_are_as_good_as_float32_can_be(library: ctypes.CDLL, factor: float) -> None:
     """Their values are all near 0, where the threshold jumps."""
-    network, (x, y) = load_weights().network, faint_noise(factor)
-    parts, _ = Native(network, library).run(x, y, with_codes=False)
+    network, (x, y) = at_work(load_weights().network), faint_noise(factor)
+    parts = only_parts(compiled(network, library), x, y)
     wanted, _ = plainly(network, x, y)
-    in_float64 = Native(load_weights().network.double(), library)
-    exact, _ = in_float64.run(x.double(), y.double(), with_codes=False)
+    exact = only_parts(compiled(network.double(), library), x.double(), y.double())
     own, plain = (float((one.fused - exact.fused).abs().max()) for one in (parts, wanted))
     assert own < max(1e-4, plain)
 
 
 @pytest.mark.parametrize("level", [0.0, 0.5, 1.0])
 def test_flat_images(library: ctypes.CDLL, level: float) -> None:
-    network = load_weights().network
+    network = at_work(load_weights().network)
     x, y = torch.full((1, 1, 20, 30), level), torch.zeros(1, 1, 20, 30)
-    parts, codes = Native(network, library).run(x, y, with_codes=True)
+    parts, codes = separate(compiled(network, library), x, y)
     wanted, wanted_codes = plainly(network, x, y)
-    assert codes is not None
     assert (parts.fused - wanted.fused).abs().max() < 1e-4
     assert not codes.v.any()
     assert not wanted_codes.v.any()
@@ -190,17 +217,15 @@ def threads() -> Iterator[None]:
 @pytest.mark.usefixtures("threads")
 def test_threads_and_company_change_no_bit(library: ctypes.CDLL) -> None:
     torch.manual_seed(6)
-    network = Native(FNet(FNetConfig(20, 9, 3)), library)
+    network = compiled(FNet(FNetConfig(20, 9, 3)), library)
     x, y = random_pair(50, 150, count=3)
     torch.set_num_threads(1)
-    alone = [network.run(x[i : i + 1], y[i : i + 1], with_codes=True) for i in range(3)]
+    alone = [separate(network, x[i : i + 1], y[i : i + 1]) for i in range(3)]
     for count in (1, 2, 5):
         torch.set_num_threads(count)
         for _ in range(2):
-            parts, codes = network.run(x, y, with_codes=True)
-            assert codes is not None
+            parts, codes = separate(network, x, y)
             for i, (one_parts, one_codes) in enumerate(alone):
-                assert one_codes is not None
                 assert all(torch.equal(a[i], b[0]) for a, b in zip(parts, one_parts, strict=True))
                 assert all(torch.equal(a[i], b[0]) for a, b in zip(codes, one_codes, strict=True))
 
@@ -209,7 +234,7 @@ def test_weights_that_are_not_finite_show(library: ctypes.CDLL) -> None:
     network = FNet(FNetConfig(4, 3, 1))
     with torch.no_grad():
         network.reconstruct_z.weight[0, 0, 0, 0] = np.nan
-    parts, _ = Native(network, library).run(*random_pair(8, 8), with_codes=False)
+    parts = only_parts(compiled(network, library), *random_pair(8, 8))
     assert parts.common.isnan().any()
 
 
@@ -219,8 +244,7 @@ def test_pixels_that_are_not_finite_show(library: ctypes.CDLL, threshold: Thresh
     network = FNet(FNetConfig(4, 3, 1, threshold))
     x, y = random_pair(12, 70)
     x[0, 0, 3, 30] = np.nan
-    parts, codes = Native(network, library).run(x, y, with_codes=True)
-    assert codes is not None
+    parts, codes = separate(compiled(network, library), x, y)
     assert parts.unique_first.isnan().any()
     assert codes.u[..., 3, 30].isnan().all()
 
@@ -230,39 +254,37 @@ def test_a_threshold_steeper_than_numbers_can_say(library: ctypes.CDLL, gamma: f
     torch.manual_seed(0)
     network = FNet(FNetConfig(16, 5, 3, gamma=gamma))
     x, y = random_pair(20, 70)
-    parts, _ = Native(network, library).run(x, y, with_codes=False)
+    parts = only_parts(compiled(network, library), x, y)
     wanted, _ = plainly(network, x, y)
     for fast, slow in zip(parts, wanted, strict=True):
         assert fast.isfinite().all()
         assert ((fast - slow).abs() < 1e-4).float().mean() > 0.99
 
 
-@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
-def test_parameters_of_other_types_are_left_to_torch(
-    library: ctypes.CDLL, dtype: torch.dtype
-) -> None:
-    network = FNet(FNetConfig(4, 3, 1)).to(dtype)
-    with pytest.raises(NoLibraryError, match=r"^not for b?float16$"):
-        Native(network, library)
-    assert Engine(network, torch.device("cpu")).path.startswith("torch")
+def test_parameters_of_other_types_are_left_to_torch(library: ctypes.CDLL) -> None:
+    network = FNet(FNetConfig(4, 3, 1)).half()  # of bfloat16 there are no arrays
+    with pytest.raises(NoLibraryError, match=r"^not for float16$"):
+        compiled(network, library)
+    assert engine_of(network).path.startswith("torch")
 
 
 @pytest.mark.usefixtures("library")
 @pytest.mark.parametrize("kernel_size", [1, 3, 5, 7, 9])
 def test_tiles_change_no_bit(kernel_size: int) -> None:
     torch.manual_seed(9)
-    network, cpu = FNet(FNetConfig(3, kernel_size, 1)), torch.device("cpu")
+    network = FNet(FNetConfig(3, kernel_size, 1))
     x, y = (image[:, 0].numpy() for image in random_pair(150, 211))
     x[:, :, 40:90] = 0
-    whole = Engine(network, cpu, EngineOptions(tile=0)).run(x, y)
+    whole = engine_of(network, EngineOptions(tile=0)).run(x, y)
     for tile in (64, 100):
-        tiled = Engine(network, cpu, EngineOptions(tile=tile)).run(x, y)
-        for name in ("unique_first", "unique_second", "common"):
-            assert np.array_equal(getattr(whole, name), getattr(tiled, name))
+        tiled = engine_of(network, EngineOptions(tile=tile)).run(x, y)
+        assert [*whole.parts] == [*tiled.parts] == ["unique_first", "unique_second", "common"]
+        for name, part in whole.parts.items():
+            assert np.array_equal(part, tiled.parts[name])
 
 
 def test_it_stops_when_told(library: ctypes.CDLL) -> None:
-    engine = Native(FNet(FNetConfig(4, 3, 1)), library)
+    engine = compiled(FNet(FNetConfig(4, 3, 1)), library)
     x, _ = random_pair(64, 64)
     maps = torch.empty(2, 64, 64)
     stream = native._Stream(ctypes.pointer(engine._u.struct), x.data_ptr(), maps.data_ptr(), None)
@@ -291,17 +313,17 @@ def interrupts() -> Iterator[Callable[[float, float], None]]:
 def test_an_interrupt_is_heard_while_it_works(
     library: ctypes.CDLL, interrupts: Callable[[float, float], None]
 ) -> None:
-    engine = Native(load_weights().network, library)
+    engine = Native(blocks_of(load_weights().network), library)
     interrupts(0.3, 0)
     with pytest.raises(KeyboardInterrupt):
-        engine.run(*random_pair(1500, 1500), with_codes=False)
+        only_parts(engine, *random_pair(1500, 1500))
 
 
 def test_nothing_returns_before_the_library_does_however_often_it_is_interrupted(
     library: ctypes.CDLL, interrupts: Callable[[float, float], None]
 ) -> None:
     """It writes to memory that would be freed."""
-    engine = Native(FNet(FNetConfig(4, 3, 1)), library)
+    engine = compiled(FNet(FNetConfig(4, 3, 1)), library)
     ended = []
 
     def slow_to_stop(*arguments: object) -> int:
@@ -316,7 +338,7 @@ def test_nothing_returns_before_the_library_does_however_often_it_is_interrupted
     engine._call = slow_to_stop  # type: ignore[assignment]
     interrupts(0.1, 0.05)
     with pytest.raises(KeyboardInterrupt):
-        engine.run(*random_pair(8, 8), with_codes=False)
+        only_parts(engine, *random_pair(8, 8))
     assert ended
 
 

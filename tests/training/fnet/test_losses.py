@@ -7,14 +7,8 @@ import pytest
 import torch
 from skimage.metrics import structural_similarity
 
-from fnetcli.training.losses import (
-    fusion_loss,
-    gradient_magnitude,
-    inversion_loss,
-    sobel,
-    spatial_gradient,
-    ssim,
-)
+from fnetcli.models.derivatives import gradient_magnitude, sobel, spatial_gradient
+from fnetcli.training.fnet.losses import fusion_loss, inversion_loss, ssim
 
 
 def images(seed: int, count: int, size: int = 32) -> list[torch.Tensor]:

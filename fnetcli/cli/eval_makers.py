@@ -1,0 +1,122 @@
+"""The methods that `fnet eval` fuses with in memory: weights and baselines, and what they cost."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from fnetcli.cli.console import Console, Progress
+from fnetcli.errors import FnetError
+
+if TYPE_CHECKING:
+    from fnetcli.baselines import Baseline
+    from fnetcli.engine import Engine, EngineOptions
+    from fnetcli.evaluation.cost import Cost
+    from fnetcli.evaluation.run import NetworkEntrant, RuleEntrant
+
+SHIPPED = "default"  # as a value of --weights
+
+Errors = list[FnetError | BrokenPipeError]
+
+
+@contextmanager
+def kept(errors: Errors) -> Iterator[None]:
+    """Keep an error for the end: what else there is to do is done all the same."""
+    try:
+        yield
+    except (FnetError, BrokenPipeError) as error:
+        errors.append(error)
+
+
+@dataclass
+class Makers:
+    """The methods that fuse in memory: weights, and baselines where wanted."""
+
+    console: Console
+    weights: list[str]
+    at_work: EngineOptions
+    device: str
+    has_baselines: bool
+
+    @property
+    def paths(self) -> list[Path]:
+        """The weights files that were named."""
+        from fnetcli.evaluation.entrants import split_name
+
+        return [split_name("--weights", text)[1] for text in self.weights if text != SHIPPED]
+
+    def entrants(self) -> list[NetworkEntrant | RuleEntrant]:
+        """Load all weights. Raise CheckpointError."""
+        from fnetcli.evaluation.run import rule_entrants
+
+        rules = rule_entrants() if self.has_baselines else []
+        return [*map(self._network, self.weights), *rules]
+
+    def costs(self, size: tuple[int, int], errors: Errors) -> list[Cost]:
+        """Measure every method in a process of its own; keep the errors of those that fail."""
+        from fnetcli.baselines import BASELINES
+        from fnetcli.evaluation.cost import measure_cost
+
+        methods: list[tuple[str, Path | Baseline]] = [*map(self._load_name, self.weights)]
+        if self.has_baselines:
+            methods += [(one.name, one) for one in BASELINES]
+        if not methods:
+            self.console.warning("--cost: measures weights and baselines; none was given")
+        costs = []
+        with Progress(len(methods), "methods measured", self.console) as progress:
+            for name, origin in methods:
+                with kept(errors):
+                    costs.append(
+                        measure_cost(name, origin, size, device=self.device, options=self.at_work)
+                    )
+                progress.step(name)
+        for cost in costs:
+            for notice in cost.notices:
+                self.console.notice(f"{cost.method}: {notice}")
+        return costs
+
+    def _load_name(self, text: str) -> tuple[str, Path]:
+        from fnetcli.checkpoints.shipped import default_weights_path
+        from fnetcli.evaluation.entrants import split_name
+
+        name, path = split_name("--weights", text)
+        if text == SHIPPED or (name and str(path) == SHIPPED and not path.exists()):
+            path = default_weights_path()
+        return name or path.stem, path
+
+    def _network(self, text: str) -> NetworkEntrant:
+        """Return weights that are loaded when they are needed first: all scores may be known."""
+        from fnetcli.errors import ReadError
+        from fnetcli.evaluation.results import Method
+        from fnetcli.evaluation.run import NetworkEntrant
+        from fnetcli.formats import content_sha256
+        from fnetcli.pictures.fuse import PIXELS_VERSION
+
+        name, path = self._load_name(text)
+        precision = self.at_work.precision
+        engine = functools.cache(lambda: self._load(name, path))
+        try:
+            sha256 = content_sha256(path)
+        except ReadError:
+            sha256 = ""
+        if not sha256 or precision != "fp32":  # loading says what is wrong, or what it can do
+            precision = engine().precision
+        origin = f"{path.name}, sha256 {sha256}"
+        digest = f"weights {sha256} {precision} {PIXELS_VERSION}"
+        return NetworkEntrant(Method(name, "weights", origin), engine, digest)
+
+    def _load(self, name: str, path: Path) -> Engine:
+        from fnetcli.runs.network import NetworkSource
+
+        source = NetworkSource(path, self.device, self.at_work)
+        network = source.load(self.console.notice)
+        engine = network.engine
+        self.console.notice(f"{name}: weights {network.weights.name}, device {engine.device}")
+        self.console.detail(f"{name}: network {engine.path}, {engine.precision}")
+        for notice in network.notices:
+            self.console.notice(notice)
+        return engine

@@ -1,0 +1,169 @@
+"""What `fnet fuse` says: of every case, of its plan, and of how it ended."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections import Counter
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import typer
+
+from fnetcli.cli.console import Console, Progress
+from fnetcli.errors import FnetError
+from fnetcli.runs.batch import EXIT_DONE, EXIT_FAILED
+from fnetcli.runs.protect import STDOUT
+
+if TYPE_CHECKING:
+    from fnetcli.inputs.pairing import Case
+    from fnetcli.pictures.fuse import FuseOptions
+    from fnetcli.runs.manifest import Record
+    from fnetcli.runs.process import MadeT, PathsT, PreparedT, ResultPaths
+    from fnetcli.runs.run import FusionRun
+
+SHOWN_ALIKE = 3  # warnings that differ in nothing but the case
+
+
+class Watcher:
+    """Tells what becomes of every case."""
+
+    def __init__(self, console: Console, *, counts_slices: bool) -> None:
+        self.console = console
+        self.counts_slices = counts_slices
+        self.progress: Progress | None = None
+        self.failures = 0
+        self.warned: Counter[str] = Counter()
+        self.told: Counter[str] = Counter()
+
+    def done(self, case: Case, paths: ResultPaths, record: Record) -> None:
+        """Hear that a case is on disk."""
+        self._step(case)
+        self.console.result(str(paths.fused))
+        self.console.detail(_details(record))
+        for sentence in record.get("said", []):
+            if _is_news(sentence, self.told):
+                self.console.notice(f"{case.name}: {sentence}")
+        for notice in record["notices"]:
+            if _is_news(notice, self.warned):
+                self.console.warning(f"{case.name}: {notice}")
+
+    def failed(self, case: Case, text: str) -> None:
+        """Hear that a case failed."""
+        self.failures += 1
+        self._step(case)
+        self.console.error(text)
+
+    def slices(self, count: int, done: int, of: int) -> None:
+        """Hear that so many slices have gone through the network, and how far their volume is."""
+        if self.progress is not None:
+            self.progress.step(f"{done} of {of} of this volume", count)
+
+    def tell_rest(self) -> None:
+        """Count the warnings that were not repeated for every case."""
+        for notice, count in self.warned.items():
+            if count > SHOWN_ALIKE:
+                self.console.warning(f"{count - SHOWN_ALIKE} more cases: {notice}")
+
+    def _step(self, case: Case) -> None:
+        if self.progress is not None and not self.counts_slices:
+            failures = f", {self.failures} failed" if self.failures else ""
+            self.progress.step(f"{case.name}{failures}")
+
+
+def _is_news(text: str, told: Counter[str]) -> bool:
+    """Whether this was not told of SHOWN_ALIKE cases yet, whatever its numbers."""
+    alike = re.sub(r"[0-9][0-9.]*", "N", text)
+    told[alike] += 1
+    return told[alike] <= SHOWN_ALIKE
+
+
+def _details(record: Record) -> str:
+    """Say in one line what was made of what."""
+    inputs = ", ".join(
+        f"{modality} {known['size']} {known['path']} "
+        f"[{record['ranges'][modality]['low']:g}, {record['ranges'][modality]['high']:g}]"
+        for modality, known in record["inputs"].items()
+    )
+    return (
+        f"{record['case']}: {inputs}; {record['seconds']:.2f} s, "
+        f"{record['network_seconds']:.2f} s of them in the network"
+    )
+
+
+def tell_plan(
+    run: FusionRun[PathsT, PreparedT, MadeT], summary: Path | None, *, is_strict: bool
+) -> int:
+    """Print what a run would do, one case a line, separated by tabs; return the exit code."""
+    skipped = {case.name for case in run.plan.skipped}
+    if summary is not None:
+        write_summary(summary, run)
+    for case in run.job.pairing.cases if summary != STDOUT else ():
+        verb = "skip" if case.name in skipped else "fuse"
+        fused = run.plan.paths(case).fused
+        typer.echo("\t".join(map(str, (verb, case.name, case.first, case.second, fused))))
+    typer.echo(
+        f"{len(run.plan.todo)} to fuse, {len(skipped)} to skip, "
+        f"{len(run.job.pairing.unpaired)} unpaired; nothing was written",
+        err=True,
+    )
+    return EXIT_FAILED if is_strict and run.job.pairing.unpaired else EXIT_DONE
+
+
+def tell_end(
+    console: Console,
+    run: FusionRun[PathsT, PreparedT, MadeT],
+    watcher: Watcher,
+    summary: Path | None,
+    *,
+    is_ending: bool = False,
+) -> None:
+    """Say how it ended; `is_ending`: an error is under way that must not be hidden."""
+    watcher.tell_rest()
+    totals = run.totals()
+    left = f", {totals['left']} left" if totals["left"] else ""
+    where = f"; list: {run.manifest_path}" if run.manifest_path else ""
+    console.notice(
+        f"{totals['done']} fused, {totals['skipped']} skipped, {totals['failed']} failed, "
+        f"{totals['unpaired']} unpaired{left}{where}"
+    )
+    try:
+        if summary is not None:
+            write_summary(summary, run)
+    except FnetError as error:
+        if not is_ending:
+            raise
+        console.warning(str(error))
+
+
+def write_summary(path: Path, run: FusionRun[PathsT, PreparedT, MadeT]) -> None:
+    """Write what run.json holds to a file, or to stdout. Raise WriteError, OutputError."""
+    from fnetcli.files.durable import atomic_write
+
+    text = json.dumps(run.summary(), indent=2)
+    if path == STDOUT:
+        typer.echo(text)
+    else:
+        atomic_write(path, lambda file: file.write(f"{text}\n".encode()))
+
+
+def write_report(
+    console: Console,
+    run: FusionRun[PathsT, PreparedT, MadeT],
+    options: FuseOptions,
+    workers: int,
+) -> None:
+    """Write the contact sheet, and say where it is."""
+    from fnetcli.reports.contact_sheet import write_contact_sheet
+
+    with Progress(None, "pictures drawn", console) as progress:
+        path = write_contact_sheet(
+            run.job.pairing,
+            options,
+            run.job.out,
+            run.records(),
+            run.summary(),
+            workers=workers,
+            on_step=progress.step,
+        )
+    console.notice(f"contact sheet: {path}")

@@ -1,0 +1,88 @@
+"""Where `fnet inspect` writes, and that nothing is lost there."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+from fnetcli.cli.console import Console
+from fnetcli.errors import UsageError
+from fnetcli.runs.protect import STDOUT, Inputs, ResultFiles, is_below, require_writable
+
+
+def require_places(
+    out: Path | None,
+    names: Iterable[str],
+    json_file: Path | None,
+    inputs: Inputs,
+    other_names: Iterable[str] = (),
+) -> None:
+    """Refuse results that would replace an input, a folder or each other; check `--json`.
+
+    `other_names` are those of results that another call puts into the same folder.
+    """
+    if out is not None and out.exists() and not out.is_dir():
+        raise UsageError(f"-o {out}: is a file; give a folder")
+    results = [] if out is None else [out / name for name in names]
+    for path in results:
+        if path.is_dir():
+            raise UsageError(f"{path}: a folder where a result goes; move it or choose another -o")
+        inputs.require_free(path)
+    others = [] if out is None else [out / name for name in other_names]
+    require_json(json_file, out, [*results, *others], inputs)
+
+
+def require_json(
+    path: Path | None, out: Path | None, results: Iterable[Path], inputs: Inputs
+) -> None:
+    """Refuse a file of numbers that would replace an input or a result, or cannot be made."""
+    if path is None or path == STDOUT:
+        return
+    label = f"--json {path}"
+    if out is not None and is_below(out, path):
+        raise UsageError(f"{label}: is a folder; name a file")
+    ResultFiles({"--json": path}).check(inputs, results)
+    require_writable(label, path)
+
+
+@contextmanager
+def results_in(out: Path) -> Iterator[None]:
+    """Hold the folder for results; where nothing comes of it, remove what was made of it."""
+    from fnetcli.files.durable import OutputFolder, sweep
+
+    made = [folder for folder in (out, *out.parents) if not folder.exists()]
+    try:
+        with OutputFolder(out):
+            sweep({out})
+            yield
+    except BaseException:
+        for folder in made:
+            with suppress(OSError):  # something is in it after all
+                folder.rmdir()
+        raise
+
+
+def write_json(path: Path | None, record: Mapping[str, Any]) -> None:
+    """Write numbers to a file, or to stdout. Raise WriteError, OutputError."""
+    from fnetcli.files.durable import atomic_write
+
+    if path is None:
+        return
+    text = json.dumps(_plain(record), indent=1, default=str)
+    if path == STDOUT:
+        Console().result(text)
+    else:
+        atomic_write(path, lambda file: file.write(f"{text}\n".encode()))
+
+
+def _plain(value: Any) -> Any:
+    """Return what JSON knows: no NaN."""
+    if isinstance(value, Mapping):
+        return {key: _plain(inner) for key, inner in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(inner) for inner in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value

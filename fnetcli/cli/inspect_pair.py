@@ -1,0 +1,227 @@
+"""`fnet inspect` of a pair: two pictures, or a slice of two volumes."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import sys
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from fnetcli.cli.console import Console, Progress, leaving_at_once
+from fnetcli.cli.inspect_files import require_json, require_places, results_in, write_json
+from fnetcli.cli.options.files import GivenPairing, GivenReading
+from fnetcli.cli.options.inspection import GivenInspection
+from fnetcli.cli.options.scaling import GivenScaling, GivenSize
+from fnetcli.cli.options.volumes import (
+    AxisChoice,
+    FoundInputs,
+    GivenVolume,
+    find_inputs,
+    refuse_for_pictures,
+    refuse_for_volumes,
+)
+from fnetcli.errors import UsageError
+from fnetcli.runs.batch import EXIT_DONE
+from fnetcli.runs.protect import Inputs, is_below
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from fnetcli.engine import EngineOptions
+    from fnetcli.inputs.pairing import Case
+    from fnetcli.inspection.base import Inspector
+    from fnetcli.inspection.pair import InspectedPair, PairTask
+    from fnetcli.inspection.subject import Subject
+    from fnetcli.runs.network import LoadedNetwork
+
+DEFAULT_OUT = Path("fnet-inspect")
+
+
+@dataclass(frozen=True)
+class GivenPair:
+    """What was given of a pair."""
+
+    images: dict[str, Path]
+    weights: Path | None
+    results: GivenInspection
+    reading: GivenReading
+    scaling: GivenScaling
+    size: GivenSize
+    volume: GivenVolume
+
+    @property
+    def out(self) -> Path:
+        """The folder for the results."""
+        return self.results.out or DEFAULT_OUT
+
+    def command(self) -> str:
+        """Return the command that fuses this pair to the same pixels."""
+        axis = self.volume.axis
+        given: dict[str, list[str] | str | None] = {
+            **{f"--{name}": str(path) for name, path in self.images.items()},
+            "--page": self.reading.page,
+            "--bits": self.scaling.bits,
+            "--range": self.scaling.value_range,
+            "--stretch": self.scaling.stretch,
+            "--invert": self.scaling.invert,
+            "--resize": self.size.resize,
+            "--series": self.volume.series,
+            "--volume": self.volume.volume,
+            "--window": self.volume.window,
+            "--reference": self.volume.reference,
+            "--axis": None if axis is AxisChoice.auto else axis.value,
+            "--weights": None if self.weights is None else str(self.weights),
+        }
+        words = ["fnet", "fuse"]
+        for option, value in given.items():
+            for text in [value] if isinstance(value, str) else value or ():
+                words += [option, text]
+        return shlex.join(words)
+
+
+def inspect_pair(
+    console: Console,
+    given: GivenPair,
+    inputs: Inputs,
+    device: str,
+    engine_options: EngineOptions,
+) -> int:
+    """Look into a pair, write everything and say what was found; return the exit code."""
+    with leaving_at_once():
+        from fnetcli.inspection.base import InspectOptions, written_names
+        from fnetcli.inspection.pair import PairTask, require_fitting
+        from fnetcli.inspection.table import inspector_of
+        from fnetcli.runs.network import NetworkSource
+
+    out, results = given.out, given.results
+    require_places(out, (), results.json_file, inputs)
+    found = find_inputs(given.images, GivenPairing())
+    if found.info:
+        console.notice(found.info)
+    read = _find_pair(given, found)
+    network = NetworkSource(given.weights, device, engine_options).load(console.notice)
+    inspector = inspector_of(network.weights)
+    options = InspectOptions(results.codes, results.iterations)
+    require_fitting(inspector, options, network.weights.network.spec.name)
+    names = written_names(inspector)
+    require_places(out, names, results.json_file, inputs, inspector.weights_pictures)
+    here = shlex.join(["fnet", *sys.argv[1:]])
+    task = PairTask(read(), found.modalities, options, given.command(), here)
+    with results_in(out):
+        pair, scales = _inspect(console, inspector, network, task, out)
+    shown = {str(out / name): scale for name, scale in scales.items()}
+    _tell_pair(console, pair, shown, results.json_file)
+    return EXIT_DONE
+
+
+def _find_pair(given: GivenPair, found: FoundInputs) -> Callable[[], Subject]:
+    """Return what reads the pair. Raise UsageError."""
+    found.pairing.require_cases(may_look_deeper=False)
+    if len(found.pairing.cases) > 1:
+        raise UsageError(
+            f"{len(found.pairing.cases)} pairs: one is inspected at a time; name two files"
+            + " or volumes" * found.has_volumes
+        )
+    (case,) = found.pairing.cases
+    _require_outside(given.out, case)
+    require_json(given.results.json_file, given.out, (), Inputs((case.first, case.second)))
+    if found.has_volumes:
+        return _volume_slice(given, found.modalities, case)
+    return _pictures(given, found.modalities, case)
+
+
+def _require_outside(out: Path, case: Case) -> None:
+    """Refuse a folder for results that holds an input, or lies among inputs."""
+    for path in (case.first, case.second):
+        if path.is_dir() and is_below(out, path):
+            raise UsageError(f"-o {out}: lies in an input folder; choose a folder outside")
+        if not path.is_dir() and os.path.realpath(out) == os.path.realpath(path.parent):
+            raise UsageError(f"-o {out}: holds an input; choose another folder")
+
+
+def _pictures(given: GivenPair, modalities: tuple[str, str], case: Case) -> Callable[[], Subject]:
+    from fnetcli.inspection.subject import two_pictures
+    from fnetcli.pictures.prepare import PrepareOptions
+
+    refuse_for_pictures(given.volume.given())
+    if given.results.slice_number is not None:
+        raise UsageError(
+            "--slice: is for volumes (DICOM, NIfTI), but pictures are given; leave it out"
+        )
+    options = PrepareOptions(
+        modalities=modalities,
+        scaling=given.scaling.options(modalities),
+        reading=given.reading.options(modalities),
+        resize_to=given.size.resize,
+    )
+    return lambda: two_pictures(case, options)
+
+
+def _volume_slice(
+    given: GivenPair, modalities: tuple[str, str], case: Case
+) -> Callable[[], Subject]:
+    from fnetcli.inspection.subject import one_slice
+
+    of_reading = {"--page": given.reading.page}
+    refuse_for_volumes({**of_reading, **given.scaling.of_pictures(), **given.size.given()})
+    options = given.volume.options(
+        modalities, given.scaling.options(modalities), given.reading.pixel_limit
+    )
+    return lambda: one_slice(case, options, given.results.slice_number)
+
+
+def _inspect(
+    console: Console, inspector: Inspector, network: LoadedNetwork, task: PairTask, out: Path
+) -> tuple[InspectedPair, dict[str, str]]:
+    """Look into a pair and write everything; return it, and what the scale of each file is."""
+    from fnetcli.files.durable import scratch_array
+    from fnetcli.inspection.base import FEATURES_FILE
+    from fnetcli.inspection.pair import count_steps, look_into_pair
+    from fnetcli.reports.inspection_files import count_files, write_pair
+
+    engine, loaded, subject = network.engine, network.weights, task.subject
+    height, width = subject.luminances[0].shape
+    megabytes = inspector.features_bytes((height, width), task.options) / 1e6
+    console.notice(
+        f"{subject.name}: {width}x{height}, weights {loaded.name}, device {engine.device}; "
+        f"{FEATURES_FILE} takes {megabytes:,.0f} MB"
+    )
+    for notice in (*subject.info, *loaded.notices(), *engine.notices):
+        console.notice(notice)
+    console.detail(f"network: {engine.path}")
+    steps = count_steps(inspector, task.options) + count_files(inspector)
+
+    def allocate(shape: tuple[int, ...]) -> NDArray[np.float16]:
+        return scratch_array(out / FEATURES_FILE, shape, "float16")
+
+    with Progress(steps, "steps", console) as progress:
+        pair = look_into_pair(inspector, engine, loaded, task, allocate, progress.step)
+        return pair, write_pair(out, pair, progress.step)
+
+
+def _tell_pair(
+    console: Console, pair: InspectedPair, files: Mapping[str, str], json_file: Path | None
+) -> None:
+    """Print what was found: warnings, tables, files."""
+    from fnetcli.reports.inspection_text import terminal_tables
+
+    for notice in pair.notices:
+        console.warning(notice)
+    words = pair.misalignment.describe(*pair.modalities)
+    if pair.misalignment.is_large:
+        console.warning(f"the images do not lie on each other: {words}; align them first")
+    else:
+        console.notice(words)
+    for table in pair.findings.tables:
+        console.table(table.title, *terminal_tables(table, console.width))
+        console.result("")
+    for sentence in pair.findings.sentences:
+        console.result(sentence)
+    console.result("")
+    for name, scale in files.items():
+        console.result(f"{name}: {scale}")
+    write_json(json_file, pair.record())

@@ -1,0 +1,80 @@
+"""Groups of options: a command takes a few of them in place of fifty parameters."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Mapping
+from dataclasses import MISSING, Field, dataclass, fields
+from typing import Any, Self, get_type_hints
+
+from typer.core import TyperCommand
+
+
+@dataclass(frozen=True)
+class OptionGroup:
+    """What was given of one panel: every field is an option, Annotated with what typer takes."""
+
+    @classmethod
+    def parameters(cls) -> list[inspect.Parameter]:
+        """Return the options as parameters of a function."""
+        hints = get_type_hints(cls, include_extras=True)
+        return [parameter(one.name, hints[one.name], _default(one)) for one in fields(cls)]
+
+    @classmethod
+    def of(cls, values: Mapping[str, Any]) -> Self:
+        """Return the group that holds these values, by the names of the parameters."""
+        return cls(**values)
+
+
+def parameter(name: str, annotation: object, default: object) -> inspect.Parameter:
+    """Return a parameter that can be given by name only."""
+    kind = inspect.Parameter.KEYWORD_ONLY
+    return inspect.Parameter(name, kind, default=default, annotation=annotation)
+
+
+def _default(field: Field[Any]) -> object:
+    return inspect.Parameter.empty if field.default is MISSING else field.default
+
+
+def takes_groups(command: Callable[..., int]) -> Callable[..., int]:
+    """Return a command as typer takes it: its parameters that are groups become their options."""
+    hints = get_type_hints(command, include_extras=True)
+    groups: dict[str, tuple[type[OptionGroup], list[inspect.Parameter]]] = {}
+    flat: list[inspect.Parameter] = []
+    for one in inspect.signature(command).parameters.values():
+        hint = hints[one.name]
+        if isinstance(hint, type) and issubclass(hint, OptionGroup):
+            groups[one.name] = (hint, hint.parameters())
+            flat += groups[one.name][1]
+        else:
+            flat.append(parameter(one.name, hint, one.default))
+
+    def flattened(**values: Any) -> int:
+        given = {
+            name: group.of({one.name: values.pop(one.name) for one in parameters})
+            for name, (group, parameters) in groups.items()
+        }
+        return command(**given, **values)
+
+    flattened.__doc__ = command.__doc__
+    flattened.__name__ = command.__name__
+    flattened.__module__ = command.__module__
+    flattened.__annotations__ = {one.name: one.annotation for one in flat}
+    flattened.__signature__ = inspect.Signature(flat)  # type: ignore[attr-defined]
+    return flattened
+
+
+class OnceCommand(TyperCommand):
+    """A command that refuses an option given twice where only the last one would count."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Read the arguments. Raise click's UsageError."""
+        if args:
+            _, _, order = self.make_parser(ctx).parse_args(args=list(args))
+            given = set[str]()
+            for one in order:
+                may_repeat = one.multiple or getattr(one, "is_flag", True)
+                if one.name in given and not may_repeat:
+                    ctx.fail(f"{one.opts[-1]}: given twice; leave one out")
+                given.add(one.name)
+        return super().parse_args(ctx, args)

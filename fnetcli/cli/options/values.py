@@ -1,0 +1,80 @@
+"""What the texts of options mean: numbers, ranges, sizes, a value for each modality."""
+
+from __future__ import annotations
+
+import math
+import re
+
+from fnetcli.errors import UsageError
+
+BOTH = ""  # key of a value that holds for both modalities
+DECIMAL = re.compile(r"(\d+\.?\d*|\.\d+)(e[+-]?\d+)?", re.ASCII | re.IGNORECASE)
+
+
+def per_modality(
+    option: str,
+    values: list[str] | None,
+    modalities: tuple[str, str],
+    *,
+    has_default: bool = False,
+) -> dict[str, str]:
+    """Read ``vis=12`` and the like; with `has_default` a value alone holds for both, key BOTH.
+
+    Raise UsageError for a modality that is not fused, and for two values of one.
+    """
+    found: dict[str, str] = {}
+    for text in values or []:
+        name, mark, value = text.partition("=")
+        if has_default and not mark:
+            name, value = BOTH, text
+        elif name not in modalities or not value:
+            raise UsageError(
+                f"{option} {text}: give it as {option} {modalities[0]}=VALUE or "
+                f"{option} {modalities[1]}=VALUE" + f" or {option} VALUE" * has_default
+            )
+        if name in found:
+            raise UsageError(f"{option} {text}: said twice; leave one out")
+        found[name] = value
+    return found
+
+
+def whole_number(option: str, text: str | None, largest: int) -> int | None:
+    """Read a whole number from 1 to `largest`."""
+    if text is None:
+        return None
+    is_whole = text.isascii() and text.isdecimal() and len(text) <= len(str(largest))
+    if not is_whole or not 1 <= int(text) <= largest:
+        raise UsageError(f"{option} {text}: give a number from 1 to {largest}")
+    return int(text)
+
+
+def percentiles(text: str) -> tuple[float, float] | None:
+    """Read percentiles, minmax or none."""
+    if text == "none":
+        return None
+    found = (0.0, 100.0) if text == "minmax" else limits("--stretch", text)
+    if found is None or found[0] < 0 or found[1] > 100:
+        raise UsageError(f"--stretch {text}: percentiles lie between 0 and 100; or minmax, or none")
+    return found
+
+
+def limits(option: str, text: str | None) -> tuple[float, float] | None:
+    """Read ``LO,HI``."""
+    if text is None:
+        return None
+    try:
+        low, high = (float(part) for part in text.split(","))
+    except ValueError:
+        low = high = math.nan
+    if not (math.isfinite(low) and math.isfinite(high) and low < high):
+        raise UsageError(f"{option} {text}: give two numbers, the lower first, as LO,HI")
+    return low, high
+
+
+def byte_count(option: str, text: str) -> int:
+    """Read 500M, 2G and the like."""
+    found = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([kmgt]?)(?:i?b)?", text.strip(), re.IGNORECASE)
+    count = float(found[1]) * 1024 ** " kmgt".index(found[2].lower() or " ") if found else 0
+    if not 1 <= count < math.inf:
+        raise UsageError(f"{option} {text}: not a size; write it as 500M or 2G")
+    return int(count)

@@ -1,0 +1,369 @@
+"""Volumes: DICOM series and NIfTI files."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import typer
+
+from fnetcli.cli.options.files import GivenPairing
+from fnetcli.cli.options.group import OptionGroup
+from fnetcli.cli.options.values import per_modality
+from fnetcli.errors import ReadError, UsageError
+
+if TYPE_CHECKING:
+    from fnetcli.formats.volumes import VolumeOptions
+    from fnetcli.imaging.intensity import ScalingOptions
+    from fnetcli.inputs.pairing import Pairing
+    from fnetcli.mixing import Gains
+    from fnetcli.volumes.mix import VolumeMixOptions
+    from fnetcli.volumes.prepare import VolumePrepareOptions
+    from fnetcli.volumes.resample import Matrix
+
+PANEL = "Volumes: DICOM series and NIfTI files"
+MAX_VOLUMES = 100_000
+
+
+class LayoutChoice(StrEnum):
+    """What two folders mean."""
+
+    auto = "auto"
+    pairs = "pairs"
+    series = "series"
+    cases = "cases"
+
+
+class AxisChoice(StrEnum):
+    """Along which anatomical axis slices lie."""
+
+    auto = "auto"
+    axial = "axial"
+    coronal = "coronal"
+    sagittal = "sagittal"
+
+
+class InterpolationChoice(StrEnum):
+    """How values between voxels are found."""
+
+    linear = "linear"
+    nearest = "nearest"
+    cubic = "cubic"
+
+
+class RegisterChoice(StrEnum):
+    """How the moving volume is aligned first."""
+
+    none = "none"
+    rigid = "rigid"
+
+
+class TargetChoice(StrEnum):
+    """What kind of file fused volumes are."""
+
+    nifti = "nifti"
+    dicom = "dicom"
+    png = "png"
+    tiff = "tiff"
+
+
+# --- which ----------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class GivenLayout(OptionGroup):
+    """What two paths mean."""
+
+    layout: Annotated[
+        LayoutChoice,
+        typer.Option(
+            "--layout",
+            help="What two folders hold: pairs of pictures, one series each, or cases (a "
+            "sub-folder or volume file for each). auto looks, and says what it found.",
+            rich_help_panel=PANEL,
+        ),
+    ] = LayoutChoice.auto
+    name: Annotated[
+        str | None,
+        typer.Option(
+            "--name",
+            metavar="CASE",
+            help="Name of the one case. Default: its file or folder.",
+            show_default=False,
+            rich_help_panel=PANEL,
+        ),
+    ] = None
+
+
+@dataclass(frozen=True)
+class FoundInputs:
+    """The modalities in the network's order, the cases, and whether they are volumes."""
+
+    modalities: tuple[str, str]
+    pairing: Pairing
+    has_volumes: bool
+    info: str | None = None  # how the paths were understood
+
+
+def find_inputs(
+    images: dict[str, Path], pairing: GivenPairing, layout: GivenLayout | None = None
+) -> FoundInputs:
+    """Tell what the paths that were given mean. Raise UsageError."""
+    from fnetcli.inputs.layout import read_layout
+    from fnetcli.modalities import VOLUMETRIC, network_order
+
+    kind: Literal["auto", "pairs", "series", "cases"]
+    kind, name = (layout.layout.value, layout.name) if layout else ("auto", None)
+    if pairing.pairs is not None or not {*images} <= {*VOLUMETRIC}:
+        if kind != "auto" or name is not None:
+            raise UsageError(
+                f"{'--name' if kind == 'auto' else '--layout'}: is for two of "
+                f"{', '.join(VOLUMETRIC)}, without a list; leave it out"
+            )
+        return FoundInputs(*pairing.find(images), has_volumes=False)
+    modalities = first, second = network_order(list(images))
+    found = read_layout(images[first], images[second], kind, name, pairing.options(modalities))
+    is_plain = found.kind == "pairs" and found.pairing.source == "files"
+    info = None if is_plain else found.sentence
+    return FoundInputs(modalities, found.pairing, found.kind != "pairs", info)
+
+
+# --- what the network sees of them ----------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class GivenVolume(OptionGroup):
+    """What decides the slices that the network sees."""
+
+    series: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--series",
+            metavar="MODALITY=TEXT",
+            help="Which of several DICOM series: its UID, number or description.",
+            show_default=False,
+            rich_help_panel=PANEL,
+        ),
+    ] = None
+    volume: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--volume",
+            metavar="MODALITY=N",
+            help="Which volume of a 4-D NIfTI file, from 1 on.",
+            show_default=False,
+            rich_help_panel=PANEL,
+        ),
+    ] = None
+    window: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--window",
+            metavar="MODALITY=WINDOW",
+            help="ct=soft (default), brain, bone, lung, WIDTH,CENTER or auto; other modalities: "
+            "WIDTH,CENTER or auto.",
+            show_default=False,
+            rich_help_panel=PANEL,
+        ),
+    ] = None
+    reference: Annotated[
+        str | None,
+        typer.Option(
+            "--reference",
+            metavar="MODALITY|finest",
+            help="Whose grid the results lie on. Default: the MRI's, else the CT's.",
+            show_default=False,
+            rich_help_panel=PANEL,
+        ),
+    ] = None
+    axis: Annotated[
+        AxisChoice,
+        typer.Option(
+            "--axis",
+            help="Which slices the network sees; auto: as the reference was acquired.",
+            rich_help_panel=PANEL,
+        ),
+    ] = AxisChoice.auto
+
+    def given(self) -> dict[str, object]:
+        """Return what was given, by option."""
+        return {
+            "--series": self.series,
+            "--volume": self.volume,
+            "--window": self.window,
+            "--reference": self.reference,
+            "--axis": self.axis is not AxisChoice.auto,
+        }
+
+    def options(
+        self,
+        modalities: tuple[str, str],
+        scaling: tuple[ScalingOptions, ScalingOptions],
+        pixel_limit: int,
+    ) -> VolumePrepareOptions:
+        """Return what decides the voxels that the network sees. Raise UsageError."""
+        from fnetcli.volumes.prepare import VolumePrepareOptions
+
+        windows = per_modality("--window", self.window, modalities)
+        first, second = modalities
+        return VolumePrepareOptions(
+            modalities=modalities,
+            reading=self._reading(modalities, pixel_limit),
+            windows=(windows.get(first), windows.get(second)),
+            limits=(scaling[0].limits, scaling[1].limits),
+            are_inverted=(scaling[0].is_inverted, scaling[1].is_inverted),
+            reference=self.reference,
+            axis=self.axis.value,
+        )
+
+    def _reading(
+        self, modalities: tuple[str, str], pixel_limit: int
+    ) -> tuple[VolumeOptions, VolumeOptions]:
+        from fnetcli.formats.volumes import VolumeOptions
+
+        series = per_modality("--series", self.series, modalities)
+        volume = per_modality("--volume", self.volume, modalities)
+
+        def one(modality: str) -> VolumeOptions:
+            number = _number(modality, volume.get(modality))
+            return VolumeOptions(series.get(modality), number, pixel_limit)
+
+        first, second = modalities
+        return one(first), one(second)
+
+
+def _number(modality: str, text: str | None) -> int | None:
+    if text is None:
+        return None
+    if not text.isdecimal() or not 1 <= len(text) <= 6 or not 1 <= int(text) <= MAX_VOLUMES:
+        raise UsageError(f"--volume {modality}={text}: give a number from 1 to {MAX_VOLUMES}")
+    return int(text)
+
+
+@dataclass(frozen=True)
+class GivenAlignment(OptionGroup):
+    """How one volume comes onto the grid of the other."""
+
+    interpolation: Annotated[
+        InterpolationChoice,
+        typer.Option("--interpolation", help="Onto the reference's grid.", rich_help_panel=PANEL),
+    ] = InterpolationChoice.linear
+    register: Annotated[
+        RegisterChoice,
+        typer.Option(
+            "--register",
+            help="Align by mutual information first (needs SimpleITK, the extra 'register').",
+            rich_help_panel=PANEL,
+        ),
+    ] = RegisterChoice.none
+    transform: Annotated[
+        Path | None,
+        typer.Option(
+            "--transform",
+            metavar="FILE",
+            help="ITK transform (text) from points of the reference to points of the other volume.",
+            show_default=False,
+            rich_help_panel=PANEL,
+        ),
+    ] = None
+    assume_aligned: Annotated[
+        bool,
+        typer.Option(
+            "--assume-aligned",
+            help="Say nothing of volumes whose headers do not prove that they lie in one space.",
+            rich_help_panel=PANEL,
+        ),
+    ] = False
+
+    def given(self) -> dict[str, object]:
+        """Return what was given, by option."""
+        return {
+            "--interpolation": self.interpolation is not InterpolationChoice.linear,
+            "--register": self.register is not RegisterChoice.none,
+            "--transform": self.transform,
+            "--assume-aligned": self.assume_aligned,
+        }
+
+    def applied_to(self, options: VolumePrepareOptions) -> VolumePrepareOptions:
+        """Return the options with this alignment. Raise UsageError, ReadError."""
+        return replace(
+            options,
+            interpolation=self.interpolation.value,
+            registers=self.register is RegisterChoice.rigid,
+            transform=self._read_transform(),
+            assumes_aligned=self.assume_aligned,
+        )
+
+    def _read_transform(self) -> Matrix | None:
+        from fnetcli.formats.transforms import read_transform
+
+        if self.transform is None:
+            return None
+        try:
+            return read_transform(self.transform)
+        except ReadError as error:
+            if isinstance(error.__cause__, FileNotFoundError):
+                raise UsageError(
+                    f"--transform {self.transform}: no such file; check the path"
+                ) from None
+            raise
+
+
+@dataclass(frozen=True)
+class GivenVolumeResults(OptionGroup):
+    """What is written of volumes."""
+
+    to: Annotated[
+        TargetChoice,
+        typer.Option("--to", help="What fused volumes are written as.", rich_help_panel=PANEL),
+    ] = TargetChoice.nifti
+    colormap: Annotated[
+        str | None,
+        typer.Option(
+            "--colormap",
+            metavar="NAME",
+            help="Also lay PET or SPECT colours over the fused volume: hot, hot-iron, inferno, "
+            "magma, rainbow.",
+            show_default=False,
+            rich_help_panel=PANEL,
+        ),
+    ] = None
+
+    def given(self) -> dict[str, object]:
+        """Return what was given, by option."""
+        return {"--to": self.to is not TargetChoice.nifti, "--colormap": self.colormap}
+
+    def mix(self, gains: Gains) -> VolumeMixOptions:
+        """Return how fused volumes are made."""
+        from fnetcli.volumes.mix import VolumeMixOptions
+
+        return VolumeMixOptions(gains, self.colormap)
+
+
+# --- what does not fit ----------------------------------------------------------------------------
+
+
+def refuse_for_pictures(*given: dict[str, object]) -> None:
+    """Raise UsageError where pictures are fused and something was given that only volumes have."""
+    for option, value in ((name, value) for one in given for name, value in one.items()):
+        if value:
+            raise UsageError(
+                f"{option}: is for volumes (DICOM, NIfTI), but pictures are fused; leave it out"
+            )
+
+
+def refuse_for_volumes(given: dict[str, object]) -> None:
+    """Raise UsageError where volumes are fused and something was given that only pictures have."""
+    for option, value in given.items():
+        if value:
+            raise UsageError(
+                f"{option}: is for pictures, but volumes (DICOM, NIfTI) are fused; leave it out"
+            )
+
+
+def require_folder(out: Path) -> None:
+    """Raise UsageError for results of volumes that are named as a file."""
+    if out.name.lower().endswith((".nii", ".nii.gz", ".dcm")) and not out.is_dir():
+        raise UsageError(f"-o {out}: names a file; volumes take a folder, and --to says the format")

@@ -1,0 +1,117 @@
+"""What the network sees of two pictures: both read, scaled to [0, 1] and brought onto one grid."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fnetcli.errors import PairError, UsageError
+from fnetcli.formats import ReadOptions, read_image
+from fnetcli.imaging import color
+from fnetcli.imaging.image import Grid, Image
+from fnetcli.imaging.intensity import Scaled, ScalingOptions, scale
+from fnetcli.inputs.pairing import Case
+from fnetcli.pictures.align import onto_one_grid
+
+Luminance = NDArray[np.float32]  # (slices, H, W) in [0, 1]
+
+
+@dataclass(frozen=True)
+class PrepareOptions:
+    """What decides the pixels that the network sees."""
+
+    modalities: tuple[str, str]  # first, second, in the network's order
+    scaling: tuple[ScalingOptions, ScalingOptions] = (ScalingOptions(), ScalingOptions())
+    reading: tuple[ReadOptions, ReadOptions] = (ReadOptions(), ReadOptions())
+    resize_to: str | None = None  # modality whose size is kept where the two differ
+
+    def __post_init__(self) -> None:
+        """Raise UsageError where `resize_to` is none of the two."""
+        if self.resize_to not in (None, *self.modalities):
+            raise UsageError(
+                f"--resize {self.resize_to}: not one of the two images; "
+                f"use {' or '.join(self.modalities)}"
+            )
+
+    def record(self) -> dict[str, Any]:
+        """Return everything that changes pixels, as JSON takes it."""
+        return {
+            "modalities": list(self.modalities),
+            "scaling": {
+                name: asdict(scaling)
+                for name, scaling in zip(self.modalities, self.scaling, strict=True)
+            },
+            "pages": [reading.page for reading in self.reading],
+            "resize": self.resize_to,
+        }
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """Two images on one grid, ready for the network; what it takes is made when it is asked for."""
+
+    modalities: tuple[str, str]
+    grids: tuple[Grid, Grid]  # before both came onto one
+    scaled: tuple[Scaled, Scaled]
+
+    @property
+    def images(self) -> tuple[Image, Image]:
+        """Both images; their pixels may still be as stored."""
+        first, second = self.scaled
+        return first.image, second.image
+
+    @property
+    def luminances(self) -> tuple[Luminance, Luminance]:
+        """Both luminances in [0, 1], (slices, H, W)."""
+        first, second = self.scaled
+        return _luminance(first), _luminance(second)
+
+    @property
+    def were_resized(self) -> tuple[bool, bool]:
+        """Which of the two did not keep its grid."""
+        first, second = (
+            image.grid is not grid for image, grid in zip(self.images, self.grids, strict=True)
+        )
+        return first, second
+
+
+def read_case(case: Case, options: PrepareOptions) -> Prepared:
+    """Read both images of a case and prepare them. Raise ImageError."""
+    first, second = (
+        read_image(path, reading)
+        for path, reading in zip((case.first, case.second), options.reading, strict=True)
+    )
+    try:
+        return prepare(first, second, options)
+    except PairError as error:
+        raise PairError(f"{case.first} and {case.second}: {error}") from None
+
+
+def prepare(first: Image, second: Image, options: PrepareOptions) -> Prepared:
+    """Choose each image's intensity scaling and put both on one grid. Raise PairError."""
+    x, y = (
+        scale(image, scaling.choose(image.stored_type, modality, image.bits))
+        for image, scaling, modality in zip(
+            (first, second), options.scaling, options.modalities, strict=True
+        )
+    )
+    on_one_grid = onto_one_grid(x, y, options.modalities, options.resize_to)
+    return Prepared(options.modalities, (x.image.grid, y.image.grid), on_one_grid)
+
+
+def _luminance(scaled: Scaled) -> Luminance:
+    luminance = np.empty(scaled.image.grid.shape, np.float32)
+    for band in scaled.image.grid.bands():
+        unit = scaled.rows(band)
+        luminance[:, band] = (color.luminance(unit) if scaled.image.is_color else unit)[..., 0]
+    return luminance
+
+
+def has_color(scaled: Scaled) -> bool:
+    """Whether a picture is in colour, and not grey that is stored as colour."""
+    return scaled.image.is_color and not all(
+        color.is_gray(scaled.rows(band)) for band in scaled.image.grid.bands()
+    )

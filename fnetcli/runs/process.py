@@ -1,0 +1,225 @@
+"""One case from disk to disk: a plain function of picklable values, and the steps it is made of.
+
+`process` is what another process, or another machine, does with a case; a run in this process takes
+the same three steps, overlapped by `batch`. Manifest and lock are the coordinator's (`run`).
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Mapping
+from contextlib import nullcontext, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
+
+from fnetcli.errors import ImageError, PairError
+from fnetcli.files.durable import InPlace
+from fnetcli.inputs.pairing import Case
+from fnetcli.pictures.fuse import PIXELS_VERSION
+from fnetcli.runs.manifest import DONE, FAILED, Record, relative_path
+from fnetcli.runs.network import NetworkSource, loaded
+
+if TYPE_CHECKING:
+    from fnetcli.engine import Engine
+
+OnSlices = Callable[[int, int, int], None]  # slices just done; done of this volume; of how many
+
+
+class ResultPaths(Protocol):
+    """Where the results of one case go."""
+
+    @property
+    def fused(self) -> Path:
+        """The fused image, a file or a folder, written last."""
+
+    def all(self) -> dict[str, Path]:
+        """Return every path by its name."""
+
+
+PathsT = TypeVar("PathsT", bound=ResultPaths)
+PreparedT = TypeVar("PreparedT")
+MadeT = TypeVar("MadeT")
+
+
+class Walk(Protocol[PathsT, PreparedT, MadeT]):
+    """The way of a case from disk to disk: of two pictures, of two volumes. Options, no state.
+
+    What `read` gives goes to `work`, what that gives to `write`.
+    """
+
+    @property
+    def modalities(self) -> tuple[str, str]:
+        """First, second, in the network's order."""
+
+    def record(self) -> Record:
+        """Return every option that changes pixels or the set of files, as JSON takes it."""
+
+    def paths(self, case: Case, out: Path, *, is_file: bool) -> PathsT:
+        """Return where the results of a case go, in a folder, or beside a file."""
+
+    def sha256(self, path: Path) -> str:
+        """Return a hash of all that an input holds. Raise ReadError."""
+
+    def read(self, case: Case) -> PreparedT:
+        """Read both images of a case and prepare them. Raise ImageError."""
+
+    def sizes(self, prepared: PreparedT) -> tuple[str, str]:
+        """Return how large both images are, as people write it."""
+
+    def nbytes(self, prepared: PreparedT) -> int:
+        """Return what a case takes from reading to writing, roughly."""
+
+    def work(
+        self,
+        engine: Engine,
+        prepared: PreparedT,
+        paths: PathsT,
+        in_place: InPlace,
+        on_slices: OnSlices = ...,
+    ) -> MadeT:
+        """Run the network. Raise ImageError, OutputError."""
+
+    def write(self, prepared: PreparedT, made: MadeT, paths: PathsT, in_place: InPlace) -> Record:
+        """Write the results; return ranges, notices and what else the manifest is to hold."""
+
+
+@dataclass(frozen=True)
+class CaseTask(Generic[PathsT, PreparedT, MadeT]):
+    """One case, how it is fused and where its results go; picklable."""
+
+    case: Case
+    walk: Walk[PathsT, PreparedT, MadeT]
+    paths: PathsT
+    out: Path
+    roots: tuple[Path, Path]  # the folders that both images are told of relative to
+    weights: Mapping[str, str]  # of the manifest: name, sha256
+
+    def inputs(self) -> Record:
+        """Return what is known of the case's files before they are opened."""
+        return {
+            modality: {
+                "path": relative_path(path, path.parent if path == root else root),
+                "sha256": None,
+            }
+            for modality, path, root in zip(
+                self.walk.modalities, (self.case.first, self.case.second), self.roots, strict=True
+            )
+        }
+
+    def hash_inputs(self, inputs: Record) -> None:
+        """Fill in what the files hold. Raise ReadError."""
+        for known, path in zip(inputs.values(), (self.case.first, self.case.second), strict=True):
+            known["sha256"] = self.walk.sha256(path)
+
+    def record(self, inputs: Record) -> Record:
+        """Return the part of the case's record that is known before it is made."""
+        return {
+            "case": self.case.name,
+            "inputs": inputs,
+            "weights": dict(self.weights),
+            "options": self.walk.record(),
+            "pixels_version": PIXELS_VERSION,
+            "outputs": {
+                name: relative_path(path, self.out)
+                for name, path in sorted(self.paths.all().items())
+            },
+        }
+
+    def failure(self, inputs: Record, text: str) -> Record:
+        """Return the record of a case that failed."""
+        return self.record(inputs) | {"outputs": {}, "status": FAILED, "error": text}
+
+
+@dataclass(frozen=True)
+class CaseRead(Generic[PreparedT]):
+    """A case whose images are read."""
+
+    inputs: Record
+    prepared: PreparedT
+    seconds: float
+
+
+@dataclass(frozen=True)
+class CaseMade(Generic[PreparedT, MadeT]):
+    """A case that the network has worked on."""
+
+    read: CaseRead[PreparedT]
+    made: MadeT
+    seconds: float  # of the network
+
+
+def process(task: CaseTask[Any, Any, Any], source: NetworkSource) -> Record:
+    """Fuse one case; return its record for the manifest, done or failed.
+
+    The network is loaded once in a process. Raise FnetError where the next case would fail too.
+    """
+    inputs = task.inputs()
+    try:
+        read = read_case(task, inputs)
+        return write_case(task, work_on_case(task, loaded(source).engine, read))
+    except ImageError as error:
+        return task.failure(inputs, getattr(error, "brief", str(error)))
+
+
+def read_case(task: CaseTask[PathsT, PreparedT, MadeT], inputs: Record) -> CaseRead[PreparedT]:
+    """Hash and read the images; fill in what `inputs` lack. Raise ImageError."""
+    started = time.perf_counter()
+    task.hash_inputs(inputs)
+    prepared = task.walk.read(task.case)
+    for known, size in zip(inputs.values(), task.walk.sizes(prepared), strict=True):
+        known["size"] = size
+    return CaseRead(inputs, prepared, time.perf_counter() - started)
+
+
+def work_on_case(
+    task: CaseTask[PathsT, PreparedT, MadeT],
+    engine: Engine,
+    read: CaseRead[PreparedT],
+    in_place: InPlace = nullcontext,
+    on_slices: OnSlices = lambda *_: None,
+) -> CaseMade[PreparedT, MadeT]:
+    """Run the network. Raise ImageError, OutputError."""
+    started = time.perf_counter()
+    try:
+        made = task.walk.work(engine, read.prepared, task.paths, in_place, on_slices)
+    except PairError as error:
+        raise PairError(f"{task.case.first} and {task.case.second}: {error}") from None
+    return CaseMade(read, made, time.perf_counter() - started)
+
+
+def write_case(
+    task: CaseTask[PathsT, PreparedT, MadeT],
+    case: CaseMade[PreparedT, MadeT],
+    in_place: InPlace = nullcontext,
+) -> Record:
+    """Write the results; return the record of the case that is done. Raise WriteError."""
+    started = time.perf_counter()
+    found = task.walk.write(case.read.prepared, case.made, task.paths, in_place)
+    folders = folders_of(task.paths)
+    seconds = case.read.seconds + case.seconds + time.perf_counter() - started
+    return task.record(case.read.inputs) | {
+        "status": DONE,
+        **found,
+        **({"folders": folders} if folders else {}),
+        "seconds": round(seconds, 4),
+        "network_seconds": round(case.seconds, 4),
+    }
+
+
+def is_whole(paths: ResultPaths, record: Record) -> bool:
+    """Whether all files of a case exist, and its folders hold as much as they did."""
+    are_there = all(path.exists() for path in paths.all().values())
+    return are_there and folders_of(paths) == record.get("folders", {})
+
+
+def folders_of(paths: ResultPaths) -> Record:
+    """Return how many files the folders among the results hold, and of how many bytes."""
+    found = {}
+    for name, path in sorted(paths.all().items()):
+        with suppress(OSError):  # a file, or nothing
+            files = [one for one in os.scandir(path) if not one.name.startswith(".")]
+            sizes = [one.stat().st_size for one in files]
+            found[name] = {"files": len(sizes), "bytes": sum(sizes)}
+    return found

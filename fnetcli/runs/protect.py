@@ -1,0 +1,109 @@
+"""Nothing that a command writes may replace, or lie among, what it reads."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Mapping
+from functools import cache
+from pathlib import Path
+
+from fnetcli.errors import UsageError
+from fnetcli.inputs.pairing import Pairing
+
+STDOUT = Path("-")
+
+
+@cache
+def _real(folder: Path) -> str:
+    return os.path.realpath(folder)  # Path.resolve minds loops of links
+
+
+class Inputs:
+    """The files and folders that a command reads."""
+
+    def __init__(self, paths: Iterable[Path]) -> None:
+        self._paths = list(paths)
+        self._entries = {(os.path.realpath(path.parent), path.name) for path in self._paths}
+        self._entries |= {
+            os.path.split(os.path.realpath(path)) for path in self._paths if path.is_symlink()
+        }
+
+    def require_kept(self, path: Path, label: str = "") -> None:
+        """Raise UsageError where a file made under a temporary name would replace an input."""
+        if self._replaces(path):
+            raise UsageError(
+                f"{label or path}: would be overwritten, but is an input; choose another name"
+            )
+
+    def require_free(self, path: Path, label: str = "") -> None:
+        """Raise UsageError where a path is an input, also by a link, or lies in one's folder."""
+        label = label or str(path)
+        if self._replaces(path) or any(_are_same(path, other) for other in self._paths):
+            raise UsageError(f"{label}: is an input; choose another name")
+        if any(other.is_dir() and is_below(path, other) for other in self._paths):
+            raise UsageError(f"{label}: lies in a folder of inputs; choose another one")
+
+    def _replaces(self, path: Path) -> bool:
+        return (_real(path.parent), path.name) in self._entries
+
+
+class ResultFiles:
+    """Where a command is to write single results, by option ("--json"); one may be stdout."""
+
+    def __init__(self, named: Mapping[str, Path | None]) -> None:
+        """Raise UsageError for two results on stdout."""
+        self.paths = {option: path for option, path in named.items() if path is not None}
+        printed = [option for option, path in self.paths.items() if path == STDOUT]
+        self.has_stdout = bool(printed)
+        if len(printed) > 1:
+            raise UsageError(f"{' and '.join(printed)}: stdout holds one result; name files")
+
+    def check(self, inputs: Inputs, others: Iterable[Path] = ()) -> None:
+        """Raise UsageError where one would replace an input, a folder or another result.
+
+        `others` are the results that the command names itself.
+        """
+        taken = {os.path.realpath(path) for path in others}
+        for option, path in self.paths.items():
+            if path == STDOUT:
+                continue
+            label = f"{option} {path}"
+            if os.path.isdir(path):  # noqa: PTH112  no error where the system refuses the name
+                raise UsageError(f"{label}: is a folder; name a file")
+            inputs.require_free(path, label)
+            real = os.path.realpath(path)
+            if real in taken:
+                raise UsageError(f"{label}: is the name of another result; choose another name")
+            taken.add(real)
+
+
+def require_writable(label: str, path: Path) -> None:
+    """Raise UsageError where already the folder says that a file cannot be made."""
+    if path.is_symlink() or (path.exists() and not path.is_file()):
+        return  # /dev/stdout or a pipe: it is written into, not replaced
+    folder = next(parent for parent in path.absolute().parents if parent.exists())
+    if not folder.is_dir():
+        raise UsageError(f"{label}: {folder} is a file, not a folder; choose another path")
+    if not os.access(folder, os.W_OK | os.X_OK):
+        raise UsageError(f"{label}: {folder} cannot be written to; choose another path")
+
+
+def require_outside(out: Path, pairing: Pairing) -> None:
+    """Raise UsageError where the folder for the results lies in, or is, a folder of inputs."""
+    for folder in pairing.roots if pairing.source == "folders" else ():
+        if is_below(out, folder):
+            raise UsageError(
+                f"-o {out}: lies in the input folder {folder}, where results would be taken for "
+                "inputs the next time; choose a folder outside"
+            )
+
+
+def is_below(path: Path, folder: Path) -> bool:
+    """Whether a path is a folder or lies in it, all links followed."""
+    return Path(os.path.realpath(path)).is_relative_to(os.path.realpath(folder))
+
+
+def _are_same(one: Path, other: Path) -> bool:
+    if one.exists() and other.exists():
+        return one.samefile(other)
+    return os.path.realpath(one) == os.path.realpath(other)

@@ -1,0 +1,118 @@
+"""What became of a run, for those who called it from Python."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+from fnetcli.inputs.pairing import Case
+from fnetcli.runs.manifest import Record
+from fnetcli.runs.network import LoadedNetwork
+from fnetcli.runs.plan import Job
+from fnetcli.runs.process import MadeT, PathsT, PreparedT, ResultPaths
+from fnetcli.runs.run import FusionRun
+
+
+@dataclass(frozen=True)
+class Progress:
+    """How far a run is: `done` of `total` cases, or of steps that nobody has counted (None)."""
+
+    stage: Literal["looking", "comparing", "fusing"]
+    done: int
+    total: int | None
+    case: str = ""  # that was just finished
+    error: str = ""  # why it failed
+
+
+OnProgress = Callable[[Progress], None]
+
+
+@dataclass(frozen=True)
+class RunReport:
+    """What became of every case, by name; records are those of OUT/manifest.jsonl.
+
+    `notices` holds what a user should know of the files as a whole, the records' own ``notices``
+    what concerns a case. `left` names the cases that were not begun, because the run stopped at a
+    failure. `summary` is what OUT/run.json holds.
+    """
+
+    out: Path
+    done: dict[str, Record]
+    skipped: dict[str, Record]
+    failed: dict[str, str]  # why
+    left: tuple[str, ...]
+    unpaired: tuple[Path, ...]
+    fused: dict[str, Path]  # of the cases that are done or skipped
+    notices: tuple[str, ...]
+    summary: Record
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether every case is done, now or by an earlier run."""
+        return not self.failed and not self.left
+
+
+@dataclass
+class _Teller:
+    """Passes on what happens in a run."""
+
+    on_progress: OnProgress
+    total: int = 0
+    count: int = 0
+    failed_texts: dict[str, str] = field(default_factory=dict)
+
+    def done(self, case: Case, paths: ResultPaths, record: Record) -> None:  # noqa: ARG002
+        self._tell(case.name)
+
+    def failed(self, case: Case, text: str) -> None:
+        self.failed_texts[case.name] = text
+        self._tell(case.name, text)
+
+    def slices(self, count: int, done: int, of: int) -> None:
+        """Leave slices out: whole cases are counted."""
+
+    def _tell(self, case: str, error: str = "") -> None:
+        self.count += 1
+        self.on_progress(Progress("fusing", self.count, self.total, case, error))
+
+
+def run_job(
+    job: Job[PathsT, PreparedT, MadeT],
+    network: LoadedNetwork,
+    *,
+    workers: int,
+    stops_at_failure: bool = False,
+    notices: list[str],
+    on_progress: OnProgress = lambda _: None,
+) -> RunReport:
+    """Do everything that is to be done of a job; say what became of it. Raise FnetError."""
+    teller = _Teller(on_progress)
+    run = FusionRun(job, teller)
+    cases = job.pairing.cases
+    compared = 0
+
+    def compare() -> None:
+        nonlocal compared
+        compared += 1
+        on_progress(Progress("comparing", compared, len(cases)))
+
+    run.look(compare)
+    teller.total = len(run.plan.todo)
+    run.work(network.engine, workers=workers, stops_at_failure=stops_at_failure)
+    records = {record["case"]: record for record in run.records()}
+    done = [case.name for case in run.report.done]
+    skipped = [case.name for case in run.plan.skipped]
+    ended = {*done, *teller.failed_texts}
+    return RunReport(
+        out=job.out,
+        done={name: records.get(name, {}) for name in done},
+        skipped={name: records.get(name, {}) for name in skipped},
+        failed=dict(teller.failed_texts),
+        left=tuple(case.name for case in run.plan.todo if case.name not in ended),
+        unpaired=tuple(job.pairing.unpaired),
+        fused={name: run.plan.tasks[name].paths.fused for name in (*done, *skipped)},
+        notices=tuple(notices),
+        summary=run.summary(),
+    )

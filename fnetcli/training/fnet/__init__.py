@@ -1,0 +1,1 @@
+"""How FNet is trained."""

@@ -1,0 +1,50 @@
+"""Read a training recipe from TOML."""
+
+from __future__ import annotations
+
+import dataclasses
+import tomllib
+from pathlib import Path
+from typing import Any
+
+from fnetcli.errors import ConfigError
+from fnetcli.training.config import DEFAULT_MODEL, Recipe, build
+from fnetcli.training.table import RECIPES
+
+
+def default_recipe() -> Recipe:
+    """Return the recipe where none is named: FNet's, as published."""
+    return RECIPES[DEFAULT_MODEL]()
+
+
+def read_recipe(path: Path) -> Recipe:
+    """Read a TOML recipe; folders in it are relative to the file. Raise ConfigError."""
+    try:
+        table = tomllib.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise ConfigError(
+            f"{path}: no such file; name a recipe, for example configs/fnet.toml"
+        ) from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path}: cannot be read ({error}); name a TOML file") from None
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigError(f"{path}: not valid TOML ({error}); correct that line") from None
+    recipe: Recipe = build(_kind(path, table), table, str(path))
+    return dataclasses.replace(
+        recipe,
+        data=_resolve(recipe.data, path.parent),
+        validation=_resolve(recipe.validation, path.parent),
+    )
+
+
+def _kind(path: Path, table: dict[str, Any]) -> type[Recipe]:
+    """Return the class of the model that a recipe names; take the name out of the table."""
+    model = table.pop("model", DEFAULT_MODEL)
+    if model not in RECIPES:
+        known = ", ".join(RECIPES)
+        raise ConfigError(f"{path}: model = {model!r}; must be one of {known}")
+    return RECIPES[model]
+
+
+def _resolve(folders: dict[str, str], base: Path) -> dict[str, str]:
+    return {modality: str((base / folder).resolve()) for modality, folder in folders.items()}

@@ -1,0 +1,30 @@
+"""How each model is trained, by its name: its recipe's class, and its procedure."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from fnetcli.errors import ConfigError
+from fnetcli.training.config import Recipe
+from fnetcli.training.fnet.recipe import FNetRecipe
+
+if TYPE_CHECKING:
+    import torch
+
+    from fnetcli.training.base import Procedure
+    from fnetcli.training.data import Pairs
+
+RECIPES: dict[str, type[Recipe]] = {"fnet": FNetRecipe}
+
+
+def procedure_of(
+    recipe: Any, pairs: Pairs, validation: Pairs | None, device: torch.device
+) -> Procedure:
+    """Return how a recipe's model is trained on these pairs. Raise ConfigError."""
+    match recipe:
+        case FNetRecipe():
+            from fnetcli.training.fnet.procedure import FNetProcedure  # torch, only where it works
+
+            return FNetProcedure(recipe, pairs, validation, device)
+        case _:
+            raise ConfigError(f"model {recipe.model!r}: nobody has told how it is trained")

@@ -1,0 +1,186 @@
+"""The files that are made of a pair of volumes: which, where, and of which kind."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fnetcli.errors import OutputError, PairError, UsageError, WriteError
+from fnetcli.files.durable import atomic_folder
+from fnetcli.formats import PICTURE_KINDS, content_sha256, write_picture
+from fnetcli.formats.dicom import is_dicom_file
+from fnetcli.formats.dicom.writer import write_dicom
+from fnetcli.formats.nifti.writer import write_nifti
+from fnetcli.formats.volumes import volume_files
+from fnetcli.imaging.image import Grid, Image
+from fnetcli.imaging.intensity import PREVIEW_RANGE, Limits, to_stored
+from fnetcli.inputs.pairing import Case
+from fnetcli.mixing import Products
+from fnetcli.modalities import shown_name
+from fnetcli.models.base import Fusion, Maps
+from fnetcli.volumes.mix import VolumeMixOptions, in_color
+from fnetcli.volumes.mosaic import write_mosaic
+from fnetcli.volumes.prepare import FINEST, PreparedVolumes, VolumePrepareOptions
+from fnetcli.volumes.resample import reference_of
+
+Target = Literal["nifti", "dicom", "png", "tiff"]
+
+NO_DICOM = (
+    "--to dicom: the {} is the reference and is NIfTI, which has no patient and study to belong to;"
+    " use --to nifti, or the other volume with --reference"
+)
+NOWHERE = Grid((1, 1, 1))
+# Numbers that viewers show as black and white, of signed parts and of other maps.
+OF_PARTS: Limits = (-PREVIEW_RANGE, PREVIEW_RANGE)
+OF_MAPS: Limits = (0.0, 1.0)
+
+
+@dataclass(frozen=True)
+class VolumeOutputOptions:
+    """Which files are written, and how; nothing here changes what the network sees."""
+
+    target: Target = "nifti"
+    with_maps: bool | None = None  # None: what the network shows, if it shows anything
+
+    def has_maps(self, products: Products) -> bool:
+        """Whether images are written beside the fused volume."""
+        return bool(products.images) if self.with_maps is None else self.with_maps
+
+
+def require_target(
+    cases: Sequence[Case], options: VolumePrepareOptions, output: VolumeOutputOptions
+) -> None:
+    """Raise UsageError where already the names of all references say that none can be DICOM.
+
+    Those of single cases are found as they are read.
+    """
+    if output.target != "dicom" or options.reference == FINEST or not cases:
+        return
+    name = reference_of(options.reference, dict.fromkeys(options.modalities, NOWHERE))
+    paths = [(case.first, case.second)[options.modalities.index(name)] for case in cases]
+    if all(path.is_file() and not is_dicom_file(path) for path in paths):
+        raise UsageError(NO_DICOM.format(name))
+
+
+def require_reference(name: str, image: Image, output: VolumeOutputOptions) -> None:
+    """Raise PairError where DICOM is to be written, but the reference of this case is none."""
+    if output.target == "dicom" and image.series is None:
+        raise PairError(NO_DICOM.format(name))
+
+
+# --- where ----------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class VolumePaths:
+    """Where the results of one case go; `fused` and `color` are folders of DICOM or pictures.
+
+    What is not made (colour, where nothing gives any) is not there. Maps are by the names that
+    people know.
+    """
+
+    fused: Path
+    preview: Path
+    maps: dict[str, Path]
+    color: Path | None
+
+    def all(self) -> dict[str, Path]:
+        """Return every path by its name; the fused volume, which is written last, comes last."""
+        colored = {} if self.color is None else {"fused_color": self.color}
+        return {**self.maps, **colored, "preview": self.preview, "fused": self.fused}
+
+
+def volume_paths(
+    case: Case,
+    folder: Path,
+    modalities: tuple[str, str],
+    products: Products,
+    mix: VolumeMixOptions,
+    output: VolumeOutputOptions,
+) -> VolumePaths:
+    """Return ``folder/fused/<case>.nii.gz`` (or a folder ``<case>``) and so on."""
+    roles = products.images if output.has_maps(products) else ()
+    names = [shown_name(role, modalities) for role in roles]
+    suffix = ".nii.gz" if output.target == "nifti" else ""
+    return VolumePaths(
+        fused=folder / "fused" / f"{case.name}{suffix}",
+        preview=folder / "preview" / f"{case.name}.png",
+        maps={name: folder / name / f"{case.name}.nii.gz" for name in names},
+        color=folder / "fused_color" / f"{case.name}{suffix}" if mix.colormap is not None else None,
+    )
+
+
+# --- files ----------------------------------------------------------------------------------------
+
+
+def volume_sha256(path: Path) -> str:
+    """Return a hash of all files that a volume may depend on, and their names. Raise ReadError."""
+    files = volume_files(path)
+    if files == (path,):
+        return content_sha256(path)
+    digest, folder = hashlib.sha256(), path if path.is_dir() else path.parent
+    for file in files:
+        name = file.relative_to(folder).as_posix()
+        digest.update(f"{name}\0{content_sha256(file)}\n".encode(errors="surrogateescape"))
+    return digest.hexdigest()
+
+
+def write_volumes(
+    prepared: PreparedVolumes,
+    fusion: Fusion[Maps],
+    paths: VolumePaths,
+    mix: VolumeMixOptions,
+    output: VolumeOutputOptions,
+) -> None:
+    """Write maps, colour, preview and, last, the fused volume. Raise WriteError, OutputError."""
+    reference, fused = prepared.sources[prepared.reference], fusion.fused
+    for images, limits in ((fusion.parts, OF_PARTS), (fusion.maps, OF_MAPS)):
+        for role, values in images.items():
+            name = shown_name(role, prepared.modalities)
+            if name in paths.maps:
+                write_nifti(paths.maps[name], values, reference, limits)
+    colored = in_color(prepared, fused, mix, paths.fused)
+    if colored is not None and paths.color is not None:
+        _write_volume(paths.color, colored, prepared, output.target)
+    shown = fused[..., None] if colored is None else colored
+    write_mosaic(paths.preview, prepared.order.apply(shown), prepared.order.grid(prepared.grid))
+    _write_volume(paths.fused, fused, prepared, output.target)
+
+
+def _write_volume(
+    path: Path, values: NDArray[Any], prepared: PreparedVolumes, target: Target
+) -> None:
+    reference = prepared.sources[prepared.reference]
+    if target == "nifti":
+        write_nifti(path, values, reference)
+        return
+    with atomic_folder(path) as folder:
+        try:
+            if target == "dicom":
+                derivation = _derivation(prepared.modalities)
+                write_dicom(folder, values, reference, prepared.sources, derivation)
+            else:
+                _write_slices(folder, prepared.order.apply(values), target)
+        except (WriteError, OutputError) as error:  # nobody has heard of the temporary folder
+            raise type(error)(str(error).replace(str(folder), str(path))) from None
+
+
+def _derivation(modalities: tuple[str, str]) -> str:
+    first, second = modalities
+    return f"{second.upper()} and {first.upper()} fused by FNet"
+
+
+def _write_slices(folder: Path, values: NDArray[Any], kind: Literal["png", "tiff"]) -> None:
+    """Write slices 0001, 0002, ... in the order that was asked for: grey 16-bit PNG, float TIFF."""
+    suffix = PICTURE_KINDS[kind].suffix
+    for i, plane in enumerate(values):
+        pixels = plane if plane.ndim == 3 else plane[..., None]
+        if pixels.dtype == np.float32:
+            pixels = to_stored(pixels, np.uint16 if kind == "png" else np.float32)
+        write_picture(folder / f"{i + 1:04d}{suffix}", kind, np.ascontiguousarray(pixels))

@@ -1,0 +1,298 @@
+"""What the network sees of two volumes: both read, windowed, and on the grid of one of them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+
+from fnetcli.errors import ImageError, PairError, ReadError, UsageError
+from fnetcli.formats.volumes import VolumeOptions, read_volume
+from fnetcli.imaging import color
+from fnetcli.imaging.image import Grid, Image, Mask, Pixels
+from fnetcli.imaging.intensity import Limits, Scaling, to_unit
+from fnetcli.inputs.pairing import Case
+from fnetcli.interruption import require_wanted
+from fnetcli.volumes.registration import register, require_simpleitk
+from fnetcli.volumes.resample import (
+    Axis,
+    Interpolation,
+    Matrix,
+    Reordering,
+    overlap,
+    placed,
+    reference_of,
+    resample,
+    spacing,
+    to_axis,
+)
+from fnetcli.volumes.windows import Window, parse_window, window_of
+
+SLAB = 1 << 19  # pixels that go through the network together, about; an interrupt waits for them
+TRUSTED = 0.999  # share of the reference that the other volume covers, from which nothing is said
+FINEST = "finest"
+
+
+@dataclass(frozen=True)
+class VolumePrepareOptions:
+    """What decides the voxels that the network sees; pairs are of first and second."""
+
+    modalities: tuple[str, str]
+    reading: tuple[VolumeOptions, VolumeOptions] = (VolumeOptions(), VolumeOptions())
+    windows: tuple[str | None, str | None] = (None, None)
+    limits: tuple[Limits | None, Limits | None] = (None, None)  # stored units; not with a window
+    are_inverted: tuple[bool, bool] = (False, False)
+    reference: str | None = None  # modality, "finest", or None: the MRI, else the CT
+    interpolation: Interpolation = "linear"
+    axis: Axis = "auto"
+    registers: bool = False
+    transform: Matrix | None = None  # RAS+ millimetres, reference points to moving points
+    assumes_aligned: bool = False  # changes nothing but words
+
+    def __post_init__(self) -> None:
+        """Raise UsageError where choices make no sense, or contradict each other."""
+        for modality, window, limits in zip(
+            self.modalities, self.windows, self.limits, strict=True
+        ):
+            if window is not None:
+                parse_window(window, modality)
+            if window is not None and limits is not None:
+                raise UsageError(
+                    f"--window and --range: both say how {modality} is scaled; leave one out"
+                )
+        if self.reference not in (None, *self.modalities, FINEST):
+            raise UsageError(
+                f"--reference {self.reference}: not one of the two volumes; "
+                f"use {', '.join(self.modalities)} or {FINEST}"
+            )
+        if self.registers:
+            if self.transform is not None:
+                raise UsageError(
+                    "--register and --transform: both align the volumes; leave one out"
+                )
+            require_simpleitk()
+
+    def record(self) -> dict[str, Any]:
+        """Return everything that changes voxels, as JSON takes it."""
+        return {
+            "modalities": list(self.modalities),
+            "series": [reading.series for reading in self.reading],
+            "volumes": [reading.volume for reading in self.reading],
+            "windows": list(self.windows),
+            "limits": [None if limits is None else list(limits) for limits in self.limits],
+            "inverted": list(self.are_inverted),
+            "reference": self.reference,
+            "interpolation": self.interpolation,
+            "axis": self.axis,
+            "register": self.registers,
+            "transform": None if self.transform is None else self.transform.tolist(),
+        }
+
+
+@dataclass(frozen=True)
+class PreparedVolumes:
+    """Two volumes on the reference's grid, in the units of their files, and what is known of them.
+
+    Everything is in the order of the modalities; `order` leads to the slices that the network sees.
+    """
+
+    modalities: tuple[str, str]
+    sources: tuple[Image, Image]  # as read; the other one where a transform puts it
+    on_grid: tuple[Image, Image]
+    windows: tuple[Window, Window]
+    are_inverted: tuple[bool, bool]
+    reference: int  # which of the two gave the grid
+    order: Reordering
+    info: tuple[str, ...] = ()  # good to know
+    notices: tuple[str, ...] = ()  # perhaps not wanted
+    facts: dict[str, Any] = field(default_factory=dict)  # for the manifest: numbers, nothing else
+
+    @property
+    def grid(self) -> Grid:
+        """The reference's grid."""
+        return self.sources[self.reference].grid
+
+    @property
+    def slices(self) -> int:
+        """How many slices go through the network."""
+        return self.order.grid(self.grid).shape[0]
+
+    @property
+    def nbytes(self) -> int:
+        """What both volumes take, as read and on one grid."""
+        return sum(
+            image.pixels.nbytes + (0 if image.valid is None else image.valid.nbytes)
+            for image in {id(image): image for image in (*self.sources, *self.on_grid)}.values()
+        )
+
+    @property
+    def scalings(self) -> tuple[Scaling, Scaling]:
+        """How the numbers of both volumes become [0, 1]."""
+        first, second = (
+            Scaling(window.limits, is_inverted=is_inverted)
+            for window, is_inverted in zip(self.windows, self.are_inverted, strict=True)
+        )
+        return first, second
+
+
+# --- reading, and onto one grid -------------------------------------------------------------------
+
+OnReference = Callable[[str, Image], None]
+
+
+def read_volumes(
+    case: Case, options: VolumePrepareOptions, on_reference: OnReference = lambda *_: None
+) -> PreparedVolumes:
+    """Read both volumes of a case and bring them onto one grid. Raise ImageError."""
+    first, second = (
+        read_volume(path, reading)
+        for path, reading in zip((case.first, case.second), options.reading, strict=True)
+    )
+    for path, image in ((case.first, first), (case.second, second)):
+        if image.valid is not None and not image.valid.any():
+            raise ReadError(f"{path}: no voxel holds data; export it again, or name another one")
+    try:
+        return prepare_volumes(first, second, options, on_reference)
+    except ReadError:
+        raise
+    except ImageError as error:
+        raise PairError(f"{case.first} and {case.second}: {error}") from None
+
+
+def prepare_volumes(
+    first: Image,
+    second: Image,
+    options: VolumePrepareOptions,
+    on_reference: OnReference = lambda *_: None,
+) -> PreparedVolumes:
+    """Choose windows and grid, and resample what is not on it. Raise ImageError, UsageError.
+
+    `on_reference` hears which volume gives the grid before anything takes long; it may refuse it
+    with a PairError.
+    """
+    sources, modalities = (first, second), options.modalities
+    grids = {name: image.grid for name, image in zip(modalities, sources, strict=True)}
+    for name, grid in grids.items():
+        if grid.affine is None:
+            raise PairError(
+                f"the {name} does not say where it lies in the patient (DICOM: place of its slices;"
+                " NIfTI: sform or qform); name a volume that does, or two pictures"
+            )
+    reference = modalities.index(reference_of(options.reference, grids))
+    kept, moving = sources[reference], sources[1 - reference]
+    on_reference(modalities[reference], kept)
+    window_first, window_second = (
+        window_of(image, modality, choice, limits)
+        for image, modality, choice, limits in zip(
+            sources, modalities, options.windows, options.limits, strict=True
+        )
+    )
+    facts = dict[str, Any]()
+    require_wanted()
+    info, notices = _trust(kept, moving, options)
+    transform = options.transform
+    if options.registers:
+        found = register(kept, moving)
+        transform = found.transform
+        info.append(found.sentence)
+        notices += found.notices
+        facts["registration"] = {
+            "transform": found.transform.tolist(),
+            "mutual_information": [found.before, found.after],
+        }
+    if transform is not None:
+        moving = placed(moving, transform)
+        sources = (kept, moving) if reference == 0 else (moving, kept)
+    share = overlap(kept.grid, moving.grid)
+    if share < TRUSTED:
+        notices.append(
+            f"the {modalities[1 - reference]} covers {100 * share:.3g} % of the "
+            f"{modalities[reference]}'s grid; beyond, the {modalities[reference]} passes through"
+        )
+    moved = resample(moving, kept.grid, options.interpolation)
+    if not _share_data(kept, moved):
+        notices.append(
+            "no voxel holds data of both volumes: nothing is fused, and each passes through alone; "
+            "check that they show the same region"
+        )
+    on_grid = (kept, moved) if reference == 0 else (moved, kept)
+    facts |= {
+        "reference": modalities[reference],
+        "overlap": round(share, 4),
+        "spacing_mm": [round(step, 4) for step in spacing(kept.grid)],
+    }
+    return PreparedVolumes(
+        modalities=modalities,
+        are_inverted=options.are_inverted,
+        sources=sources,
+        on_grid=on_grid,
+        windows=(window_first, window_second),
+        reference=reference,
+        order=to_axis(kept.grid, options.axis),
+        info=tuple(info),
+        notices=tuple(notices),
+        facts=facts,
+    )
+
+
+def _share_data(first: Image, second: Image) -> bool:
+    if first.valid is None or second.valid is None:
+        return all(image.valid is None or bool(image.valid.any()) for image in (first, second))
+    return bool((first.valid & second.valid).any())
+
+
+def _trust(
+    kept: Image, moving: Image, options: VolumePrepareOptions
+) -> tuple[list[str], list[str]]:
+    """Say on what the alignment rests: what is good to know, and what is to be warned of."""
+    spaces = (kept.frame_of_reference, moving.frame_of_reference)
+    is_given = options.assumes_aligned or options.registers or options.transform is not None
+    if is_given or (None not in spaces and spaces[0] == spaces[1]):
+        return [], []
+    further = "--assume-aligned silences this, --register rigid aligns them"
+    if None in spaces:
+        return [f"that both volumes lie in one space is taken from their headers; {further}"], []
+    words = (
+        "the two series have different frames of reference: where their headers place them is "
+        "taken as aligned, look at the preview"
+    )
+    return [], [f"{words}; {further}"]
+
+
+# --- slices ---------------------------------------------------------------------------------------
+
+
+def slice_luminances(prepared: PreparedVolumes, index: int) -> tuple[Pixels, Pixels]:
+    """Return both luminances (height, width) of one of the slices that the network sees."""
+    (first, _), (second, _) = (
+        unit_slab(prepared.order.image(image), slice(index, index + 1), scaling)
+        for image, scaling in zip(prepared.on_grid, prepared.scalings, strict=True)
+    )
+    return first[0], second[0]
+
+
+def slabs(shape: tuple[int, ...]) -> Iterator[slice]:
+    """Yield slices of the first axis, of about SLAB pixels each."""
+    count = max(1, SLAB // (shape[1] * shape[2]))
+    return (slice(top, min(top + count, shape[0])) for top in range(0, shape[0], count))
+
+
+def unit_slab(image: Image, slab: slice, scaling: Scaling) -> tuple[Pixels, Mask | None]:
+    """Return the luminance of some slices in [0, 1], holes filled, and where there is data."""
+    unit = unit_slices(image, slab, scaling)
+    values = color.luminance(unit.pixels) if unit.is_color else unit.pixels
+    return np.ascontiguousarray(values[..., 0]), unit.valid
+
+
+def unit_slices(image: Image, slab: slice, scaling: Scaling) -> Image:
+    """Return some slices in [0, 1], holes filled."""
+    some = replace(
+        image,
+        pixels=np.ascontiguousarray(image.pixels[slab]),
+        grid=Grid(image.pixels[slab].shape[:3]),
+        alpha=None,
+        valid=None if image.valid is None else image.valid[slab],
+    )
+    return to_unit(some, scaling).image
