@@ -23,7 +23,6 @@ from fnetcli.cli.options.scaling import GivenScaling, GivenSize
 from fnetcli.cli.options.talking import GivenQuiet, GivenVerbosity
 from fnetcli.cli.options.volumes import GivenVolume
 from fnetcli.errors import UsageError
-from fnetcli.inspection.names import PAIR_FILES, WEIGHTS_FILES
 from fnetcli.runs.protect import STDOUT, Inputs
 
 WEIGHTS_SUFFIXES = (".safetensors", ".pth", ".pt", ".ckpt")
@@ -95,18 +94,15 @@ def inspect(
     )
     engine_options = tiles.options()
     named = subject or weights.weights or default_weights_path()
-    files = PAIR_FILES if kind == "pair" else WEIGHTS_FILES
-    out = results.out
+    inputs = Inputs([*images.given.values(), named])
     if kind == "pair":
         given = GivenPair(images.given, weights.weights, results, reading, scaling, size, volume)
-        out = given.out
-    require_places(out, files, results.json_file, Inputs([*images.given.values(), named]))
-    if kind == "pair":
-        return inspect_pair(console, given, device.device, engine_options)
+        return inspect_pair(console, given, inputs, device.device, engine_options)
+    require_places(results.out, (), results.json_file, inputs)
     if kind == "image" and subject is not None:
         return inspect_image(console, subject, results.json_file, reading, volume)
     path = subject or weights.weights
-    return inspect_weights(console, path, results.out, results.json_file, device.device)
+    return inspect_weights(console, path, inputs, results, device.device)
 
 
 def _kind_of(subject: Path | None, images: Mapping[str, Path]) -> SubjectKind:

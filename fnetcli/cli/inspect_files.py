@@ -15,9 +15,16 @@ from fnetcli.runs.protect import STDOUT, Inputs, ResultFiles, is_below, require_
 
 
 def require_places(
-    out: Path | None, names: Iterable[str], json_file: Path | None, inputs: Inputs
+    out: Path | None,
+    names: Iterable[str],
+    json_file: Path | None,
+    inputs: Inputs,
+    other_names: Iterable[str] = (),
 ) -> None:
-    """Refuse results that would replace an input, a folder or each other; check `--json`."""
+    """Refuse results that would replace an input, a folder or each other; check `--json`.
+
+    `other_names` are those of results that another call puts into the same folder.
+    """
     if out is not None and out.exists() and not out.is_dir():
         raise UsageError(f"-o {out}: is a file; give a folder")
     results = [] if out is None else [out / name for name in names]
@@ -25,7 +32,8 @@ def require_places(
         if path.is_dir():
             raise UsageError(f"{path}: a folder where a result goes; move it or choose another -o")
         inputs.require_free(path)
-    require_json(json_file, out, results, inputs)
+    others = [] if out is None else [out / name for name in other_names]
+    require_json(json_file, out, [*results, *others], inputs)
 
 
 def require_json(

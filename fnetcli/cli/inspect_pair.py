@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from fnetcli.cli.console import Console, Progress, leaving_at_once
-from fnetcli.cli.inspect_files import require_json, results_in, write_json
+from fnetcli.cli.inspect_files import require_json, require_places, results_in, write_json
 from fnetcli.cli.options.files import GivenPairing, GivenReading
 from fnetcli.cli.options.inspection import GivenInspection
 from fnetcli.cli.options.scaling import GivenScaling, GivenSize
@@ -23,18 +23,20 @@ from fnetcli.cli.options.volumes import (
     refuse_for_pictures,
     refuse_for_volumes,
 )
-from fnetcli.errors import PairError, UsageError
-from fnetcli.inspection.names import FEATURES_FILE, PAIR_FILES
+from fnetcli.errors import UsageError
 from fnetcli.runs.batch import EXIT_DONE
 from fnetcli.runs.protect import Inputs, is_below
 
 if TYPE_CHECKING:
-    from fnetcli.checkpoints.loading import Weights
-    from fnetcli.engine import Engine, EngineOptions
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from fnetcli.engine import EngineOptions
     from fnetcli.inputs.pairing import Case
-    from fnetcli.inspection.fnet.trace import TraceOptions
+    from fnetcli.inspection.base import Inspector
+    from fnetcli.inspection.pair import InspectedPair, PairTask
     from fnetcli.inspection.subject import Subject
-    from fnetcli.reports.inspection_files import InspectedPair
+    from fnetcli.runs.network import LoadedNetwork
 
 DEFAULT_OUT = Path("fnet-inspect")
 
@@ -82,33 +84,36 @@ class GivenPair:
 
 
 def inspect_pair(
-    console: Console, given: GivenPair, device: str, engine_options: EngineOptions
+    console: Console,
+    given: GivenPair,
+    inputs: Inputs,
+    device: str,
+    engine_options: EngineOptions,
 ) -> int:
     """Look into a pair, write everything and say what was found; return the exit code."""
     with leaving_at_once():
-        from fnetcli.inspection.fnet.trace import TraceOptions
+        from fnetcli.inspection.base import InspectOptions, written_names
+        from fnetcli.inspection.pair import PairTask, require_fitting
+        from fnetcli.inspection.table import inspector_of
         from fnetcli.runs.network import NetworkSource
 
     out, results = given.out, given.results
+    require_places(out, (), results.json_file, inputs)
     found = find_inputs(given.images, GivenPairing())
     if found.info:
         console.notice(found.info)
     read = _find_pair(given, found)
     network = NetworkSource(given.weights, device, engine_options).load(console.notice)
-    subject = read()
-    wanted = TraceOptions(with_codes=results.codes, with_iterations=results.iterations)
+    inspector = inspector_of(network.weights)
+    options = InspectOptions(results.codes, results.iterations)
+    require_fitting(inspector, options, network.weights.network.spec.name)
+    names = written_names(inspector)
+    require_places(out, names, results.json_file, inputs, inspector.weights_pictures)
+    here = shlex.join(["fnet", *sys.argv[1:]])
+    task = PairTask(read(), found.modalities, options, given.command(), here)
     with results_in(out):
-        pair, files = _inspect(
-            console,
-            network.engine,
-            network.weights,
-            found.modalities,
-            subject,
-            wanted,
-            given.command(),
-            out,
-        )
-    shown = {str(out / name): scale for name, scale in files.items()}
+        pair, scales = _inspect(console, inspector, network, task, out)
+    shown = {str(out / name): scale for name, scale in scales.items()}
     _tell_pair(console, pair, shown, results.json_file)
     return EXIT_DONE
 
@@ -123,8 +128,7 @@ def _find_pair(given: GivenPair, found: FoundInputs) -> Callable[[], Subject]:
         )
     (case,) = found.pairing.cases
     _require_outside(given.out, case)
-    results = [given.out / name for name in PAIR_FILES]
-    require_json(given.results.json_file, given.out, results, Inputs((case.first, case.second)))
+    require_json(given.results.json_file, given.out, (), Inputs((case.first, case.second)))
     if found.has_volumes:
         return _volume_slice(given, found.modalities, case)
     return _pictures(given, found.modalities, case)
@@ -171,75 +175,31 @@ def _volume_slice(
 
 
 def _inspect(
-    console: Console,
-    engine: Engine,
-    loaded: Weights,
-    modalities: tuple[str, str],
-    subject: Subject,
-    wanted: TraceOptions,
-    command: str,
-    out: Path,
+    console: Console, inspector: Inspector, network: LoadedNetwork, task: PairTask, out: Path
 ) -> tuple[InspectedPair, dict[str, str]]:
     """Look into a pair and write everything; return it, and what the scale of each file is."""
-    from importlib.metadata import version
-
     from fnetcli.files.scratch import scratch_array
-    from fnetcli.inspection.fnet.numbers import measure_pair
-    from fnetcli.inspection.fnet.trace import count_steps, trace_pair
-    from fnetcli.inspection.fnet.weights import checkpoint_facts, dictionaries
-    from fnetcli.pictures.misalignment import estimate_misalignment
-    from fnetcli.reports.inspection_files import (
-        InspectedPair,
-        count_files,
-        features_bytes,
-        write_pair,
-    )
+    from fnetcli.inspection.base import FEATURES_FILE
+    from fnetcli.inspection.pair import count_steps, look_into_pair
+    from fnetcli.reports.inspection_files import count_files, write_pair
 
-    x, y = subject.luminances
-    config = engine.network.config
-    megabytes = features_bytes(x.shape, config, wanted) / 1e6
+    engine, loaded, subject = network.engine, network.weights, task.subject
+    height, width = subject.luminances[0].shape
+    megabytes = inspector.features_bytes((height, width), task.options) / 1e6
     console.notice(
-        f"{subject.name}: {x.shape[1]}x{x.shape[0]}, weights {loaded.name}, device "
-        f"{engine.device}; {FEATURES_FILE} takes {megabytes:,.0f} MB"
+        f"{subject.name}: {width}x{height}, weights {loaded.name}, device {engine.device}; "
+        f"{FEATURES_FILE} takes {megabytes:,.0f} MB"
     )
     for notice in (*subject.info, *loaded.notices(), *engine.notices):
         console.notice(notice)
     console.detail(f"network: {engine.path}")
-    with Progress(count_steps(config, wanted) + 1 + count_files(), "steps", console) as progress:
-        try:
-            trace = trace_pair(
-                engine,
-                x,
-                y,
-                wanted,
-                allocate=lambda shape: scratch_array(out / FEATURES_FILE, shape, "float16"),
-                on_step=progress.step,
-            )
-        except PairError as error:
-            raise PairError(f"{subject.name}, weights {loaded.name}: {error}") from None
-        misalignment = estimate_misalignment(x, y)
-        progress.step()
-        finished = subject.finish(trace.fusion)
-        pair = InspectedPair(
-            name=subject.name,
-            modalities=modalities,
-            sources=subject.sources,
-            fused=finished.picture,
-            luminances=subject.luminances,
-            trace=trace,
-            numbers=measure_pair(x, y, trace),
-            misalignment=misalignment,
-            network=checkpoint_facts(loaded),
-            dictionaries=dictionaries(loaded.network),
-            said=subject.info,
-            notices=(*finished.notices, *trace.notices()),
-            details={
-                "command": shlex.join(["fnet", *sys.argv[1:]]),
-                "weights": f"{loaded.name}, sha256 {loaded.sha256}",
-                "version": f"fnet {version('fnetcli')}",
-            },
-            command=command,
-        )
+    steps = count_steps(inspector, task.options) + count_files(inspector)
+
+    def allocate(shape: tuple[int, ...]) -> NDArray[np.float16]:
+        return scratch_array(out / FEATURES_FILE, shape, "float16")
+
+    with Progress(steps, "steps", console) as progress:
+        pair = look_into_pair(inspector, engine, loaded, task, allocate, progress.step)
         return pair, write_pair(out, pair, progress.step)
 
 
@@ -247,8 +207,7 @@ def _tell_pair(
     console: Console, pair: InspectedPair, files: Mapping[str, str], json_file: Path | None
 ) -> None:
     """Print what was found: warnings, tables, files."""
-    from fnetcli.reports.inspection_files import pair_record
-    from fnetcli.reports.inspection_text import pair_sentences, pair_tables
+    from fnetcli.reports.inspection_text import terminal_tables
 
     for notice in pair.notices:
         console.warning(notice)
@@ -257,13 +216,12 @@ def _tell_pair(
         console.warning(f"the images do not lie on each other: {words}; align them first")
     else:
         console.notice(words)
-    record = pair_record(pair)
-    for title, tables in pair_tables(record, console.width).items():
-        console.table(title, *tables)
+    for table in pair.findings.tables:
+        console.table(table.title, *terminal_tables(table, console.width))
         console.result("")
-    for sentence in pair_sentences(record):
+    for sentence in pair.findings.sentences:
         console.result(sentence)
     console.result("")
     for name, scale in files.items():
         console.result(f"{name}: {scale}")
-    write_json(json_file, record)
+    write_json(json_file, pair.record())

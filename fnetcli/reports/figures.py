@@ -1,8 +1,8 @@
-"""The pictures of `fnet inspect`: codes, parts, dictionaries, histograms, thresholds over k.
+"""The pictures of `fnet inspect`: features, maps, kernels, histograms, lines.
 
 Every function returns a `Figure`: a PNG, and the scale it is drawn on, in words. Signed maps are
-drawn symmetrically around 0: features and dictionaries blue below, white at 0 and red above, parts
-and residuals, which look like pictures, black, middle grey and white. Maps side by side share one
+drawn symmetrically around 0: features and kernels blue below, white at 0 and red above, maps, which
+look like pictures, black, middle grey and white. Maps side by side share one
 scale. Its limit is a round number that 99.9 % of the values stay below; beyond, colours no longer
 change.
 """
@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import io
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -23,8 +23,18 @@ import PIL.ImageFont
 from numpy.typing import NDArray
 
 from fnetcli.files.durable import atomic_write
-from fnetcli.inspection.fnet.trace import BlockTrace, Measured, PairTrace, Step
-from fnetcli.inspection.fnet.weights import BlockFacts, Dictionary
+from fnetcli.inspection.figures import (
+    ChannelSheet,
+    Distribution,
+    FigureData,
+    HistogramPanel,
+    HistogramRow,
+    KernelGrids,
+    LengthRow,
+    LineRow,
+    MapRow,
+)
+from fnetcli.inspection.wording import percent
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -32,11 +42,11 @@ if TYPE_CHECKING:
 
 Map = NDArray[np.float32]
 Colors = NDArray[np.uint8]  # (H, W, 3)
-Names = tuple[str, str]  # of the first and second modality
 
 SHOWN_SHARE = 99.9  # percent of the values that stay below the limit of a scale
 LONGEST_SIDE = 640  # of one of three pictures side by side, in pixels
-COLUMNS = 8  # of a sheet of maps
+COLUMNS = 8  # of a sheet of channels
+MOST_IN_A_ROW = 3  # maps
 NARROWEST = 96  # pixels, so that a label fits
 BINS = 201  # of a histogram; odd, so that one is centred on 0
 KERNEL_ZOOM = 5  # pixels of a picture for each of a kernel
@@ -65,7 +75,6 @@ GREY = np.array([(0, 0, 0), (255, 255, 255)], np.float32)
 HEAT = np.array(
     [(255, 255, 255), (253, 187, 132), (227, 74, 51), (127, 0, 0), (40, 0, 0)], np.float32
 )
-SERIES = {"u": "#b2182b", "v": "#2166ac", "z": "#4d4d4d"}  # colours of the blocks in plots
 
 
 @dataclass(frozen=True)
@@ -85,79 +94,80 @@ class Figure:
         atomic_write(path, lambda file: file.write(self.png))
 
 
+def draw(data: FigureData) -> Figure:
+    """Draw what an inspector wants to be seen."""
+    match data:
+        case MapRow():
+            return draw_maps(data)
+        case LengthRow():
+            return draw_lengths(data)
+        case ChannelSheet():
+            return draw_channels(data)
+        case HistogramRow():
+            return draw_histograms(data)
+        case LineRow():
+            return draw_lines(data)
+        case KernelGrids():
+            return draw_kernels(data)
+
+
 # --- maps -----------------------------------------------------------------------------------------
 
 
-def draw_code(block: BlockTrace, title: str) -> Figure:
-    """Draw all maps of a code, those of the most energy first, with atom number and energy.
+def draw_maps(row: MapRow) -> Figure:
+    """Draw maps (H, W) side by side in grey, signed ones on a symmetric scale."""
+    limit = round_limit(*row.maps.values())
+    if row.are_signed:
+        scale = f"black {-limit:g}, middle grey 0, white {limit:g}"
+        tiles = [_colors(_fitted(values) / limit, GREY) for values in row.maps.values()]
+    else:
+        scale = f"black 0, white {limit:g}"
+        tiles = [_colors(2 * _fitted(values) / limit - 1, GREY) for values in row.maps.values()]
+    sheet = _sheet(tiles, list(row.maps), min(len(tiles), MOST_IN_A_ROW))
+    return Figure(_png(_titled(sheet, row.title, scale)), scale, limit)
+
+
+def draw_lengths(row: LengthRow) -> Figure:
+    """Draw maps of what is never below 0: nothing is white."""
+    limit = round_limit(*row.maps.values())
+    scale = f"white 0, black {limit:g}: {row.meaning}"
+    tiles = [_colors(2 * _fitted(values) / limit - 1, HEAT) for values in row.maps.values()]
+    sheet = _sheet(tiles, list(row.maps), min(len(tiles), MOST_IN_A_ROW))
+    return Figure(_png(_titled(sheet, row.title, scale)), scale, limit)
+
+
+def draw_channels(data: ChannelSheet) -> Figure:
+    """Draw all channels, those of the most energy first, with number and energy.
 
     The colours follow the root of the magnitude: codes are sparse, and most of their values small.
     """
-    limit = round_limit(block.thumbnails)
-    total = max(float(block.energies.sum()), float(np.finfo(np.float32).tiny))
+    limit = round_limit(data.thumbnails)
+    total = max(float(data.energies.sum()), float(np.finfo(np.float32).tiny))
     tiles, labels = [], []
-    for atom in block.order:
-        share = 100 * block.energies[atom] / total
-        values = block.thumbnails[atom].astype(np.float32)
+    for channel in np.argsort(-data.energies, kind="stable"):
+        share = 100 * data.energies[channel] / total
+        values = data.thumbnails[channel].astype(np.float32)
         tiles.append(_colors(np.sign(values) * np.sqrt(np.abs(values) / limit), DIVERGING))
-        labels.append(f"{atom}:  {_percent(share)}")
+        labels.append(f"{channel}:  {percent(share)}")
     scale = f"blue {-limit:g}, white 0, red {limit:g}; shades by the root of the magnitude"
-    heading = f"{title}: atoms by energy (share of the sum of squares)"
+    heading = f"{data.title}: {data.channels} by energy (share of the sum of squares)"
     sheet = _sheet(_magnified(tiles), labels, COLUMNS)
     return Figure(_png(_titled(sheet, heading, scale)), scale, limit)
 
 
-def draw_features(trace: PairTrace, names: Names) -> Figure:
-    """Draw unique and common features (the paper's Fig. 8a): the root of each code's energy map."""
-    maps = [np.sqrt(trace.blocks[letter].energy_map) for letter in "uvz"]
-    limit = round_limit(*maps)
-    scale = f"white 0, black {limit:g}: length of the {trace.config.atoms} values of a pixel"
-    tiles = [_colors(2 * _fitted(values) / limit - 1, HEAT) for values in maps]
-    labels = [f"u: unique to {names[0]}", f"v: unique to {names[1]}", "z: common to both"]
-    sheet = _sheet(tiles, labels, 3)
-    return Figure(_png(_titled(sheet, "Unique and common features", scale)), scale, limit)
-
-
-def draw_parts(trace: PairTrace, names: Names) -> Figure:
-    """Draw unique and common reconstruction (the paper's Fig. 8b): three parts, one scale."""
-    labels = [f"unique to {names[0]}", f"unique to {names[1]}", "common to both"]
-    maps = dict(zip(labels, trace.parts, strict=True))
-    return draw_maps(maps, "Unique and common reconstruction: they sum to the fused luminance")
-
-
-def draw_residuals(trace: PairTrace, names: Names) -> Figure:
-    """Draw p1 and p2: what the unique features leave of the two images."""
-    labels = [f"p1: {names[0]} without what u explains", f"p2: {names[1]} without what v explains"]
-    return draw_maps(dict(zip(labels, trace.residuals, strict=True)), "Residuals, the input of z")
-
-
-def draw_maps(maps: Mapping[str, Map], title: str) -> Figure:
-    """Draw signed maps (H, W) side by side in grey, on one symmetric scale."""
-    limit = round_limit(*maps.values())
-    scale = f"black {-limit:g}, middle grey 0, white {limit:g}"
-    tiles = [_colors(_fitted(values) / limit, GREY) for values in maps.values()]
-    sheet = _sheet(tiles, list(maps), len(tiles))
-    return Figure(_png(_titled(sheet, title, scale)), scale, limit)
-
-
-# --- dictionaries ---------------------------------------------------------------------------------
-
-
-def draw_dictionaries(dictionaries: Sequence[Dictionary], title: str) -> Figure:
+def draw_kernels(data: KernelGrids) -> Figure:
     """Draw grids of kernels, each kernel scaled by itself: its largest magnitude is the limit.
 
-    Synthesis kernels are turned as they appear in a picture (`Dictionary.stamps`). Atoms are in
-    their order, row by row. The number beside a name is the largest magnitude in the whole grid.
+    They are in their order, row by row. The number beside a name is the largest magnitude in the
+    whole grid.
     """
     tiles, labels = [], []
-    for one in dictionaries:
-        largest = float(np.abs(one.kernels).max())
-        tiles.append(_kernel_grid(one.stamps))
-        channel = f" [{one.channel}]" if one.block == "z" and one.symbol != "G_z" else ""
-        labels.append(f"{one.symbol}{channel}, {one.role}:  {largest:.2g}")
+    for label, kernels in data.grids:
+        tiles.append(_kernel_grid(kernels))
+        labels.append(f"{label}:  {float(np.abs(kernels).max()):.2g}")
     scale = "blue negative, white 0, red positive; each kernel up to its own largest magnitude"
     columns = min(len(tiles), max(1, math.ceil(math.sqrt(1.6 * len(tiles)))))
-    return Figure(_png(_titled(_sheet(tiles, labels, columns), title, scale)), scale)
+    return Figure(_png(_titled(_sheet(tiles, labels, columns), data.title, scale)), scale)
 
 
 def _kernel_grid(kernels: Map) -> Colors:
@@ -174,59 +184,56 @@ def _kernel_grid(kernels: Map) -> Colors:
 # --- plots ----------------------------------------------------------------------------------------
 
 
-def draw_histograms(trace: PairTrace, names: Names) -> Figure:
-    """Draw how the values of u, v, z lie before and after the last threshold (Fig. 10 a-c)."""
-    titles = {"u": f"u: unique to {names[0]}", "v": f"v: unique to {names[1]}", "z": "z: common"}
-    figure, panels = _plot(3)
-    for letter, axes in zip("uvz", panels, strict=True):
-        _draw_histogram(axes, trace.blocks[letter].last, titles[letter], SERIES[letter])
+def draw_histograms(row: HistogramRow) -> Figure:
+    """Draw how values lie: shares on a logarithmic scale."""
+    figure, panels = _plot(len(row.panels))
+    for data, axes in zip(row.panels, panels, strict=True):
+        _draw_histogram(axes, data)
     panels[0].set_ylabel("share of the values")
-    scale = "dotted: plus and minus theta_K; nearly zero: |x| < theta_K / 100"
-    figure.suptitle(f"Codes before and after the last threshold ({scale})", fontsize=10)
-    return Figure(_plotted(figure), scale)
+    figure.suptitle(f"{row.title} ({row.scale})", fontsize=10)
+    return Figure(_plotted(figure), row.scale)
 
 
-def _draw_histogram(axes: Axes, last: Step, title: str, color: str) -> None:
-    """Draw before and after over each other."""
-    styles: tuple[tuple[str, Measured | None, dict[str, Any]], ...] = (
-        ("before", last.before, {"color": "#b5b5b5", "fill": True}),
-        ("after", last.after, {"color": color, "linewidth": 1.2}),
-    )
-    limit = max([2 * last.theta, *(_limit_of(one) for _, one, _ in styles if one)]) or 1.0
-    edges = np.linspace(-limit, limit, BINS + 1)
-    nearly_zero = []
-    for word, measured, style in styles:
-        if measured is not None:
-            axes.stairs(_shares(measured, edges), edges, label=word, **style)
-            nearly_zero.append(f"{_percent(100 * measured.nearly_zero)} {word}")
-    for side in (-last.theta, last.theta):
-        axes.axvline(side, color="#777777", linestyle=":", linewidth=1)
-    axes.set(yscale="log", xlim=(-limit, limit), xlabel="value")
-    axes.set_title(f"{title}\nnearly zero: {', '.join(nearly_zero)}", fontsize=10)
+def _draw_histogram(axes: Axes, panel: HistogramPanel) -> None:
+    """Draw distributions over each other."""
+    low, high = panel.span or _symmetric(panel)
+    edges = np.linspace(low, high, BINS + 1)
+    for one in panel.distributions:
+        grey = {"color": "#b5b5b5", "fill": True}
+        style: dict[str, Any] = (
+            grey if one.color is None else {"color": one.color, "linewidth": 1.2}
+        )
+        axes.stairs(_shares(one, edges), edges, label=one.label, **style)
+    for mark in panel.marks:
+        axes.axvline(mark, color="#777777", linestyle=":", linewidth=1)
+    axes.set(yscale="log", xlim=(low, high), xlabel="value")
+    axes.set_title(panel.title, fontsize=10)
     axes.legend(loc="upper left", frameon=False, fontsize=9)
 
 
-def draw_schedules(blocks: Mapping[str, BlockFacts]) -> Figure:
-    """Draw theta_k and rho_k over k for the three blocks (Fig. 10)."""
-    figure, (thresholds, momenta) = _plot(2)
-    for (letter, facts), marker in zip(blocks.items(), "osD", strict=False):
-        style: dict[str, Any] = {"color": SERIES.get(letter), "marker": marker, "label": letter}
-        thresholds.plot(range(len(facts.theta)), facts.theta, **style)
-        if facts.rho:
-            momenta.plot(range(1, len(facts.rho) + 1), facts.rho, **style)
-    most = max(len(facts.theta) for facts in blocks.values())
-    thresholds.set(title="threshold theta_k: must fall", xlabel="iteration k", ylim=(0, None))
-    momenta.set(title="momentum rho_k: must rise", xlabel="iteration k")
-    if any(facts.rho for facts in blocks.values()):
-        momenta.set_ylim(min(0.0, *(value for facts in blocks.values() for value in facts.rho)))
-    else:
-        momenta.text(0.5, 0.5, "this network has none", ha="center", transform=momenta.transAxes)
-    for axes in (thresholds, momenta):
-        axes.set_xticks(range(most))
+def _symmetric(panel: HistogramPanel) -> tuple[float, float]:
+    limit = max([panel.reach, *map(_limit_of, panel.distributions)]) or 1.0
+    return -limit, limit
+
+
+def draw_lines(row: LineRow) -> Figure:
+    """Draw numbers over whole numbers."""
+    figure, panels = _plot(len(row.panels))
+    for data, axes in zip(row.panels, panels, strict=True):
+        for line in data.lines:
+            style: dict[str, Any] = {"color": line.color, "marker": line.marker}
+            places = range(line.start, line.start + len(line.values))
+            axes.plot(places, line.values, label=line.label, **style)
+        axes.set(title=data.title, xlabel=row.x_label)
+        if data.lines:
+            axes.set_ylim(min(0.0, *(value for line in data.lines for value in line.values)))
+        else:
+            axes.text(0.5, 0.5, data.nothing, ha="center", transform=axes.transAxes)
+        axes.set_xticks(range(row.ticks))
         axes.grid(alpha=0.3)
         if axes.lines:
             axes.legend(frameon=False)
-    return Figure(_plotted(figure), "one line a block")
+    return Figure(_plotted(figure), row.scale)
 
 
 def _plot(count: int) -> tuple[Plot, Sequence[Axes]]:
@@ -234,7 +241,7 @@ def _plot(count: int) -> tuple[Plot, Sequence[Axes]]:
     from matplotlib.figure import Figure as Plot  # noqa: PLC0415  it takes a second to import
 
     plot = Plot(figsize=(4.2 * count, 3.6), layout="constrained")
-    return plot, plot.subplots(1, count)
+    return plot, plot.subplots(1, count, squeeze=False)[0]
 
 
 def _plotted(figure: Plot) -> bytes:
@@ -243,17 +250,19 @@ def _plotted(figure: Plot) -> bytes:
     return file.getvalue()
 
 
-def _limit_of(measured: Measured) -> float:
+def _limit_of(distribution: Distribution) -> float:
     """Return the magnitude that nearly all counted values stay below."""
-    sizes = np.abs(measured.values)
+    sizes = np.abs(distribution.values).ravel()
     order = np.argsort(sizes)
-    below = np.cumsum(measured.counts[order]) / measured.counts.sum()
+    counts = np.ones(len(sizes)) if distribution.counts is None else distribution.counts[order]
+    below = np.cumsum(counts) / counts.sum()
     return float(sizes[order][np.searchsorted(below, SHOWN_SHARE / 100)])
 
 
-def _shares(measured: Measured, edges: NDArray[np.float64]) -> NDArray[np.float64]:
-    counts, _ = np.histogram(measured.values, edges, weights=measured.counts)
-    shares: NDArray[np.float64] = counts / measured.counts.sum()
+def _shares(distribution: Distribution, edges: NDArray[np.float64]) -> NDArray[np.float64]:
+    counts, _ = np.histogram(distribution.values, edges, weights=distribution.counts)
+    total = distribution.values.size if distribution.counts is None else distribution.counts.sum()
+    shares: NDArray[np.float64] = counts / total
     return np.where(shares > 0, shares, np.nan)
 
 
@@ -269,10 +278,6 @@ def round_limit(*maps: NDArray[Any]) -> float:
         return 1.0
     decade = 10.0 ** math.floor(math.log10(size))
     return float(f"{next(step * decade for step in STEPS if step * decade >= size * 0.9999):.2g}")
-
-
-def _percent(share: float) -> str:
-    return "< 0.01 %" if 0 < share < 0.01 else f"{share:.{2 if share < 1 else 1}f} %"
 
 
 def _colors(values: NDArray[Any], stops: Map) -> Colors:

@@ -19,6 +19,8 @@ from numpy.typing import NDArray
 from scipy import sparse
 
 from fnetcli.files.durable import atomic_write
+from fnetcli.inspection.base import ShownFeature, ShownMap, Words
+from fnetcli.inspection.wording import with_modalities
 from fnetcli.modalities import BY_NAME
 from fnetcli.reports.page import printable, template
 
@@ -33,9 +35,8 @@ CODE_STEPS = 127  # of a feature map on either side of 0, finest near 0
 MOST_IN_A_CELL = 12  # values of a list
 DRAWN_SHARE = 99.9  # percent of a map's pixels that are drawn without clipping
 
-PARTS = 3
-LETTERS = ("u", "v", "z")
-BLOCK_NAMES = {"u": "unique to {first}", "v": "unique to {second}", "z": "common to both"}
+FEATURE = "feature/"  # before the name of one, where maps are packed too
+FUSED = "fused"  # the name of that luminance, where it is no sum
 NONE = "\u2013"
 
 Levels = NDArray[np.uint8]
@@ -56,13 +57,11 @@ class PairPage:
     """Everything that the page of a pair shows.
 
     Maps are (H, W) of one size, float32. Sources and the fused picture are as people see them, (H,
-    W) or (H, W, 3); luminances are what the network took. The parts, by name in the order first's
-    own, second's own, common, sum to the fused luminance, not clipped.
+    W) or (H, W, 3); luminances are what the network took, and what it made of them, not clipped.
+    Where some of the maps are parts, they sum to it.
 
-    `codes` holds the feature maps u, v, z, (atoms, h, w), as small as `thumbnails` makes them,
-    `code_shape` their full shape; `kernels`, (atoms, k, k), say what one unit of each feature adds
-    to the fused picture (Gu, Gv, Gz); `energies`, (atoms,), are sums of squares at full size.
-    Letters may be missing. `numbers` are values that JSON knows, by label; a mapping of values
+    Thumbnails of features are as small as `thumbnails` makes them. Labels, hints and words may hold
+    `{first}` and `{second}`. `numbers` are values that JSON knows, by label; a mapping of values
     becomes a table of its own, a mapping of alike mappings one with columns. `command` fuses this
     pair.
     """
@@ -72,12 +71,10 @@ class PairPage:
     sources: tuple[Levels, Levels]
     fused: Levels
     luminances: tuple[Map, Map]
-    parts: Mapping[str, Map]
-    residuals: tuple[Map, Map]
-    codes: Mapping[str, NDArray[Any]] = field(default_factory=dict)
-    code_shape: tuple[int, ...] = ()
-    kernels: Mapping[str, Map] = field(default_factory=dict)
-    energies: Mapping[str, NDArray[Any]] = field(default_factory=dict)
+    fused_luminance: Map
+    words: Words
+    maps: Mapping[str, ShownMap] = field(default_factory=dict)
+    features: Mapping[str, ShownFeature] = field(default_factory=dict)
     numbers: Numbers = field(default_factory=dict)
     plots: Mapping[str, Plot] = field(default_factory=dict)
     notices: Sequence[str] = ()
@@ -89,6 +86,11 @@ class PairPage:
         """Height and width of the pair."""
         height, width = self.luminances[0].shape
         return height, width
+
+    @property
+    def parts(self) -> dict[str, Map]:
+        """What sums to the fused luminance, by name; nothing where it is no sum."""
+        return {name: one.values for name, one in self.maps.items() if one.is_part}
 
 
 def write_inspect_page(path: Path, page: PairPage) -> None:
@@ -172,10 +174,22 @@ class Packed:
 class Pane:
     """One picture or map of the page; a map has no `data`, it is drawn from its numbers."""
 
-    name: str  # "first", "second", "fused", of parts what they are called in files, "p1", "p2"
+    name: str  # "first", "second", "fused"; of maps what they are called in files
     label: str
     hint: str
+    owner: str  # whose colour it has
     data: str = ""
+    is_part: bool = False
+
+
+@dataclass(frozen=True)
+class Tab:
+    """A feature to choose."""
+
+    name: str
+    label: str
+    owner: str
+    shape: tuple[int, ...]
 
 
 @dataclass(frozen=True)
@@ -189,12 +203,12 @@ class Table:
 
 def _contents(page: PairPage) -> dict[str, Any]:
     """Return what the template takes, with the maps as large as the page's limit allows."""
-    codes = {letter: _packed_code(code) for letter, code in _small_codes(page).items()}
+    features = {name: _packed_feature(one) for name, one in _small_features(page).items()}
     plots = [
         (name, plot.caption, _data_uri(plot.png, "png"), PIL.Image.open(io.BytesIO(plot.png)).size)
         for name, plot in page.plots.items()
     ]
-    fixed = sum(len(code.text) for code in codes.values()) + sum(len(plot[2]) for plot in plots)
+    fixed = sum(len(one.text) for one in features.values()) + sum(len(plot[2]) for plot in plots)
     room = MOST_BYTES - 1_000_000 - fixed  # a part of it for text and tables
     limit = MOST_PIXELS
     while True:
@@ -205,71 +219,89 @@ def _contents(page: PairPage) -> dict[str, Any]:
             break
         limit = max(LEAST_PIXELS, int(0.95 * size[0] * size[1] * max(room, 1) / taken))
     first, second = _names(page)
+    sources, others = [pane for pane in panes if pane.name in {"first", "second"}], panes[3:]
     return {
         "first": first,
         "second": second,
         "panes": panes,
+        "parts": [pane for pane in others if pane.is_part],
+        "read": [sources, *([p for p in others if p.is_part is kind] for kind in (False, True))],
         "height": size[0],
         "width": size[1],
         "plots": plots,
         "tables": list(_tables(page.numbers)),
-        "packed": {**maps, **codes},
+        "packed": {**maps, **{f"{FEATURE}{name}": one for name, one in features.items()}},
         "scales": sorted({f"{one.facts['scale']:g}" for one in maps.values()}, key=float),
-        "blocks": {
-            letter: BLOCK_NAMES[letter].format(first=first, second=second) for letter in codes
-        },
-        "has_color": page.fused.ndim == 3,
-        "data": _json(_facts(page, size, maps, codes)),
+        "tabs": _tabs(page),
+        "has_kernels": any(one.kernels is not None for one in page.features.values()),
+        "words": page.words,
+        "reading": [_worded(page, text) for text in page.words.reading],
+        "data": _json(_facts(page, size, maps, features)),
     }
 
 
 def _names(page: PairPage) -> tuple[str, str]:
-    first, second = (BY_NAME[name].title for name in page.modalities)
+    first, second = (BY_NAME[name].title if name in BY_NAME else name for name in page.modalities)
     return first, second
+
+
+def _worded(page: PairPage, label: str) -> str:
+    return with_modalities(label, _names(page))
 
 
 def _panes(page: PairPage, size: tuple[int, int]) -> list[Pane]:
     first, second = _names(page)
-    own_first, own_second, common = page.parts
+    maps = [
+        Pane(name, _worded(page, one.label), one.hint, one.owner, is_part=one.is_part)
+        for name, one in page.maps.items()
+    ]
     return [
-        Pane("first", first, "source", _picture(page.sources[0], size)),
-        Pane("second", second, "source", _picture(page.sources[1], size)),
-        Pane("fused", "fused", "the sum of the three parts", _picture(page.fused, size)),
-        Pane(own_first, f"unique to {first}", "Gu \u2217 u"),
-        Pane(own_second, f"unique to {second}", "Gv \u2217 v"),
-        Pane(common, "common to both", "Gz \u2217 z"),
-        Pane("p1", f"residual of {first}", "p1: what u leaves unexplained"),
-        Pane("p2", f"residual of {second}", "p2: what v leaves unexplained"),
+        Pane("first", first, "source", "first", _picture(page.sources[0], size)),
+        Pane("second", second, "source", "second", _picture(page.sources[1], size)),
+        Pane(FUSED, FUSED, page.words.fused, "sum", _picture(page.fused, size)),
+        *maps,
+    ]
+
+
+def _tabs(page: PairPage) -> list[Tab]:
+    return [
+        Tab(name, _worded(page, one.label), one.owner, one.shape)
+        for name, one in page.features.items()
     ]
 
 
 def _maps(page: PairPage) -> dict[str, Map]:
-    (first, second), (p1, p2) = page.luminances, page.residuals
-    parts = {printable(name): part for name, part in page.parts.items()}  # as in the template
-    return {"first": first, "second": second, **parts, "p1": p1, "p2": p2}
+    first, second = page.luminances
+    fused = {} if page.parts else {FUSED: page.fused_luminance}
+    shown = {printable(name): one.values for name, one in page.maps.items()}  # as in the template
+    return {"first": first, "second": second, **fused, **shown}
 
 
 def _facts(
-    page: PairPage, size: tuple[int, int], maps: dict[str, Packed], codes: dict[str, Packed]
+    page: PairPage, size: tuple[int, int], maps: dict[str, Packed], features: dict[str, Packed]
 ) -> dict[str, Any]:
     """Return what the page's script reads."""
     has_color = [picture.ndim == 3 for picture in page.sources]
     giver = "second" if has_color[1] else "first"
+    unsigned = {printable(name) for name, one in page.maps.items() if not one.is_signed}
     return {
         "height": size[0],
         "width": size[1],
         "full": page.size,
-        "maps": {name: packed.facts for name, packed in maps.items()},
+        "maps": {
+            name: {**packed.facts, "signed": name not in unsigned} for name, packed in maps.items()
+        },
         "parts": [printable(name) for name in page.parts],
         "color": giver if page.fused.ndim == 3 and any(has_color) else None,
         "command": printable(page.command),
+        "channel": page.words.channel,
         "codes": {
-            letter: {
+            name: {
                 **packed.facts,
-                "kernels": _kernels(page.kernels.get(letter)),
-                "energies": [float(f"{one:.6g}") for one in page.energies.get(letter, ())],
+                "kernels": _kernels(page.features[name].kernels),
+                "energies": [float(f"{one:.6g}") for one in page.features[name].energies],
             }
-            for letter, packed in codes.items()
+            for name, packed in features.items()
         },
     }
 
@@ -327,30 +359,30 @@ def _short(value: float) -> float:
     return float(f"{value:.6g}")
 
 
-def _small_codes(page: PairPage) -> dict[str, Map]:
-    """Return the feature maps, smaller than they came where there are very many of them."""
-    codes = {letter: page.codes[letter] for letter in LETTERS if letter in page.codes}
-    total = sum(code.size for code in codes.values())
+def _small_features(page: PairPage) -> dict[str, Map]:
+    """Return the thumbnails, smaller than they came where there are very many of them."""
+    found = {name: one.thumbnails for name, one in page.features.items()}
+    total = sum(values.size for values in found.values())
     if total <= MOST_CODE_VALUES:
-        return {letter: code.astype(np.float32) for letter, code in codes.items()}
+        return {name: values.astype(np.float32) for name, values in found.items()}
     share = math.sqrt(MOST_CODE_VALUES / total)
     return {
-        letter: thumbnails(code, max(1, int(share * max(code.shape[1:]))))
-        for letter, code in codes.items()
+        name: thumbnails(values, max(1, int(share * max(values.shape[1:]))))
+        for name, values in found.items()
     }
 
 
-def _packed_code(code: Map) -> Packed:
-    """Pack feature maps as signed bytes b: value = sign(b) (b / 127)^2 max, max of each map.
+def _packed_feature(feature: Map) -> Packed:
+    """Pack thumbnails as signed bytes b: value = sign(b) (b / 127)^2 max, max of each channel.
 
     Squares, because few values of a sparse code are large and the many small ones matter too.
     """
-    atoms, height, width = code.shape
-    largest = np.abs(code).max(axis=(1, 2))
-    share = np.abs(code) / np.where(largest > 0, largest, 1)[:, None, None]
-    integers = np.rint(np.copysign(CODE_STEPS * np.sqrt(share), code)).astype(np.int8)
+    channels, height, width = feature.shape
+    largest = np.abs(feature).max(axis=(1, 2))
+    share = np.abs(feature) / np.where(largest > 0, largest, 1)[:, None, None]
+    integers = np.rint(np.copysign(CODE_STEPS * np.sqrt(share), feature)).astype(np.int8)
     facts = {
-        "atoms": atoms,
+        "atoms": channels,
         "height": height,
         "width": width,
         "largest": [float(f"{one:.6g}") for one in largest],

@@ -4,100 +4,33 @@ from __future__ import annotations
 
 import json
 import textwrap
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
 from rich.cells import cell_len
 from rich.table import Table as RichTable
 from rich.text import Text
 
-from fnetcli.inspection.fnet.weights import CheckpointFacts
+from fnetcli.inspection.base import NumberTable, WeightsFacts
 from fnetcli.inspection.image_facts import ImageFacts, Way
+from fnetcli.inspection.wording import decimals, share
 from fnetcli.modalities import MODALITIES
 from fnetcli.text import printable
 
 WIDTH, INDENT = 80, 15
 GAP = 2  # between two columns
 MOST_SHOWN, MOST_LINES = 600, 12  # letters and lines of an entry of metadata
-STRONGEST = 3  # atoms that are named
-BLOCK_NAMES = {"u": "unique to {0}", "v": "unique to {1}", "z": "common"}
 
 
 # --- a pair ---------------------------------------------------------------------------------------
 
 
-def pair_tables(record: Mapping[str, Any], width: int | None) -> dict[str, list[RichTable]]:
-    """Return the numbers of a pair (`pair_record`) as tables by title.
+def terminal_tables(table: NumberTable, width: int | None) -> list[RichTable]:
+    """Return a table of a pair in as many parts as it takes to fit into `width`, if there is one.
 
-    A table wider than `width`, if there is one, comes in several parts.
+    Each begins with the rows' names.
     """
-    modalities = record["modalities"]
-    sources = [
-        [
-            name,
-            *(_value(of[key]) for key in ("lowest", "highest", "mean")),
-            *(_share(of[key]) for key in ("at_lowest", "at_highest", "constant")),
-        ]
-        for name, of in record["sources"].items()
-    ]
-    parts = [
-        [
-            name,
-            _share(of["energy_share"]),
-            *(_value(of[f"correlation_with_{modality}"]) for modality in modalities),
-            *(_value(of[key]) for key in ("lowest", "highest")),
-        ]
-        for name, of in record["parts"].items()
-    ]
-    codes = [
-        [
-            f"{letter}: {BLOCK_NAMES[letter].format(*modalities)}",
-            *(_share(of[f"nearly_zero_{when}"]) for when in ("before", "after")),
-            f"{of['energy']:,.4g}" if of["energy"] < 1000 else f"{of['energy']:,.0f}",
-            " ".join(map(str, _strongest(of["energy_per_atom"]))),
-            _yes(of["thresholds_fall"]),
-            _yes(of["momentum_rises"]),
-        ]
-        for letter, of in record["codes"].items()
-    ]
-    return {
-        "sources: luminance in [0, 1], and shares of its pixels": _tables(
-            ["", "lowest", "highest", "mean", "at lowest", "at highest", "constant"],
-            sources,
-            width,
-        ),
-        "parts: share of the energy, correlation with each source, range": _tables(
-            ["", "energy", *(f"with {modality}" for modality in modalities), "lowest", "highest"],
-            parts,
-            width,
-        ),
-        "codes: share nearly zero (|x| < theta/100) around the last threshold, atoms": _tables(
-            ["", "before", "after", "energy", "strongest", "theta falls", "rho rises"],
-            codes,
-            width,
-        ),
-    }
-
-
-def pair_sentences(record: Mapping[str, Any]) -> list[str]:
-    """Return what else there is to say of a pair."""
-    correlation = _value(record["unique_energy_correlation"])
-    below, above = (_share(record[f"clipped_{side}"]) for side in ("below", "above"))
-    return [
-        f"correlation of the unique codes' energy maps: {correlation}",
-        f"fused pixels clipped: {_share(record['clipped'])} ({below} below 0, {above} above 1)",
-    ]
-
-
-def _strongest(energies: Sequence[float]) -> list[int]:
-    return sorted(range(len(energies)), key=lambda atom: -energies[atom])[:STRONGEST]
-
-
-def _tables(
-    heads: Sequence[str], rows: Iterable[Sequence[str]], width: int | None
-) -> list[RichTable]:
-    """Return a table in as many parts as it takes to fit; each begins with the rows' names."""
-    names, *others = zip(heads, *rows, strict=True)
+    names, *others = zip(table.heads, *table.rows, strict=True)
     parts = [[names]]
     for column in others:
         if len(parts[-1]) > 1 and width and _width([*parts[-1], column]) > width:
@@ -122,47 +55,27 @@ def _table(columns: Sequence[Sequence[str]]) -> RichTable:
     return table
 
 
-def _value(number: float | None) -> str:
-    return "-" if number is None else _number(number, 3)
-
-
-def _number(number: float, digits: int) -> str:
-    return f"{number:.{digits}f}" if abs(number) < 1e6 else f"{number:.4g}"
-
-
-def _share(share: float | None) -> str:
-    """Return percent; what is not nothing does not look like nothing."""
-    if share is None:
-        return "-"
-    percent = 100 * share
-    if 0 < percent < 0.01:
-        return "< 0.01 %"
-    return f"{percent:.{2 if 0 < percent < 1 else 1}f} %"
-
-
-def _yes(is_so: bool | None) -> str:
-    return "-" if is_so is None else "yes" if is_so else "no"
-
-
 # --- weights --------------------------------------------------------------------------------------
 
 
-def checkpoint_lines(facts: CheckpointFacts, path: str) -> list[str]:
+def weights_lines(facts: WeightsFacts, path: str) -> list[str]:
     """Return what a weights file says of itself; `path` is what runs its network here."""
+    record = facts.record()
     counts = ", ".join(f"{name} {count:,}" for name, count in facts.parameters.items())
+    adds, reach = facts.multiply_adds, facts.reach
     lines = [
         *_fact("name", facts.name),
         *_fact("layout", facts.layout),
         *_fact("sha256", facts.sha256),
+        *(_fact("model", record["model"]) if "model" in record else []),
         *_fact("network", *_in_words(facts.config)),
         *_fact("parameters", f"{facts.parameter_count:,}: {counts}"),
-        *_fact("multiply-adds", f"{facts.multiply_adds:,} a pixel"),
-        *_fact("reach", f"{facts.reach} pixels"),
+        *_fact("multiply-adds", "not known" if adds is None else f"{adds:,} a pixel"),
+        *_fact("reach", "the whole image" if reach is None else f"{reach} pixels"),
         *_fact("runs here", path),
     ]
-    for letter, block in facts.blocks.items():
-        lines += _fact(f"theta_k of {letter}", _numbers(block.theta))
-        lines += _fact(f"rho_k of {letter}", _numbers(block.rho))
+    for name, values in facts.series.items():
+        lines += _fact(name, _numbers(values))
     known = {"recipe": facts.recipe, "trained": facts.trained, "scores": facts.scores}
     for name, value in known.items():
         if value is not None:
@@ -173,7 +86,7 @@ def checkpoint_lines(facts: CheckpointFacts, path: str) -> list[str]:
 
 
 def _numbers(values: Sequence[float]) -> str:
-    return " ".join(_number(value, 4) for value in values) or "none"
+    return " ".join(decimals(value, 4) for value in values) or "none"
 
 
 def _in_words(value: Any) -> list[str]:
@@ -237,7 +150,7 @@ def image_lines(facts: ImageFacts) -> list[str]:
         lines += _volume_lines(facts)
     if facts.without_data:
         pixels = facts.width * facts.height * facts.slices
-        lines += _fact("without data", f"{_share(facts.without_data / pixels)} of the pixels")
+        lines += _fact("without data", f"{share(facts.without_data / pixels)} of the pixels")
     if facts.numbers is not None:
         found = facts.numbers
         span = f"{found.lowest:.6g} to {found.highest:.6g}, mean {found.mean:.6g}"

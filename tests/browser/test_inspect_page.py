@@ -17,7 +17,15 @@ from fnetcli.imaging.intensity import preview
 from fnetcli.reports.inspect_page import PairPage, Plot, write_inspect_page
 from tests.browser.conftest import OpenPage
 from tests.drawn_pictures import smooth_noise
-from tests.reports.test_inspect_page import HOSTILE, PARTS, noise, pair_page, png
+from tests.reports.test_inspect_page import (
+    HOSTILE,
+    PARTS,
+    noise,
+    page_without_parts,
+    pair_page,
+    png,
+    shown_features,
+)
 
 if TYPE_CHECKING:
     from playwright.sync_api import Locator, Page
@@ -116,9 +124,12 @@ def read_out(page: Page) -> dict[str, float]:
 
 
 def expected_at(pair: PairPage, x: int, y: int) -> dict[str, float]:
-    (first, second), (p1, p2) = pair.luminances, pair.residuals
-    maps = {"first": first, "second": second, "p1": p1, "p2": p2, **pair.parts}
-    total = sum(part[y, x] for part in pair.parts.values())
+    first, second = pair.luminances
+    shown = {name: one.values for name, one in pair.maps.items()}
+    maps = {"first": first, "second": second, **shown}
+    total = sum(part[y, x] for part in pair.parts.values()) if pair.parts else None
+    if total is None:
+        total = pair.fused_luminance[y, x]
     return {**{name: float(values[y, x]) for name, values in maps.items()}, "sum": float(total)}
 
 
@@ -392,7 +403,7 @@ class TestMaps:
     def test_grey_as_fuse_writes_them(self, page: Page, pair: PairPage) -> None:
         page.get_by_label("colours of signed maps").select_option("grey")
         page.get_by_label("scale of signed maps").select_option("fuse")
-        for name, values in {**pair.parts, "p1": pair.residuals[0]}.items():
+        for name, values in {**pair.parts, "p1": pair.maps["p1"].values}.items():
             painted = pixels(pane(page, name).locator("canvas"))
             expected = preview(values)[..., None].astype(int)
             assert np.abs(painted - expected).max() <= 2
@@ -414,7 +425,7 @@ class TestMaps:
             return [float(text) for text in page.locator("[data-pane] .most").all_inner_texts()]
 
         own = ranges()
-        maps = [*pair.parts.values(), *pair.residuals]
+        maps = [one.values for one in pair.maps.values()]
         for shown, values in zip(own, maps, strict=True):
             assert shown == pytest.approx(np.percentile(np.abs(values), 99.9), rel=0.1)
         page.get_by_label("scale of signed maps").select_option("same")
@@ -519,7 +530,7 @@ class TestAtoms:
         for letter in "uvz":
             page.locator(f"[name=block][value={letter}]").check(force=True)
             next_frame(page)
-            expected = np.argsort(-np.asarray(pair.energies[letter]))
+            expected = np.argsort(-np.asarray(pair.features[letter].energies))
             assert self.order(atoms) == expected.tolist()
             assert page.locator("#atom-name").inner_text() == f"{letter} {expected[0]}"
         page.get_by_label("order of atoms").select_option("number")
@@ -529,14 +540,16 @@ class TestAtoms:
         page.get_by_label("order of atoms").select_option("here")
         page.evaluate("fnetPage.read(20, 30)")
         page.wait_for_timeout(400)
-        values = np.abs(np.asarray(pair.codes["u"], np.float32)[:, 30, 20])
+        values = np.abs(np.asarray(pair.features["u"].thumbnails, np.float32)[:, 30, 20])
         assert values[self.order(atoms)] == pytest.approx(np.sort(values)[::-1], abs=0.02)
 
     def test_a_chosen_atom(self, page: Page, atoms: Locator, pair: PairPage) -> None:
         atoms.nth(2).click()
         atom = self.order(atoms)[2]
-        code = np.asarray(pair.codes["u"][atom], np.float32)
-        kernel = pair.kernels["u"][atom]
+        code = np.asarray(pair.features["u"].thumbnails[atom], np.float32)
+        kernels = pair.features["u"].kernels
+        assert kernels is not None
+        kernel = kernels[atom]
         assert atoms.nth(2).get_attribute("aria-selected") == "true"
         assert page.locator(".atom[aria-selected=true]").count() == 1
         assert page.locator("#atom-name").inner_text() == f"u {atom}"
@@ -550,7 +563,7 @@ class TestAtoms:
                 strict=True,
             )
         )
-        assert float(facts["energy"]) == pytest.approx(pair.energies["u"][atom], rel=1e-3)
+        assert float(facts["energy"]) == pytest.approx(pair.features["u"].energies[atom], rel=1e-3)
         assert number(facts["sum"]) == pytest.approx(kernel.sum(), abs=2e-3)
         painted = pixels(page.locator("#kernel"), 9, 9).astype(int)
         strong = np.abs(kernel) > 0.3 * np.abs(kernel).max()
@@ -566,7 +579,7 @@ class TestAtoms:
         page.mouse.move(*point(view, 10.5 / WIDTH, 40.5 / HEIGHT))
         next_frame(page)
         assert page.evaluate("fnetPage.cursor()") == [10, 40]
-        code = np.asarray(pair.codes["u"][atom], np.float32)
+        code = np.asarray(pair.features["u"].thumbnails[atom], np.float32)
         shown = number(page.locator("#atom-value").inner_text())
         assert shown == pytest.approx(code[40, 10], abs=0.01 * float(np.abs(code).max()))
         assert read_out(page) == pytest.approx(expected_at(pair, 10, 40), abs=2.5e-4)
@@ -592,7 +605,7 @@ class TestAtoms:
         atoms.last.click()
         weak = page.locator("#one .most").inner_text()
         page.get_by_label("one scale for all").check()
-        largest = float(np.abs(np.asarray(pair.codes["u"], np.float32)).max())
+        largest = float(np.abs(np.asarray(pair.features["u"].thumbnails, np.float32)).max())
         assert number(page.locator("#one .most").inner_text()) == pytest.approx(largest, rel=0.01)
         assert number(weak) < 0.1 * largest
         assert pixels(page.locator("#atom-map canvas")).max() < 120
@@ -606,14 +619,74 @@ class TestAtoms:
         assert page.locator("#atom-name").inner_text() == chosen
 
     def test_without(self, open_page: OpenPage, tmp_path: Path) -> None:
-        page = other(open_page, tmp_path, pair_page(codes={}, plots={}, numbers={}))
+        page = other(open_page, tmp_path, pair_page(features={}, plots={}, numbers={}))
         assert page.locator("#atoms").count() == 0
         assert page.locator("nav a").count() == 2
 
     def test_without_kernels_and_energies(self, open_page: OpenPage, tmp_path: Path) -> None:
-        page = other(open_page, tmp_path, pair_page(kernels={}, energies={}))
+        plain = shown_features((HEIGHT, WIDTH), 6, has_kernels=False, has_energies=False)
+        page = other(open_page, tmp_path, pair_page(features=plain))
         assert page.locator("#grid .atom").count() == 6
-        assert not page.locator("#kernel").is_visible()
+        assert page.locator("#kernel").count() == 0
+
+
+class TestWithoutParts:
+    """The page of a model whose fused image is no sum."""
+
+    @pytest.fixture
+    def pair(self) -> PairPage:
+        return page_without_parts((HEIGHT, WIDTH))
+
+    def test_sections(self, page: Page) -> None:
+        for absent in ("#reset", "[data-gain]", "[data-read=mixed]", "option[value=mixed]"):
+            assert page.locator(absent).count() == 0
+        assert page.locator("#kernel").count() == 0
+        assert page.locator("#atoms").inner_text() == "Features"
+        assert page.locator("#grid .atom").count() == 3
+        assert page.locator("#command").inner_text().startswith("fnet fuse ")
+
+    def test_read_out(self, page: Page, pair: PairPage) -> None:
+        view = pane(page, "detail")
+        view.scroll_into_view_if_needed()
+        page.mouse.move(*point(view, 17.5 / WIDTH, 40.5 / HEIGHT))
+        next_frame(page)
+        expected = expected_at(pair, 17, 40)
+        assert read_out(page) == pytest.approx(expected, abs=2.5e-4)
+        for name in ("detail", "weight_ir"):
+            text = page.locator(f"[data-at='{name}']").inner_text()
+            assert number(text) == pytest.approx(expected[name], abs=2.5e-4)
+        text = page.locator("[data-at=fused]").inner_text()
+        assert number(text) == pytest.approx(expected["sum"], abs=2.5e-4)
+
+    def test_what_has_no_sign_is_grey_from_zero_on(self, page: Page, pair: PairPage) -> None:
+        page.get_by_label("scale of signed maps").select_option("fuse")
+        painted = pixels(pane(page, "weight_ir").locator("canvas")).astype(int)
+        wanted = 255 * pair.maps["weight_ir"].values[..., None]
+        assert np.abs(painted - wanted).max() <= 3
+        texts = page.locator("[data-pane=weight_ir] .scale span").all_inner_texts()
+        assert texts[:2] == ["0", "1"]
+        signed = pixels(pane(page, "detail").locator("canvas")).astype(int)
+        values = pair.maps["detail"].values
+        assert (signed[values > 0.1][:, 0] > signed[values > 0.1][:, 2]).all()
+
+    def test_any_two(self, page: Page, pair: PairPage) -> None:
+        page.get_by_label("left picture", exact=True).select_option("weight_ir")
+        under, over = page.locator("#stage canvas").all()
+        assert (pixels(under) == pair.fused).all()
+        assert (pixels(over) == pixels(pane(page, "weight_ir").locator("canvas"))).all()
+
+    def test_bare(self, open_page: OpenPage, tmp_path: Path) -> None:
+        bare = page_without_parts((HEIGHT, WIDTH), maps={}, features={}, plots={}, numbers={})
+        page = other(open_page, tmp_path, bare)
+        assert page.locator("nav a").count() == 2
+        assert page.locator("[data-pane]").count() == 3
+
+    @pytest.mark.parametrize("width", [360, 1280])
+    def test_no_width_needs_scrolling_sideways(
+        self, open_page: OpenPage, path: Path, width: int
+    ) -> None:
+        page = opened(open_page, path, viewport={"width": width, "height": 800})
+        assert page.evaluate("document.documentElement.scrollWidth") <= width
 
 
 class TestLooks:

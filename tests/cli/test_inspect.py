@@ -27,7 +27,8 @@ from fnetcli.checkpoints.shipped import default_weights_path
 from fnetcli.cli.console import Console
 from fnetcli.engine import Engine, Fusion, Maps
 from fnetcli.files.output_folder import OutputFolder
-from fnetcli.inspection.names import PAIR_FILES, WEIGHTS_FILES
+from fnetcli.inspection.base import FEATURES_FILE, PAGE_FILE
+from fnetcli.inspection.fnet.inspector import FNetInspector
 from fnetcli.models.fnet.config import FNetConfig
 from fnetcli.models.fnet.network import FNet
 from fnetcli.reports.figures import Figure
@@ -45,6 +46,8 @@ FILES = [
     *("code_u.png", "code_v.png", "code_z.png", "features.npz", "features.png", "histograms.png"),
     *("parts.png", "report.html", "residuals.png", "schedules.png"),
 ]
+PAIR_FILES = (FEATURES_FILE, PAGE_FILE, *FNetInspector.pair_pictures)
+WEIGHTS_FILES = FNetInspector.weights_pictures
 LIGHT_VOLUME = (5, 14, 12)
 PLACE = affine(AXIAL, (3.0, 2.0, 2.0), (20.0, 30.0, -600.0))
 
@@ -96,9 +99,9 @@ def whole(home: Path) -> Inspected:
 @pytest.fixture(autouse=True)
 def light(monkeypatch: pytest.MonkeyPatch) -> None:
     """Leave the plots out, which take most of the time and are not what a test is about."""
-    for name in ("draw_histograms", "draw_schedules"):
+    for name in ("draw_histograms", "draw_lines"):
         plot = Figure(iio.imwrite("<bytes>", np.zeros((4, 4), np.uint8), extension=".png"), "plot")
-        monkeypatch.setattr(f"fnetcli.reports.inspection_files.{name}", lambda *_, plot=plot: plot)
+        monkeypatch.setattr(f"fnetcli.reports.figures.{name}", lambda *_, plot=plot: plot)
 
 
 def pair_of(home: Path) -> list[object]:
@@ -345,9 +348,10 @@ class TestPair:
             def fail(*_: object, error: BaseException = error) -> None:
                 raise error
 
-            for step in ("draw_features", "draw_code", "write_inspect_page"):
+            drawing = ("figures.draw_lengths", "figures.draw_channels")
+            for step in (*drawing, "inspection_files.write_inspect_page"):
                 with monkeypatch.context() as patch:
-                    patch.setattr(f"fnetcli.reports.inspection_files.{step}", fail)
+                    patch.setattr(f"fnetcli.reports.{step}", fail)
                     refused(code, *swapped)
                 assert contents(out) == before
         assert fnet("inspect", *swapped).exit_code == 0

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,32 +13,24 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from fnetcli.inspection.fnet.trace import PairTrace
-from fnetcli.inspection.fnet.weights import BlockFacts, dictionaries
-from fnetcli.reports.figures import (
-    GAP,
-    LABEL,
-    MARGIN,
-    TITLE,
-    Figure,
-    draw_code,
-    draw_dictionaries,
-    draw_features,
-    draw_histograms,
-    draw_maps,
-    draw_parts,
-    draw_residuals,
-    draw_schedules,
-    round_limit,
+from fnetcli.inspection.figures import (
+    ChannelSheet,
+    Distribution,
+    FigureData,
+    HistogramPanel,
+    HistogramRow,
+    KernelGrids,
+    LengthRow,
+    Line,
+    LinePanel,
+    LineRow,
+    MapRow,
 )
-from tests.inspection.fnet.traces import small_network, small_trace
+from fnetcli.reports.figures import GAP, LABEL, MARGIN, TITLE, Figure, draw, round_limit
+from tests.drawn_pictures import smooth_noise
 
-NAMES = ("ir", "vis")
-
-
-@pytest.fixture(scope="module")
-def trace() -> PairTrace:
-    return small_trace()
+NUMBERS = np.random.default_rng(0)
+ENERGIES = np.array([3.0, 1.0, 4.0, 1.0, 5.0])
 
 
 def pixels(figure: Figure) -> NDArray[Any]:
@@ -48,10 +39,63 @@ def pixels(figure: Figure) -> NDArray[Any]:
         return np.asarray(picture.convert("RGB"))
 
 
-def test_parts_are_grey_with_zero_in_the_middle() -> None:
+def maps(count: int, height: int = 40, width: int = 52) -> dict[str, NDArray[np.float32]]:
+    return {
+        f"map {i}": smooth_noise(height, width, i).astype(np.float32) / 255 - 0.3 * i
+        for i in range(count)
+    }
+
+
+def sheet(thumbnails: NDArray[np.float16] | None = None) -> ChannelSheet:
+    if thumbnails is None:
+        thumbnails = NUMBERS.normal(size=(5, 40, 52)).astype(np.float16)
+    return ChannelSheet("Feature u", thumbnails, ENERGIES)
+
+
+def histograms() -> HistogramRow:
+    values = np.linspace(-1, 1, 50, dtype=np.float32)
+    counted = Distribution("before", values, np.arange(50))
+    counted_once = Distribution("after", np.full((8, 9), 0.5, np.float32), color="#b2182b")
+    panels = (
+        HistogramPanel("both", (counted, counted_once), marks=(-0.5, 0.5), reach=0.8),
+        HistogramPanel("one", (counted_once,), span=(0.0, 1.0)),
+    )
+    return HistogramRow("Values", panels, "dotted: half")
+
+
+def lines(*, has_second: bool = True) -> LineRow:
+    second = (Line("v", [-0.3], 1, "#2166ac", "s"),) if has_second else ()
+    panels = (
+        LinePanel("falls", (Line("u", [0.2, 0.1]), Line("v", [0.2, 0.3], marker="D"))),
+        LinePanel("rises", second, "there is none"),
+    )
+    return LineRow(panels, "k", 2, "one line a block")
+
+
+def kernels(count: int) -> KernelGrids:
+    grids = [
+        (f"kernels {i}", NUMBERS.normal(size=(7, 5, 5)).astype(np.float32)) for i in range(count)
+    ]
+    return KernelGrids("Dictionaries", tuple(grids))
+
+
+EVERYTHING: dict[str, FigureData] = {
+    "maps": MapRow("Maps", maps(3)),
+    "many maps": MapRow("Maps", maps(7), are_signed=False),
+    "lengths": LengthRow("Lengths", {"one": np.abs(maps(1)["map 0"])}, "how long"),
+    "channels": sheet(),
+    "histograms": histograms(),
+    "lines": lines(),
+    "no second lines": lines(has_second=False),
+    "kernels": kernels(5),
+    "one grid": kernels(1),
+}
+
+
+def test_signed_maps_are_grey_with_zero_in_the_middle() -> None:
     values = np.zeros((60, 240), np.float32)
     values[20:40, :80], values[20:40, 160:] = -0.5, 0.4
-    figure = draw_maps({"signed": values}, "A map")
+    figure = draw(MapRow("A map", {"signed": values}))
     assert figure.limit == 0.5
     assert figure.scale == "black -0.5, middle grey 0, white 0.5"
     drawn = pixels(figure)[MARGIN + TITLE + LABEL :, MARGIN:]
@@ -60,17 +104,33 @@ def test_parts_are_grey_with_zero_in_the_middle() -> None:
     assert tuple(drawn[30, 200]) == (230, 230, 230)
 
 
-def test_maps_side_by_side_share_one_scale(trace: PairTrace) -> None:
-    for figure in (draw_parts(trace, NAMES), draw_residuals(trace, NAMES)):
-        assert figure.limit is not None
-        assert f"{figure.limit:g}" in figure.scale
-    assert draw_parts(trace, NAMES).limit == round_limit(*trace.parts)
+def test_maps_without_a_sign_begin_with_black() -> None:
+    values = np.zeros((60, 240), np.float32)
+    values[20:40, 80:160], values[20:40, 160:] = 0.25, 0.5
+    figure = draw(MapRow("A map", {"weights": values}, are_signed=False))
+    assert figure.scale == "black 0, white 0.5"
+    drawn = pixels(figure)[MARGIN + TITLE + LABEL :, MARGIN:]
+    found = [tuple(drawn[30, column]) for column in (20, 120, 200)]
+    assert found == [(0, 0, 0), (128, 128, 128), (255, 255, 255)]
 
 
-def test_a_code_has_all_its_maps_in_order_of_energy(trace: PairTrace) -> None:
-    block = trace.blocks["u"]
-    figure = draw_code(block, "Code u")
-    assert figure.limit == round_limit(block.thumbnails)
+def test_maps_side_by_side_share_one_scale() -> None:
+    row = MapRow("Maps", maps(3))
+    figure = draw(row)
+    assert figure.limit == round_limit(*row.maps.values())
+    assert f"{figure.limit:g}" in figure.scale
+
+
+def test_three_maps_stand_in_a_row() -> None:
+    height, width, _ = pixels(draw(MapRow("Maps", maps(7, 40, 200)))).shape
+    assert width == 3 * 200 + 2 * GAP + 2 * MARGIN
+    assert height == 3 * (40 + LABEL) + 2 * GAP + TITLE + 2 * MARGIN
+
+
+def test_a_feature_has_all_its_channels_in_order_of_energy() -> None:
+    data = sheet()
+    figure = draw(data)
+    assert figure.limit == round_limit(data.thumbnails)
     found = pixels(figure)
     zoom = 2  # 52 pixels are too narrow for a label
     height, width, _ = found.shape
@@ -78,57 +138,41 @@ def test_a_code_has_all_its_maps_in_order_of_energy(trace: PairTrace) -> None:
     assert width >= 2 * MARGIN + 5 * zoom * 52 + 3 * GAP
 
 
-def test_colours_tell_the_sign(trace: PairTrace) -> None:
-    block = trace.blocks["u"]
+def test_colours_tell_the_sign() -> None:
     values = np.zeros((5, 100, 120), np.float16)
-    values[block.order[0], :50], values[block.order[0], 50:] = -1, 1
-    drawn = pixels(draw_code(replace(block, thumbnails=values), "Code u"))
+    values[4, :50], values[4, 50:] = -1, 1  # it has the most energy, and comes first
+    drawn = pixels(draw(sheet(values)))
     below, above = drawn[MARGIN + TITLE + LABEL + 20, 60], drawn[MARGIN + TITLE + LABEL + 80, 60]
     assert below[2] > below[0]
     assert above[0] > above[2]
 
 
-def test_every_figure_is_a_picture(trace: PairTrace, tmp_path: Path) -> None:
-    kernels = dictionaries(small_network())
-    blocks = {
-        "u": BlockFacts([0.2, 0.1], [0.3], thresholds_fall=True, momentum_rises=True),
-        "v": BlockFacts([0.2, 0.3], [-0.3], thresholds_fall=False, momentum_rises=True),
-    }
-    plain = {"u": BlockFacts([0.2, 0.1], [], thresholds_fall=True, momentum_rises=None)}
-    for i, figure in enumerate(
-        (
-            draw_features(trace, NAMES),
-            draw_histograms(trace, NAMES),
-            draw_schedules(blocks),
-            draw_schedules(plain),
-            draw_dictionaries(kernels, "All dictionaries"),
-            draw_dictionaries(kernels[:1], "One"),
-        )
-    ):
-        assert pixels(figure).std() > 1
-        assert figure.scale
-        figure.save(tmp_path / "figures" / f"{i}.png")
-        assert (tmp_path / "figures" / f"{i}.png").read_bytes() == figure.png
+@pytest.mark.parametrize("name", EVERYTHING)
+def test_every_figure_is_a_picture(name: str, tmp_path: Path) -> None:
+    figure = draw(EVERYTHING[name])
+    assert pixels(figure).std() > 1
+    assert figure.scale
+    figure.save(tmp_path / "figures" / "one.png")
+    assert (tmp_path / "figures" / "one.png").read_bytes() == figure.png
 
 
-def test_equal_traces_make_equal_files(trace: PairTrace) -> None:
-    assert draw_histograms(trace, NAMES).png == draw_histograms(trace, NAMES).png
-    assert draw_features(trace, NAMES).png == draw_features(trace, NAMES).png
+def test_equal_data_make_equal_files() -> None:
+    for name in ("histograms", "lines", "lengths"):
+        assert draw(EVERYTHING[name]).png == draw(EVERYTHING[name]).png
 
 
-def test_nothing_to_see_is_no_error(trace: PairTrace) -> None:
+def test_nothing_to_see_is_no_error() -> None:
     nothing = np.zeros((30, 40), np.float32)
-    assert draw_maps({"nothing": nothing}, "Nothing").limit == 1
-    block = trace.blocks["z"]
-    empty = replace(
-        block, thumbnails=np.zeros_like(block.thumbnails), energies=np.zeros_like(block.energies)
-    )
-    assert draw_code(empty, "Nothing").limit == 1
+    for are_signed in (True, False):
+        assert draw(MapRow("Nothing", {"nothing": nothing}, are_signed)).limit == 1
+    assert draw(LengthRow("Nothing", {"nothing": nothing}, "nothing")).limit == 1
+    zeros = np.zeros((2, 30, 40), np.float16)
+    assert draw(ChannelSheet("Nothing", zeros, np.zeros(2))).limit == 1
 
 
 def test_large_maps_are_drawn_smaller() -> None:
-    values = np.random.default_rng(0).random((1500, 2000), np.float32)
-    height, width, _ = pixels(draw_maps({"a": values, "b": values}, "Large")).shape
+    values = NUMBERS.random((1500, 2000), np.float32)
+    height, width, _ = pixels(draw(MapRow("Large", {"a": values, "b": values}))).shape
     assert width == 2 * 640 + GAP + 2 * MARGIN
     assert height == 480 + LABEL + TITLE + 2 * MARGIN
 

@@ -19,6 +19,8 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from fnetcli.errors import OutputError
+from fnetcli.inspection.base import Owner, ShownFeature, ShownMap, Words
+from fnetcli.inspection.fnet.words import PAGE_WORDS
 from fnetcli.reports import inspect_page
 from fnetcli.reports.inspect_page import (
     MAP_SCALE,
@@ -35,6 +37,8 @@ HOSTILE = "a\"'</script><script>alert(1)</script><!-- & &amp; {{ 7*7 }} ö日\u2
 VOID = {"img", "input", "meta", "br"}
 PARTS = ("unique_ir", "unique_vis", "common")
 MAPS = ("first", "second", *PARTS, "p1", "p2")
+OWNERS: tuple[Owner, ...] = ("first", "second", "common")
+LABELS = ("unique to {first}", "unique to {second}", "common to both")
 
 Floats = NDArray[np.float32]
 
@@ -49,14 +53,40 @@ def png(width: int = 12, height: int = 8) -> bytes:
     return file.getvalue()
 
 
-def pair_page(size: tuple[int, int] = (48, 64), atoms: int = 6, **fields: Any) -> PairPage:
-    """Return a page of noise, with colour in the second source and the fused picture."""
-    height, width = size
+def shown_parts(parts: dict[str, Floats]) -> dict[str, ShownMap]:
+    """Return parts as an FNet's inspector shows them."""
+    return {
+        name: ShownMap(label, "a part", part, owner, is_part=True)
+        for (name, part), label, owner in zip(parts.items(), LABELS, OWNERS, strict=True)
+    }
+
+
+def shown_features(
+    size: tuple[int, int], atoms: int, *, has_kernels: bool = True, has_energies: bool = True
+) -> dict[str, ShownFeature]:
+    """Return codes of noise as an FNet's inspector shows them."""
     small = fitting(size, 256 * 256, 256)
-    parts = {name: noise(size, 10 + i) for i, name in enumerate(PARTS)}
-    codes = {
-        letter: noise((atoms, *small), 20 + i) * np.linspace(0.01, 1, atoms)[:, None, None]
-        for i, letter in enumerate("uvz")
+    found = {}
+    for i, letter in enumerate("uvz"):
+        code = noise((atoms, *small), 20 + i) * np.linspace(0.01, 1, atoms)[:, None, None]
+        found[letter] = ShownFeature(
+            label=LABELS[i],
+            thumbnails=code.astype(np.float16),
+            shape=(atoms, *size),
+            energies=(code**2).sum(axis=(1, 2)) if has_energies else (),
+            kernels=noise((atoms, 9, 9), 30 + i) if has_kernels else None,
+            owner=OWNERS[i],
+        )
+    return found
+
+
+def pair_page(size: tuple[int, int] = (48, 64), atoms: int = 6, **fields: Any) -> PairPage:
+    """Return a page of noise as of an FNet, with colour in the second source and the fused one."""
+    height, width = size
+    parts = fields.pop("parts", {name: noise(size, 10 + i) for i, name in enumerate(PARTS)})
+    residuals = {
+        "p1": ShownMap("residual of {first}", "p1: what u leaves", noise(size, 6, 0.05), "first"),
+        "p2": ShownMap("residual of {second}", "p2: what v leaves", noise(size, 7, 0.05), "second"),
     }
     defaults: dict[str, Any] = {
         "title": "street",
@@ -67,12 +97,10 @@ def pair_page(size: tuple[int, int] = (48, 64), atoms: int = 6, **fields: Any) -
             np.random.default_rng(4).random(size, np.float32),
             np.random.default_rng(5).random(size, np.float32),
         ),
-        "parts": parts,
-        "residuals": (noise(size, 6, 0.05), noise(size, 7, 0.05)),
-        "codes": {letter: code.astype(np.float16) for letter, code in codes.items()},
-        "code_shape": (atoms, height, width),
-        "kernels": {letter: noise((atoms, 9, 9), 30 + i) for i, letter in enumerate("uvz")},
-        "energies": {letter: (code**2).sum(axis=(1, 2)) for letter, code in codes.items()},
+        "fused_luminance": np.sum(list(parts.values()), axis=0),
+        "words": PAGE_WORDS,
+        "maps": {**shown_parts(parts), **residuals},
+        "features": shown_features(size, atoms),
         "numbers": {"clipped": 0.125, "energy share": {"u": 0.5, "v": 0.25, "z": 0.25}},
         "plots": {"histograms": Plot(png(), "before and after the threshold")},
         "notices": ("the pair is 3.1 px apart",),
@@ -80,6 +108,23 @@ def pair_page(size: tuple[int, int] = (48, 64), atoms: int = 6, **fields: Any) -
         "command": "fnet fuse --vis 'a b.png' --ir c.png -o out",
     }
     return PairPage(**defaults | fields)
+
+
+def page_without_parts(size: tuple[int, int] = (48, 64), **fields: Any) -> PairPage:
+    """Return the page of another model: weights, a signed map, a feature without kernels."""
+    weights = np.random.default_rng(8).random(size, np.float32)
+    maps = {
+        "weight_ir": ShownMap("weight of {first}", "a map", weights, "first", is_signed=False),
+        "detail": ShownMap("detail", "a map", noise(size, 9)),
+    }
+    features = {"activity": ShownFeature("activity", noise((3, *size), 40), (3, *size))}
+    others = {
+        "maps": maps,
+        "features": features,
+        "fused_luminance": noise(size, 41),
+        "words": Words("What the network made", "what the network made", ("It weighs.",)),
+    }
+    return pair_page(size, **others | fields)
 
 
 class Written(HTMLParser):
@@ -122,7 +167,7 @@ class Written(HTMLParser):
     def code(self, letter: str) -> Floats:
         facts = self.data["codes"][letter]
         shape = (facts["atoms"], facts["height"], facts["width"])
-        share = self._bytes(letter).view(np.int8).reshape(shape) / 127
+        share = self._bytes(f"feature/{letter}").view(np.int8).reshape(shape) / 127
         found: Floats = np.sign(share) * share**2 * np.array(facts["largest"])[:, None, None]
         return found
 
@@ -168,7 +213,7 @@ class TestMaps:
     def test_all_come_back(self, tmp_path: Path) -> None:
         page = pair_page()
         found = written(tmp_path, page)
-        expected = [*page.luminances, *page.parts.values(), *page.residuals]
+        expected = [*page.luminances, *(one.values for one in page.maps.values())]
         assert list(found.data["maps"]) == list(MAPS)
         for name, values in zip(MAPS, expected, strict=True):
             assert found.data["maps"][name]["scale"] == MAP_SCALE
@@ -212,8 +257,8 @@ class TestCodes:
     def test_thumbnails_come_back(self, tmp_path: Path) -> None:
         page = pair_page()
         found = written(tmp_path, page)
-        for letter, code in page.codes.items():
-            values = code.astype(np.float32)
+        for letter, feature in page.features.items():
+            values = feature.thumbnails.astype(np.float32)
             largest = np.abs(values).max(axis=(1, 2), keepdims=True)
             share = np.abs(values) / largest
             allowed = largest * (2 * np.sqrt(share) * 0.51 / 127 + (0.51 / 127) ** 2)
@@ -224,8 +269,10 @@ class TestCodes:
         found = written(tmp_path, page)
         for letter in "uvz":
             facts = found.data["codes"][letter]
-            np.testing.assert_allclose(facts["kernels"], page.kernels[letter], rtol=1e-3)
-            np.testing.assert_allclose(facts["energies"], page.energies[letter], rtol=1e-5)
+            shown = page.features[letter]
+            assert shown.kernels is not None
+            np.testing.assert_allclose(facts["kernels"], shown.kernels, rtol=1e-3)
+            np.testing.assert_allclose(facts["energies"], shown.energies, rtol=1e-5)
 
     def test_thumbnails_of_large_maps(self) -> None:
         code = noise((3, 300, 600), 0).astype(np.float16)
@@ -244,14 +291,35 @@ class TestCodes:
         assert sum(found.code(letter).size for letter in "uvz") <= 3000
 
     def test_a_map_of_zeros(self, tmp_path: Path) -> None:
-        page = pair_page(codes={"u": np.zeros((2, 48, 64), np.float16)}, energies={}, kernels={})
-        found = written(tmp_path, page)
+        zeros = ShownFeature(LABELS[0], np.zeros((2, 48, 64), np.float16), (2, 48, 64))
+        found = written(tmp_path, pair_page(features={"u": zeros}))
         assert not found.code("u").any()
         assert "unique to thermal infrared" in found.text
 
     def test_without_codes(self, tmp_path: Path) -> None:
-        found = written(tmp_path, pair_page(codes={}, plots={}, numbers={}))
+        found = written(tmp_path, pair_page(features={}, plots={}, numbers={}))
         assert found.links == ["#compare", "#separated"]
+
+
+class TestWithoutParts:
+    def test_the_fused_luminance_is_a_map_of_its_own(self, tmp_path: Path) -> None:
+        page = page_without_parts()
+        found = written(tmp_path, page)
+        assert list(found.data["maps"]) == ["first", "second", "fused", "weight_ir", "detail"]
+        assert np.abs(found.map("fused") - page.fused_luminance).max() < 1e-4
+        signed = {name: facts["signed"] for name, facts in found.data["maps"].items()}
+        assert (signed["weight_ir"], signed["detail"]) == (False, True)
+        assert found.data["parts"] == []
+
+    def test_what_is_not_there_is_not_shown(self, tmp_path: Path) -> None:
+        found = written(tmp_path, page_without_parts())
+        for absent in ("Mixing desk", "mixed", "Atoms", "kernel", "residual"):
+            assert absent not in found.text
+        assert "weight of thermal infrared" in found.text
+        assert found.links == ["#compare", "#separated", "#atoms", "#plots", "#numbers"]
+        bare = written(tmp_path, page_without_parts(maps={}, features={}, plots={}, numbers={}))
+        assert bare.links == ["#compare", "#separated"]
+        assert list(bare.data["maps"]) == ["first", "second", "fused"]
 
 
 class TestScaling:
@@ -417,7 +485,7 @@ class TestUntrustedText:
         assert "<script>alert" not in found.html
         assert found.tags.count("script") == 2 + len(MAPS) + 3
         assert found.data["command"] == plain
-        assert found.packed.keys() == {*found.data["maps"], *"uvz"}
+        assert found.packed.keys() == {*found.data["maps"], *(f"feature/{one}" for one in "uvz")}
 
     def test_nothing_from_outside(self, tmp_path: Path) -> None:
         found = written(tmp_path, pair_page())

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from fnetcli.pairing import Case, pair_paths
+from fnetcli.inputs.pairing import Case, pair_paths
 from numpy.typing import NDArray
 from PIL import Image
 

@@ -2,55 +2,22 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from itertools import pairwise
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-from scipy import ndimage
-
-from fnetcli.imaging.image import bands
+from fnetcli.inspection.base import Map
 from fnetcli.inspection.fnet.trace import BlockTrace, PairTrace
-
-Map = NDArray[np.float32]
-
-NEIGHBOURHOOD = 7  # pixels, side of an area that may be constant
-HALF_LEVEL = 0.5 / 255
-
-
-@dataclass(frozen=True)
-class SourceNumbers:
-    """Of one source's luminance in [0, 1]; shares of its pixels.
-
-    `at_lowest` and `at_highest`: those that have the image's lowest, highest value. A few are
-    normal, many mean that the sensor, or the scaling, was saturated. `constant`: those around which
-    7x7 pixels differ by less than half a grey level of 255.
-    """
-
-    lowest: float
-    highest: float
-    mean: float
-    at_lowest: float
-    at_highest: float
-    constant: float
-
-
-@dataclass(frozen=True)
-class PartNumbers:
-    """Of one part of the fused luminance.
-
-    `energy_share`: its squares over the squares of the three parts. The correlations are Pearson's
-    with the two sources; None where one of the two is constant.
-    """
-
-    energy_share: float | None
-    correlation_with_first: float | None
-    correlation_with_second: float | None
-    lowest: float
-    highest: float
+from fnetcli.inspection.numbers import (
+    PartNumbers,
+    SourceNumbers,
+    correlation,
+    measure_clipping,
+    measure_parts,
+    measure_source,
+)
+from fnetcli.models.fnet import FNET
 
 
 @dataclass(frozen=True)
@@ -97,56 +64,18 @@ class PairNumbers:
 
 def measure_pair(first: Map, second: Map, trace: PairTrace) -> PairNumbers:
     """Measure a trace of the luminances `first` and `second`, (H, W)."""
-    fused = trace.fusion.fused[0]
-    below, above = float(np.mean(fused < 0)), float(np.mean(fused > 1))
+    clipped = measure_clipping(trace.fusion.fused[0])
     return PairNumbers(
         sources={"first": measure_source(first), "second": measure_source(second)},
-        parts=_measure_parts(trace.parts, first, second),
+        parts=measure_parts(dict(zip(FNET.parts, trace.parts, strict=True)), first, second),
         codes={name: measure_code(block) for name, block in trace.blocks.items()},
         unique_energy_correlation=correlation(
             trace.blocks["u"].energy_map, trace.blocks["v"].energy_map
         ),
-        clipped=below + above,
-        clipped_below=below,
-        clipped_above=above,
+        clipped=clipped.total,
+        clipped_below=clipped.below,
+        clipped_above=clipped.above,
     )
-
-
-def measure_source(luminance: Map) -> SourceNumbers:
-    """Measure a luminance (H, W)."""
-    lowest, highest = luminance.min(), luminance.max()
-    return SourceNumbers(
-        lowest=float(lowest),
-        highest=float(highest),
-        mean=float(luminance.mean(dtype=np.float64)),
-        at_lowest=float(np.mean(luminance == lowest)),
-        at_highest=float(np.mean(luminance == highest)),
-        constant=float(np.mean(_spread(luminance) < HALF_LEVEL)),
-    )
-
-
-def _spread(values: Map) -> Map:
-    """Return how much the pixels around each one differ."""
-    highest: Map = ndimage.maximum_filter(values, NEIGHBOURHOOD, mode="nearest")
-    highest -= ndimage.minimum_filter(values, NEIGHBOURHOOD, mode="nearest")
-    return highest
-
-
-def _measure_parts(parts: tuple[Map, Map, Map], first: Map, second: Map) -> dict[str, PartNumbers]:
-    energies = [_energy(part) for part in parts]
-    total = sum(energies)
-    return {
-        name: PartNumbers(
-            energy_share=energy / total if total > 0 else None,
-            correlation_with_first=correlation(part, first),
-            correlation_with_second=correlation(part, second),
-            lowest=float(part.min()),
-            highest=float(part.max()),
-        )
-        for name, part, energy in zip(
-            ("unique_first", "unique_second", "common"), parts, energies, strict=True
-        )
-    }
 
 
 def measure_code(block: BlockTrace) -> CodeNumbers:
@@ -174,26 +103,3 @@ def falls(values: Sequence[float]) -> bool:
 def rises(values: Sequence[float]) -> bool | None:
     """Whether each value is larger than the one before it; None of fewer than two."""
     return all(after > before for before, after in pairwise(values)) if len(values) > 1 else None
-
-
-def correlation(one: Map, other: Map) -> float | None:
-    """Return Pearson's correlation of two maps (H, W), in double precision; None of a constant."""
-    means = [float(values.mean(dtype=np.float64)) for values in (one, other)]
-    products = np.zeros(3)
-    for band in bands(one.shape):
-        x, y = (
-            values[band].astype(np.float64) - mean
-            for values, mean in zip((one, other), means, strict=True)
-        )
-        products += (np.vdot(x, y), np.vdot(x, x), np.vdot(y, y))
-    both, of_one, of_other = (float(product) for product in products)
-    is_constant = any(values.min() == values.max() for values in (one, other))
-    if is_constant or of_one <= 0 or of_other <= 0:
-        return None
-    return max(-1.0, min(1.0, both / math.sqrt(of_one * of_other)))
-
-
-def _energy(values: Map) -> float:
-    return float(
-        sum(np.square(values[band], dtype=np.float64).sum() for band in bands(values.shape))
-    )

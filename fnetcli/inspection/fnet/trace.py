@@ -12,24 +12,20 @@ thumbnails, or whole where that was asked for.
 from __future__ import annotations
 
 import functools
-import math
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
-from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from fnetcli.engine import LARGEST_FEATURE, Engine, Fusion, Maps, Wanted
-from fnetcli.errors import PairError
-from fnetcli.formats import write_npz
+from fnetcli.engine import Engine, Fusion, Maps, Wanted
+from fnetcli.inspection.features import beyond_notice, limit_values, summarise
 from fnetcli.models.fnet.blocks import Block, StoppedNetwork, blocks_of
 from fnetcli.models.fnet.config import FNetConfig
 
 Code = NDArray[np.float16]  # (atoms, H, W)
 Allocate = Callable[[tuple[int, ...]], Code]
 
-LONGEST_SIDE = 256  # of a thumbnail, in pixels
 PRECISE = 24  # halvings of an interval: beyond float16
 NEARLY_ZERO = 0.01  # of theta
 VALUES = np.arange(1 << 16, dtype=np.uint16).view(np.float16)  # all that float16 knows
@@ -78,10 +74,7 @@ class Step:
 class BlockTrace:
     """What one block did: its iterations, and its last code x_K.
 
-    `energies` are the sums of squares of the atoms' maps, `peaks` their largest |x|, both (atoms,);
-    `energy_map` (H, W) sums the squares over the atoms. `thumbnails` (atoms, h, w), no side longer
-    than 256: of the values that fall together the one of the largest magnitude, since means would
-    hide what is sparse and signed.
+    `energies`, `peaks`, `energy_map` and `thumbnails` are those of its last code (`Summary`).
     """
 
     steps: tuple[Step, ...]
@@ -124,10 +117,7 @@ class PairTrace:
             for letter, block in self.blocks.items()
         }
         return [
-            f"code {letter}: {100 * share:.2g} % of its values lie beyond {LARGEST_FEATURE:.0f}, "
-            "the largest of float16, and are taken for it; check the weights"
-            for letter, share in shares.items()
-            if share > 0
+            beyond_notice(f"code {letter}", share) for letter, share in shares.items() if share > 0
         ]
 
 
@@ -204,20 +194,24 @@ class _Tracer:
                 for letter in letters:
                     steps[letter][k] = self._noted(steps[letter][k], codes[letter], is_open=is_open)
                 self.on_step()
-        traces = {
-            letter: BlockTrace(
-                tuple(steps[letter]),
-                *_summary(codes[letter]),
-                codes[letter] if self.options.with_codes else None,
-            )
-            for letter in letters
-        }
+        traces = {letter: self._traced(steps[letter], codes[letter]) for letter in letters}
         return traces, explained
+
+    def _traced(self, steps: list[Step], code: Code) -> BlockTrace:
+        found = summarise(code)
+        return BlockTrace(
+            steps=tuple(steps),
+            energies=found.energies,
+            peaks=found.peaks,
+            energy_map=found.energy_map,
+            thumbnails=found.thumbnails,
+            code=code if self.options.with_codes else None,
+        )
 
     def _noted(self, step: Step, code: Code, *, is_open: bool) -> Step:
         if is_open and self.config.threshold == "sigmoidal":
             _undo_gate(code, self.config.gamma)
-        beyond = _limit(code)
+        beyond = limit_values(code, "codes")
         measured = _measure(code, NEARLY_ZERO * step.theta, beyond)
         kept = code if self.options.with_iterations else None
         if is_open:
@@ -278,23 +272,6 @@ def _table_without_gate(gamma: float) -> Code:
 # --- statistics -----------------------------------------------------------------------------------
 
 
-def _limit(code: Code) -> float:
-    """Make infinity the largest finite number, in place; return the share that lies so far out.
-
-    Raise PairError for NaN.
-    """
-    count = 0
-    for atom in code:
-        is_known = np.abs(atom) < LARGEST_FEATURE
-        if is_known.all():
-            continue
-        if np.isnan(atom).any():
-            raise PairError("the network's codes are not finite; check the weights")
-        count += atom.size - int(np.count_nonzero(is_known))
-        np.clip(atom, -LARGEST_FEATURE, LARGEST_FEATURE, out=atom)
-    return count / code.size
-
-
 def _measure(code: Code, limit: float, beyond: float) -> Measured:
     """Count the values of a code, and the share of those nearer to 0 than a limit."""
     counts = np.zeros(len(VALUES), np.int64)
@@ -307,43 +284,13 @@ def _measure(code: Code, limit: float, beyond: float) -> Measured:
     return Measured(float(nearly_zero), values[order], counts[order], beyond)
 
 
-def _summary(
-    code: Code,
-) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float32], Code]:
-    """Return energies, peaks, energy map and thumbnails of a code."""
-    _, height, width = code.shape
-    factor = math.ceil(max(height, width) / LONGEST_SIDE)
-    energy_map = np.zeros((height, width), np.float32)
-    energies, peaks, thumbnails = [], [], []
-    for atom in code:
-        values = atom.astype(np.float32)
-        squares = values**2
-        energy_map += squares
-        energies.append(float(squares.sum(dtype=np.float64)))
-        peaks.append(float(np.abs(values).max()))
-        thumbnails.append(_strongest(values, factor).astype(np.float16))
-    return np.array(energies), np.array(peaks), energy_map, np.stack(thumbnails)
+# --- for a file -----------------------------------------------------------------------------------
 
 
-def _strongest(values: NDArray[np.float32], factor: int) -> NDArray[np.float32]:
-    """Return of each factor x factor pixels the value of the largest magnitude."""
-    if factor == 1:
-        return values
-    highest, lowest = values, values
-    for axis in (0, 1):
-        starts = np.arange(0, values.shape[axis], factor)
-        highest = np.maximum.reduceat(highest, starts, axis)
-        lowest = np.minimum.reduceat(lowest, starts, axis)
-    return np.where(highest >= -lowest, highest, lowest)
+def features_arrays(trace: PairTrace) -> dict[str, NDArray[np.float32] | Code]:
+    """Return what was kept of a trace, by name.
 
-
-# --- to a file ------------------------------------------------------------------------------------
-
-
-def write_features_file(path: Path, trace: PairTrace) -> None:
-    """Write what was kept of a trace as one uncompressed .npz, which `numpy.load` reads.
-
-    No pickles. M atoms, images of H x W, K iterations after the one that starts:
+    M atoms, images of H x W, K iterations after the one that starts:
 
     ======================================  ============  =======  ==============================
     name                                    shape         type     what
@@ -361,10 +308,8 @@ def write_features_file(path: Path, trace: PairTrace) -> None:
     u_rho, v_rho, z_rho                     (K,)          float32  rho_k, k = 1 ... K; missing
                                                                    without momentum
     ======================================  ============  =======  ==============================
-
-    Raise what `atomic_write` raises.
     """
-    write_npz(path, dict(_arrays(trace)))
+    return dict(_arrays(trace))
 
 
 def _arrays(trace: PairTrace) -> Iterator[tuple[str, NDArray[np.float32] | Code]]:

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from fnetcli.checkpoints.loading import Weights
+from fnetcli.inspection.base import WeightsFacts
 from fnetcli.inspection.fnet.numbers import falls, rises
+from fnetcli.inspection.weights import KNOWN_METADATA, weights_facts
 from fnetcli.models.base import Array, Network
 from fnetcli.models.fnet.blocks import Block, blocks_of
 from fnetcli.models.fnet.config import FNetConfig
@@ -33,34 +35,29 @@ class BlockFacts:
 
 
 @dataclass(frozen=True)
-class CheckpointFacts:
-    """Everything that is known of a weights file; `record` gives it under the fields' names.
+class CheckpointFacts(WeightsFacts):
+    """What is known of an FNet.
 
     `config` are the fields of `FNetConfig`, `parameters` the counts of each block: `encode_u`,
-    `encode_v`, `encode_z`, `explain` (Wu, Wv) and `reconstruct` (Gu, Gv, Gz), whose sum is
-    `parameter_count`. `multiply_adds` is per pixel, `reach` the largest distance in pixels at which
-    an input changes a result. `recipe`, `trained` (data and length of the training) and `scores`
-    are as the metadata has them, or None; `other_metadata` is the rest.
+    `encode_v`, `encode_z`, `explain` (Wu, Wv) and `reconstruct` (Gu, Gv, Gz).
     """
 
-    name: str
-    layout: str
-    sha256: str
-    config: dict[str, Any]
-    parameters: dict[str, int]
-    parameter_count: int
-    multiply_adds: int
-    reach: int
     blocks: dict[str, BlockFacts]  # "u", "v", "z"
-    recipe: Any
-    trained: Any
-    scores: Any
-    other_metadata: dict[str, Any]
-    notices: list[str]
+
+    @property
+    def series(self) -> dict[str, list[float]]:
+        """Thresholds and momenta."""
+        found = {}
+        for letter, block in self.blocks.items():
+            found |= {f"theta_k of {letter}": block.theta, f"rho_k of {letter}": block.rho}
+        return found
 
     def record(self) -> dict[str, Any]:
-        """Return it as JSON takes it."""
-        return asdict(self)
+        """Return it as JSON takes it; the metadata come last."""
+        record = super().record()
+        del record["model"]  # older than there being several
+        last = {name: record.pop(name) for name in (*KNOWN_METADATA, "other_metadata", "notices")}
+        return {**record, "blocks": record.pop("blocks"), **last}
 
 
 @dataclass(frozen=True)
@@ -88,26 +85,12 @@ class Dictionary:
 
 def checkpoint_facts(weights: Weights) -> CheckpointFacts:
     """Gather what there is to say of a weights file."""
-    network, metadata = weights.network, dict(weights.metadata)
-    known = {key: metadata.pop(key, None) for key in ("recipe", "trained", "scores")}
-    return CheckpointFacts(
-        name=weights.name,
-        layout=weights.layout,
-        sha256=weights.sha256,
-        config=asdict(network.config),
-        parameters={group: _parameters(network, group) for group in GROUPS},
-        parameter_count=network.parameter_count,
-        multiply_adds=network.config.multiply_adds,
-        reach=network.config.reach,
-        blocks={letter: _block_facts(one) for letter, one in _blocks(network).items()},
-        **known,
-        other_metadata=metadata,
-        notices=weights.notices(),
-    )
+    blocks = {letter: _block_facts(one) for letter, one in _blocks(weights.network).items()}
+    return CheckpointFacts(**vars(weights_facts(weights, _group)), blocks=blocks)
 
 
-def _parameters(network: Network[FNetConfig], group: str) -> int:
-    return sum(one.size for name, one in network.arrays.items() if name.startswith(group))
+def _group(name: str) -> str:
+    return next(group for group in GROUPS if name.startswith(group))
 
 
 def _blocks(network: Network[FNetConfig]) -> dict[str, Block]:

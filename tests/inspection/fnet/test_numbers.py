@@ -12,15 +12,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from fnetcli.inspection.fnet.numbers import (
-    correlation,
-    falls,
-    measure_code,
-    measure_pair,
-    measure_source,
-    rises,
-)
+from fnetcli.inspection.fnet.numbers import falls, measure_code, measure_pair, rises
 from fnetcli.inspection.fnet.trace import BlockTrace, Measured, PairTrace, Step
+from fnetcli.inspection.numbers import correlation, measure_source
 from fnetcli.models.fnet.config import FNetConfig
 from tests.inspection.fnet.traces import small_pair, small_trace
 from tests.networks import fusion_of

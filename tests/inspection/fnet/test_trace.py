@@ -12,13 +12,14 @@ from numpy.typing import NDArray
 
 from fnetcli.engine import Engine, EngineOptions
 from fnetcli.files.scratch import scratch_array
+from fnetcli.formats import write_npz
+from fnetcli.inspection.features import strongest
 from fnetcli.inspection.fnet.trace import (
     PairTrace,
     TraceOptions,
-    _strongest,
     count_steps,
+    features_arrays,
     trace_pair,
-    write_features_file,
 )
 from fnetcli.models.fnet.network import Codes, Parts, Trace
 from tests.inspection.fnet.traces import small_module, small_network, small_pair, small_trace
@@ -202,7 +203,7 @@ def test_thumbnails_show_the_strongest_value() -> None:
     values[0, 1], values[1, 0], values[4, 5] = 0.5, -0.75, 0.1
     wanted = np.zeros((3, 3), np.float32)
     wanted[0, 0], wanted[2, 2] = -0.75, 0.1
-    assert np.array_equal(_strongest(values, 2), wanted)
+    assert np.array_equal(strongest(values, 2), wanted)
 
 
 class TestFeaturesFile:
@@ -233,6 +234,6 @@ class TestFeaturesFile:
 
     @staticmethod
     def written(trace: PairTrace, folder: Path) -> dict[str, NDArray[Any]]:
-        write_features_file(folder / "features.npz", trace)
+        write_npz(folder / "features.npz", features_arrays(trace))
         with np.load(folder / "features.npz", allow_pickle=False) as file:
             return dict(file)

@@ -1,0 +1,211 @@
+"""What an inspector of a model gives, as data: files, tables, JSON and the page are made of it.
+
+Nothing here or in `reports/` knows a model. An inspector says what there is to see, and in which
+words; names and labels may hold `{first}` and `{second}`, for which the modalities are put.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from typing import Any, Literal, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fnetcli.engine import Allocate, Engine, Fusion, Maps
+from fnetcli.inspection.figures import FigureData
+
+Map = NDArray[np.float32]  # (H, W)
+Channels = NDArray[np.float16]  # (C, H, W)
+Owner = Literal["first", "second", "common", "other"]  # whose colour something has on the page
+
+FEATURES_FILE, PAGE_FILE = "features.npz", "report.html"
+
+
+# --- a pair ---------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class InspectOptions:
+    """What is kept whole in the file of numbers."""
+
+    with_features: bool = False
+    with_iterations: bool = False  # of a network that iterates
+
+
+@dataclass(frozen=True)
+class ShownMap:
+    """A map (H, W) to look at beside the sources and the fused picture.
+
+    Parts sum to the fused luminance, so that they can be weighed. A map that is not signed is drawn
+    from black, 0, to white.
+    """
+
+    label: str
+    hint: str
+    values: Map
+    owner: Owner = "other"
+    is_part: bool = False
+    is_signed: bool = True
+
+
+@dataclass(frozen=True)
+class ShownFeature:
+    """A tensor of C channels to look at, channel by channel.
+
+    `shape` is its own, (C, H, W); `thumbnails` (C, h, w) are smaller, `energies` (C,) sums of
+    squares at full size. `kernels` (C, k, k), where there are any, say what one unit of a channel
+    adds to the fused image.
+    """
+
+    label: str
+    thumbnails: NDArray[Any]
+    shape: tuple[int, ...]
+    energies: Sequence[float] | NDArray[np.float64] = ()
+    kernels: Map | None = None
+    owner: Owner = "other"
+
+
+@dataclass(frozen=True)
+class NumberTable:
+    """Numbers as text, for a terminal: heads of columns, the first above the rows' names."""
+
+    title: str
+    heads: tuple[str, ...]
+    rows: tuple[tuple[str, ...], ...]
+
+
+@dataclass(frozen=True)
+class Words:
+    """What the page says of a model.
+
+    `reading` explains it, paragraph by paragraph; `channel` is what one channel of a feature is
+    called, `channels` its section, with `channels_hint` below the heading.
+    """
+
+    maps: str
+    fused: str
+    reading: tuple[str, ...] = ()
+    channel: str = "channel"
+    channels: str = "Features"
+    channels_hint: str = "Every channel has a map. Choose one to see it large."
+    kernel_hint: str = ""
+
+
+@dataclass(frozen=True)
+class Findings:
+    """All that an inspector found in a pair.
+
+    Maps, features and figures are by name; a map's name of a part is its role
+    (`modalities.shown_name`). `arrays` make up the file of numbers. `record` is what `--json` holds
+    beside what is common, `numbers` the same in words for the page: values, tables, and tables of
+    alike rows. Tables and sentences are for the terminal. `plots` names the figures that the page
+    shows, each with a caption. `notices` are perhaps not wanted.
+    """
+
+    fusion: Fusion[Maps]  # of one pair, (1, H, W); as `fnet fuse` has it, to the bit
+    maps: Mapping[str, ShownMap]
+    features: Mapping[str, ShownFeature]
+    arrays: Mapping[str, NDArray[Any]]
+    record: Mapping[str, Any]
+    numbers: Mapping[str, Any]
+    tables: tuple[NumberTable, ...]
+    sentences: tuple[str, ...]
+    figures: Mapping[str, FigureData]
+    plots: Mapping[str, str]
+    words: Words
+    notices: tuple[str, ...] = ()
+
+
+# --- a weights file -------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class WeightsFacts:
+    """Everything that is known of a weights file; `record` gives it under the fields' names.
+
+    `parameters` are counts by groups, whose sum is `parameter_count`. `multiply_adds` is per pixel
+    (None: not known), `reach` the largest distance in pixels at which an input changes a result
+    (None: the whole image). `recipe`, `trained` (data and length of the training) and `scores` are
+    as the metadata has them, or None; `other_metadata` is the rest.
+    """
+
+    name: str
+    layout: str
+    sha256: str
+    model: str
+    config: dict[str, Any]
+    parameters: dict[str, int]
+    parameter_count: int
+    multiply_adds: int | None
+    reach: int | None
+    recipe: Any
+    trained: Any
+    scores: Any
+    other_metadata: dict[str, Any]
+    notices: list[str]
+
+    @property
+    def series(self) -> Mapping[str, Sequence[float]]:
+        """Numbers in a row that a terminal shows, by name: thresholds over iterations."""
+        return {}
+
+    def record(self) -> dict[str, Any]:
+        """Return it as JSON takes it."""
+        return asdict(self)
+
+
+# --- who finds it ---------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Looking:
+    """What a look into a pair needs: luminances (H, W) in [0, 1], and what is called on the way.
+
+    Features are written into what `allocate` returns for a shape; where they are large, that should
+    not be memory. `on_step` is called `count_steps` times.
+    """
+
+    engine: Engine
+    luminances: tuple[Map, Map]
+    modalities: tuple[str, str]
+    options: InspectOptions = field(default_factory=InspectOptions)
+    allocate: Allocate = lambda shape: np.empty(shape, np.float16)
+    on_step: Callable[[], None] = lambda: None
+
+
+class Inspector(Protocol):
+    """Looks into networks of one model, for one weights file."""
+
+    @property
+    def pair_pictures(self) -> tuple[str, ...]:
+        """Names of the figures of a pair."""
+
+    @property
+    def weights_pictures(self) -> tuple[str, ...]:
+        """Names of the figures of a weights file."""
+
+    @property
+    def iterates(self) -> bool:
+        """Whether there are iterations to keep."""
+
+    def count_steps(self, options: InspectOptions) -> int:
+        """Return how often `look` calls `on_step`."""
+
+    def features_bytes(self, shape: tuple[int, ...], options: InspectOptions) -> int:
+        """Return about how large the file of numbers of a pair of (H, W) will be."""
+
+    def look(self, looking: Looking) -> Findings:
+        """Fuse a pair and keep what happens. Raise PairError."""
+
+    def facts(self) -> WeightsFacts:
+        """Gather what there is to say of the weights file."""
+
+    def weights_figures(self) -> Mapping[str, FigureData]:
+        """Return what there is to draw of the weights, by file name."""
+
+
+def written_names(inspector: Inspector) -> tuple[str, ...]:
+    """Return the names of all files of a pair."""
+    return (FEATURES_FILE, PAGE_FILE, *inspector.pair_pictures)

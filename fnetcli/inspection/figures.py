@@ -1,0 +1,127 @@
+"""Figures as data: what is drawn, on which kind of scale; `reports/figures.py` draws it.
+
+Titles and labels stand in the pictures as they are.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+Map = NDArray[np.float32]  # (H, W)
+
+
+@dataclass(frozen=True)
+class MapRow:
+    """Maps (H, W) by label, side by side in grey on one scale: around 0, or from 0 on."""
+
+    title: str
+    maps: Mapping[str, Map]
+    are_signed: bool = True
+
+
+@dataclass(frozen=True)
+class LengthRow:
+    """Maps (H, W) of what is never below 0, by label, side by side on one scale, white to black.
+
+    `meaning` says what their values are.
+    """
+
+    title: str
+    maps: Mapping[str, Map]
+    meaning: str
+
+
+@dataclass(frozen=True)
+class ChannelSheet:
+    """All channels of a feature, those of the most energy first: thumbnails (C, h, w).
+
+    Shades follow the root of the magnitude: features are often sparse, and most values small.
+    """
+
+    title: str
+    thumbnails: NDArray[Any]
+    energies: NDArray[np.float64]
+    channels: str = "channels"  # what they are called
+
+
+@dataclass(frozen=True)
+class Distribution:
+    """Values and how many there are of each, in one line of a histogram; None: one of each.
+
+    Without a colour it is filled with grey, to stand behind others.
+    """
+
+    label: str
+    values: NDArray[np.float32]
+    counts: NDArray[np.int64] | None = None
+    color: str | None = None
+
+
+@dataclass(frozen=True)
+class HistogramPanel:
+    """Distributions over each other.
+
+    `span` is the range that is shown. Without it, it is symmetric around 0, at least up to `reach`,
+    and holds nearly all. `marks` become dotted lines.
+    """
+
+    title: str
+    distributions: tuple[Distribution, ...]
+    marks: tuple[float, ...] = ()
+    reach: float = 0.0
+    span: tuple[float, float] | None = None
+
+
+@dataclass(frozen=True)
+class HistogramRow:
+    """Histograms side by side; `scale` says what there is to know of their axes and marks."""
+
+    title: str
+    panels: tuple[HistogramPanel, ...]
+    scale: str
+
+
+@dataclass(frozen=True)
+class Line:
+    """Numbers y at the whole numbers x from `start` on."""
+
+    label: str
+    values: Sequence[float]
+    start: int = 0
+    color: str | None = None
+    marker: str = "o"
+
+
+@dataclass(frozen=True)
+class LinePanel:
+    """Lines over each other; `nothing` is said where there is none."""
+
+    title: str
+    lines: tuple[Line, ...]
+    nothing: str = ""
+
+
+@dataclass(frozen=True)
+class LineRow:
+    """Line plots side by side, over the whole numbers below `ticks`."""
+
+    panels: tuple[LinePanel, ...]
+    x_label: str
+    ticks: int
+    scale: str
+
+
+@dataclass(frozen=True)
+class KernelGrids:
+    """Grids of kernels (M, k, k) with their labels, each kernel drawn on a scale of its own."""
+
+    title: str
+    grids: tuple[tuple[str, Map], ...]
+
+
+FigureData = MapRow | LengthRow | ChannelSheet | HistogramRow | LineRow | KernelGrids

@@ -1,0 +1,37 @@
+"""What is said of an FNet."""
+
+from __future__ import annotations
+
+from fnetcli.inspection.base import Words
+
+BLOCK_LABELS = {"u": "unique to {first}", "v": "unique to {second}", "z": "common"}
+
+_CODES = (
+    "FNet explains both pictures with learned patterns, its atoms. The code u says where and how "
+    "strongly each atom is needed for what only the first picture, {first}, shows; v for what only "
+    "the second, {second}, shows; z for what both show. Few values of a code are far from zero. "
+    "Each code is painted back with its own atoms, and the three parts are added:"
+)
+_RESIDUALS = (
+    "The residuals p1 = {first} \u2212 Wu \u2217 u and p2 = {second} \u2212 Wv \u2217 v are what u "
+    "and v leave unexplained; z is computed from them. Luminance runs from 0, black, to 1, white. "
+    "Parts and residuals have a sign: zero is in the middle of their scale."
+)
+
+PAGE_WORDS = Words(
+    maps="What the network separated",
+    fused="the sum of the three parts",
+    reading=(_CODES, "fused = Gu \u2217 u + Gv \u2217 v + Gz \u2217 z", _RESIDUALS),
+    channel="atom",
+    channels="Atoms",
+    channels_hint="Every atom has a map: where, and how strongly, its pattern was needed. Choose "
+    "one to see it large, with its kernel.",
+    kernel_hint="The kernel is the pattern that one unit of this atom adds to the fused picture. "
+    "Signs multiply: where map and kernel are both below zero, light is added.",
+)
+
+PLOTS = {
+    "features.png": "Unique and common features",
+    "histograms.png": "Codes before and after their last threshold",
+    "schedules.png": "Thresholds and momentum over the iterations",
+}

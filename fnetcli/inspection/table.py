@@ -1,0 +1,17 @@
+"""Which inspector a model has: one of its own by its name, else the generic one."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from fnetcli.checkpoints.loading import Weights
+from fnetcli.inspection.base import Inspector
+from fnetcli.inspection.fnet.inspector import FNetInspector
+from fnetcli.inspection.generic import GenericInspector
+
+INSPECTORS: dict[str, Callable[[Weights], Inspector]] = {"fnet": FNetInspector}
+
+
+def inspector_of(weights: Weights) -> Inspector:
+    """Return what looks into a network."""
+    return INSPECTORS.get(weights.network.spec.name, GenericInspector)(weights)
