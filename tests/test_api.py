@@ -155,7 +155,7 @@ class TestFolders:
     def test_pairs_by_hand_and_as_a_list(self, tmp_path: Path) -> None:
         write_pairs(tmp_path, 2)
         network = load_network(tiny_weights(tmp_path), device="cpu")
-        rows = [
+        rows: list[dict[str, str | Path]] = [
             {"vis": tmp_path / "vis" / "0.png", "ir": tmp_path / "ir" / "0.png", "case": "night"},
             {"vis": tmp_path / "vis" / "1.png", "ir": tmp_path / "ir" / "1.png"},
         ]

@@ -8,7 +8,6 @@ from typing import Annotated, Literal
 
 import typer
 
-from fnetcli.checkpoints.shipped import default_weights_path
 from fnetcli.cli.console import Console, exits_properly
 from fnetcli.cli.inspect_files import require_places
 from fnetcli.cli.inspect_image import inspect_image
@@ -94,7 +93,7 @@ def inspect(
         "pair",
     )
     engine_options = tiles.options()
-    named = subject or weights.weights or default_weights_path()
+    named = subject or weights.path
     files = PAIR_FILES if kind == "pair" else WEIGHTS_FILES
     out = results.out
     if kind == "pair":
@@ -105,7 +104,7 @@ def inspect(
         return inspect_pair(console, given, device.device, engine_options)
     if kind == "image" and subject is not None:
         return inspect_image(console, subject, results.json_file, reading, volume)
-    path = subject or weights.weights
+    path = str(subject) if subject else weights.weights
     return inspect_weights(console, path, results.out, results.json_file, device.device)
 
 

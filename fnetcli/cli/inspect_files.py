@@ -11,6 +11,7 @@ from typing import Any
 
 from fnetcli.cli.console import Console
 from fnetcli.errors import UsageError
+from fnetcli.inspection.names import PAIR_FILES, WEIGHTS_FILES
 from fnetcli.runs.protect import STDOUT, Inputs, ResultFiles, is_below, require_writable
 
 
@@ -20,24 +21,22 @@ def require_places(
     """Refuse results that would replace an input, a folder or each other; check `--json`."""
     if out is not None and out.exists() and not out.is_dir():
         raise UsageError(f"-o {out}: is a file; give a folder")
-    results = [] if out is None else [out / name for name in names]
-    for path in results:
+    for path in [] if out is None else [out / name for name in names]:
         if path.is_dir():
             raise UsageError(f"{path}: a folder where a result goes; move it or choose another -o")
         inputs.require_free(path)
-    require_json(json_file, out, results, inputs)
+    require_json(json_file, out, inputs)
 
 
-def require_json(
-    path: Path | None, out: Path | None, results: Iterable[Path], inputs: Inputs
-) -> None:
+def require_json(path: Path | None, out: Path | None, inputs: Inputs) -> None:
     """Refuse a file of numbers that would replace an input or a result, or cannot be made."""
     if path is None or path == STDOUT:
         return
     label = f"--json {path}"
     if out is not None and is_below(out, path):
         raise UsageError(f"{label}: is a folder; name a file")
-    ResultFiles({"--json": path}).check(inputs, results)
+    names = () if out is None else {*PAIR_FILES, *WEIGHTS_FILES}
+    ResultFiles({"--json": path}).check(inputs, [Path(out or "", name) for name in names])
     require_writable(label, path)
 
 

@@ -24,7 +24,7 @@ from fnetcli.cli.options.volumes import (
     refuse_for_volumes,
 )
 from fnetcli.errors import PairError, UsageError
-from fnetcli.inspection.names import FEATURES_FILE, PAIR_FILES
+from fnetcli.inspection.names import FEATURES_FILE
 from fnetcli.runs.batch import EXIT_DONE
 from fnetcli.runs.protect import Inputs, is_below
 
@@ -44,7 +44,7 @@ class GivenPair:
     """What was given of a pair."""
 
     images: dict[str, Path]
-    weights: Path | None
+    weights: str | None
     results: GivenInspection
     reading: GivenReading
     scaling: GivenScaling
@@ -72,7 +72,7 @@ class GivenPair:
             "--window": self.volume.window,
             "--reference": self.volume.reference,
             "--axis": None if axis is AxisChoice.auto else axis.value,
-            "--weights": None if self.weights is None else str(self.weights),
+            "--weights": self.weights,
         }
         words = ["fnet", "fuse"]
         for option, value in given.items():
@@ -123,8 +123,7 @@ def _find_pair(given: GivenPair, found: FoundInputs) -> Callable[[], Subject]:
         )
     (case,) = found.pairing.cases
     _require_outside(given.out, case)
-    results = [given.out / name for name in PAIR_FILES]
-    require_json(given.results.json_file, given.out, results, Inputs((case.first, case.second)))
+    require_json(given.results.json_file, given.out, Inputs((case.first, case.second)))
     if found.has_volumes:
         return _volume_slice(given, found.modalities, case)
     return _pictures(given, found.modalities, case)

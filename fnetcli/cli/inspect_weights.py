@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 def inspect_weights(
-    console: Console, path: Path | None, out: Path | None, json_file: Path | None, device: str
+    console: Console, path: str | None, out: Path | None, json_file: Path | None, device: str
 ) -> int:
     """Say what is in a weights file, and draw its dictionaries; return the exit code."""
     with leaving_at_once():
