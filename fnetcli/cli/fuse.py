@@ -113,7 +113,7 @@ def fuse(
     tell_unpaired(console, found.pairing.unpaired)
     found.pairing.require_cases(may_look_deeper=not pairing.recursive)
     source = NetworkSource(weights.weights, device.device, engine_options)
-    further = [path for path in (weights.weights, pairing.pairs, alignment.transform) if path]
+    further = [path for path in (weights.path, pairing.pairs, alignment.transform) if path]
     workers = running.workers or default_workers()
     session = _Session(
         console, running, files, further, workers, pairing.strict, results.report, quiet.debug

@@ -8,7 +8,6 @@ from typing import Annotated, Literal
 
 import typer
 
-from fnetcli.checkpoints.shipped import default_weights_path
 from fnetcli.cli.console import Console, exits_properly
 from fnetcli.cli.inspect_files import require_places
 from fnetcli.cli.inspect_image import inspect_image
@@ -93,7 +92,7 @@ def inspect(
         "pair",
     )
     engine_options = tiles.options()
-    named = subject or weights.weights or default_weights_path()
+    named = subject or weights.path
     inputs = Inputs([*images.given.values(), named])
     if kind == "pair":
         given = GivenPair(images.given, weights.weights, results, reading, scaling, size, volume)
@@ -101,7 +100,7 @@ def inspect(
     require_places(results.out, (), results.json_file, inputs)
     if kind == "image" and subject is not None:
         return inspect_image(console, subject, results.json_file, reading, volume)
-    path = subject or weights.weights
+    path = str(subject) if subject else weights.weights
     return inspect_weights(console, path, inputs, results, device.device)
 
 

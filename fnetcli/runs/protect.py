@@ -6,9 +6,12 @@ import os
 from collections.abc import Iterable, Mapping
 from functools import cache
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from fnetcli.errors import UsageError
-from fnetcli.inputs.pairing import Pairing
+
+if TYPE_CHECKING:
+    from fnetcli.inputs.pairing import Pairing
 
 STDOUT = Path("-")
 
@@ -36,12 +39,14 @@ class Inputs:
             )
 
     def require_free(self, path: Path, label: str = "") -> None:
-        """Raise UsageError where a path is an input, also by a link, or lies in one's folder."""
-        label = label or str(path)
+        """Raise UsageError where a path is an input, also by a link."""
         if self._replaces(path) or any(_are_same(path, other) for other in self._paths):
-            raise UsageError(f"{label}: is an input; choose another name")
+            raise UsageError(f"{label or path}: is an input; choose another name")
+
+    def require_outside(self, path: Path, label: str = "") -> None:
+        """Raise UsageError where a path lies in a folder that is an input."""
         if any(other.is_dir() and is_below(path, other) for other in self._paths):
-            raise UsageError(f"{label}: lies in a folder of inputs; choose another one")
+            raise UsageError(f"{label or path}: lies in a folder of inputs; choose another one")
 
     def _replaces(self, path: Path) -> bool:
         return (_real(path.parent), path.name) in self._entries
@@ -71,6 +76,7 @@ class ResultFiles:
             if os.path.isdir(path):  # noqa: PTH112  no error where the system refuses the name
                 raise UsageError(f"{label}: is a folder; name a file")
             inputs.require_free(path, label)
+            inputs.require_outside(path, label)
             real = os.path.realpath(path)
             if real in taken:
                 raise UsageError(f"{label}: is the name of another result; choose another name")
@@ -104,6 +110,7 @@ def is_below(path: Path, folder: Path) -> bool:
 
 
 def _are_same(one: Path, other: Path) -> bool:
-    if one.exists() and other.exists():
+    try:
         return one.samefile(other)
-    return os.path.realpath(one) == os.path.realpath(other)
+    except (OSError, ValueError):  # one is not there, or no file can have its name
+        return os.path.realpath(one) == os.path.realpath(other)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import multiprocessing
 import pickle
 from concurrent.futures import ProcessPoolExecutor
@@ -49,7 +50,10 @@ def run_of(job: Job[Any, Any, Any], source: NetworkSource) -> list[Record]:
 
 
 def timeless(record: Record) -> Record:
-    return {key: value for key, value in record.items() if key not in TIMES}
+    """Return what does not differ from run to run, as JSON has it."""
+    kept = {key: value for key, value in record.items() if key not in TIMES}
+    found: Record = json.loads(json.dumps(kept))
+    return found
 
 
 def files(folder: Path) -> dict[str, bytes]:

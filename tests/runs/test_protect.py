@@ -50,7 +50,7 @@ class TestInputs:
 
     def test_inside_a_folder_that_is_read(self, files: Path) -> None:
         with pytest.raises(UsageError, match="lies in a folder of inputs"):
-            Inputs([files / "in"]).require_free(files / "folder" / "new.json")
+            Inputs([files / "in"]).require_outside(files / "folder" / "new.json")
 
 
 class TestResultFiles:

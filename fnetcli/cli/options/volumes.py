@@ -288,6 +288,10 @@ class GivenAlignment(OptionGroup):
 
     def applied_to(self, options: VolumePrepareOptions) -> VolumePrepareOptions:
         """Return the options with this alignment. Raise UsageError, ReadError."""
+        from fnetcli.volumes.prepare import require_one_alignment
+
+        if self.register is RegisterChoice.rigid:
+            require_one_alignment(has_transform=self.transform is not None)
         return replace(
             options,
             interpolation=self.interpolation.value,
