@@ -12,6 +12,7 @@ from fnetcli.cli.console import Console, exits_properly
 from fnetcli.cli.inspect_files import require_places
 from fnetcli.cli.inspect_image import inspect_image
 from fnetcli.cli.inspect_pair import GivenPair, inspect_pair
+from fnetcli.cli.inspect_shipped import list_weights
 from fnetcli.cli.inspect_weights import inspect_weights
 from fnetcli.cli.options.files import GivenReading
 from fnetcli.cli.options.group import takes_groups
@@ -59,6 +60,10 @@ def inspect(
             show_default=False,
         ),
     ] = None,
+    list_shipped: Annotated[
+        bool,
+        typer.Option("--list", help="List the weights that ship with fnet, by name."),
+    ] = False,
 ) -> int:
     """Look into the network: a pair, a weights file, or an image as fnet sees it.
 
@@ -71,6 +76,10 @@ def inspect(
         is_verbose=verbosity.verbose,
         has_results=results.json_file != STDOUT,
     )
+    if list_shipped:
+        if subject is not None or images.given or results.out is not None:
+            raise UsageError("--list: lists the shipped weights; leave out everything but --json")
+        return list_weights(console, results.json_file)
     kind = _kind_of(subject, images.given)
     of_volume = volume.given()
     _refuse(kind, {"-o": results.out}, "pair", "weights")
