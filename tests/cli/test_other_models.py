@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import imageio.v3 as iio
 import nibabel as nib
@@ -12,6 +13,7 @@ import pytest
 import tifffile
 import torch
 
+from fnetcli.models.base import ModelSpec
 from tests import tiny_models
 from tests.cli.command import fnet
 from tests.drawn_pictures import smooth_noise, write, write_pairs
@@ -45,7 +47,8 @@ def files(folder: Path) -> set[str]:
 
 def by_hand(vis: Path, ir: Path) -> np.ndarray:  # type: ignore[type-arg]
     """Return the fused luminance of the module itself."""
-    grey = iio.imread(vis).astype(np.float32) @ np.float32([0.299, 0.587, 0.114]) / 255
+    weights = np.array([0.299, 0.587, 0.114], np.float32)
+    grey = iio.imread(vis).astype(np.float32) @ weights / 255
     x, y = (torch.from_numpy(one)[None, None] for one in (iio.imread(ir) / np.float32(255), grey))
     with torch.no_grad():
         found: torch.Tensor = tiny_models.random_network(TINY).at_work()(x, y).fused
@@ -102,8 +105,8 @@ class TestPictures:
         ],
     )
     def test_what_a_model_does_not_make_is_refused(
-        self, tmp_path: Path, spec: tiny_models.ModelSpec, options: list[str], message: str
-    ) -> None:  # type: ignore[type-arg]
+        self, tmp_path: Path, spec: ModelSpec[Any], options: list[str], message: str
+    ) -> None:
         write_pairs(tmp_path, 1)
         weights = tiny_models.save(tmp_path, spec)
         line = refused("--vis", tmp_path / "vis", "--ir", tmp_path / "ir", "--weights", weights,
