@@ -1086,7 +1086,7 @@ class TestBadInput:
         copy = tmp_path / "fnet.safetensors"
         copy.write_bytes(default_weights_path().read_bytes())
         before = copy.read_bytes()
-        for module in ("cli.inspect", "checkpoint"):
+        for module in ("cli.inspect", "checkpoints.shipped"):
             monkeypatch.setattr(f"fnetcli.{module}.default_weights_path", lambda: copy)
         (tmp_path / "link.json").hardlink_to(copy)
         for path in (copy, tmp_path / "link.json", tmp_path / "in" / ".." / copy.name):
