@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 
 from fnetcli.inspection.figures import ChannelSheet, HistogramRow, LengthRow, LineRow, MapRow
@@ -29,7 +30,7 @@ def test_of_a_pair(trace: PairTrace) -> None:
     assert isinstance(parts, MapRow)
     assert list(parts.maps) == ["unique to ir", "unique to vis", "common to both"]
     for shown, part in zip(parts.maps.values(), trace.parts, strict=True):
-        assert shown is part
+        assert np.array_equal(shown, part)
     assert isinstance(features, LengthRow)
     assert features.meaning == "length of the 5 values of a pixel"
     code = figures["code_v.png"]
