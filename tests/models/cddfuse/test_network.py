@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from fnetcli.models.cddfuse.config import SKIPS, CDDFuseConfig, Skip
+from fnetcli.models.cddfuse.frozen import frozen_attention
 from fnetcli.models.cddfuse.network import (
     CDDFuse,
     ChannelAttention,
@@ -208,32 +209,14 @@ class TestLaws:
         self, config: CDDFuseConfig
     ) -> None:
         network = make(config).double()
-        _freeze_matrices(network, pair(30, 30))
         reach, side = config.frozen_reach, 2 * config.frozen_reach + 5
-        first, second = (image.double().requires_grad_() for image in pair(side, side))
-        network(first, second)[0, 0, side // 2, side // 2].backward()
+        first, second = (image.double() for image in pair(side, side))
+        with frozen_attention(network, first, second):
+            first.requires_grad_()
+            network(first, second)[0, 0, side // 2, side // 2].backward()
         assert first.grad is not None
         touched = torch.nonzero(first.grad[0, 0])
         assert (touched - side // 2).abs().max() == reach
-
-
-def _freeze_matrices(network: CDDFuse, images: tuple[Tensor, Tensor]) -> None:
-    """Keep the attention matrices that the network computes for one pair."""
-    for attention in [m for m in network.modules() if isinstance(m, ChannelAttention)]:
-        _freeze(attention)
-    with torch.no_grad():
-        network(*(image.to(next(network.parameters()).dtype) for image in images))
-
-
-def _freeze(attention: ChannelAttention) -> None:
-    compute, kept = attention.matrix, list[Tensor]()
-
-    def matrix(statistics: Statistics) -> Tensor:
-        if not kept:
-            kept.append(compute(statistics)[:1])
-        return kept[0]
-
-    attention.matrix = matrix  # type: ignore[method-assign]
 
 
 class TestBlackImages:
