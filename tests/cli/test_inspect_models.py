@@ -12,7 +12,7 @@ import pytest
 from numpy.typing import NDArray
 from typer.testing import Result
 
-from fnetcli.checkpoints.loading import load_weights
+from fnetcli.checkpoints.loading import load_weights, save_weights
 from fnetcli.engine import Engine, Wanted
 from tests import tiny_models
 from tests.cli.command import fnet
@@ -84,8 +84,8 @@ class TestPair:
         found = arrays(tmp_path / "o")
         energies = {"activity_energy", "activity_energy_map"}
         assert found.keys() == {"fused", *MAPS, "activity", *energies}
-        luminance = iio.imread(tmp_path / "in" / "b.png").astype(np.float32) / 255
-        rgb = iio.imread(tmp_path / "in" / "a.png").astype(np.float32) / 255
+        luminance = iio.imread(tmp_path / "in" / "b.png").astype(np.float32) / np.float32(255)
+        rgb = iio.imread(tmp_path / "in" / "a.png").astype(np.float32) / np.float32(255)
         second = rgb @ np.array([0.299, 0.587, 0.114], np.float32)
         wanted = Wanted(maps=True, features=True)
         engine = Engine(load_weights(tiny).network)
@@ -187,7 +187,7 @@ class TestPair:
         arrays_ = {name: array.copy() for name, array in network.arrays.items()}
         arrays_["encode.weight"] *= 1e7
         odd = tmp_path / "odd.safetensors"
-        tiny_models.save_weights(odd, type(network)(TINY, network.config, arrays_), {})
+        save_weights(odd, type(network)(TINY, network.config, arrays_), {})
         result = done(*images, "--weights", odd, "-o", tmp_path / "o")
         assert "feature activity: " in result.stderr
         assert "lie beyond 65504" in result.stderr

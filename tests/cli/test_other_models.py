@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 import tifffile
 import torch
+from numpy.typing import NDArray
 
 from fnetcli.models.base import ModelSpec
 from tests import tiny_models
@@ -45,7 +46,7 @@ def files(folder: Path) -> set[str]:
     return {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()}
 
 
-def by_hand(vis: Path, ir: Path) -> np.ndarray:  # type: ignore[type-arg]
+def by_hand(vis: Path, ir: Path) -> NDArray[np.float32]:
     """Return the fused luminance of the module itself."""
     weights = np.array([0.299, 0.587, 0.114], np.float32)
     grey = iio.imread(vis).astype(np.float32) @ weights / 255
