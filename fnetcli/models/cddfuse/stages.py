@@ -82,7 +82,7 @@ def has_contrast(image: Tensor) -> bool:
     """
     bounds = torch.tensor([0.1, 0.9], dtype=image.dtype, device=image.device)
     dark, bright = torch.quantile(image.flatten(), bounds).tolist()
-    return bool(bright > 0 and (bright - dark) / bright >= DARKEST_CONTRAST
+    return bool(bright > 0 and (bright - dark) / bright >= DARKEST_CONTRAST)
 
 
 def _halves(batch: Tensor) -> tuple[Tensor, Tensor]:
