@@ -198,7 +198,8 @@ class _Session:
         from fnetcli.runs.room import features_room
         from fnetcli.runs.run import FusionRun
 
-        self.files.check(Inputs([*job.input_paths, *self.further_inputs]))
+        if self.files.paths:
+            self.files.check(Inputs([*job.input_paths, *self.further_inputs]))
         console, running = self.console, self.running
         watcher = Watcher(console, counts_slices=counts_slices)
         run = FusionRun(job, watcher, command=["fnet", *sys.argv[1:]])

@@ -16,17 +16,13 @@ if TYPE_CHECKING:
 STDOUT = Path("-")
 
 
-@cache
-def _real(folder: Path) -> str:
-    return os.path.realpath(folder)  # Path.resolve minds loops of links
-
-
 class Inputs:
     """The files and folders that a command reads."""
 
     def __init__(self, paths: Iterable[Path]) -> None:
         self._paths = list(paths)
-        self._entries = {(os.path.realpath(path.parent), path.name) for path in self._paths}
+        self._real = cache(os.path.realpath)  # Path.resolve minds loops of links
+        self._entries = {(self._real(path.parent), path.name) for path in self._paths}
         self._entries |= {
             os.path.split(os.path.realpath(path)) for path in self._paths if path.is_symlink()
         }
@@ -49,7 +45,7 @@ class Inputs:
             raise UsageError(f"{label or path}: lies in a folder of inputs; choose another one")
 
     def _replaces(self, path: Path) -> bool:
-        return (_real(path.parent), path.name) in self._entries
+        return (self._real(path.parent), path.name) in self._entries
 
 
 class ResultFiles:
