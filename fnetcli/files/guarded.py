@@ -45,7 +45,25 @@ class FileKind:
     missing_todo: str = "check the path"
 
 
-def open_ordinary(path: Path, name: str = "a file") -> BinaryIO:
+class OrdinaryFile(io.BufferedReader):
+    """A file that is open for reading, and gives no more than it holds.
+
+    Python makes room for whatever is asked for before it reads; readers of foreign formats ask for
+    what a file claims.
+    """
+
+    def __init__(self, handle: int) -> None:
+        super().__init__(io.FileIO(handle, "rb"))
+        self._size = os.fstat(handle).st_size
+
+    def read(self, size: int | None = -1) -> bytes:
+        """Return up to `size` bytes, all that are left without one."""
+        if size is None or size < 0 or not self._size:  # what the system makes up has no size
+            return super().read(size)
+        return super().read(min(size, max(0, self._size - self.tell())))
+
+
+def open_ordinary(path: Path, name: str = "a file") -> OrdinaryFile:
     """Open an ordinary file for reading, without waiting.
 
     Raise RefusedError for folders, devices, pipes, sockets and impossible names, OSError for what
@@ -58,7 +76,7 @@ def open_ordinary(path: Path, name: str = "a file") -> BinaryIO:
     handle = os.open(path, FLAGS)
     try:
         _require_ordinary(os.fstat(handle).st_mode, name)
-        return os.fdopen(handle, "rb")
+        return OrdinaryFile(handle)
     except BaseException:
         os.close(handle)
         raise

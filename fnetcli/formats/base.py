@@ -15,11 +15,16 @@ from numpy.typing import NDArray
 from fnetcli.errors import ReadError
 from fnetcli.files.guarded import RefusedError, open_ordinary, system_reason
 from fnetcli.imaging.image import Image
+from fnetcli.memory import free_memory
 
 HEAD_BYTES = 256  # enough for every signature, also for those that do not start at byte 0
 LONGEST_DETAIL = 80  # characters; what a decoder says at greater length is not for users
 ENDS_EARLY = ("truncated", "not enough image data", "stream too small")  # in decoders' words
 LARGEST_FILE = 64 << 30  # bytes of any image; all of them are read for its hash
+SPARE_PIXELS = 1 << 22  # of one colour, in next to no bytes: not worth a refusal
+MOST_BESIDE = 64 << 20  # bytes of metadata
+SMALL = 64 << 20  # bytes for which nobody asks how much memory is free
+DEFLATE_RATIO = 1032  # bytes that one of a deflated stream becomes at most (RFC 1951)
 COPY_AGAIN = "copy or export the file again"
 # Beyond these, a unit is wrong or a number damaged.
 SMALLEST_VOXEL, LARGEST_VOXEL, FARTHEST = 1e-3, 1e4, 1e6  # mm
@@ -142,6 +147,54 @@ def require_size(width: int, height: int, options: ReadOptions) -> None:
             f"{width}x{height} is {_megapixels(width * height)} megapixels, more than the limit"
             f" of {_megapixels(options.pixel_limit)}",
             "make it smaller, or raise the limit with --max-pixels",
+        )
+
+
+def require_bytes(pixels: int, file: BinaryIO, most: float, kind: str) -> None:
+    """Raise ContentError for more pixels than a file can hold, `most` for each of its bytes.
+
+    A decoder makes room for what a header claims before it misses the rest of the file.
+    """
+    length = file_length(file)
+    if pixels > SPARE_PIXELS + most * length:
+        raise ContentError(
+            f"not a complete {kind} ({_megapixels(pixels)} megapixels are claimed, "
+            f"{length:,} bytes are there)",
+            COPY_AGAIN,
+        )
+
+
+def require_length(file: BinaryIO, options: ReadOptions, most: int, kind: str) -> None:
+    """Raise ContentError for a file that is read whole and has far more bytes than pixels.
+
+    `most` are the bytes of a pixel, as many as are allowed; MOST_BESIDE may stand beside them.
+    """
+    length = file_length(file)
+    if length > most * options.pixel_limit + MOST_BESIDE:
+        raise ContentError(
+            f"{length / 1e6:,.0f} MB, more than a {kind} of {_megapixels(options.pixel_limit)} "
+            "megapixels takes",
+            "save it again, or raise the limit with --max-pixels",
+        )
+
+
+def file_length(file: BinaryIO) -> int:
+    """Return the bytes of an open file, which stays where it is."""
+    place = file.tell()
+    length = file.seek(0, os.SEEK_END)
+    file.seek(place)
+    return length
+
+
+def require_room(count: int) -> None:
+    """Raise ContentError where so many bytes of pixels find no room in memory."""
+    if count <= SMALL:
+        return
+    free = free_memory()
+    if count > free:
+        raise ContentError(
+            f"its pixels take {count / 1e9:.1f} GB of memory and {free / 1e9:.1f} GB are free",
+            "make it smaller",
         )
 
 

@@ -30,11 +30,11 @@ LOADERS = frozenset({"np", "numpy", "torch", "nib", "tomllib", "json", "pickle",
 # (module, call): why it does not go through fnetcli/files/guarded.py.
 ALLOWED = {
     ("files/guarded.py", "open"): "the guarded way itself",
-    ("files/guarded.py", "fdopen"): "the guarded way itself",
+    ("files/guarded.py", "FileIO"): "the guarded way itself",
     ("files/durable.py", "open"): "writes, and a folder to be synchronised",
     ("files/scratch.py", "memmap"): "a file of our own without a name",
     ("files/output_folder.py", "open"): "a folder, for its lock",
-    ("engine/memory.py", "read_text"): "the limits of a container, below /sys",
+    ("memory.py", "read_text"): "the limits of a container, below /sys",
     ("engine/executors/fnet/library.py", "open"): "the library that was just built",
     ("engine/executors/fnet/library.py", "read_bytes"): "our source, our library, /proc/cpuinfo",
     ("evaluation/cost.py", "read_text"): "/proc/self/status",

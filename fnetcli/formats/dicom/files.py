@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO
 
-from pydicom import Dataset, FileDataset, dcmread
+from pydicom import FileDataset, dcmread
 from pydicom.filereader import read_dataset
 from pydicom.uid import (
     UID,
@@ -120,7 +120,7 @@ def _files(folder: Path) -> Iterator[Path]:
             yield from (Path(parent, one) for one in sorted(names) if not one.startswith("."))
 
 
-def read_header(path: Path, keywords: list[str] | None = None) -> Dataset:
+def read_header(path: Path, keywords: list[str] | None = None) -> FileDataset:
     """Return everything before the pixels, or only some attributes; raise ReadError."""
     with opened(path, KIND) as file:
         _refuse_inflation(file, MOST_HEADER_BYTES)
