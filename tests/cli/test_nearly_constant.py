@@ -6,6 +6,7 @@ They are fused, or refused in one line of ours.
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import nibabel as nib
 import numpy as np
@@ -21,11 +22,11 @@ LARGEST = np.finfo(np.float32).max
 LEAST = np.float32(1e-45)  # the least number there is above zero
 
 
-def pair_of(low: float, high: float, dtype: type = np.float32) -> tuple[NDArray[np.generic], ...]:
+def pair_of(low: Any, high: Any, dtype: Any = np.float32) -> tuple[NDArray[np.generic], ...]:
     """Return what holds two numbers only, and how often: half each, and once among all others."""
-    half = np.full((4, 32, 32), low, dtype)
+    half: NDArray[np.generic] = np.full((4, 32, 32), low, dtype)
     half[:, 8:24, 8:20] = high
-    once = np.full((4, 32, 32), low, dtype)
+    once: NDArray[np.generic] = np.full((4, 32, 32), low, dtype)
     once[2, 16, 16] = high
     return half, once
 
