@@ -161,7 +161,9 @@ def _run_cases(folder: Path, cases: Sequence[Case], index: Record, jobs: int) ->
     """Run them; the index is whole after every one."""
     before, started = index["seconds"], time.monotonic()
     with tempfile.TemporaryDirectory() as name, ThreadPoolExecutor(jobs) as pool:
-        caches = _warm_caches(folder, Path(name))
+        caches = Caches(Path(name) / "cache", Path(name) / "bytecode")
+        if any(one.environment.get("FNET_NATIVE") != "0" for one in cases):
+            _warm_up(folder, caches)
         futures = [pool.submit(_run_case, folder, one, caches) for one in cases]
         for future in as_completed(futures):
             one, record = future.result()
@@ -210,15 +212,12 @@ def _make_inputs(folder: Path, names: Iterable[str], sources: Sources) -> dict[s
     return missing
 
 
-def _warm_caches(folder: Path, work: Path) -> Caches:
+def _warm_up(folder: Path, caches: Caches) -> None:
     """Let `fnet` compile what it keeps, so that no case says that it does."""
-    caches = Caches(work / "cache", work / "bytecode")
     place = folder / "cases" / "warm-up" / "files"
     place.mkdir(parents=True)
     run_command(WARM_UP, place, caches, {})
     shutil.rmtree(place.parent)
-    caches.kept.mkdir(exist_ok=True)
-    return caches
 
 
 def _run_case(folder: Path, case: Case, warm: Caches) -> tuple[str, Record]:
@@ -228,7 +227,9 @@ def _run_case(folder: Path, case: Case, warm: Caches) -> tuple[str, Record]:
     files.mkdir(parents=True)
     steps = []
     with tempfile.TemporaryDirectory() as name:  # scores that another case kept are not used
-        caches = Caches(shutil.copytree(warm.kept, Path(name) / "cache"), warm.bytecode)
+        caches = Caches(Path(name) / "cache", warm.bytecode)
+        if warm.kept.is_dir():
+            shutil.copytree(warm.kept, caches.kept)
         for number, words in enumerate(case.steps, 1):
             started = time.monotonic()
             done = run_command(words, files, caches, case.environment)
