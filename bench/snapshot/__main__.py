@@ -11,7 +11,7 @@ import bench.snapshot
 from bench.snapshot.cases import CASES
 from bench.snapshot.compare import compare, report
 from bench.snapshot.inputs import Sources
-from bench.snapshot.make import SnapshotError, make, resume
+from bench.snapshot.make import SnapshotError, make, read_index, resume
 
 
 def parse(words: Sequence[str] | None = None) -> argparse.Namespace:
@@ -45,6 +45,9 @@ def run(arguments: argparse.Namespace) -> int:
         print(*(one.name for one in CASES), sep="\n")
         return 0
     if arguments.command == "compare":
+        for name in ("old", "new"):
+            code = read_index(getattr(arguments, name))["code"]
+            print(f"{name}: commit {code['commit']}, sources {code['sources_sha256'][:12]}")
         found = compare(arguments.old, arguments.new)
         return report(found, is_strict=arguments.strict_wording)
     if arguments.command == "resume":
