@@ -77,11 +77,9 @@ def fuse(
         from fnetcli.pictures.prepare import PrepareOptions
         from fnetcli.runs.jobs import (
             PictureRunOptions,
-            VolumeRunOptions,
             default_workers,
             kind_of_file,
             picture_job,
-            volume_job,
         )
         from fnetcli.runs.network import NetworkSource
         from fnetcli.runs.protect import ResultFiles, require_outside
@@ -119,6 +117,8 @@ def fuse(
         console, running, files, further, workers, pairing.strict, results.report, quiet.debug
     )
     if found.has_volumes:
+        from fnetcli.runs.volume_jobs import VolumeRunOptions, volume_job
+
         volumes = volume.options(modalities, scalings, reading.pixel_limit)
         volumes = alignment.applied_to(volumes)
         network = session.load(source, len(found.pairing.cases))

@@ -13,12 +13,13 @@ import pytest
 
 from fnetcli.inputs.pairing import Case, pair_paths
 from fnetcli.pictures.prepare import PrepareOptions
-from fnetcli.runs.jobs import PictureRunOptions, VolumeRunOptions, picture_job, volume_job
+from fnetcli.runs.jobs import PictureRunOptions, picture_job
 from fnetcli.runs.manifest import Record
 from fnetcli.runs.network import NetworkSource
 from fnetcli.runs.plan import Job
 from fnetcli.runs.process import ResultPaths, process
 from fnetcli.runs.run import FusionRun
+from fnetcli.runs.volume_jobs import VolumeRunOptions, volume_job
 from fnetcli.volumes.prepare import VolumePrepareOptions
 from tests.cli.command import tiny_weights
 from tests.drawn_pictures import write_pairs
