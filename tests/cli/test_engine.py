@@ -12,7 +12,6 @@ import pytest
 import torch
 
 from fnetcli.checkpoints.loading import save_weights
-from fnetcli.engine import memory
 from fnetcli.engine.executors.fnet.bands import Bands
 from fnetcli.models.fnet.config import FNetConfig
 from fnetcli.models.fnet.network import FNet
@@ -136,7 +135,7 @@ def test_little_free_memory_is_no_reason_to_fail(
     """A container whose limit is used up, by a cache of files it may be."""
     (tmp_path / "memory.max").write_text("64000000")
     (tmp_path / "memory.current").write_text("63999000")
-    monkeypatch.setattr(memory, "CGROUP", tmp_path)
+    monkeypatch.setattr("fnetcli.memory.CGROUP", tmp_path)
     result = fnet(*arguments, "-o", tmp_path / "out", "--features")
     assert result.exit_code == 0, result.output
     assert "mostly margin" in result.stderr

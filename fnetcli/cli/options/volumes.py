@@ -111,7 +111,6 @@ def find_inputs(
     images: dict[str, Path], pairing: GivenPairing, layout: GivenLayout | None = None
 ) -> FoundInputs:
     """Tell what the paths that were given mean. Raise UsageError."""
-    from fnetcli.inputs.layout import read_layout
     from fnetcli.modalities import VOLUMETRIC, network_order
 
     kind: Literal["auto", "pairs", "series", "cases"]
@@ -123,6 +122,8 @@ def find_inputs(
                 f"{', '.join(VOLUMETRIC)}, without a list; leave it out"
             )
         return FoundInputs(*pairing.find(images), has_volumes=False)
+    from fnetcli.inputs.layout import read_layout  # slow to import, and only volumes need it
+
     modalities = first, second = network_order(list(images))
     found = read_layout(images[first], images[second], kind, name, pairing.options(modalities))
     is_plain = found.kind == "pairs" and found.pairing.source == "files"

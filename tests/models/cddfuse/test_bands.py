@@ -23,26 +23,26 @@ class TestBands:
         network = make(UNEVEN)
         images = pair(height, width, batch)
         found = Banded(network, rows)(*images)
-        torch.testing.assert_close(found, network(*images), rtol=0, atol=2e-6)
+        torch.testing.assert_close(found, network(*images).fused, rtol=0, atol=2e-6)
 
     @pytest.mark.parametrize("skip", SKIPS)
     def test_every_skip(self, skip: Skip) -> None:
         network = make(CDDFuseConfig(dim=8, heads=2, encoder_blocks=1, couplings=1, skip=skip))
         images = pair(13, 9)
         found = Banded(network, 4)(*images)
-        torch.testing.assert_close(found, network(*images), rtol=0, atol=2e-6)
+        torch.testing.assert_close(found, network(*images).fused, rtol=0, atol=2e-6)
 
     def test_float64_stays_float64(self) -> None:
         network = make().double()
         first, second = (image.double() for image in pair(13, 9))
         found = Banded(network, 5)(first, second)
-        torch.testing.assert_close(found, network(first, second), rtol=0, atol=1e-13)
+        torch.testing.assert_close(found, network(first, second).fused, rtol=0, atol=1e-13)
 
     def test_half_storage_stays_near(self) -> None:
         network, images = make(), pair(16, 12)
         found = Banded(network, 5, torch.float16)(*images)
         assert found.dtype == torch.float32
-        torch.testing.assert_close(found, network(*images), rtol=0, atol=5e-3)
+        torch.testing.assert_close(found, network(*images).fused, rtol=0, atol=5e-3)
 
     @needs_reference
     def test_agrees_with_the_published_program(self) -> None:
@@ -60,21 +60,21 @@ class TestBands:
 class TestFrozen:
     def test_frozen_on_itself_is_the_network(self) -> None:
         network, images = make(), pair(12, 10)
-        expected = network(*images)
+        expected = network(*images).fused
         with frozen_attention(network, *images):
-            assert torch.equal(network(*images), expected)
+            assert torch.equal(network(*images).fused, expected)
 
     def test_tiles_with_the_margin_are_seamless(self) -> None:
         network = make(TINY).double()
         first, second = (image.double() for image in pair(40, 30))
         margin, cut = TINY.frozen_reach, 20
         with frozen_attention(network, first[..., ::2, ::2], second[..., ::2, ::2]):
-            whole = network(first, second)
-            upper = network(*(image[..., : cut + margin, :] for image in (first, second)))
-            lower = network(*(image[..., cut - margin :, :] for image in (first, second)))
+            whole = network(first, second).fused
+            upper = network(*(image[..., : cut + margin, :] for image in (first, second))).fused
+            lower = network(*(image[..., cut - margin :, :] for image in (first, second))).fused
         tiled = torch.cat((upper[..., :cut, :], lower[..., margin:, :]), dim=2)
         torch.testing.assert_close(tiled, whole, rtol=0, atol=1e-13)
-        assert not torch.allclose(whole, network(first, second), rtol=0, atol=1e-9)
+        assert not torch.allclose(whole, network(first, second).fused, rtol=0, atol=1e-9)
 
     def test_the_network_is_itself_again_afterwards(self) -> None:
         network = make()

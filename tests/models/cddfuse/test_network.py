@@ -88,7 +88,7 @@ class TestReference:
         numbers = load_numbers("io")
         vis, ir = (torch.from_numpy(numbers[f"b_{side}"]) for side in ("vis", "ir"))
         network = load_network(skip=skip).requires_grad_(False)
-        fused = network(vis, ir) if skip == "first" else network(ir, vis)
+        fused = network(vis, ir).fused if skip == "first" else network(ir, vis).fused
         np.testing.assert_allclose(fused, numbers[f"b_fused_skip_{name}"], rtol=0, atol=3e-6)
 
     def test_bfloat16_stays_near(self) -> None:
@@ -96,7 +96,7 @@ class TestReference:
         vis, ir = (torch.from_numpy(numbers[f"b_{side}"]) for side in ("vis", "ir"))
         network = load_network().requires_grad_(False)
         with torch.autocast("cpu", torch.bfloat16):
-            fused = network(ir, vis)
+            fused = network(ir, vis).fused
         assert fused.dtype == torch.float32
         np.testing.assert_allclose(fused, numbers["b_fused_skip_vis"], rtol=0, atol=0.02)
 
@@ -111,12 +111,12 @@ class TestForm:
         first, second = (image.double() for image in pair(*size, batch=2))
         skip = network.skip(first, second)
         expected = plain.fuse(first, second, skip, network.state_dict(), config)
-        torch.testing.assert_close(network(first, second), expected, rtol=0, atol=1e-12)
+        torch.testing.assert_close(network(first, second).fused, expected, rtol=0, atol=1e-12)
 
     def test_gradients_are_those_of_the_equations(self) -> None:
         network = make().double().requires_grad_(True)
         first, second = (image.double() for image in pair(7, 9))
-        network(first, second).square().sum().backward()
+        network(first, second).fused.square().sum().backward()
         state = {k: v.detach().clone().requires_grad_() for k, v in network.state_dict().items()}
         plain.fuse(first, second, second, state, TINY).square().sum().backward()
         for name, parameter in network.named_parameters():
@@ -160,18 +160,18 @@ class TestLaws:
     ) -> None:
         network = make()
         first, second = pair(height, width, batch)
-        fused = network(first, second)
+        fused = network(first, second).fused
         assert fused.shape == (batch, 1, height, width)
         assert torch.isfinite(fused).all()
         for i in range(batch):
-            alone = network(first[i : i + 1], second[i : i + 1])
+            alone = network(first[i : i + 1], second[i : i + 1]).fused
             torch.testing.assert_close(fused[i : i + 1], alone, rtol=0, atol=2e-6)
 
     @pytest.mark.parametrize("skip", ["sum", "none"])
     def test_swapping_the_images_changes_no_bit(self, skip: Skip) -> None:
         network = make(CDDFuseConfig(dim=8, heads=2, encoder_blocks=1, couplings=1, skip=skip))
         first, second = pair(11, 8)
-        assert torch.equal(network(first, second), network(second, first))
+        assert torch.equal(network(first, second).fused, network(second, first).fused)
 
     def test_encoding_a_pair_is_encoding_each(self) -> None:
         network = make()
@@ -187,7 +187,7 @@ class TestLaws:
         fused = network.fuse(network.encode(first), network.encode(second))
         assert isinstance(fused, FusedFeatures)
         image = network.reconstruct(fused.base, fused.detail, second)
-        torch.testing.assert_close(network(first, second), image, rtol=0, atol=2e-6)
+        torch.testing.assert_close(network(first, second).fused, image, rtol=0, atol=2e-6)
 
     @given(st.integers(1, 9), st.integers(1, 9))
     def test_a_coupling_can_be_inverted(self, height: int, width: int) -> None:
@@ -213,7 +213,7 @@ class TestLaws:
         first, second = (image.double() for image in pair(side, side))
         with frozen_attention(network, first, second):
             first.requires_grad_()
-            network(first, second)[0, 0, side // 2, side // 2].backward()
+            network(first, second).fused[0, 0, side // 2, side // 2].backward()
         assert first.grad is not None
         touched = torch.nonzero(first.grad[0, 0])
         assert (touched - side // 2).abs().max() == reach
@@ -227,7 +227,7 @@ class TestBlackImages:
         torch.manual_seed(0)
         network = CDDFuse(TINY)
         first = torch.full((1, 1, 16, 16), level)
-        network(first, first).sum().backward()
+        network(first, first).fused.sum().backward()
         for parameter in network.parameters():
             assert parameter.grad is not None
             assert torch.isfinite(parameter.grad).all()

@@ -192,7 +192,8 @@ class _PackedBlock:
         return maps * ((rows * STEP + span) * columns + slots) + ring * code + peaks
 
     def _keep(self, kernels: Kernels) -> int:
-        kept = np.ascontiguousarray(kernels, self._dtype)
+        with np.errstate(over="ignore"):  # then the result is not finite, which is said
+            kept = np.ascontiguousarray(kernels, self._dtype)
         self._kept.append(kept)
         return kept.ctypes.data
 
