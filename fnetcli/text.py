@@ -14,6 +14,11 @@ def visible(text: str) -> str:
     return OBEYED.sub(lambda found: found[0].encode("unicode_escape").decode(), text)
 
 
+def escaped(text: str) -> str:
+    """Return what `visible` does, and bytes that are no text as escapes: for a terminal."""
+    return SURROGATE.sub(lambda found: f"\\x{ord(found[0]) & 0xFF:02x}", visible(text))
+
+
 def printable(text: str) -> str:
     """Return one line for tables and files: a sign takes the place of what cannot stand there."""
     return SURROGATE.sub("\N{REPLACEMENT CHARACTER}", OBEYED.sub("\N{REPLACEMENT CHARACTER}", text))

@@ -8,12 +8,13 @@ import typer
 
 from fnetcli.cli.eval import evaluate
 from fnetcli.cli.fuse import fuse
+from fnetcli.cli.help import LiteralCommand, LiteralGroup
 from fnetcli.cli.inspect import inspect
-from fnetcli.cli.options.group import OnceCommand
 from fnetcli.cli.train import train
 
 app = typer.Typer(
     name="fnet",
+    cls=LiteralGroup,
     help="Fuse what two sensors see, and show what each of them saw.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
@@ -41,7 +42,7 @@ def main(
     """Fuse what two sensors see, and show what each of them saw."""
 
 
-app.command(no_args_is_help=True, cls=OnceCommand)(fuse)
-app.command(no_args_is_help=True, cls=OnceCommand)(train)
-app.command("eval", no_args_is_help=True, cls=OnceCommand)(evaluate)
-app.command(cls=OnceCommand)(inspect)
+app.command(no_args_is_help=True, cls=LiteralCommand)(fuse)
+app.command(no_args_is_help=True, cls=LiteralCommand)(train)
+app.command("eval", no_args_is_help=True, cls=LiteralCommand)(evaluate)
+app.command(cls=LiteralCommand)(inspect)

@@ -20,7 +20,7 @@ import typer
 
 from fnetcli.errors import ConfigError, FnetError, OutputError, UsageError
 from fnetcli.runs.batch import EXIT_FAILED, EXIT_INTERRUPTED, EXIT_USAGE
-from fnetcli.text import visible
+from fnetcli.text import escaped, visible
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -41,14 +41,18 @@ class Console:
         self.has_results = has_results  # False where stdout is for something else
 
     def result(self, text: str) -> None:
-        """Print one line of result."""
+        """Print one line of result: as it is into a pipe, without what a terminal would obey."""
+        self.lines(on_stdout(text))
+
+    def lines(self, text: str) -> None:
+        """Print lines of result that hold nothing foreign, or have been made printable."""
         if self.has_results and not self.is_quiet:
             to_stdout(f"{text}\n")
 
     @property
     def is_terminal(self) -> bool:
         """Whether results go to a terminal, which knows bold and underlined."""
-        return sys.stdout is not None and sys.stdout.isatty()
+        return _is_terminal()
 
     @property
     def width(self) -> int | None:
@@ -67,7 +71,7 @@ class Console:
             terminal.width = max(self.width or WIDEST, least)
             terminal.print(*([""] if i else []), table, sep="\n")
         lines = file.getvalue().rstrip("\n").split("\n")
-        self.result("\n".join([title, *(line.rstrip() for line in lines)]))
+        self.lines("\n".join([on_stdout(title), *(line.rstrip() for line in lines)]))
 
     def notice(self, text: str) -> None:
         """Print what is good to know."""
@@ -88,8 +92,18 @@ class Console:
         self._stderr(text, f"{_colored('error', 'red')}: ")
 
     def _stderr(self, text: str, start: str = "") -> None:
-        with _around_progress():
+        # A closed terminal, or `2>&1 | head`: there is nobody to tell.
+        with contextlib.suppress(OSError), _around_progress():
             typer.echo(start + visible(text), err=True)
+
+
+def _is_terminal() -> bool:
+    return sys.stdout is not None and sys.stdout.isatty()
+
+
+def on_stdout(text: str) -> str:
+    """Return one line of foreign text as stdout takes it: seen, not obeyed, by a terminal."""
+    return escaped(text) if _is_terminal() else text
 
 
 def to_stdout(content: str | bytes) -> None:
@@ -186,7 +200,7 @@ def leaving_at_once() -> Iterator[None]:
         Console().error("interrupted; nothing was written")
         os._exit(EXIT_INTERRUPTED)
 
-    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, *_endings())}
     for number in before:
         signal.signal(number, leave)
     try:
@@ -227,12 +241,21 @@ def _as_far_as_possible(error: UnicodeError) -> tuple[bytes, int]:
 codecs.register_error(AS_FAR_AS_POSSIBLE, _as_far_as_possible)
 
 
+def _endings() -> list[signal.Signals]:
+    """Return the signals that end a run as Ctrl-C does: also a closed terminal, but for nohup."""
+    numbers = [signal.SIGTERM]
+    if hasattr(signal, "SIGHUP") and signal.getsignal(signal.SIGHUP) != signal.SIG_IGN:
+        numbers.append(signal.SIGHUP)
+    return numbers
+
+
 def exits_properly(command: Callable[P, int]) -> Callable[P, None]:
     """Turn a command's return value and every exception into a line and an exit code."""
 
     @functools.wraps(command)
     def wrapped(*args: P.args, **kwargs: P.kwargs) -> None:
-        signal.signal(signal.SIGTERM, signal.default_int_handler)  # tidy up as after Ctrl-C
+        for number in _endings():
+            signal.signal(number, signal.default_int_handler)  # tidy up as after Ctrl-C
         if isinstance(sys.stdout, io.TextIOWrapper):
             sys.stdout.reconfigure(errors=AS_FAR_AS_POSSIBLE)
         try:
@@ -254,8 +277,12 @@ def _explain(error: BaseException, console: Console) -> int:
         case KeyboardInterrupt():
             console.error("interrupted; what was finished is on disk")
             return EXIT_INTERRUPTED
-        case BrokenPipeError():  # the reader of stdout has left: nobody to talk to
+        case BrokenPipeError():  # of `| head`: nothing more can be said on stdout
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            console.error(
+                "standard output: closed by its reader, which ended this; what was finished is on "
+                "disk"
+            )
             return EXIT_FAILED
         case OSError():  # a path that is too long, a parent that may not be searched
             console.error(

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from fnetcli.cli.console import Console, Progress
+from fnetcli.cli.console import Console, Progress, on_stdout
 from fnetcli.errors import FnetError
 from fnetcli.runs.batch import EXIT_DONE, EXIT_FAILED
 from fnetcli.runs.protect import STDOUT
@@ -101,7 +101,8 @@ def tell_plan(
     for case in run.job.pairing.cases if summary != STDOUT else ():
         verb = "skip" if case.name in skipped else "fuse"
         fused = run.plan.paths(case).fused
-        typer.echo("\t".join(map(str, (verb, case.name, case.first, case.second, fused))))
+        fields = map(str, (verb, case.name, case.first, case.second, fused))
+        typer.echo("\t".join(map(on_stdout, fields)))
     typer.echo(
         f"{len(run.plan.todo)} to fuse, {len(skipped)} to skip, "
         f"{len(run.job.pairing.unpaired)} unpaired; nothing was written",

@@ -74,7 +74,7 @@ def write_json(path: Path | None, record: Mapping[str, Any]) -> None:
         return
     text = json.dumps(_plain(record), indent=1, default=str)
     if path == STDOUT:
-        Console().result(text)
+        Console().lines(text)
     else:
         atomic_write(path, lambda file: file.write(f"{text}\n".encode()))
 

@@ -41,10 +41,10 @@ MOST_JPEG, MOST_BMP = 1024, 128
 
 @dataclass(frozen=True)
 class Kind:
-    """What tells these kinds apart; `open` reads the header only."""
+    """What tells these kinds apart; `begin` reads the header only."""
 
     name: str
-    open: Callable[[BinaryIO], ImageFile]
+    begin: Callable[[BinaryIO], ImageFile]
     most_pixels: float  # that a byte can hold
 
 
@@ -57,7 +57,7 @@ FLIR_NOTICE = (
 def _open(kind: Kind, file: BinaryIO, options: ReadOptions) -> ImageFile:
     """Open, and hold the size that the header claims against the bytes that are there."""
     require_length(file, options, MOST_PIXEL_BYTES, kind.name)
-    picture = kind.open(file)
+    picture = kind.begin(file)
     require_size(*picture.size, options)
     require_bytes(picture.width * picture.height, file, kind.most_pixels, kind.name)
     return picture

@@ -32,6 +32,7 @@ LATEX = {
     "|": r"\textbar{}",
     **{mark: f"\\{mark}" for mark in "&%$#_"},
 }
+FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")  # of cells that a spreadsheet would run
 GAP = 2  # between two columns on the terminal
 SHORTEST = 12  # width of a method's name that is wrapped
 
@@ -201,15 +202,23 @@ def _marked(cell: Cell) -> Text:
 
 
 def to_csv(evaluation: Evaluation) -> str:
-    """Return one line per method and case; empty cells where there is no score."""
+    """Return one line per method and case; empty cells where there is no score.
+
+    Names that a spreadsheet would take for a formula begin with an apostrophe.
+    """
     file = io.StringIO()
     writer = csv.writer(file, lineterminator="\n")
     writer.writerow(["method", "case", *(metric.name for metric in evaluation.metrics)])
     for method, table in zip(evaluation.methods, evaluation.values, strict=True):
         for case, values in zip(evaluation.cases, table, strict=True):
             shown = ["" if math.isnan(value) else repr(float(value)) for value in values]
-            writer.writerow([printable(method.name), printable(case), *shown])
+            writer.writerow([_cell(method.name), _cell(case), *shown])
     return file.getvalue()
+
+
+def _cell(name: str) -> str:
+    text = printable(name)
+    return f"'{text}" if name.startswith(FORMULA_STARTS) else text
 
 
 def to_json(

@@ -19,14 +19,14 @@ from tests.drawn_pictures import smooth_noise, write
 from tests.drawn_volumes import GRIDS, phantom, to_nifti
 
 LARGEST = np.finfo(np.float32).max
-LEAST = np.float32(1e-45)  # the least number there is above zero
+LEAST = 1e-45  # the least number there is above zero
 
 
-def pair_of(low: Any, high: Any, dtype: Any = np.float32) -> tuple[NDArray[np.generic], ...]:
+def pair_of(low: float, high: float, dtype: Any) -> tuple[NDArray[Any], ...]:
     """Return what holds two numbers only, and how often: half each, and once among all others."""
-    half: NDArray[np.generic] = np.full((4, 32, 32), low, dtype)
+    half: NDArray[Any] = np.full((4, 32, 32), low, dtype)
     half[:, 8:24, 8:20] = high
-    once: NDArray[np.generic] = np.full((4, 32, 32), low, dtype)
+    once: NDArray[Any] = np.full((4, 32, 32), low, dtype)
     once[2, 16, 16] = high
     return half, once
 
@@ -35,24 +35,25 @@ def after(value: float) -> float:
     return float(np.nextafter(np.float32(value), np.float32(np.inf)))
 
 
-CASES: dict[str, NDArray[np.generic]] = {
+STEPS: dict[str, tuple[float, float, Any]] = {
+    "constant": (7, 7, np.float32),
+    "zeros": (0, 0, np.float32),
+    "a step at 0": (0, LEAST, np.float32),
+    "a step at 1": (1, after(1), np.float32),
+    "a step at 1000": (1000, after(1000), np.float32),
+    "a step below 0": (-1000, after(-1000), np.float32),
+    "a step at 1e30": (1e30, after(1e30), np.float32),
+    "a step at the end": (-float(LARGEST), after(-float(LARGEST)), np.float32),
+    "all of the type": (-float(LARGEST), float(LARGEST), np.float32),
+    "a step of a double": (1, float(np.nextafter(1, 2)), np.float64),
+    "doubles beyond floats": (-1e300, 1e300, np.float64),
+    "a whole step": (40_000, 40_001, np.int32),
+    "all whole numbers": (-(2**31), 2**31 - 1, np.int32),
+}
+CASES: dict[str, NDArray[Any]] = {
     f"{name}, {often}": values
-    for name, (low, high, dtype) in {
-        "constant": (7, 7, np.float32),
-        "zeros": (0, 0, np.float32),
-        "a step at 0": (0, LEAST, np.float32),
-        "a step at 1": (1, after(1), np.float32),
-        "a step at 1000": (1000, after(1000), np.float32),
-        "a step below 0": (-1000, after(-1000), np.float32),
-        "a step at 1e30": (1e30, after(1e30), np.float32),
-        "a step at the end": (-float(LARGEST), after(-float(LARGEST)), np.float32),
-        "all of the type": (-float(LARGEST), float(LARGEST), np.float32),
-        "a step of a double": (1, float(np.nextafter(1, 2)), np.float64),
-        "doubles beyond floats": (-1e300, 1e300, np.float64),
-        "a whole step": (40_000, 40_001, np.int32),
-        "all whole numbers": (-(2**31), 2**31 - 1, np.int32),
-    }.items()
-    for often, values in zip(("half", "once"), pair_of(low, high, dtype), strict=True)
+    for name, step in STEPS.items()
+    for often, values in zip(("half", "once"), pair_of(*step), strict=True)
 }
 
 

@@ -190,7 +190,10 @@ REFUSED: dict[str, tuple[bytes, str]] = {
     "png signature only": (b"\x89PNG\r\n\x1a\n", "ends early"),
     "png without header": (b"\x89PNG\r\n\x1a\n" + chunk(b"IDAT", bytes(40)), "header"),
     "png zero width": (png((4, 0), 8, 0, [b""] * 4), "has no pixels"),
-    "png broken header": (png(SHAPE, 8, 2, [b""]).replace(b"IHDR\0", b"IHDR\1"), "not a readable"),
+    "png broken header": (
+        png(SHAPE, 8, 2, [b""]).replace(b"IHDR\0", b"IHDR\1"),
+        "not a complete PNG",
+    ),
     "png 3 bits": (png(SHAPE, 3, 0, packed(GREY, 8)), "not a readable PNG"),
     "jpeg marker only": (b"\xff\xd8\xff\xe0", "not a readable JPEG;"),
     "bmp letters only": (b"BM, said the text", "not a readable BMP;"),

@@ -55,6 +55,8 @@ def require_bytes_of_frames(
 ) -> None:
     """Raise EOFError where a file of `length` bytes cannot hold so many frames (rows, columns)."""
     syntax = transfer_syntax(header)
+    if not syntax.is_transfer_syntax:
+        return  # whoever looks for a decoder says so
     pixels = frames * size[0] * size[1]
     if syntax.is_encapsulated:
         most = PIXELS_A_BYTE.get(syntax, UNKNOWN_RATIO) * length + SPARE_PIXELS

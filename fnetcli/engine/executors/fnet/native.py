@@ -132,7 +132,8 @@ class _PackedBlock:
         self.missing = -config.atoms % layout.group  # atoms of zeros, to fill the last group
         self._layout, self._dtype = layout, dtype
         self._kept: list[Kernels] = []  # native.cpp holds their addresses
-        stages = [self._stage(block, k) for k in range(self.stages)]
+        with np.errstate(over="ignore", invalid="ignore"):  # the result will tell
+            stages = [self._stage(block, k) for k in range(self.stages)]
         self._stages = (_Stage * self.stages)(*stages)
         self.struct = _Block(
             channels=block.channels,
@@ -192,8 +193,7 @@ class _PackedBlock:
         return maps * ((rows * STEP + span) * columns + slots) + ring * code + peaks
 
     def _keep(self, kernels: Kernels) -> int:
-        with np.errstate(over="ignore"):  # then the result is not finite, which is said
-            kept = np.ascontiguousarray(kernels, self._dtype)
+        kept = np.ascontiguousarray(kernels, self._dtype)
         self._kept.append(kept)
         return kept.ctypes.data
 

@@ -1,0 +1,365 @@
+"""Counts, sizes and lengths are held against the bytes that are there before room is made for them.
+
+Asserted by counters: bytes that are read of the file, and the most memory that was allocated.
+"""
+
+from __future__ import annotations
+
+import gzip
+import os
+import struct
+import tracemalloc
+import zlib
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import nibabel as nib
+import numpy as np
+import PIL.Image
+import pydicom
+import pytest
+from pydicom import FileDataset
+from pydicom.encaps import encapsulate
+from pydicom.uid import (
+    JPEG2000,
+    UID,
+    DeflatedExplicitVRLittleEndian,
+    ExplicitVRLittleEndian,
+    JPEGBaseline8Bit,
+    JPEGLSLossless,
+    RLELossless,
+)
+
+from fnetcli.errors import ReadError
+from fnetcli.files.guarded import OrdinaryFile
+from fnetcli.formats import ReadOptions, probe_image, read_image
+from fnetcli.formats.volumes import VolumeOptions, read_volume
+from tests.drawn_volumes import GRIDS, enhanced, nuclear, phantom, save_one, slices
+from tests.formats.files import RGB, chunk, encode, grey_tags, packed, png, raw_tiff
+from tests.paths import SHARED
+
+DAMAGED = SHARED / "faults" / "damaged"
+GRID = GRIDS["axial"]
+MANY = 60_000
+MAX_ALLOCATED = 50_000_000
+MAX_READS = 10  # times the file's bytes
+
+
+@dataclass
+class Counter:
+    """Bytes that were read of files, and the most that was allocated meanwhile."""
+
+    read: int = 0
+    allocated: int = 0
+
+
+Counting = Callable[[], AbstractContextManager[Counter]]
+
+
+@pytest.fixture
+def counting(monkeypatch: pytest.MonkeyPatch) -> Counting:
+    @contextmanager
+    def count() -> Iterator[Counter]:
+        counter = Counter()
+        read, readinto = OrdinaryFile.read, OrdinaryFile.readinto
+
+        def counted(self: OrdinaryFile, size: int | None = -1) -> bytes:
+            content = read(self, size)
+            counter.read += len(content)
+            return content
+
+        def counted_into(self: OrdinaryFile, buffer: bytearray) -> int:
+            length = readinto(self, buffer)
+            counter.read += length
+            return length
+
+        with monkeypatch.context() as patched:
+            patched.setattr(OrdinaryFile, "read", counted)
+            patched.setattr(OrdinaryFile, "readinto", counted_into)
+            tracemalloc.start()
+            try:
+                yield counter
+            finally:
+                counter.allocated = tracemalloc.get_traced_memory()[1]
+                tracemalloc.stop()
+
+    return count
+
+
+def assert_refused(path: Path, counting: Counting, read: Callable[[Path], object]) -> str:
+    with counting() as counter, pytest.raises(ReadError) as caught:
+        read(path)
+    assert counter.read <= MAX_READS * path.stat().st_size
+    assert counter.allocated < MAX_ALLOCATED
+    text = str(caught.value)
+    assert text.startswith(f"{path}: ")
+    assert "\n" not in text
+    return text
+
+
+# --- DICOM ----------------------------------------------------------------------------------------
+
+
+def classic() -> FileDataset:
+    return slices(phantom(), GRID)[0]
+
+
+def claiming(header: FileDataset, syntax: UID = ExplicitVRLittleEndian) -> FileDataset:
+    """Return a header that claims many frames, with one frame's bytes at most."""
+    header.NumberOfFrames = MANY
+    header.file_meta.TransferSyntaxUID = syntax
+    if syntax.is_encapsulated:
+        header.PixelData = encapsulate([b"\xff\xd8" + bytes(40) + b"\xff\xd9"])
+        header["PixelData"].is_undefined_length = True
+    else:
+        header.PixelData = header.PixelData[: 2 * header.Rows * header.Columns]
+    return header
+
+
+HEADERS: dict[str, Callable[[], FileDataset]] = {
+    "classic": classic,
+    "enhanced": lambda: enhanced(phantom(), GRID),
+    "nuclear": lambda: nuclear(phantom(), GRID),
+}
+
+
+class TestDicom:
+    @pytest.mark.parametrize("kind", HEADERS)
+    @pytest.mark.parametrize(
+        "syntax", [ExplicitVRLittleEndian, JPEGBaseline8Bit, JPEGLSLossless, JPEG2000, RLELossless]
+    )
+    def test_frames(self, kind: str, syntax: UID, tmp_path: Path, counting: Counting) -> None:
+        path = save_one(claiming(HEADERS[kind](), syntax), tmp_path / "a.dcm")
+        assert "ends early" in assert_refused(path, counting, read_volume)
+
+    def test_as_many_steps_as_frames_are_claimed(self, tmp_path: Path, counting: Counting) -> None:
+        """Each of them is there, and costs two bytes."""
+        header = claiming(nuclear(phantom(), GRID))
+        header.SliceVector = list(range(1, MANY + 1))
+        path = save_one(header, tmp_path / "a.dcm")
+        assert_refused(path, counting, read_volume)
+
+    def test_frames_of_one_pixel_are_looked_at_once(self, tmp_path: Path) -> None:
+        """Every frame is there: the time grows with their number, not with its square."""
+        count = 5000
+        header = nuclear(np.ones((2, 1, 1), np.int16), GRID)
+        header.NumberOfFrames = count
+        header.SliceVector = list(range(1, count + 1))
+        header.PixelData = np.arange(count, dtype=np.int16).tobytes()
+        path = save_one(header, tmp_path / "a.dcm")
+        calls = 0
+        get = pydicom.Dataset.get
+
+        def counted(self: pydicom.Dataset, key: str, default: object = None) -> object:
+            nonlocal calls
+            calls += key == "SliceVector"
+            return get(self, key, default)
+
+        with pytest.MonkeyPatch.context() as patched:
+            patched.setattr(pydicom.Dataset, "get", counted)
+            image = read_volume(path)
+        assert image.pixels.shape == (count, 1, 1, 1)
+        assert calls < 10
+
+    @pytest.mark.parametrize("syntax", [JPEGBaseline8Bit, JPEGLSLossless, RLELossless])
+    def test_one_frame_of_a_claimed_size(
+        self, syntax: UID, tmp_path: Path, counting: Counting
+    ) -> None:
+        header = claiming(classic(), syntax)
+        header.NumberOfFrames = 1
+        header.Rows = header.Columns = 20_000
+        assert_refused(save_one(header, tmp_path / "a.dcm"), counting, read_volume)
+
+    def test_a_deflated_file(self, tmp_path: Path, counting: Counting) -> None:
+        header = claiming(classic(), DeflatedExplicitVRLittleEndian)
+        header.Rows = header.Columns = 64
+        path = save_one(header, tmp_path / "a.dcm")
+        assert "ends early" in assert_refused(path, counting, read_volume)
+
+    def test_the_length_of_an_element(self, tmp_path: Path, counting: Counting) -> None:
+        path = save_one(classic(), tmp_path / "a.dcm")
+        content = path.read_bytes()
+        for tag in (b"\x10\x00\x10\x00PN", b"\xe0\x7f\x10\x00OW"):
+            place = content.index(tag) + 6
+            damaged = bytearray(content)
+            if tag.endswith(b"OW"):
+                damaged[place + 2 : place + 6] = struct.pack("<I", 0xFFFFFF00)
+            else:
+                damaged[place - 2 : place + 6] = b"UT\0\0" + struct.pack("<I", 0xFFFFFF00)
+            path.write_bytes(damaged)
+            assert_refused(path, counting, read_volume)
+
+    def test_a_palette_that_expands_without_end(self, tmp_path: Path, counting: Counting) -> None:
+        header = classic()
+        header.PhotometricInterpretation = "PALETTE COLOR"
+        header.PixelRepresentation = 0
+        first = struct.pack("<3H", 0, 1, 7)  # one colour, as it is
+        ramps = struct.pack("<3H", 1, 0xFFFF, 9) * 1000  # 65,535 colours each
+        again = struct.pack("<4H", 2, 0xFFFF, 0, 0) * 1000  # everything, from its beginning
+        for body in (ramps, again):
+            for color in ("Red", "Green", "Blue"):
+                setattr(header, f"{color}PaletteColorLookupTableDescriptor", [0, 0, 16])
+                setattr(header, f"Segmented{color}PaletteColorLookupTableData", first + body)
+            path = save_one(header, tmp_path / "a.dcm")
+            assert "its palette makes no sense" in assert_refused(path, counting, read_volume)
+
+    @pytest.mark.skipif(not DAMAGED.is_dir(), reason="the shared files are not here")
+    def test_files_that_were_found(self, counting: Counting) -> None:
+        for path in sorted(DAMAGED.glob("*.dcm")):
+            assert_refused(path, counting, read_volume)
+
+
+# --- NIfTI ----------------------------------------------------------------------------------------
+
+
+def nifti_claiming(shape: tuple[int, ...], dtype: type = np.float64) -> bytes:
+    """Return a header of NIfTI-1, as it stands in front of the numbers."""
+    header = nib.Nifti1Header()
+    header.set_data_dtype(dtype)
+    header.set_data_shape(shape)
+    header["magic"], header["vox_offset"] = b"n+1", 352
+    return bytes(header.binaryblock) + bytes(4)
+
+
+class TestNifti:
+    def test_more_voxels_than_bytes(self, tmp_path: Path, counting: Counting) -> None:
+        for name, content in (
+            ("a.nii", nifti_claiming((700, 700, 700)) + bytes(5000)),
+            ("b.nii.gz", gzip.compress(nifti_claiming((700, 700, 700)) + bytes(5000))),
+        ):
+            (tmp_path / name).write_bytes(content)
+            assert "ends early" in assert_refused(tmp_path / name, counting, read_volume)
+
+    def test_the_last_of_many_volumes(self, tmp_path: Path, counting: Counting) -> None:
+        path = tmp_path / "a.nii.gz"
+        path.write_bytes(gzip.compress(nifti_claiming((64, 64, 64, 30_000)) + bytes(5000)))
+        options = VolumeOptions(volume=30_000)
+        assert_refused(path, counting, lambda path: read_volume(path, options))
+
+    def test_what_lies_behind_the_numbers_is_not_inflated(
+        self, tmp_path: Path, counting: Counting
+    ) -> None:
+        """Not even read: a few megabytes may become many gigabytes."""
+        path = tmp_path / "a.nii.gz"
+        numbers = np.arange(8**3, dtype=np.float32)
+        content = nifti_claiming((8, 8, 8), np.float32) + numbers.tobytes()
+        deflating = zlib.compressobj(9, zlib.DEFLATED, 31)
+        with path.open("wb") as file:
+            file.write(deflating.compress(content))
+            for _ in range(1000):  # a gigabyte
+                file.write(deflating.compress(bytes(1 << 20)))
+            file.write(deflating.flush())
+        with counting() as counter:
+            image = read_volume(path)
+        np.testing.assert_array_equal(image.pixels.ravel(), numbers)
+        assert counter.read < path.stat().st_size / 2
+        assert counter.allocated < MAX_ALLOCATED
+
+    def test_numbers_that_start_far_behind_the_header(
+        self, tmp_path: Path, counting: Counting
+    ) -> None:
+        content = bytearray(nifti_claiming((4, 4, 4)) + bytes(8 * 64))
+        struct.pack_into("<f", content, 108, float(1 << 26))  # as after long extensions
+        (tmp_path / "a.nii").write_bytes(content)
+        assert "ends early" in assert_refused(tmp_path / "a.nii", counting, read_volume)
+
+
+# --- pictures -------------------------------------------------------------------------------------
+
+
+def jpeg_claiming(height: int, width: int) -> bytes:
+    content = bytearray(encode(RGB, "JPEG"))
+    place = content.index(b"\xff\xc0") + 5
+    struct.pack_into(">HH", content, place, height, width)
+    return bytes(content)
+
+
+def png_claiming(height: int, width: int) -> bytes:
+    head = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
+    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", head) + chunk(b"IDAT", zlib.compress(bytes(99)))
+
+
+def bmp_claiming(height: int, width: int) -> bytes:
+    content = bytearray(encode(RGB, "BMP"))
+    struct.pack_into("<ii", content, 18, width, height)
+    return bytes(content)
+
+
+class TestPictures:
+    @pytest.mark.parametrize(
+        "content",
+        [jpeg_claiming(21_000, 21_000), png_claiming(21_000, 21_000), bmp_claiming(21_000, 21_000)],
+        ids=["jpeg", "png", "bmp"],
+    )
+    @pytest.mark.parametrize("action", [read_image, probe_image])
+    def test_megapixels_in_a_few_bytes(
+        self,
+        content: bytes,
+        action: Callable[[Path], object],
+        tmp_path: Path,
+        counting: Counting,
+    ) -> None:
+        path = tmp_path / "a"
+        path.write_bytes(content)
+        text = assert_refused(path, counting, action)
+        assert f"441 megapixels are claimed, {len(content):,} bytes are there" in text
+
+    def test_a_tiff(self, tmp_path: Path, counting: Counting) -> None:
+        path = tmp_path / "a.tif"
+        path.write_bytes(raw_tiff(grey_tags((21_000, 21_000), 8), [bytes(500)]))
+        assert "ends early" in assert_refused(path, counting, read_image)
+
+    @pytest.mark.parametrize("kind", ["JPEG", "PNG", "BMP", "WEBP", "TIFF"])
+    def test_one_colour_is_read_whatever_its_size(self, kind: str, tmp_path: Path) -> None:
+        """No file that is complete is refused; these are as small as they come."""
+        for mode, options in (("L", {}), ("RGB", {}), ("RGB", {"progressive": True})):
+            more = {"compression": "tiff_adobe_deflate"} if kind == "TIFF" else options
+            path = tmp_path / "a"
+            PIL.Image.new(mode, (3000, 2500)).save(path, kind, **more)
+            found = read_image(path).pixels
+            assert found.shape[:3] == (1, 2500, 3000)
+            assert found.max() <= 1
+
+    def test_a_png_whose_pixels_take_little_of_it(self, tmp_path: Path) -> None:
+        path = tmp_path / "a.png"
+        path.write_bytes(png((32, 32), 8, 0, packed(np.zeros((32, 32), np.uint8), 8)))
+        os.truncate(path, 1 << 40)
+        with pytest.raises(ReadError, match="more than the limit of 64 GB"):
+            read_image(path)
+        os.truncate(path, 1 << 33)
+        with pytest.raises(ReadError, match="8,590 MB, more than a PNG of 500 megapixels takes"):
+            read_image(path)
+        os.truncate(path, 1 << 20)
+        assert read_image(path).pixels.shape == (1, 32, 32, 1)
+
+    def test_what_finds_no_room_in_memory(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, counting: Counting
+    ) -> None:
+        monkeypatch.setattr("fnetcli.formats.base.free_memory", lambda: 1_500_000_000)
+        for kind in ("PNG", "WEBP"):
+            path = tmp_path / "a"
+            PIL.Image.new("RGB", (16_000, 16_000)).save(path, kind)
+            with counting() as counter, pytest.raises(ReadError) as caught:
+                read_image(path, ReadOptions(pixel_limit=300_000_000))
+            assert counter.allocated < MAX_ALLOCATED
+            assert "GB of memory and 1.5 GB are free; make it smaller" in str(caught.value)
+
+    @pytest.mark.slow
+    def test_a_large_jpeg_is_not_in_memory_three_times(self, tmp_path: Path) -> None:
+        """Pillow holds four bytes of a pixel, which are not traced; ours are three."""
+        path = tmp_path / "a.jpg"
+        PIL.Image.new("RGB", (6000, 5000), (9, 8, 7)).save(path)
+        tracemalloc.start()
+        try:
+            pixels = read_image(path).pixels
+            most = tracemalloc.get_traced_memory()[1]
+        finally:
+            tracemalloc.stop()
+        assert most < pixels.nbytes + 40_000_000
+
+    @pytest.mark.skipif(not DAMAGED.is_dir(), reason="the shared files are not here")
+    def test_a_jpeg_that_was_found(self, counting: Counting) -> None:
+        text = assert_refused(DAMAGED / "bomb_jpeg_458MP.jpg", counting, read_image)
+        assert "458 megapixels are claimed, 823 bytes are there" in text
