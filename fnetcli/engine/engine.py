@@ -197,7 +197,9 @@ class Engine:
     def _budget(self) -> int:
         limits = (self._learned, self.options.max_memory)
         known = [limit for limit in limits if limit is not None]
-        return min(known) if known else memory.budget(self.device)
+        if known:
+            return min(known)
+        return memory.budget(self.device, takes_all=self._executor.margin is None)
 
     def _require(self, whole: Tiling, wanted: Wanted) -> None:
         """Raise UsageError where --max-memory is less than the smallest tile takes."""

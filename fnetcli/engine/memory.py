@@ -10,11 +10,15 @@ SHARE = 0.5  # of the memory that is free on a CPU; the images around the networ
 SHARE_OF_DEVICE = 0.8  # of what is free on a GPU
 
 
-def budget(device: Device) -> int:
-    """Return the bytes that the network may take on a device by itself."""
+def budget(device: Device, *, takes_all: bool = False) -> int:
+    """Return the bytes that the network may take on a device by itself.
+
+    On a CPU no more than MOST, since larger tiles gain nothing, unless it `takes_all` that is free.
+    """
     if device.kind == "cuda":
         import torch
 
         free, _ = torch.cuda.mem_get_info(device.in_torch())
         return int(free * SHARE_OF_DEVICE)
-    return min(MOST, int(free_memory() * SHARE))
+    share = int(free_memory() * SHARE)
+    return share if takes_all else min(MOST, share)

@@ -139,6 +139,8 @@ class ModelSpec(Generic[ConfigT]):
     features: Callable[[ConfigT], dict[str, int]] = lambda _: {}  # channels by name
     multiple_of: int = 1  # sides that it takes; the engine pads by reflection and crops
     needs_gradients: bool = False  # at inference too
+    # Numbers that the module holds for each pixel while it works, measured; None: not known.
+    numbers_a_pixel: Callable[[ConfigT], int] | None = None
     layouts: tuple[TensorLayout[ConfigT], ...] = ()  # beside our own
     # Raise ValueError for numbers that no sound network has; say what looks odd.
     check: Callable[[Network[ConfigT]], None] = lambda _: None

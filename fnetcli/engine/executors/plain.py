@@ -28,9 +28,7 @@ class Plain:
         self._model = network.at_work().to(self._device)
         self._needs_gradients = network.spec.needs_gradients
         self._dtype = next(iter(network.arrays.values())).dtype
-        self._widest = max(
-            (shape[0] for _, shape in network.spec.shapes(network.config)), default=1
-        )
+        self._numbers = _numbers_a_pixel(network)
 
     def run(self, x: Values, y: Values, inner: Inner, wanted: Wanted) -> Fusion[Values]:
         """See `Executor`."""
@@ -41,10 +39,18 @@ class Plain:
         return to_arrays(found, inner)
 
     def bytes_needed(self, count: int, height: int, width: int, wanted: Wanted) -> int:
-        """See `Executor`; a guess, since nobody says what a model takes."""
+        """See `Executor`."""
         del wanted
-        numbers = ARRAYS_AT_A_TIME * self._widest * (3 if self._needs_gradients else 1)
-        return count * height * width * (numbers + 12) * self._dtype.itemsize
+        return count * height * width * (self._numbers + 12) * self._dtype.itemsize
+
+
+def _numbers_a_pixel(network: Network[Any]) -> int:
+    """Return what a model says that it holds, else what its widest layer makes likely."""
+    spec, config = network.spec, network.config
+    if spec.numbers_a_pixel is not None:
+        return spec.numbers_a_pixel(config)
+    widest = max((shape[0] for _, shape in spec.shapes(config)), default=1)
+    return ARRAYS_AT_A_TIME * widest * (3 if spec.needs_gradients else 1)
 
 
 def to_device(image: Values, device: torch.device) -> Tensor:

@@ -50,5 +50,6 @@ UAAFUSION = ModelSpec(
     maps=lambda config: config.map_names,
     features=lambda config: dict.fromkeys(config.feature_names, config.channels),
     needs_gradients=True,
+    numbers_a_pixel=lambda config: 40 * config.channels,
     layouts=(PUBLISHED,),
 )
