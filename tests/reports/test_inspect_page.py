@@ -118,7 +118,7 @@ def page_without_parts(size: tuple[int, int] = (48, 64), **fields: Any) -> PairP
         "detail": ShownMap("detail", "a map", noise(size, 9)),
     }
     features = {"activity": ShownFeature("activity", noise((3, *size), 40), (3, *size))}
-    others = {
+    others: dict[str, Any] = {
         "maps": maps,
         "features": features,
         "fused_luminance": noise(size, 41),

@@ -47,7 +47,7 @@ class CheckpointFacts(WeightsFacts):
     @property
     def series(self) -> dict[str, list[float]]:
         """Thresholds and momenta."""
-        found = {}
+        found = dict[str, list[float]]()
         for letter, block in self.blocks.items():
             found |= {f"theta_k of {letter}": block.theta, f"rho_k of {letter}": block.rho}
         return found
