@@ -28,16 +28,11 @@ from fnetcli.pictures.mix import MixOptions
 from fnetcli.pictures.outputs import Depth, MapsKind, OutputOptions
 from fnetcli.pictures.prepare import PrepareOptions
 from fnetcli.pictures.survey import Scope
-from fnetcli.runs.jobs import (
-    PictureRunOptions,
-    VolumeRunOptions,
-    default_workers,
-    picture_job,
-    volume_job,
-)
+from fnetcli.runs.jobs import PictureRunOptions, default_workers, picture_job
 from fnetcli.runs.network import LoadedNetwork, NetworkSource, require_products
 from fnetcli.runs.plan import Existing
 from fnetcli.runs.report import OnProgress, Progress, RunReport, run_job
+from fnetcli.runs.volume_jobs import VolumeRunOptions, volume_job
 from fnetcli.volumes.mix import VolumeMixOptions
 from fnetcli.volumes.outputs import Target
 from fnetcli.volumes.prepare import VolumePrepareOptions

@@ -2,16 +2,29 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
+from typing import Any
 
 import imageio.v3 as iio
+import nibabel as nib
 import numpy as np
 import pytest
 
-from fnetcli import ScalingOptions, fuse, load_network, read_image
-from fnetcli.errors import PairError, ReadError, UsageError
+from fnetcli import (
+    Progress,
+    ScalingOptions,
+    fuse,
+    fuse_folder,
+    fuse_volumes,
+    load_network,
+    read_image,
+)
+from fnetcli.errors import FnetError, PairError, ReadError, UsageError
+from fnetcli.mixing import Products
+from fnetcli.runs.network import require_products
 from tests.cli.command import fnet, tiny_weights
-from tests.drawn_pictures import smooth_noise, write
+from tests.drawn_pictures import smooth_noise, write, write_pairs
 
 
 def test_arrays_paths_and_images_agree_with_the_command(tmp_path: Path) -> None:
@@ -69,3 +82,160 @@ def test_wrong_calls_are_named(tmp_path: Path) -> None:
         fuse(network, vis=grey, ir=grey, resize="vsi")
     with pytest.raises(ReadError, match="none"):
         fuse(network, vis=tmp_path / "none.png", ir=grey)
+
+
+class TestFolders:
+    """A whole run from a script: what the command does, without printing."""
+
+    def test_the_same_files_as_the_command(
+        self, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        write_pairs(tmp_path, 3)
+        write(tmp_path / "vis" / "alone.png", smooth_noise(8, 8, 1))
+        weights = tiny_weights(tmp_path)
+        command = fnet(
+            *("fuse", "--vis", tmp_path / "vis", "--ir", tmp_path / "ir", "--weights", weights),
+            *("-o", tmp_path / "command", "--gain", "unique_ir=1.5", "--device", "cpu"),
+        )
+        assert command.exit_code == 0, command.output
+        capsys.readouterr()
+        heard: list[Progress] = []
+        images = {"vis": tmp_path / "vis", "ir": tmp_path / "ir"}
+        report = fuse_folder(
+            load_network(weights, device="cpu"),
+            tmp_path / "script",
+            images,
+            gains={"unique_ir": 1.5},
+            on_progress=heard.append,
+        )
+        assert capsys.readouterr() == ("", "")
+        assert [*report.done] == ["0", "1", "2"]
+        assert (report.skipped, report.failed, report.left) == ({}, {}, ())
+        assert report.is_complete
+        assert report.unpaired == (tmp_path / "vis" / "alone.png",)
+        assert report.fused["1"] == tmp_path / "script" / "fused" / "1.png"
+        for path in sorted((tmp_path / "command").rglob("*.png")):
+            other = tmp_path / "script" / path.relative_to(tmp_path / "command")
+            assert path.read_bytes() == other.read_bytes()
+        lines = (tmp_path / "script" / "manifest.jsonl").read_text(encoding="utf-8").splitlines()
+        assert [json.loads(line) for line in lines] == [*report.done.values()]
+        assert report.done["0"]["options"]["gains"] == [1.5, 1.0, 1.0]
+        fused = [one for one in heard if one.stage == "fusing"]
+        assert [(one.done, one.total, one.case) for one in fused] == [
+            (1, 3, "0"),
+            (2, 3, "1"),
+            (3, 3, "2"),
+        ]
+        assert {one.stage for one in heard} == {"looking", "comparing", "fusing"}
+
+    def test_what_is_done_is_skipped_and_what_fails_is_told(self, tmp_path: Path) -> None:
+        write_pairs(tmp_path, 3)
+        network = load_network(tiny_weights(tmp_path), device="cpu")
+        images = {"vis": tmp_path / "vis", "ir": tmp_path / "ir"}
+        first = fuse_folder(network, tmp_path / "out", images)
+        (tmp_path / "ir" / "1.png").write_bytes(b"no picture")
+        again = fuse_folder(network, tmp_path / "out", images, existing="skip")
+        assert again.skipped == {name: first.done[name] for name in ("0", "2")}
+        assert "not an image" in again.failed["1"]
+        assert not again.is_complete
+        assert again.summary["totals"]["failed"] == 1
+        stopped = fuse_folder(
+            network,
+            tmp_path / "out",
+            images,
+            existing="overwrite",
+            stops_at_failure=True,
+            workers=1,
+        )
+        assert [*stopped.failed] == ["1"]
+        assert stopped.left == ("2",)
+        with pytest.raises(UsageError, match="exists; remove it"):
+            fuse_folder(network, tmp_path / "out", images, existing="error")
+
+    def test_pairs_by_hand_and_as_a_list(self, tmp_path: Path) -> None:
+        write_pairs(tmp_path, 2)
+        network = load_network(tiny_weights(tmp_path), device="cpu")
+        rows: list[dict[str, str | Path]] = [
+            {"vis": tmp_path / "vis" / "0.png", "ir": tmp_path / "ir" / "0.png", "case": "night"},
+            {"vis": tmp_path / "vis" / "1.png", "ir": tmp_path / "ir" / "1.png"},
+        ]
+        by_hand = fuse_folder(network, tmp_path / "a", pairs=rows, maps="none")
+        assert [*by_hand.done] == ["night", "1"]
+        list_file = tmp_path / "pairs.csv"
+        list_file.write_text("vis,ir,case\nvis/0.png,ir/0.png,night\n", encoding="utf-8")
+        listed = fuse_folder(network, tmp_path / "b", pairs=list_file, maps="none")
+        assert [*listed.done] == ["night"]
+        for one in (by_hand, listed):
+            assert [path.name for path in one.out.iterdir() if path.is_dir()] == ["fused"]
+        fused = (by_hand.fused["night"], listed.fused["night"])
+        assert fused[0].read_bytes() == fused[1].read_bytes()
+        with pytest.raises(UsageError, match="pair 2: is called '0'"):
+            fuse_folder(network, tmp_path / "c", pairs=[rows[0] | {"case": "0"}] * 2)
+        with pytest.raises(UsageError, match="no pairs given"):
+            fuse_folder(network, tmp_path / "c", pairs=[])
+
+    def test_volumes(self, tmp_path: Path) -> None:
+        grid = np.diag([1.0, 1, 1, 1])
+        for name, seed in (("ct", 1), ("mri", 2)):
+            voxels = np.stack([smooth_noise(12, 10, seed + i) for i in range(3)])
+            (tmp_path / name).mkdir()
+            image = nib.Nifti1Image(voxels.astype(np.float32), grid)
+            image.header["xyzt_units"] = 2
+            nib.save(image, tmp_path / name / "head.nii.gz")
+        network = load_network(tiny_weights(tmp_path), device="cpu")
+        images = {name: tmp_path / name for name in ("ct", "mri")}
+        heard: list[Progress] = []
+        report = fuse_volumes(
+            network, tmp_path / "out", images, windows={"ct": "auto"}, on_progress=heard.append
+        )
+        (record,) = report.done.values()
+        assert [*record["outputs"]] == ["common", "fused", "preview", "unique_ct", "unique_mri"]
+        assert all(path.exists() for path in report.fused.values())
+        assert heard[-1].done == heard[-1].total == 1
+        again = fuse_volumes(network, tmp_path / "out", images, windows={"ct": "auto"})
+        assert [*again.skipped] == [*report.done]
+        with pytest.raises(UsageError, match="ir and vis: come as pictures only"):
+            fuse_volumes(network, tmp_path / "no", {"vis": tmp_path, "ir": tmp_path})
+        with pytest.raises(UsageError, match="--window ct=wide"):
+            fuse_volumes(network, tmp_path / "no", images, windows={"ct": "wide"})
+
+    def test_wrong_calls(self, tmp_path: Path) -> None:
+        write_pairs(tmp_path, 1)
+        network = load_network(tiny_weights(tmp_path), device="cpu")
+        images = {"vis": tmp_path / "vis", "ir": tmp_path / "ir"}
+        with pytest.raises(UsageError, match="lies in the input folder"):
+            fuse_folder(network, tmp_path / "vis" / "out", images)
+        with pytest.raises(UsageError, match="nir: not one of the two images"):
+            fuse_folder(network, tmp_path / "out", images, suffixes={"nir": "_N"})
+        with pytest.raises(UsageError, match="--depth float: a png file"):
+            fuse_folder(network, tmp_path / "out", images, depth="float", format="png")
+        (tmp_path / "none").mkdir()
+        with pytest.raises(FnetError, match="nothing to do"):
+            fuse_folder(network, tmp_path / "out", {**images, "ir": tmp_path / "none"})
+        assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    ("asked", "words"),
+    [
+        ({"maps": "preview"}, "--maps preview: this network shows nothing"),
+        ({"maps": "none"}, "--maps none: this network shows nothing"),
+        ({"has_gains": True}, "--gain: this network's fused image is not a sum of parts"),
+        ({"features": True}, "--features: this network has no features"),
+    ],
+)
+def test_what_a_network_does_not_make(asked: dict[str, Any], words: str) -> None:
+    with pytest.raises(UsageError, match=words):
+        require_products(Products(), **asked)
+    full = Products(("a_first", "common"), ("weight_first",), {"base": 8})
+    require_products(full, **asked)
+    require_products(Products(), maps=None)
+
+
+def test_what_was_scaled_is_not_scaled_again(tmp_path: Path) -> None:
+    """A fused image of floats is in [0, 1], whatever its sources were."""
+    network = load_network(tiny_weights(tmp_path), device="cpu")
+    unit = smooth_noise(12, 16, 1) / np.float32(255)
+    fused = fuse(network, vis=unit / 2, ir=unit)
+    again = fuse(network, vis=fused.image, ir=unit)
+    assert again.ranges["vis"] == {"low": 0, "high": 1, "invalid": 0}

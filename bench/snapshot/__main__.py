@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import argparse
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 import bench.snapshot
 from bench.snapshot.cases import CASES
 from bench.snapshot.compare import compare, report
 from bench.snapshot.inputs import Sources
-from bench.snapshot.make import SnapshotError, make, resume
+from bench.snapshot.make import SnapshotError, make, read_index, resume
 
 
-def parse() -> argparse.Namespace:
-    """Return what the user asks for."""
+def parse(words: Sequence[str] | None = None) -> argparse.Namespace:
+    """Return what the user asks for; by default in the command line of this process."""
     parser = argparse.ArgumentParser(
         "python -m bench.snapshot",
         description=bench.snapshot.__doc__,
@@ -35,7 +36,7 @@ def parse() -> argparse.Namespace:
         one.add_argument("--only", nargs="+", default=[], metavar="NAME", help="cases, or patterns")
         one.add_argument("--jobs", type=int, default=2, help="cases at a time (default 2)")
     commands.add_parser("list", help="print the cases")
-    return parser.parse_args()
+    return parser.parse_args(words)
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -44,6 +45,9 @@ def run(arguments: argparse.Namespace) -> int:
         print(*(one.name for one in CASES), sep="\n")
         return 0
     if arguments.command == "compare":
+        for name in ("old", "new"):
+            code = read_index(getattr(arguments, name))["code"]
+            print(f"{name}: commit {code['commit']}, sources {code['sources_sha256'][:12]}")
         found = compare(arguments.old, arguments.new)
         return report(found, is_strict=arguments.strict_wording)
     if arguments.command == "resume":

@@ -36,6 +36,7 @@ VOLATILE = frozenset(
 # Sentences for people.
 SENTENCES = frozenset({"notices", "said", "warnings", "error", "errors", "problems", "how"})
 PROGRESS = re.compile(r"^\d+/\d+ .*(left|each|/s).*$\n?", re.MULTILINE)
+TIMES = re.compile(r"\d+(\.\d+)? s\b")
 # DICOM: a version; sentences; and UIDs, which are computed of the sentences too.
 DICOM_VOLATILE = frozenset({"SoftwareVersions", "ImplementationVersionName"})
 DICOM_SENTENCES = frozenset({"DerivationDescription", "SeriesDescription"})
@@ -107,8 +108,10 @@ def _compare_text(_: str, contents: Contents, places: Places) -> Iterator[Findin
 
 
 def _compare_sentences(_: str, contents: Contents, places: Places) -> Iterator[Finding]:
+    """Compare what is said to people, but for how far and how fast it went."""
     left, right = (
-        PROGRESS.sub("", place.text(one)) for place, one in zip(places, contents, strict=True)
+        TIMES.sub("N s", PROGRESS.sub("", place.text(one)))
+        for place, one in zip(places, contents, strict=True)
     )
     yield from _compare_lines(left, right, WORDING)
 
@@ -133,13 +136,18 @@ def compare_values(left: Any, right: Any, at: str = "") -> Iterator[Finding]:
             elif key in SENTENCES and left[key] != right[key]:
                 change = f"{where}: {_short(left[key])} became {_short(right[key])}"
                 yield Finding(WORDING, change)
-            elif key not in VOLATILE:
+            elif not _is_volatile(key, left[key]):
                 yield from compare_values(left[key], right[key], where)
     elif isinstance(left, list) and isinstance(right, list) and len(left) == len(right):
         for number, (one, other) in enumerate(zip(left, right, strict=True)):
             yield from compare_values(one, other, f"{at}[{number}]")
     elif type(left) is not type(right) or repr(left) != repr(right):  # NaN is NaN here
         yield Finding(DIFFERENCE, f"{at or 'value'}: {_short(left)} became {_short(right)}")
+
+
+def _is_volatile(key: str, value: object) -> bool:
+    """Whether a value may differ; the version of a format, a whole number, may not."""
+    return key in VOLATILE and not (key == "version" and isinstance(value, int))
 
 
 def _compare_json(_: str, contents: Contents, places: Places) -> Iterator[Finding]:
@@ -224,22 +232,24 @@ def _parsed(item: tuple[str, str]) -> tuple[str, Any]:
     return item
 
 
-def _compare_state(_: str, contents: Contents, __: Places) -> Iterator[Finding]:
+def _compare_state(_: str, contents: Contents, places: Places) -> Iterator[Finding]:
     """Compare what training goes on from, tensor by tensor."""
     import torch  # noqa: PLC0415  seconds, and most snapshots are equal
 
     left, right = (
         torch.load(io.BytesIO(one), map_location="cpu", weights_only=True) for one in contents
     )
-    yield from compare_values(_plain(left), _plain(right))
+    yield from compare_values(_plain(left, places[0]), _plain(right, places[1]))
 
 
-def _plain(value: Any) -> Any:
-    """Return tensors as texts that are equal where the tensors are, and JSON in texts parsed."""
+def _plain(value: Any, place: Place) -> Any:
+    """Return tensors as texts that are equal where the tensors are, and no folder in texts."""
     if isinstance(value, dict):
-        return {str(key): _plain(one) for key, one in value.items()}
+        return {str(key): _plain(one, place) for key, one in value.items()}
     if isinstance(value, (list, tuple)):
-        return [_plain(one) for one in value]
+        return [_plain(one, place) for one in value]
+    if isinstance(value, str):
+        return value.replace(place.root, ROOT)
     if hasattr(value, "numpy"):
         array = value.detach().numpy()
         return f"{array.dtype} {array.shape} {array.tobytes().hex()}"

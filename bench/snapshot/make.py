@@ -13,9 +13,10 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -161,7 +162,9 @@ def _run_cases(folder: Path, cases: Sequence[Case], index: Record, jobs: int) ->
     """Run them; the index is whole after every one."""
     before, started = index["seconds"], time.monotonic()
     with tempfile.TemporaryDirectory() as name, ThreadPoolExecutor(jobs) as pool:
-        caches = _warm_caches(folder, Path(name))
+        caches = Caches(Path(name) / "cache", Path(name) / "bytecode")
+        if any(one.environment.get("FNET_NATIVE") != "0" for one in cases):
+            _warm_up(folder, caches)
         futures = [pool.submit(_run_case, folder, one, caches) for one in cases]
         for future in as_completed(futures):
             one, record = future.result()
@@ -210,15 +213,12 @@ def _make_inputs(folder: Path, names: Iterable[str], sources: Sources) -> dict[s
     return missing
 
 
-def _warm_caches(folder: Path, work: Path) -> Caches:
+def _warm_up(folder: Path, caches: Caches) -> None:
     """Let `fnet` compile what it keeps, so that no case says that it does."""
-    caches = Caches(work / "cache", work / "bytecode")
     place = folder / "cases" / "warm-up" / "files"
     place.mkdir(parents=True)
     run_command(WARM_UP, place, caches, {})
     shutil.rmtree(place.parent)
-    caches.kept.mkdir(exist_ok=True)
-    return caches
 
 
 def _run_case(folder: Path, case: Case, warm: Caches) -> tuple[str, Record]:
@@ -228,7 +228,9 @@ def _run_case(folder: Path, case: Case, warm: Caches) -> tuple[str, Record]:
     files.mkdir(parents=True)
     steps = []
     with tempfile.TemporaryDirectory() as name:  # scores that another case kept are not used
-        caches = Caches(shutil.copytree(warm.kept, Path(name) / "cache"), warm.bytecode)
+        caches = Caches(Path(name) / "cache", warm.bytecode)
+        if warm.kept.is_dir():
+            shutil.copytree(warm.kept, caches.kept)
         for number, words in enumerate(case.steps, 1):
             started = time.monotonic()
             done = run_command(words, files, caches, case.environment)
@@ -321,24 +323,36 @@ def _resume_case(snapshot: Path, index: Record, name: str, work: Path, caches: C
     words = record["steps"][-1]["command"]
     old, new = snapshot / "cases" / name / "files", work / "cases" / name / "files"
     shutil.copytree(old, new)
+    account = f"{_out(words)}/run.json"
+    (new / account).unlink(missing_ok=True)  # what is there afterwards is of this run
     done = run_command(words, new, caches, record["environment"])
     problems = []
     if done.returncode != 0:
         last = done.stderr.decode(errors="replace").strip().splitlines()[-1:]
         problems.append(f"exit code {done.returncode}: {' '.join(last)}")
-    totals = json.loads((new / _out(words) / "run.json").read_text(encoding="utf-8"))["totals"]
-    if totals["skipped"] != totals["cases"]:
-        problems.append(f"only {totals['skipped']} of {totals['cases']} cases skipped")
-    problems += _changed(Place(old, index["root"]), Place(new, str(work)))
+    skipped, cases = _totals(new / account)
+    if skipped != cases or not cases:
+        problems.append(f"only {skipped} of {cases} cases skipped")
+    accounts = {account, *(after for word, after in pairwise(words) if word == "--json")}
+    problems += _changed(Place(old, index["root"]), Place(new, str(work)), accounts)
     shutil.rmtree(new.parent)
-    return Resumed(name, totals["skipped"], tuple(problems))
+    return Resumed(name, skipped, tuple(problems))
 
 
-def _changed(old: Place, new: Place) -> list[str]:
-    """Say what is no longer as it was: all but the account of the run and its page."""
+def _totals(path: Path) -> tuple[int, int]:
+    """Return how many cases a run skipped, and how many it had; zeros where it does not say."""
+    try:
+        totals = json.loads(path.read_text(encoding="utf-8"))["totals"]
+        return totals["skipped"], totals["cases"]
+    except (OSError, ValueError, KeyError):
+        return 0, 0
+
+
+def _changed(old: Place, new: Place, accounts: Collection[str]) -> list[str]:
+    """Say what is no longer as it was: all but the accounts of the run and its page."""
     before, after = _digests(old.folder), _digests(new.folder)
     found = [f"{name}: written or removed" for name in sorted(before.keys() ^ after.keys())]
     for name in sorted(before.keys() & after.keys()):
-        if before[name] != after[name] and not name.endswith(("/run.json", *PAGES)):
+        if before[name] != after[name] and name not in accounts and not name.endswith(PAGES):
             found += [f"{name}: {one.text}" for one in compare_files(name, old, new)]
     return found

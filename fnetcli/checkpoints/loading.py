@@ -19,11 +19,20 @@ from fnetcli.checkpoints.pth import read_pth
 from fnetcli.checkpoints.safetensors_file import read_safetensors, safetensors_bytes
 from fnetcli.checkpoints.shipped import find_weights, shipped_weights
 from fnetcli.checkpoints.tensors import Tensors, quoted
-from fnetcli.errors import CheckpointError, UsageError
+from fnetcli.errors import CheckpointError
 from fnetcli.files.durable import atomic_write
+from fnetcli.files.guarded import FileKind, read_bytes
 from fnetcli.models.base import Array, ModelSpec, Network, TensorLayout, config_values
 from fnetcli.models.table import MODELS
 
+WEIGHTS = FileKind(
+    name="a weights file",
+    limit=2 << 30,
+    todo="name a .safetensors or .pth file",
+    error=CheckpointError,
+    missing_todo="name a .safetensors or .pth file, or shipped weights "
+    f"({', '.join(shipped_weights())})",
+)
 FORMAT_VERSION = 1
 MAX_EXCESS = 1000  # tensors that a file may lack and still be told which
 
@@ -54,7 +63,7 @@ def load_weights(name: str | Path | None = None) -> Weights:
     The arrays are float32. Raise CheckpointError, UsageError.
     """
     path = find_weights(name)
-    content = _content(path)
+    content = read_bytes(path, WEIGHTS)
     tensors, metadata = _read(path, content)
     spec, layout = _recognise(path, tensors, metadata)
     config = _config(path, layout, tensors, metadata)
@@ -88,21 +97,6 @@ def save_weights(path: Path, network: Network[Any], metadata: Mapping[str, Any])
 
 
 # --- reading without trust ------------------------------------------------------------------------
-
-
-def _content(path: Path) -> bytes:
-    try:
-        return path.read_bytes()
-    except FileNotFoundError:
-        names = ", ".join(shipped_weights())
-        raise UsageError(
-            f"{path}: no such file; name a .safetensors or .pth file, or shipped weights ({names})"
-        ) from None
-    except IsADirectoryError:
-        raise CheckpointError(f"{path}: is a folder; name a .safetensors or .pth file") from None
-    except OSError as error:
-        reason = error.strerror or "input error"
-        raise CheckpointError(f"{path}: cannot be read ({reason}); check the file") from None
 
 
 def _read(path: Path, content: bytes) -> tuple[Tensors, dict[str, Any]]:

@@ -6,6 +6,7 @@ import os
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from fnetcli.checkpoints.shipped import DEFAULT
 from fnetcli.cli.console import (
     Console,
     Progress,
@@ -23,7 +24,7 @@ from fnetcli.cli.eval_console import (
     tell_errors,
     write_files,
 )
-from fnetcli.cli.eval_makers import SHIPPED, Errors, Makers, kept
+from fnetcli.cli.eval_makers import Errors, Makers, kept
 from fnetcli.cli.options.files import GivenPairing, GivenReading
 from fnetcli.cli.options.group import takes_groups
 from fnetcli.cli.options.images import GivenImages
@@ -154,7 +155,7 @@ def _run(
 ) -> EvaluationRun:
     from fnetcli.evaluation.cache import ScoreCache
     from fnetcli.evaluation.run import EvaluationRun
-    from fnetcli.files.durable import cache_folder
+    from fnetcli.files.cache import cache_folder
 
     folder = cache_folder() if has_cache else None
     cache = ScoreCache(folder and folder / "scores.sqlite", console.notice)
@@ -175,7 +176,7 @@ def _only_cost(
         raise UsageError(f"{option}: is for scores, --cost alone has none; give images as well")
     files.check(Inputs(makers.paths))
     if not makers.weights and not makers.has_baselines:
-        makers.weights = [SHIPPED]
+        makers.weights = [DEFAULT]
     errors: Errors = []
     costs = makers.costs(size, errors)
     if not costs:

@@ -18,8 +18,6 @@ if TYPE_CHECKING:
     from fnetcli.evaluation.cost import Cost
     from fnetcli.evaluation.run import NetworkEntrant, RuleEntrant
 
-SHIPPED = "default"  # as a value of --weights
-
 Errors = list[FnetError | BrokenPipeError]
 
 
@@ -45,9 +43,7 @@ class Makers:
     @property
     def paths(self) -> list[Path]:
         """The weights files that were named."""
-        from fnetcli.evaluation.entrants import split_name
-
-        return [split_name("--weights", text)[1] for text in self.weights if text != SHIPPED]
+        return [self._load_name(text)[1] for text in self.weights]
 
     def entrants(self) -> list[NetworkEntrant | RuleEntrant]:
         """Load all weights. Raise CheckpointError."""
@@ -80,12 +76,12 @@ class Makers:
         return costs
 
     def _load_name(self, text: str) -> tuple[str, Path]:
-        from fnetcli.checkpoints.shipped import default_weights_path
+        """Return what a method is called, and its weights."""
+        from fnetcli.checkpoints.shipped import find_weights
         from fnetcli.evaluation.entrants import split_name
 
-        name, path = split_name("--weights", text)
-        if text == SHIPPED or (name and str(path) == SHIPPED and not path.exists()):
-            path = default_weights_path()
+        name, weights = split_name("--weights", text)
+        path = find_weights(weights)
         return name or path.stem, path
 
     def _network(self, text: str) -> NetworkEntrant:

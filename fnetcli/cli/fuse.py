@@ -77,11 +77,9 @@ def fuse(
         from fnetcli.pictures.prepare import PrepareOptions
         from fnetcli.runs.jobs import (
             PictureRunOptions,
-            VolumeRunOptions,
             default_workers,
             kind_of_file,
             picture_job,
-            volume_job,
         )
         from fnetcli.runs.network import NetworkSource
         from fnetcli.runs.protect import ResultFiles, require_outside
@@ -113,12 +111,14 @@ def fuse(
     tell_unpaired(console, found.pairing.unpaired)
     found.pairing.require_cases(may_look_deeper=not pairing.recursive)
     source = NetworkSource(weights.weights, device.device, engine_options)
-    further = [path for path in (weights.weights, pairing.pairs, alignment.transform) if path]
+    further = [path for path in (weights.path, pairing.pairs, alignment.transform) if path]
     workers = running.workers or default_workers()
     session = _Session(
         console, running, files, further, workers, pairing.strict, results.report, quiet.debug
     )
     if found.has_volumes:
+        from fnetcli.runs.volume_jobs import VolumeRunOptions, volume_job
+
         volumes = volume.options(modalities, scalings, reading.pixel_limit)
         volumes = alignment.applied_to(volumes)
         network = session.load(source, len(found.pairing.cases))
@@ -198,7 +198,8 @@ class _Session:
         from fnetcli.runs.room import features_room
         from fnetcli.runs.run import FusionRun
 
-        self.files.check(Inputs([*job.input_paths, *self.further_inputs]))
+        if self.files.paths:
+            self.files.check(Inputs([*job.input_paths, *self.further_inputs]))
         console, running = self.console, self.running
         watcher = Watcher(console, counts_slices=counts_slices)
         run = FusionRun(job, watcher, command=["fnet", *sys.argv[1:]])

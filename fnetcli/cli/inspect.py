@@ -8,11 +8,11 @@ from typing import Annotated, Literal
 
 import typer
 
-from fnetcli.checkpoints.shipped import default_weights_path
 from fnetcli.cli.console import Console, exits_properly
 from fnetcli.cli.inspect_files import require_places
 from fnetcli.cli.inspect_image import inspect_image
 from fnetcli.cli.inspect_pair import GivenPair, inspect_pair
+from fnetcli.cli.inspect_shipped import list_weights
 from fnetcli.cli.inspect_weights import inspect_weights
 from fnetcli.cli.options.files import GivenReading
 from fnetcli.cli.options.group import takes_groups
@@ -60,6 +60,10 @@ def inspect(
             show_default=False,
         ),
     ] = None,
+    list_shipped: Annotated[
+        bool,
+        typer.Option("--list", help="List the weights that ship with fnet, by name."),
+    ] = False,
 ) -> int:
     """Look into the network: a pair, a weights file, or an image as fnet sees it.
 
@@ -72,6 +76,10 @@ def inspect(
         is_verbose=verbosity.verbose,
         has_results=results.json_file != STDOUT,
     )
+    if list_shipped:
+        if subject is not None or images.given or results.out is not None:
+            raise UsageError("--list: lists the shipped weights; leave out everything but --json")
+        return list_weights(console, results.json_file)
     kind = _kind_of(subject, images.given)
     of_volume = volume.given()
     _refuse(kind, {"-o": results.out}, "pair", "weights")
@@ -93,7 +101,7 @@ def inspect(
         "pair",
     )
     engine_options = tiles.options()
-    named = subject or weights.weights or default_weights_path()
+    named = subject or weights.path
     inputs = Inputs([*images.given.values(), named])
     if kind == "pair":
         given = GivenPair(images.given, weights.weights, results, reading, scaling, size, volume)
@@ -101,7 +109,7 @@ def inspect(
     require_places(results.out, (), results.json_file, inputs)
     if kind == "image" and subject is not None:
         return inspect_image(console, subject, results.json_file, reading, volume)
-    path = subject or weights.weights
+    path = str(subject) if subject else weights.weights
     return inspect_weights(console, path, inputs, results, device.device)
 
 
@@ -118,12 +126,12 @@ def _kind_of(subject: Path | None, images: Mapping[str, Path]) -> SubjectKind:
 
 def _holds_weights(path: Path) -> bool:
     """Whether a file begins as safetensors, or as what PyTorch saves: a zip file or a pickle."""
+    from fnetcli.files.guarded import RefusedError, open_ordinary
+
     try:
-        if not path.is_file():
-            return False
-        with path.open("rb") as file:
+        with open_ordinary(path) as file:
             start, size = file.read(1024), path.stat().st_size
-    except OSError:
+    except (OSError, RefusedError):
         return False  # what reads it tells why
     is_safetensors = start[8:9] == b"{" and int.from_bytes(start[:8], "little") < size
     is_zip = start.startswith(b"PK\3\4") and b"/data.pkl" in start

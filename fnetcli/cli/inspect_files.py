@@ -27,17 +27,17 @@ def require_places(
     """
     if out is not None and out.exists() and not out.is_dir():
         raise UsageError(f"-o {out}: is a file; give a folder")
-    results = [] if out is None else [out / name for name in names]
-    for path in results:
+    names = tuple(names)
+    for path in [] if out is None else [out / name for name in names]:
         if path.is_dir():
             raise UsageError(f"{path}: a folder where a result goes; move it or choose another -o")
         inputs.require_free(path)
-    others = [] if out is None else [out / name for name in other_names]
-    require_json(json_file, out, [*results, *others], inputs)
+    results = () if out is None else [out / name for name in (*names, *other_names)]
+    require_json(json_file, out, inputs, results)
 
 
 def require_json(
-    path: Path | None, out: Path | None, results: Iterable[Path], inputs: Inputs
+    path: Path | None, out: Path | None, inputs: Inputs, results: Iterable[Path] = ()
 ) -> None:
     """Refuse a file of numbers that would replace an input or a result, or cannot be made."""
     if path is None or path == STDOUT:
@@ -45,14 +45,14 @@ def require_json(
     label = f"--json {path}"
     if out is not None and is_below(out, path):
         raise UsageError(f"{label}: is a folder; name a file")
-    ResultFiles({"--json": path}).check(inputs, results)
+    ResultFiles({"--json": path}).check(inputs, list(results))
     require_writable(label, path)
 
 
 @contextmanager
 def results_in(out: Path) -> Iterator[None]:
     """Hold the folder for results; where nothing comes of it, remove what was made of it."""
-    from fnetcli.files.durable import OutputFolder, sweep
+    from fnetcli.files.output_folder import OutputFolder, sweep
 
     made = [folder for folder in (out, *out.parents) if not folder.exists()]
     try:

@@ -46,7 +46,7 @@ class GivenPair:
     """What was given of a pair."""
 
     images: dict[str, Path]
-    weights: Path | None
+    weights: str | None
     results: GivenInspection
     reading: GivenReading
     scaling: GivenScaling
@@ -74,7 +74,7 @@ class GivenPair:
             "--window": self.volume.window,
             "--reference": self.volume.reference,
             "--axis": None if axis is AxisChoice.auto else axis.value,
-            "--weights": None if self.weights is None else str(self.weights),
+            "--weights": self.weights,
         }
         words = ["fnet", "fuse"]
         for option, value in given.items():
@@ -128,7 +128,7 @@ def _find_pair(given: GivenPair, found: FoundInputs) -> Callable[[], Subject]:
         )
     (case,) = found.pairing.cases
     _require_outside(given.out, case)
-    require_json(given.results.json_file, given.out, (), Inputs((case.first, case.second)))
+    require_json(given.results.json_file, given.out, Inputs((case.first, case.second)))
     if found.has_volumes:
         return _volume_slice(given, found.modalities, case)
     return _pictures(given, found.modalities, case)
@@ -178,7 +178,7 @@ def _inspect(
     console: Console, inspector: Inspector, network: LoadedNetwork, task: PairTask, out: Path
 ) -> tuple[InspectedPair, dict[str, str]]:
     """Look into a pair and write everything; return it, and what the scale of each file is."""
-    from fnetcli.files.durable import scratch_array
+    from fnetcli.files.scratch import scratch_array
     from fnetcli.inspection.base import FEATURES_FILE
     from fnetcli.inspection.pair import count_steps, look_into_pair
     from fnetcli.reports.inspection_files import count_files, write_pair

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
-
-import typer
+from typing import TYPE_CHECKING
 
 from fnetcli.cli.console import Console, Progress, exits_properly, leaving_at_once
 from fnetcli.cli.options.group import takes_groups
 from fnetcli.cli.options.images import GivenImages
 from fnetcli.cli.options.network import GivenDevice
 from fnetcli.cli.options.talking import GivenQuiet
+from fnetcli.cli.options.training import GivenTraining
 from fnetcli.runs.batch import EXIT_DONE, EXIT_INTERRUPTED
 
 if TYPE_CHECKING:
@@ -23,29 +23,10 @@ if TYPE_CHECKING:
 @exits_properly
 @takes_groups
 def train(
+    given: GivenTraining,
     images: GivenImages,
     device: GivenDevice,
     talking: GivenQuiet,
-    *,
-    recipe: Annotated[
-        Path | None,
-        typer.Argument(help="TOML recipe, for example configs/fnet.toml.", show_default=False),
-    ] = None,
-    validation: Annotated[
-        Path | None,
-        typer.Option(
-            "--validation",
-            help="Folder with one sub-folder per modality (vis, ir, ...) of validation pairs.",
-            show_default=False,
-        ),
-    ] = None,
-    out: Annotated[
-        Path | None,
-        typer.Option("-o", "--out", help="Run folder. Default: runs/<recipe>.", show_default=False),
-    ] = None,
-    resume: Annotated[
-        bool, typer.Option("--resume", help="Go on from the run folder's last state.")
-    ] = False,
 ) -> int:
     """Train FNet on aligned pairs: stage I with the inverse network, stage II alone.
 
@@ -60,8 +41,9 @@ def train(
         from fnetcli.training import loop
 
     console = Console(is_quiet=talking.quiet)
-    run = out or Path("runs") / (recipe.stem if recipe else "paper")
-    plan = _plan(recipe or _recipe_of(run, resume=resume), validation, images.given)
+    recipe, resume = given.recipe, given.resume
+    run = given.out or Path("runs") / (recipe.stem if recipe else "paper")
+    plan = _plan(recipe or _recipe_of(run, resume=resume), given.validation, images.given)
     _check_run_folder(run, resume=resume)
     pairs = _pairs(plan.data, console, smallest=_largest_crop(plan))
     validation_pairs = _pairs(plan.validation, console) if plan.validation else None
@@ -126,7 +108,7 @@ def _recipe_of(run: Path, *, resume: bool) -> Path | None:
     from fnetcli.training.loop import RECIPE_FILE
 
     kept = run / RECIPE_FILE
-    return kept if resume and kept.is_file() else None
+    return kept if resume and os.path.lexists(kept) else None
 
 
 def _plan(recipe: Path | None, validation: Path | None, folders: dict[str, Path]) -> Recipe:

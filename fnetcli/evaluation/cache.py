@@ -82,6 +82,8 @@ class ScoreCache:
 
     def _open(self, path: Path) -> None:
         path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        if path.exists() and not path.is_file():  # SQLite would take a device for a new file
+            raise OSError("not an ordinary file")
         # Without an isolation level every row is a transaction: others wait for no more than that.
         connection = sqlite3.connect(
             path, LOCK_SECONDS * MOST_LOCKED, isolation_level=None, check_same_thread=False

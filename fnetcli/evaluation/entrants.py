@@ -38,7 +38,8 @@ def fused_methods(
         if text in pairing.further:
             found.entrants.append(_column(pairing, text))
             continue
-        name, path = split_name("--fused", text)
+        name, named = split_name("--fused", text)
+        path = Path(named)
         name = name or _name_of(path)
         files = find_fused(
             pairing, name, path, suffix=unused.pop(name, ""), is_recursive=is_recursive
@@ -57,14 +58,14 @@ def _column(pairing: Pairing, name: str) -> FilesEntrant:
     return FilesEntrant(Method(name, "files", origin), files)
 
 
-def split_name(option: str, text: str) -> tuple[str, Path]:
-    """Read ``NAME=PATH`` or ``PATH``. Raise UsageError."""
+def split_name(option: str, text: str) -> tuple[str, str]:
+    """Part ``NAME=PATH``, or ``PATH`` without a name. Raise UsageError."""
     name, mark, path = text.partition("=")
     if not mark or Path(text).exists():
-        return "", Path(text)
+        return "", text
     if not name.strip() or not path:
         raise UsageError(f"{option} {text}: give it as {option} NAME=PATH or {option} PATH")
-    return name.strip(), Path(path)
+    return name.strip(), path
 
 
 def split_suffixes(values: Sequence[str]) -> tuple[dict[str, str], list[str]]:

@@ -1,1 +1,1 @@
-"""Files appear whole or not at all."""
+"""Files and folders: read guarded, written durably, kept for one run or many."""

@@ -1,43 +1,23 @@
-"""Files appear whole or not at all; a folder of results belongs to one run at a time.
-
-And arrays that are too large for memory lie in that folder while they are needed.
-"""
+"""Files and folders appear whole or not at all, and last once they are there."""
 
 from __future__ import annotations
 
 import errno
-import math
 import os
 import re
 import secrets
 import shutil
 import stat
-import tempfile
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import AbstractContextManager, contextmanager, suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
-from types import TracebackType
-from typing import Any, BinaryIO, Self
+from typing import BinaryIO
 
-import numpy as np
-from numpy.typing import DTypeLike, NDArray
-
-from fnetcli.errors import OutputError, UsageError, WriteError
-
-try:
-    import fcntl
-except ImportError:  # Windows
-    fcntl = None  # type: ignore[assignment]
+from fnetcli.errors import OutputError, WriteError
 
 TEMPORARY = re.compile(r"\.fnet-\d+-[0-9a-z_]{8}\.tmp")
 # Refusals that the next file in the same folder would meet too.
 HOPELESS = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM}
-MOST_IN_MEMORY = 64 << 20  # bytes of one array; larger ones are mapped from a file
-NOT_OFFERED = {errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP}  # by this file system
-ZEROS = bytes(1 << 20)
-
-# What holds the output folder in place while something is written to it.
-InPlace = Callable[[], AbstractContextManager[None]]
 
 
 def atomic_write(path: Path, write: Callable[[BinaryIO], object]) -> None:
@@ -53,9 +33,9 @@ def atomic_write(path: Path, write: Callable[[BinaryIO], object]) -> None:
             with path.open("wb") as file:
                 write(file)
         except OSError as error:
-            raise _refused(path, error) from None
+            raise refused(path, error) from None
         return
-    temporary = path.with_name(f".fnet-{os.getpid()}-{secrets.token_hex(4)}.tmp")
+    temporary = temporary_path(path.parent)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with temporary.open("wb") as file:
@@ -64,11 +44,16 @@ def atomic_write(path: Path, write: Callable[[BinaryIO], object]) -> None:
             os.fsync(file.fileno())
         temporary.replace(path)
     except OSError as error:
-        _remove(temporary)
-        raise _refused(path, error) from None
+        remove(temporary)
+        raise refused(path, error) from None
     except BaseException:
-        _remove(temporary)
+        remove(temporary)
         raise
+
+
+def temporary_path(folder: Path) -> Path:
+    """Return a path in a folder that nothing has; `output_folder.sweep` knows it by its name."""
+    return folder / f".fnet-{os.getpid()}-{secrets.token_hex(4)}.tmp"
 
 
 def _is_device(path: Path) -> bool:
@@ -89,8 +74,8 @@ def atomic_folder(path: Path) -> Iterator[Path]:
     Whatever goes wrong, an older folder stays as it was and no temporary one is left. Raise what
     `atomic_write` raises.
     """
-    temporary = path.with_name(f".fnet-{os.getpid()}-{secrets.token_hex(4)}.tmp")
-    older = temporary.with_name(f".fnet-{os.getpid()}-{secrets.token_hex(4)}.tmp")
+    temporary = temporary_path(path.parent)
+    older = temporary_path(path.parent)
     try:
         temporary.mkdir(parents=True)
         yield temporary
@@ -106,7 +91,7 @@ def atomic_folder(path: Path) -> Iterator[Path]:
         shutil.rmtree(older, ignore_errors=True)
     except OSError as error:
         shutil.rmtree(temporary, ignore_errors=True)
-        raise _refused(path, error) from None
+        raise refused(path, error) from None
     except BaseException:
         shutil.rmtree(temporary, ignore_errors=True)
         raise
@@ -120,7 +105,7 @@ def files_together(folder: Path, last: str = "") -> Iterator[Path]:
     others, a page: the old one goes before anything is moved and the new one comes after it, so
     that it never stands beside files of another run. Raise what `atomic_write` raises.
     """
-    temporary = folder / f".fnet-{os.getpid()}-{secrets.token_hex(4)}.tmp"
+    temporary = temporary_path(folder)
     place = folder
     try:
         temporary.mkdir(parents=True)
@@ -133,14 +118,15 @@ def files_together(folder: Path, last: str = "") -> Iterator[Path]:
             path.replace(place)
         sync_folder(folder)
     except OSError as error:
-        raise _refused(place, error) from None
+        raise refused(place, error) from None
     except (OutputError, WriteError) as error:  # of a file in the temporary folder
         raise type(error)(str(error).replace(str(temporary), str(folder))) from None
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
 
 
-def _refused(path: Path, error: OSError) -> OutputError | WriteError:
+def refused(path: Path, error: OSError) -> OutputError | WriteError:
+    """Return in our words why the system does not let a path be written."""
     if error.errno in {errno.EEXIST, errno.ENOTDIR}:
         return OutputError(
             f"{path}: cannot be written (a file stands where a folder is needed); move that file "
@@ -156,59 +142,12 @@ def _refused(path: Path, error: OSError) -> OutputError | WriteError:
     )
 
 
-def _remove(path: Path) -> None:
+def remove(path: Path) -> None:
+    """Remove a file, where that can be done."""
     try:
         path.unlink(missing_ok=True)
     except OSError:
         return  # the folder itself is gone or read-only: there is nothing left to tidy
-
-
-def cache_folder() -> Path | None:
-    """Return the folder for what can be computed again, which may not exist yet.
-
-    $XDG_CACHE_HOME/fnet, else ~/.cache/fnet; None where the user has no home.
-    """
-    base = os.environ.get("XDG_CACHE_HOME", "")
-    try:
-        cache = Path(base) if Path(base).is_absolute() else Path("~/.cache").expanduser()
-    except RuntimeError:
-        return None
-    return cache / "fnet"
-
-
-def scratch_array(path: Path, shape: tuple[int, ...], kind: DTypeLike) -> NDArray[Any]:
-    """Return an array to fill; a large one lies in a file beside `path`, not in memory.
-
-    The file has no name and goes with the array, however the process ends. All of its space is
-    taken at once: a full disk is an error here, not a crash when a page is written. Make missing
-    folders; raise what `atomic_write` raises.
-    """
-    kind = np.dtype(kind)
-    size = math.prod(shape) * kind.itemsize
-    if size < MOST_IN_MEMORY:
-        return np.empty(shape, kind)
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        prefix = f".fnet-{os.getpid()}-"  # where a file cannot be without a name from the start
-        with tempfile.TemporaryFile(prefix=prefix, suffix=".tmp", dir=path.parent) as file:
-            _take_space(file, size)
-            return np.memmap(file, kind, "r+", shape=shape)  # keeps a handle of its own
-    except OSError as error:
-        raise _refused(path, error) from None
-
-
-def _take_space(file: BinaryIO, size: int) -> None:
-    """Make a file of zeros for which the disk has room. Raise OSError where it has not."""
-    if hasattr(os, "posix_fallocate"):
-        try:
-            os.posix_fallocate(file.fileno(), 0, size)
-        except OSError as error:
-            if error.errno not in NOT_OFFERED:
-                raise
-        else:
-            return
-    file.writelines(ZEROS for _ in range(0, size, len(ZEROS)))
-    file.flush()
 
 
 def sync_folder(path: Path) -> None:
@@ -219,85 +158,3 @@ def sync_folder(path: Path) -> None:
             os.fsync(handle)
         finally:
             os.close(handle)
-
-
-class OutputFolder:
-    """A folder of results, made if it is missing, that no other run may write to meanwhile.
-
-    The lock is the folder's own (flock), so that nothing of it stays behind, however a run ends.
-    """
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-        self._handle = -1
-
-    def __enter__(self) -> Self:
-        """Raise OutputError where the folder cannot be made, UsageError where it is in use."""
-        try:
-            self.path.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise OutputError(str(_refused(self.path, error))) from None
-        if fcntl is not None:
-            try:
-                self._handle = os.open(self.path, os.O_RDONLY)
-                fcntl.flock(self._handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                self._close()
-                raise UsageError(
-                    f"{self.path}: another fnet is writing there; wait for it or choose another -o"
-                ) from None
-            except OSError:
-                pass  # a file system without locks: then nobody checks
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self._close()
-
-    @contextmanager
-    def in_place(self) -> Iterator[None]:
-        """Require the folder before something is written, and again where that fails."""
-        self.require()
-        try:
-            yield
-        except WriteError:
-            self.require()
-            raise
-
-    def require(self) -> None:
-        """Raise OutputError where the folder has been removed or replaced under our feet."""
-        if self._handle < 0:
-            is_there = self.path.is_dir()
-        else:
-            try:
-                is_there = os.path.samestat(os.fstat(self._handle), self.path.stat())
-            except OSError:
-                is_there = False
-        if not is_there:
-            raise OutputError(
-                f"{self.path}: was removed while results were written to it; "
-                "run the same command again"
-            )
-
-    def _close(self) -> None:
-        if self._handle >= 0:
-            os.close(self._handle)
-            self._handle = -1
-
-
-def sweep(folders: Iterable[Path]) -> None:
-    """Remove the temporary files that a killed run left directly in these folders."""
-    for folder in folders:
-        try:
-            left = [entry.path for entry in os.scandir(folder) if TEMPORARY.fullmatch(entry.name)]
-        except OSError:
-            continue  # not there yet
-        for path in map(Path, left):
-            if path.is_dir() and not path.is_symlink():
-                shutil.rmtree(path, ignore_errors=True)
-            else:
-                _remove(path)

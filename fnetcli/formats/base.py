@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-import stat
+import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,11 +13,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fnetcli.errors import ReadError
+from fnetcli.files.guarded import RefusedError, open_ordinary, system_reason
 from fnetcli.imaging.image import Image
+from fnetcli.memory import free_memory
 
 HEAD_BYTES = 256  # enough for every signature, also for those that do not start at byte 0
 LONGEST_DETAIL = 80  # characters; what a decoder says at greater length is not for users
 ENDS_EARLY = ("truncated", "not enough image data", "stream too small")  # in decoders' words
+LARGEST_FILE = 64 << 30  # bytes of any image; all of them are read for its hash
+SPARE_PIXELS = 1 << 22  # of one colour, in next to no bytes: not worth a refusal
+MOST_BESIDE = 64 << 20  # bytes of metadata
+SMALL = 64 << 20  # bytes for which nobody asks how much memory is free
+DEFLATE_RATIO = 1032  # bytes that one of a deflated stream becomes at most (RFC 1951)
 COPY_AGAIN = "copy or export the file again"
 # Beyond these, a unit is wrong or a number damaged.
 SMALLEST_VOXEL, LARGEST_VOXEL, FARTHEST = 1e-3, 1e4, 1e6  # mm
@@ -55,14 +62,11 @@ class Header:
     pages: int = 1
 
 
-class ContentError(Exception):
+class ContentError(RefusedError):
     """A reader's own words: what is wrong with the content, and what to do about it.
 
     Readers see a stream, not a path; `read_with` puts the path in front.
     """
-
-    def __init__(self, what: str, todo: str) -> None:
-        super().__init__(f"{what}; {todo}")
 
 
 @dataclass(frozen=True)
@@ -126,10 +130,9 @@ def _open_with(
 def _open(path: Path, action: Callable[[BinaryIO], Read]) -> Read:
     """Open a file that can hold an image, and map what is wrong with it to ReadError."""
     try:
-        require_content(path)
-        with path.open("rb") as file:
+        with open_image(path) as file:
             return action(file)
-    except ContentError as refused:
+    except RefusedError as refused:
         raise ReadError(f"{path}: {refused}") from refused
     except OSError as error:
         raise ReadError(f"{path}: {system_reason(error)}") from error
@@ -144,6 +147,54 @@ def require_size(width: int, height: int, options: ReadOptions) -> None:
             f"{width}x{height} is {_megapixels(width * height)} megapixels, more than the limit"
             f" of {_megapixels(options.pixel_limit)}",
             "make it smaller, or raise the limit with --max-pixels",
+        )
+
+
+def require_bytes(pixels: int, file: BinaryIO, most: float, kind: str) -> None:
+    """Raise ContentError for more pixels than a file can hold, `most` for each of its bytes.
+
+    A decoder makes room for what a header claims before it misses the rest of the file.
+    """
+    length = file_length(file)
+    if pixels > SPARE_PIXELS + most * length:
+        raise ContentError(
+            f"not a complete {kind} ({_megapixels(pixels)} megapixels are claimed, "
+            f"{length:,} bytes are there)",
+            COPY_AGAIN,
+        )
+
+
+def require_length(file: BinaryIO, options: ReadOptions, most: int, kind: str) -> None:
+    """Raise ContentError for a file that is read whole and has far more bytes than pixels.
+
+    `most` are the bytes of a pixel, as many as are allowed; MOST_BESIDE may stand beside them.
+    """
+    length = file_length(file)
+    if length > most * options.pixel_limit + MOST_BESIDE:
+        raise ContentError(
+            f"{length / 1e6:,.0f} MB, more than a {kind} of {_megapixels(options.pixel_limit)} "
+            "megapixels takes",
+            "save it again, or raise the limit with --max-pixels",
+        )
+
+
+def file_length(file: BinaryIO) -> int:
+    """Return the bytes of an open file, which stays where it is."""
+    place = file.tell()
+    length = file.seek(0, os.SEEK_END)
+    file.seek(place)
+    return length
+
+
+def require_room(count: int) -> None:
+    """Raise ContentError where so many bytes of pixels find no room in memory."""
+    if count <= SMALL:
+        return
+    free = free_memory()
+    if count > free:
+        raise ContentError(
+            f"its pixels take {count / 1e9:.1f} GB of memory and {free / 1e9:.1f} GB are free",
+            "make it smaller",
         )
 
 
@@ -167,18 +218,17 @@ def _megapixels(count: int) -> str:
     return f"{count / 1e6:.0f}" if count >= 10_000_000 else f"{count / 1e6:g}"
 
 
-def require_content(path: Path) -> None:
-    """Raise ContentError for what is no ordinary file, or an empty one."""
-    try:
-        status = path.stat()
-    except ValueError:  # a zero byte in the name
-        raise ContentError("not a possible file name", "check the path") from None
-    if stat.S_ISDIR(status.st_mode):
-        raise ContentError("a folder, not an image", "name a file in it")
-    if not stat.S_ISREG(status.st_mode):
-        raise ContentError("not an ordinary file", "save it as a file first")
-    if status.st_size == 0:
-        raise ContentError("the file is empty", COPY_AGAIN)
+def open_image(path: Path) -> BinaryIO:
+    """Open a file that can hold an image; raise RefusedError, or OSError, for what cannot."""
+    file = open_ordinary(path, "an image")
+    size = os.fstat(file.fileno()).st_size
+    if 0 < size <= LARGEST_FILE:
+        return file
+    file.close()
+    if size:
+        what = f"{size / (1 << 30):,.0f} GB, more than the limit of {LARGEST_FILE >> 30} GB"
+        raise ContentError(what, "cut out what is to be used")
+    raise ContentError("the file is empty", COPY_AGAIN)
 
 
 def _recognise(formats: tuple[Format, ...], head: bytes) -> Format:
@@ -217,13 +267,3 @@ def _helps(error: Exception, words: str) -> bool:
     )
     is_vague = "not identified" in words
     return is_message and words.isprintable() and len(words) <= LONGEST_DETAIL and not is_vague
-
-
-def system_reason(error: OSError) -> str:
-    """Return in words why the system gave no file, and what to do."""
-    match error:
-        case FileNotFoundError():
-            return "no such file; check the path"
-        case PermissionError():
-            return "no permission to read it; change the file's permissions"
-    return f"cannot be read ({error.strerror or type(error).__name__}); check the path and the disk"

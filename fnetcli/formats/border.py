@@ -14,7 +14,8 @@ from types import TracebackType
 from typing import BinaryIO
 
 from fnetcli.errors import FnetError, ReadError
-from fnetcli.formats.base import COPY_AGAIN, ContentError, require_content, system_reason
+from fnetcli.files.guarded import RefusedError, system_reason
+from fnetcli.formats.base import COPY_AGAIN, open_image
 from fnetcli.formats.codecs import silence
 from fnetcli.formats.pillow import our_rules
 
@@ -61,7 +62,7 @@ def reading(path: Path, kind: str) -> Iterator[None]:
             yield
     except FnetError:
         raise
-    except ContentError as refused:
+    except RefusedError as refused:
         raise ReadError(f"{path}: {refused}") from None
     except MemoryError:
         raise ReadError(f"{path}: needs more memory than there is; make it smaller") from None
@@ -76,7 +77,5 @@ def reading(path: Path, kind: str) -> Iterator[None]:
 @contextmanager
 def opened(path: Path, kind: str) -> Iterator[BinaryIO]:
     """Open an ordinary file that is not empty, inside the border."""
-    with reading(path, kind):
-        require_content(path)
-        with path.open("rb") as file:
-            yield file
+    with reading(path, kind), open_image(path) as file:
+        yield file

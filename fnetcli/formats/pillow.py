@@ -18,6 +18,7 @@ from fnetcli.imaging.image import Pixels, Stored
 
 GRAY_MODES = frozenset({"1", "L", "LA", "La"})
 COLOR_MODES = frozenset({"P", "PA", "RGB", "RGBA", "RGBX", "RGBa", "CMYK", "YCbCr"})
+BAND_PIXELS = 1 << 22
 ALPHA_MODES = frozenset({"LA", "La", "PA", "RGBA", "RGBa"})
 
 
@@ -37,8 +38,13 @@ def to_planes(picture: PIL.Image.Image) -> tuple[Stored, Pixels | None]:
     """Return pixels (H, W, 1 or 3) uint8 and alpha (H, W) in [0, 1], or None, of a picture."""
     mode = color_mode(picture)
     has_alpha = picture.mode in ALPHA_MODES or "transparency" in picture.info
-    stored = np.asarray(picture.convert(f"{mode}A" if has_alpha else mode))
-    planes = stored.reshape(picture.height, picture.width, -1)
+    target = f"{mode}A" if has_alpha else mode
+    height, width = picture.height, picture.width
+    planes = np.empty((height, width, len(target)), np.uint8)
+    rows = max(1, BAND_PIXELS // width)
+    for top in range(0, height, rows):  # a large picture is not in memory three times
+        band = picture.crop((0, top, width, min(top + rows, height))).convert(target)
+        planes[top : top + rows] = np.asarray(band).reshape(band.height, width, -1)
     if not has_alpha:
         return planes, None
     return planes[..., : len(mode)], planes[..., -1].astype(np.float32) / np.float32(255)

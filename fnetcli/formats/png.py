@@ -19,10 +19,14 @@ import PIL.Image
 
 from fnetcli.formats.base import (
     COPY_AGAIN,
+    DEFLATE_RATIO,
     ContentError,
     Format,
     Header,
     ReadOptions,
+    require_bytes,
+    require_length,
+    require_room,
     require_size,
     starts_with,
 )
@@ -47,6 +51,8 @@ DEPTHS = {
     GREY_ALPHA: {8, 16},
     RGB_ALPHA: {8, 16},
 }
+BANDS = {GREY: 1, RGB: 3, PALETTE: 1, GREY_ALPHA: 2, RGB_ALPHA: 4}
+MOST_PIXEL_BYTES = 8
 KEPT_CHUNKS = frozenset({b"acTL", b"eXIf", b"iCCP", b"sRGB"})
 LONGEST_CHUNK = 1 << 24  # bytes of one that is kept, also after inflating
 
@@ -76,6 +82,7 @@ def read(file: BinaryIO, options: ReadOptions) -> Image:
     """Read a PNG."""
     head = _read_head(file, options)
     file.seek(0)
+    require_room(2 * head.height * head.width * BANDS[head.color] * head.dtype.itemsize)
     with silence:
         stored = imagecodecs.png_decode(file.read())
     planes = stored.reshape(head.height, head.width, -1)
@@ -106,6 +113,9 @@ def _read_head(file: BinaryIO, options: ReadOptions) -> Head:
         raise ContentError("not a readable PNG (its header is missing)", COPY_AGAIN)
     width, height, bits, color = struct.unpack(">IIBB", begin[16:26])
     require_size(width, height, options)
+    require_length(file, options, MOST_PIXEL_BYTES, "PNG")
+    bits_a_pixel = max(1, bits * BANDS.get(color, 1))
+    require_bytes(width * height, file, 8 * DEFLATE_RATIO / bits_a_pixel, "PNG")
     if bits not in DEPTHS.get(color, ()):
         raise ContentError("not a readable PNG (impossible depth)", COPY_AGAIN)
     head = Head(height, width, bits, color, dict(_chunks(file)))

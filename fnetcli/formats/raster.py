@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import io
+import math
 from collections.abc import Callable
+from dataclasses import dataclass
 from functools import partial
 from typing import BinaryIO
 
@@ -19,6 +21,9 @@ from fnetcli.formats.base import (
     Format,
     Header,
     ReadOptions,
+    require_bytes,
+    require_length,
+    require_room,
     require_size,
     starts_with,
 )
@@ -27,7 +32,21 @@ from fnetcli.formats.profiles import check_profile
 from fnetcli.formats.upright import new_image, upright_size
 from fnetcli.imaging.image import Image
 
-Open = Callable[[BinaryIO], ImageFile]  # reads the header only
+MOST_PIXEL_BYTES = 4  # of a pixel in a file
+# Pixels that one byte can hold. JPEG: a block of 8x8 takes a bit at least (Huffman code of its DC),
+# and components may be sampled so that eight blocks make up for 32x32 pixels. BMP: a run of 255
+# in two bytes. One colour is a WebP of any size, which is at most 16383x16383.
+MOST_JPEG, MOST_BMP = 1024, 128
+
+
+@dataclass(frozen=True)
+class Kind:
+    """What tells these kinds apart; `open` reads the header only."""
+
+    name: str
+    open: Callable[[BinaryIO], ImageFile]
+    most_pixels: float  # that a byte can hold
+
 
 FLIR_SIGNATURE = b"FLIR\0"  # of the APP1 segments in which thermal cameras keep temperatures
 FLIR_NOTICE = (
@@ -35,11 +54,22 @@ FLIR_NOTICE = (
 )
 
 
-def _read(open_file: Open, file: BinaryIO, options: ReadOptions) -> Image:
+def _open(kind: Kind, file: BinaryIO, options: ReadOptions) -> ImageFile:
+    """Open, and hold the size that the header claims against the bytes that are there."""
+    require_length(file, options, MOST_PIXEL_BYTES, kind.name)
+    picture = kind.open(file)
+    require_size(*picture.size, options)
+    require_bytes(picture.width * picture.height, file, kind.most_pixels, kind.name)
+    return picture
+
+
+def _read(kind: Kind, file: BinaryIO, options: ReadOptions) -> Image:
     """Open, check the size, decode, turn upright."""
     with our_rules:
-        picture = open_file(file)
-        require_size(*picture.size, options)
+        picture = _open(kind, file, options)
+        channels = 1 if color_mode(picture) == "L" else 3
+        # Pillow keeps a colour in four bytes; ours lie beside them for a while.
+        require_room(picture.width * picture.height * (2 if channels == 1 else 7))
         picture.load()
         pixels, alpha = to_planes(picture)
         # A CMYK picture comes out as RGB, for which its profile does not hold.
@@ -54,13 +84,12 @@ def _read(open_file: Open, file: BinaryIO, options: ReadOptions) -> Image:
         )
 
 
-def _probe(name: str, open_file: Open, file: BinaryIO, options: ReadOptions) -> Header:
+def _probe(kind: Kind, file: BinaryIO, options: ReadOptions) -> Header:
     with our_rules:
-        picture = open_file(file)
-        require_size(*picture.size, options)
+        picture = _open(kind, file, options)
         height, width = upright_size(picture.height, picture.width, exif_orientation(picture))
         channels = 1 if color_mode(picture) == "L" else 3
-    return Header(name, height, width, channels, np.dtype(np.uint8))
+    return Header(kind.name, height, width, channels, np.dtype(np.uint8))
 
 
 def _flir_notices(picture: ImageFile) -> tuple[str, ...]:
@@ -87,16 +116,14 @@ def _is_webp(head: bytes) -> bool:
     return head[:4] == b"RIFF" and head[8:12] == b"WEBP"
 
 
-def _format(
-    name: str, suffixes: tuple[str, ...], starts: Callable[[bytes], bool], open_file: Open
-) -> Format:
-    return Format(
-        name, suffixes, starts, partial(_read, open_file), partial(_probe, name, open_file)
-    )
+def _format(kind: Kind, suffixes: tuple[str, ...], starts: Callable[[bytes], bool]) -> Format:
+    return Format(kind.name, suffixes, starts, partial(_read, kind), partial(_probe, kind))
 
 
 # Opened as plain JPEG, a multi-picture file (MPO: phones, stereo and thermal cameras) gives its
 # main picture.
-JPEG = _format("JPEG", (".jpg", ".jpeg"), starts_with(b"\xff\xd8\xff"), JpegImageFile)
-BMP = _format("BMP", (".bmp",), starts_with(b"BM"), BmpImageFile)
-WEBP = _format("WebP", (".webp",), _is_webp, _open_webp)
+JPEG = _format(
+    Kind("JPEG", JpegImageFile, MOST_JPEG), (".jpg", ".jpeg"), starts_with(b"\xff\xd8\xff")
+)
+BMP = _format(Kind("BMP", BmpImageFile, MOST_BMP), (".bmp",), starts_with(b"BM"))
+WEBP = _format(Kind("WebP", _open_webp, math.inf), (".webp",), _is_webp)

@@ -17,11 +17,14 @@ from numpy.typing import NDArray
 
 from fnetcli.errors import ReadError
 from fnetcli.files.durable import atomic_write
+from fnetcli.files.guarded import FileKind, read_bytes
 
 Matrix = NDArray[np.float64]
 
 FLIP = np.diag([-1.0, -1.0, 1.0, 1.0])  # RAS+ to LPS+ and back
-LONGEST_FILE = 1 << 16  # bytes; linear transforms take a few hundred
+TRANSFORM = FileKind(  # a linear one takes a few hundred bytes; of others the kind is told
+    "a linear transform", 16 << 20, "name an ITK transform in text (.txt, .tfm)", ReadError
+)
 MOST_STRETCH, MOST_SHIFT = 100.0, 1e6  # either way; mm
 
 
@@ -43,14 +46,10 @@ def write_transform(path: Path, transform: Matrix) -> None:
 def read_transform(path: Path) -> Matrix:
     """Read a linear ITK transform (text: .txt, .tfm) that maps reference points to moving points.
 
-    Raise ReadError for everything else: deformable, two-dimensional, binary or damaged ones.
+    Raise ReadError for everything else: deformable, two-dimensional, binary or damaged ones, and
+    UsageError where there is no such file.
     """
-    try:
-        with path.open("rb") as file:
-            content = file.read(LONGEST_FILE)
-    except (OSError, ValueError) as error:
-        reason = getattr(error, "strerror", None) or "not a possible file name"
-        raise ReadError(f"{path}: cannot be read ({reason}); check the path") from error
+    content = read_bytes(path, TRANSFORM)
     try:
         return _parse(content)
     except _Refused as refused:

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Literal, get_args
 
 from fnetcli.errors import UsageError
+from fnetcli.files.guarded import RefusedError, open_ordinary
 from fnetcli.formats import FORMATS, IMAGE_SUFFIXES
 from fnetcli.formats.base import HEAD_BYTES
 from fnetcli.formats.border import opened
@@ -138,12 +139,10 @@ def _content(path: Path) -> Content:
 
 
 def _is_picture(path: Path) -> bool:
-    if not path.is_file():  # a pipe would be waited for
-        return False
     try:
-        with path.open("rb") as file:
+        with open_ordinary(path) as file:
             head = file.read(HEAD_BYTES)
-    except OSError:
+    except (OSError, RefusedError):
         return False
     return any(one.starts(head) for one in FORMATS)
 

@@ -11,11 +11,12 @@ from pathlib import Path, PurePath
 from typing import Literal
 
 from fnetcli.errors import FnetError, UsageError
+from fnetcli.files.guarded import FileKind, read_text
 from fnetcli.formats import IMAGE_SUFFIXES
 from fnetcli.modalities import MODALITIES, network_order
 
 CASE_COLUMN = "case"
-MAX_LIST_BYTES = 256 << 20  # of a CSV file
+LIST = FileKind("a list of pairs", 256 << 20, "save the list as CSV in UTF-8")
 
 
 @dataclass(frozen=True)
@@ -162,7 +163,8 @@ def pair_list(path: Path) -> tuple[tuple[str, str], Pairing]:
     relative to the file's folder and may not leave it. Without `case` a pair is named after its
     second image. Raise UsageError, with the number of the line.
     """
-    rows = csv.DictReader(io.StringIO(_text(path)), strict=True, skipinitialspace=True)
+    text = read_text(path, LIST, "utf-8-sig")
+    rows = csv.DictReader(io.StringIO(text), strict=True, skipinitialspace=True)
     try:
         columns = [name.strip() for name in rows.fieldnames or []]
         further: dict[str, dict[str, str]] = {
@@ -233,19 +235,6 @@ def listed_paths(pairing: Pairing, column: str, path: Path) -> dict[str, Path]:
         if text:
             files[case] = folder / text
     return files
-
-
-def _text(path: Path) -> str:
-    try:
-        if path.stat().st_size > MAX_LIST_BYTES:
-            raise UsageError(f"{path}: too large for a list of pairs; split it")
-        return path.read_text(encoding="utf-8-sig")
-    except FileNotFoundError:
-        raise UsageError(f"{path}: no such file; check the path") from None
-    except OSError as error:
-        raise UsageError(f"{path}: cannot be read ({error.strerror}); check the file") from None
-    except UnicodeDecodeError:
-        raise UsageError(f"{path}: not UTF-8 text; save the list as CSV in UTF-8") from None
 
 
 def _modalities(where: str | Path, columns: list[str]) -> tuple[str, str]:

@@ -16,7 +16,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
-from fnetcli.files.durable import InPlace, scratch_array
+from fnetcli.files.output_folder import InPlace
+from fnetcli.files.scratch import scratch_array
 from fnetcli.formats import content_sha256
 from fnetcli.imaging.image import Image
 from fnetcli.inputs.pairing import Case

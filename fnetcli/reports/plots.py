@@ -9,6 +9,8 @@ from pathlib import Path
 import numpy as np
 
 from fnetcli.files.durable import atomic_write
+from fnetcli.files.guarded import read_text
+from fnetcli.training.config import LOG
 
 NOT_LOSSES = ("stage", "iteration", "seconds", "validation")
 
@@ -53,7 +55,7 @@ def _smooth(values: np.ndarray) -> np.ndarray:
 
 def _rows(log: Path) -> Iterator[dict[str, float]]:
     """Read the log; half a line from a crash is passed over."""
-    for line in log.read_text(encoding="utf-8").splitlines():
+    for line in read_text(log, LOG, errors="replace").splitlines():
         try:
             yield json.loads(line)
         except ValueError:

@@ -1,4 +1,7 @@
-"""What a run takes, assembled: options of all cases, and what only all files together tell."""
+"""What a run of pictures takes: options of all cases, and what only all files together tell.
+
+That of volumes stands in `volume_jobs.py`: what it needs is slow to import.
+"""
 
 from __future__ import annotations
 
@@ -19,15 +22,10 @@ from fnetcli.pictures.survey import Scope, fitting_kind, lost_depth, survey
 from fnetcli.runs.network import LoadedNetwork, require_products
 from fnetcli.runs.plan import Existing, Job
 from fnetcli.runs.protect import require_outside
-from fnetcli.volumes.fuse import VolumeFuseOptions, Volumes
-from fnetcli.volumes.mix import VolumeMixOptions
-from fnetcli.volumes.outputs import Target, VolumeOutputOptions, VolumePaths, require_target
-from fnetcli.volumes.prepare import PreparedVolumes, VolumePrepareOptions
 
 MAX_WORKERS = 4  # unless told otherwise: reading and writing need no more beside the network
 
 PictureJob = Job[PicturePaths, Prepared, Fusion[Maps]]
-VolumeJob = Job[VolumePaths, PreparedVolumes, Fusion[Maps]]
 
 
 @dataclass(frozen=True)
@@ -40,16 +38,6 @@ class PictureRunOptions:
     maps: MapsKind | None = None
     with_features: bool = False
     scope: Scope = "image"
-    existing: Existing = "skip"
-
-
-@dataclass(frozen=True)
-class VolumeRunOptions:
-    """How pairs of volumes are fused, beside what the network sees of each."""
-
-    mix: VolumeMixOptions = field(default_factory=VolumeMixOptions)
-    target: Target = "nifti"
-    maps: MapsKind | None = None
     existing: Existing = "skip"
 
 
@@ -115,25 +103,6 @@ def picture_job(
         existing=options.existing,
     )
     return SurveyedPictures(job, fuse_options, notices)
-
-
-def volume_job(
-    pairing: Pairing,
-    prepare: VolumePrepareOptions,
-    network: LoadedNetwork,
-    out: Path,
-    options: VolumeRunOptions,
-) -> VolumeJob:
-    """Return the job of volumes. Raise UsageError, also for what the network does not make."""
-    products = network.products
-    require_products(products, maps=options.maps, has_gains=bool(options.mix.gains))
-    require_outside(out, pairing)
-    pairing.require_cases()
-    with_maps = None if options.maps is None else options.maps != "none"
-    output = VolumeOutputOptions(options.target, with_maps)
-    require_target(pairing.cases, prepare, output)
-    walk = Volumes(VolumeFuseOptions(prepare, products, options.mix, output))
-    return Job(pairing, walk, out, network.record(), existing=options.existing)
 
 
 def kind_of_file(out: Path, pairing: Pairing) -> str | None:

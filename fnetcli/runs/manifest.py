@@ -10,6 +10,7 @@ from typing import Any
 
 from fnetcli.errors import UsageError
 from fnetcli.files.durable import atomic_write, sync_folder
+from fnetcli.files.guarded import FileKind, read_text
 
 MANIFEST_FILE, RUN_FILE = "manifest.jsonl", "run.json"
 DONE, FAILED = "done", "failed"
@@ -18,6 +19,15 @@ REST = 20.0  # times as long as saving took, nothing is saved again
 MIN_REST = 1.0  # seconds
 
 Record = dict[str, Any]
+
+
+class _NoManifestError(UsageError):
+    pass
+
+
+MANIFEST = FileKind(
+    "a manifest", 1 << 30, "remove it or choose another -o", missing=_NoManifestError
+)
 
 
 class Manifest:
@@ -76,13 +86,9 @@ class Manifest:
         lines: dict[str, str] = {}
         damaged = 0
         try:
-            text = self.path.read_text(encoding="utf-8", errors="replace")
-        except (FileNotFoundError, NotADirectoryError):
+            text = read_text(self.path, MANIFEST, errors="replace")
+        except _NoManifestError:
             return lines, damaged
-        except OSError as error:
-            raise UsageError(
-                f"{self.path}: cannot be read ({error.strerror}); remove it or choose another -o"
-            ) from None
         for line in text.splitlines():
             name = _case_of(line)
             if name is None:

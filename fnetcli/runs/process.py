@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
 
 from fnetcli.errors import ImageError, PairError
-from fnetcli.files.durable import InPlace
+from fnetcli.files.output_folder import InPlace
 from fnetcli.inputs.pairing import Case
 from fnetcli.pictures.fuse import PIXELS_VERSION
 from fnetcli.runs.manifest import DONE, FAILED, Record, relative_path

@@ -6,16 +6,14 @@ import os
 from collections.abc import Iterable, Mapping
 from functools import cache
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from fnetcli.errors import UsageError
-from fnetcli.inputs.pairing import Pairing
+
+if TYPE_CHECKING:
+    from fnetcli.inputs.pairing import Pairing
 
 STDOUT = Path("-")
-
-
-@cache
-def _real(folder: Path) -> str:
-    return os.path.realpath(folder)  # Path.resolve minds loops of links
 
 
 class Inputs:
@@ -23,7 +21,8 @@ class Inputs:
 
     def __init__(self, paths: Iterable[Path]) -> None:
         self._paths = list(paths)
-        self._entries = {(os.path.realpath(path.parent), path.name) for path in self._paths}
+        self._real = cache(os.path.realpath)  # Path.resolve minds loops of links
+        self._entries = {(self._real(path.parent), path.name) for path in self._paths}
         self._entries |= {
             os.path.split(os.path.realpath(path)) for path in self._paths if path.is_symlink()
         }
@@ -36,15 +35,17 @@ class Inputs:
             )
 
     def require_free(self, path: Path, label: str = "") -> None:
-        """Raise UsageError where a path is an input, also by a link, or lies in one's folder."""
-        label = label or str(path)
+        """Raise UsageError where a path is an input, also by a link."""
         if self._replaces(path) or any(_are_same(path, other) for other in self._paths):
-            raise UsageError(f"{label}: is an input; choose another name")
+            raise UsageError(f"{label or path}: is an input; choose another name")
+
+    def require_outside(self, path: Path, label: str = "") -> None:
+        """Raise UsageError where a path lies in a folder that is an input."""
         if any(other.is_dir() and is_below(path, other) for other in self._paths):
-            raise UsageError(f"{label}: lies in a folder of inputs; choose another one")
+            raise UsageError(f"{label or path}: lies in a folder of inputs; choose another one")
 
     def _replaces(self, path: Path) -> bool:
-        return (_real(path.parent), path.name) in self._entries
+        return (self._real(path.parent), path.name) in self._entries
 
 
 class ResultFiles:
@@ -71,6 +72,7 @@ class ResultFiles:
             if os.path.isdir(path):  # noqa: PTH112  no error where the system refuses the name
                 raise UsageError(f"{label}: is a folder; name a file")
             inputs.require_free(path, label)
+            inputs.require_outside(path, label)
             real = os.path.realpath(path)
             if real in taken:
                 raise UsageError(f"{label}: is the name of another result; choose another name")
@@ -104,6 +106,7 @@ def is_below(path: Path, folder: Path) -> bool:
 
 
 def _are_same(one: Path, other: Path) -> bool:
-    if one.exists() and other.exists():
+    try:
         return one.samefile(other)
-    return os.path.realpath(one) == os.path.realpath(other)
+    except (OSError, ValueError):  # one is not there, or no file can have its name
+        return os.path.realpath(one) == os.path.realpath(other)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from fnetcli.errors import OutputError, ReadError
-from fnetcli.files import durable
+from fnetcli.files import scratch
 from fnetcli.formats import probe_image
 from fnetcli.pictures.fuse import FuseOptions
 from fnetcli.pictures.outputs import features_bytes
@@ -60,7 +60,7 @@ def features_room(
 
 def _unnamed_bytes(features: int, files: int) -> int:
     """Return how much of a pair's features is on the disk a second time before it has a name."""
-    return features if features // files >= durable.MOST_IN_MEMORY else 0
+    return features if features // files >= scratch.MOST_IN_MEMORY else 0
 
 
 def _free_bytes(path: Path) -> int | None:

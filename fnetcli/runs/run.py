@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Generic, Protocol
 
 from fnetcli.errors import OutputError, UsageError
-from fnetcli.files.durable import OutputFolder, sweep
+from fnetcli.files.output_folder import OutputFolder, sweep
 from fnetcli.inputs.pairing import Case
 from fnetcli.runs.batch import Batch, Report, Stages
 from fnetcli.runs.manifest import MANIFEST_FILE, Manifest, Record, write_run

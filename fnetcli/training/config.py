@@ -13,8 +13,10 @@ import typing
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Literal
 
-from fnetcli.errors import ConfigError
+from fnetcli.errors import ConfigError, TrainingError
+from fnetcli.files.guarded import FileKind
 
+LOG = FileKind("a log of losses", 1 << 30, "remove it", TrainingError)
 Precision = Literal["fp32", "bf16"]
 Optimizer = Literal["adam", "muon"]
 DEFAULT_MODEL = "fnet"  # of a recipe that names none

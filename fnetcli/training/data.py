@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from fnetcli.errors import TrainingError
-from fnetcli.formats import read_image
+from fnetcli.formats import content_sha256, read_image
 from fnetcli.imaging.color import luminance
 from fnetcli.imaging.intensity import ScalingOptions, to_unit
 from fnetcli.inputs.pairing import Case
@@ -78,7 +78,7 @@ class Pairs:
         digest = hashlib.sha256()
         for case in self.cases:
             for path in (case.first, case.second):
-                content = hashlib.sha256(path.read_bytes()).hexdigest()
+                content = content_sha256(path)
                 digest.update(f"{case.name}\t{content}\n".encode())
         return digest.hexdigest()
 

@@ -19,13 +19,15 @@ from torch import Tensor, nn
 from fnetcli.checkpoints.loading import save_weights
 from fnetcli.errors import TrainingError, UsageError
 from fnetcli.files.durable import atomic_write
+from fnetcli.files.guarded import FileKind, open_file, read_text
 from fnetcli.training.base import Procedure, Stage
-from fnetcli.training.config import Recipe
+from fnetcli.training.config import LOG, Recipe
 from fnetcli.training.data import Pairs
 from fnetcli.training.optimizers import Muon
 from fnetcli.training.table import procedure_of
 
 STATE_VERSION = 2
+STATE = FileKind("a training state", 64 << 30, "start again in another folder", TrainingError)
 STATE_FILE, LOG_FILE, RECIPE_FILE = "state.pt", "log.jsonl", "recipe.toml"
 BEST_FILE, LAST_FILE = "best.safetensors", "last.safetensors"
 
@@ -145,10 +147,11 @@ class _State:
 
     def load(self, path: Path, device: torch.device) -> None:
         """Go on from a state on disk. Raise UsageError, TrainingError."""
-        if not path.is_file():
+        if not path.exists():
             raise UsageError(f"{path}: nothing to resume; start without --resume")
         try:
-            content = torch.load(path, map_location=device, weights_only=True)
+            with open_file(path, STATE) as file:
+                content = torch.load(file, map_location=device, weights_only=True)
             _check_version(path, content["version"])
             self._check_recipe(path, content["model"], json.loads(content["recipe"]))
             self._check_lists(path, content["lists"])
@@ -332,7 +335,7 @@ def _open_log(path: Path, state: Progress) -> io.FileIO:
     """Open log.jsonl for one line per iteration; lines after the resumed state are dropped."""
     kept = []
     if path.is_file() and (state.stage, state.iteration) > (1, 0):
-        for line in path.read_text(encoding="utf-8").splitlines():
+        for line in read_text(path, LOG, errors="replace").splitlines():
             try:
                 row = json.loads(line)
             except ValueError:

@@ -8,8 +8,18 @@ from pathlib import Path
 from typing import Any
 
 from fnetcli.errors import ConfigError
+from fnetcli.files.guarded import FileKind, read_text
 from fnetcli.training.config import DEFAULT_MODEL, Recipe, build
 from fnetcli.training.table import RECIPES
+
+RECIPE = FileKind(
+    name="a recipe",
+    limit=1 << 20,
+    todo="name a TOML file",
+    error=ConfigError,
+    missing=ConfigError,
+    missing_todo="name a recipe, for example configs/fnet.toml",
+)
 
 
 def default_recipe() -> Recipe:
@@ -20,13 +30,7 @@ def default_recipe() -> Recipe:
 def read_recipe(path: Path) -> Recipe:
     """Read a TOML recipe; folders in it are relative to the file. Raise ConfigError."""
     try:
-        table = tomllib.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise ConfigError(
-            f"{path}: no such file; name a recipe, for example configs/fnet.toml"
-        ) from None
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{path}: cannot be read ({error}); name a TOML file") from None
+        table = tomllib.loads(read_text(path, RECIPE))
     except tomllib.TOMLDecodeError as error:
         raise ConfigError(f"{path}: not valid TOML ({error}); correct that line") from None
     recipe: Recipe = build(_kind(path, table), table, str(path))

@@ -17,7 +17,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from fnetcli.errors import UsageError
-from fnetcli.files.durable import InPlace, scratch_array
+from fnetcli.files.output_folder import InPlace
+from fnetcli.files.scratch import scratch_array
 from fnetcli.imaging.image import Image, Mask, Pixels
 from fnetcli.inputs.pairing import Case
 from fnetcli.mixing import Gains, Products, gain_list

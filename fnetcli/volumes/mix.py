@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fnetcli.errors import UsageError
-from fnetcli.files.durable import scratch_array
+from fnetcli.files.scratch import scratch_array
 from fnetcli.imaging import color
 from fnetcli.imaging.image import Image
 from fnetcli.imaging.intensity import to_stored

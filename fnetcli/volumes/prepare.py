@@ -68,10 +68,7 @@ class VolumePrepareOptions:
                 f"use {', '.join(self.modalities)} or {FINEST}"
             )
         if self.registers:
-            if self.transform is not None:
-                raise UsageError(
-                    "--register and --transform: both align the volumes; leave one out"
-                )
+            require_one_alignment(has_transform=self.transform is not None)
             require_simpleitk()
 
     def record(self) -> dict[str, Any]:
@@ -89,6 +86,12 @@ class VolumePrepareOptions:
             "register": self.registers,
             "transform": None if self.transform is None else self.transform.tolist(),
         }
+
+
+def require_one_alignment(*, has_transform: bool) -> None:
+    """Raise UsageError where volumes are registered although a transform is given."""
+    if has_transform:
+        raise UsageError("--register and --transform: both align the volumes; leave one out")
 
 
 @dataclass(frozen=True)

@@ -179,7 +179,10 @@ def body_mask(values: NDArray[Any], valid: Mask | None = None, modality: str = "
 
 def otsu(values: NDArray[Any]) -> float:
     """Return the threshold that parts values into two groups of least variance (Otsu, 1979)."""
-    counts, edges = np.histogram(values, BINS)
+    try:
+        counts, edges = np.histogram(values, BINS)
+    except ValueError:  # in their own type there are not so many numbers between them
+        counts, edges = np.histogram(values.astype(np.float64), BINS)
     middles = (edges[:-1] + edges[1:]) / 2
     below, above = np.cumsum(counts), np.cumsum(counts[::-1])[::-1]
     sums = np.cumsum(counts * middles)

@@ -22,7 +22,8 @@ import tifffile
 
 from bench.batch import peak_megabytes
 from fnetcli.engine import Engine, Fusion, Maps
-from fnetcli.files import durable as storage
+from fnetcli.files.durable import atomic_write
+from fnetcli.files.output_folder import OutputFolder
 from tests.cli.command import fnet, tiny_weights
 from tests.drawn_pictures import smooth_noise, write, write_pairs
 
@@ -212,7 +213,9 @@ class TestExisting:
     def test_other_weights_make_all_anew(self, tmp_path: Path, done: list[Any]) -> None:
         copy = tmp_path / "copy.safetensors"
         shutil.copy(tmp_path / "tiny.safetensors", copy)
-        assert "3 fused, 0 skipped" in fnet(*done, "--weights", copy).stderr
+        others = [copy if one == tmp_path / "tiny.safetensors" else one for one in done]
+        assert others != done
+        assert "3 fused, 0 skipped" in fnet(*others).stderr
 
     def test_overwrite_and_error(self, tmp_path: Path, done: list[Any]) -> None:
         files = self.fused(tmp_path)
@@ -324,7 +327,7 @@ class TestRefusals:
     def test_another_run_in_the_same_folder(self, tmp_path: Path, weights: Path) -> None:
         vis, ir = write_pairs(tmp_path, 1)
         out = tmp_path / "out"
-        with storage.OutputFolder(out):
+        with OutputFolder(out):
             result = fnet("fuse", "--vis", vis, "--ir", ir, "-o", out, "--weights", weights)
         assert result.exit_code == 2
         assert "another fnet is writing there" in errors(result.stderr)[0]
@@ -347,7 +350,7 @@ class TestRefusals:
         vis, ir = write_pairs(tmp_path, 1)
         out = tmp_path / "out"
         arguments = ["fuse", "--vis", vis, "--ir", ir, "-o", out, "--weights", weights]
-        with storage.OutputFolder(out):
+        with OutputFolder(out):
             result = fnet(*arguments, "--json", "-")
         assert json.loads(result.stdout)["status"] == "planned"
 
@@ -416,7 +419,7 @@ class TestFailures:
         vis, ir = write_pairs(tmp_path, 9)
         out = tmp_path / "out"
         arguments = ["fuse", "--vis", vis, "--ir", ir, "-o", out, "--weights", weights]
-        write_file, count = storage.atomic_write, [0]
+        write_file, count = atomic_write, [0]
 
         def full(path: Path, write: Any) -> None:
             count[0] += path.suffix == ".png"
@@ -447,7 +450,7 @@ class TestFailures:
         vis, ir = write_pairs(tmp_path, 3)
         arguments = ["fuse", "--vis", vis, "--ir", ir, "--weights", weights, "--features", "-o"]
         assert fnet(*arguments, tmp_path / "small").exit_code == 0
-        monkeypatch.setattr("fnetcli.files.durable.MOST_IN_MEMORY", 0)
+        monkeypatch.setattr("fnetcli.files.scratch.MOST_IN_MEMORY", 0)
         assert fnet(*arguments, tmp_path / "large").exit_code == 0
         for path in (tmp_path / "small" / "features").iterdir():
             large = tmp_path / "large" / "features" / path.name
@@ -457,7 +460,7 @@ class TestFailures:
         def full(*_: object) -> None:
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
-        monkeypatch.setattr("fnetcli.files.durable._take_space", full)
+        monkeypatch.setattr("fnetcli.files.scratch._take_space", full)
         result = fnet(*arguments, tmp_path / "full")
         assert result.exit_code == 1
         (line,) = errors(result.stderr)
@@ -546,7 +549,7 @@ class TestManners:
     ) -> None:
         vis, ir = write_pairs(tmp_path, 6)
         threads: set[str] = set()
-        write_one = storage.atomic_write
+        write_one = atomic_write
 
         def spy(path: Path, write: Any) -> None:
             threads.add(threading.current_thread().name)

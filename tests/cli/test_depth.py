@@ -304,7 +304,8 @@ class TestOutput:
     def test_contradictions(
         self, tmp_path: Path, pair: tuple[Path, Path], options: list[str], message: str
     ) -> None:
-        arguments = ["--vis", pair[0], "--ir", pair[1], "-o", tmp_path / "out", *options]
+        out = () if "-o" in options else ("-o", tmp_path / "out")
+        arguments = ["--vis", pair[0], "--ir", pair[1], *out, *options]
         result = fnet("fuse", *arguments, "--weights", tmp_path / "tiny.safetensors")
         assert result.exit_code == 2
         assert message in result.stderr

@@ -154,9 +154,9 @@ def test_memory_that_runs_out_is_said_of_the_pair(
     assert result.exit_code == 1
     names = f"{tmp_path / 'in' / 'b.png'} and {tmp_path / 'in' / 'a.png'}"
     assert f"error: {names}: 210x150: not enough memory on cpu" in result.stderr
-    for place in ("onto_one_grid", "_picture"):  # while it is read, while it is written
+    for place in ("prepare.onto_one_grid", "fuse.mixed_picture"):  # while it is read, is written
         monkeypatch.undo()
-        monkeypatch.setattr(f"fnetcli.pictures.fuse.{place}", none)
+        monkeypatch.setattr(f"fnetcli.pictures.{place}", none)
         result = fnet(*arguments, "-o", tmp_path / place)
         assert result.exit_code == 1
         assert "error: a: not enough memory; end other programs" in result.stderr
@@ -202,7 +202,7 @@ class TestRoomForCodes:
         copies: int,
     ) -> None:
         """Large codes lie on the disk before they are a file, and again in the file."""
-        monkeypatch.setattr("fnetcli.files.durable.MOST_IN_MEMORY", most_in_memory)
+        monkeypatch.setattr("fnetcli.files.scratch.MOST_IN_MEMORY", most_in_memory)
         self.limit(monkeypatch, copies * self.ONE - 1)
         result = fnet(*arguments, "-o", tmp_path / "out", "--features")
         assert result.exit_code == 1

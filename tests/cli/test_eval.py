@@ -537,8 +537,8 @@ class TestBadInput:
             (["--weights", "{t}/none.pth"], "none.pth: no such file"),
             (["--baselines", "--suffix", "m=_x"], "--suffix m=_x: neither a modality nor a method"),
             (["--baselines", "--csv", "{t}/vis"], "is a folder; name a file"),
-            (["--baselines", "--csv", "{t}/vis/a.png"], "is an input, or another result"),
-            (["--baselines", "--csv", "{t}/x", "--html", "{t}/x"], "is an input, or another"),
+            (["--baselines", "--csv", "{t}/vis/a.png"], "is an input; choose another name"),
+            (["--baselines", "--csv", "{t}/x", "--html", "{t}/x"], "is the name of another result"),
         ],
     )
     def test_mistakes(

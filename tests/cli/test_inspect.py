@@ -26,7 +26,7 @@ from fnetcli.checkpoints.loading import load_weights, save_weights
 from fnetcli.checkpoints.shipped import default_weights_path
 from fnetcli.cli.console import Console
 from fnetcli.engine import Engine, Fusion, Maps
-from fnetcli.files.durable import OutputFolder
+from fnetcli.files.output_folder import OutputFolder
 from fnetcli.inspection.base import FEATURES_FILE, PAGE_FILE
 from fnetcli.inspection.fnet.inspector import FNetInspector
 from fnetcli.models.fnet.config import FNetConfig
@@ -322,7 +322,7 @@ class TestPair:
     def test_codes_too_large_for_memory(
         self, tmp_path: Path, home: Path, whole: Inspected, monkeypatch: Any
     ) -> None:
-        monkeypatch.setattr("fnetcli.files.durable.MOST_IN_MEMORY", 0)
+        monkeypatch.setattr("fnetcli.files.scratch.MOST_IN_MEMORY", 0)
         found = inspected(tmp_path / "o", *pair_of(home))
         for name, array in whole.arrays.items():
             assert np.array_equal(found.arrays[name], array)
@@ -1088,8 +1088,7 @@ class TestBadInput:
         copy = tmp_path / "fnet.safetensors"
         copy.write_bytes(default_weights_path().read_bytes())
         before = copy.read_bytes()
-        for module in ("cli.inspect", "checkpoints.shipped"):
-            monkeypatch.setattr(f"fnetcli.{module}.default_weights_path", lambda: copy)
+        monkeypatch.setattr("fnetcli.checkpoints.shipped.default_weights_path", lambda: copy)
         (tmp_path / "link.json").hardlink_to(copy)
         for path in (copy, tmp_path / "link.json", tmp_path / "in" / ".." / copy.name):
             words = f"--json {path}: is an input; choose another name"
@@ -1210,8 +1209,8 @@ class TestBadInput:
         def full(*_: object) -> None:
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
-        monkeypatch.setattr("fnetcli.files.durable.MOST_IN_MEMORY", 0)
-        monkeypatch.setattr("fnetcli.files.durable._take_space", full)
+        monkeypatch.setattr("fnetcli.files.scratch.MOST_IN_MEMORY", 0)
+        monkeypatch.setattr("fnetcli.files.scratch._take_space", full)
         line = refused(1, *pair_of(home), "-o", tmp_path / "o")
         assert "No space left on device" in line
         assert not (tmp_path / "o").exists()

@@ -85,12 +85,12 @@ class TestPair:
         found = arrays(tmp_path / "o")
         energies = {"activity_energy", "activity_energy_map"}
         assert found.keys() == {"fused", *MAPS, "activity", *energies}
-        first = iio.imread(tmp_path / "in" / "b.png") / np.float32(255)
-        rgb = iio.imread(tmp_path / "in" / "a.png") / np.float32(255)
+        first = (iio.imread(tmp_path / "in" / "b.png") / 255).astype(np.float32)
+        rgb = iio.imread(tmp_path / "in" / "a.png") / 255
         second = (rgb @ np.array([0.299, 0.587, 0.114])).astype(np.float32)
         wanted = Wanted(maps=True, features=True)
         engine = Engine(load_weights(tiny).network)
-        expected = engine.run(first[None].astype(np.float32), second[None], wanted)
+        expected = engine.run(first[None], second[None], wanted)
         np.testing.assert_allclose(found["fused"], expected.fused[0], atol=1e-6)
         for name in MAPS:
             np.testing.assert_allclose(found[name], expected.maps[name][0], atol=1e-6)

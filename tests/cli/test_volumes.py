@@ -292,7 +292,7 @@ def positive(seed: int, shape: tuple[int, int, int] = SHAPE) -> NDArray[np.int16
     return np.asarray(np.clip(grey(seed, shape) + 120, 0, None), np.int16)
 
 
-@dataclass(frozen=True)
+@dataclass
 class Study:
     """A CT and an MRI of one patient as DICOM, and the same MRI as NIfTI."""
 
@@ -646,9 +646,10 @@ class TestOptions:
         np.testing.assert_allclose(fused, np.clip(total, 0, 1), atol=1e-6)
 
     def test_axis_changes_what_the_network_sees(self, study: Study, tmp_path: Path) -> None:
-        found, nosy = [], tiny_weights(tmp_path)
+        found = []
+        study.weights = tiny_weights(tmp_path)
         for axis in ("auto", "axial", "coronal"):
-            study.fused("--axis", axis, "--weights", nosy)
+            study.fused("--axis", axis)
             found.append(values(study.out / "fused" / "P1.nii.gz")[0])
         np.testing.assert_allclose(found[0], found[1], atol=1e-6)  # it was taken in this plane
         assert np.abs(found[0] - found[2]).max() > 1e-3

@@ -292,7 +292,7 @@ def test_options_that_make_no_sense() -> None:
 def test_the_budget_is_what_a_container_allows(
     tmp_path: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(memory, "CGROUP", tmp_path)
+    monkeypatch.setattr("fnetcli.memory.CGROUP", tmp_path)
     free = memory.budget(CPU)
     assert 0 < free <= memory.MOST
     for limit, used in (

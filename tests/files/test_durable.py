@@ -1,40 +1,20 @@
-"""Files appear whole or not at all; one run to a folder; only our own leftovers are swept."""
+"""Files and folders appear whole or not at all."""
 
 from __future__ import annotations
 
 import errno
 import os
 import re
-import select
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 from typing import BinaryIO
 
-import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fnetcli.errors import FnetError, OutputError, UsageError, WriteError
-from fnetcli.files.durable import (
-    TEMPORARY,
-    OutputFolder,
-    atomic_folder,
-    atomic_write,
-    scratch_array,
-    sweep,
-)
-
-HOLDER = """
-import sys
-from pathlib import Path
-from fnetcli.files.durable import OutputFolder
-with OutputFolder(Path(sys.argv[1])):
-    print("held", flush=True)
-    sys.stdin.read()
-"""
+from fnetcli.errors import FnetError, OutputError, WriteError
+from fnetcli.files.durable import TEMPORARY, atomic_folder, atomic_write
 
 
 def put(content: bytes, path: Path) -> None:
@@ -49,12 +29,6 @@ def fail_with(error: BaseException, path: Path) -> None:
         raise error
 
     atomic_write(path, write)
-
-
-def fail_without(folder: Path) -> None:
-    """Fail to write because the folder is gone."""
-    shutil.rmtree(folder)
-    raise WriteError("cannot be written")
 
 
 class TestAtomicWrite:
@@ -257,243 +231,3 @@ class TestAtomicFolder:
         with pytest.raises(WriteError), atomic_folder(tmp_path / "case") as folder:
             put(b"x", folder / "b")
         assert [one.name for one in tmp_path.rglob("*")] == ["case", "a"]
-
-
-class TestScratchArray:
-    SHAPE = (1, 3, 50, 70)
-
-    @pytest.fixture
-    def is_large(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr("fnetcli.files.durable.MOST_IN_MEMORY", 1000)
-
-    def test_a_small_one_is_in_memory(self, tmp_path: Path) -> None:
-        array = scratch_array(tmp_path / "new" / "a.npz", self.SHAPE, np.float16)
-        assert array.shape == self.SHAPE
-        assert array.dtype == np.float16
-        assert not isinstance(array, np.memmap)
-        assert not list(tmp_path.iterdir())
-
-    @pytest.mark.usefixtures("is_large")
-    def test_a_large_one_lies_in_a_file_without_a_name(self, tmp_path: Path) -> None:
-        values = np.arange(np.prod(self.SHAPE)).reshape(self.SHAPE).astype(np.float16)
-        arrays = [scratch_array(tmp_path / "new" / "a.npz", self.SHAPE, np.float16) for _ in "ab"]
-        for array in arrays:
-            assert isinstance(array, np.memmap)
-            array[...] = values + len(arrays)
-        np.testing.assert_array_equal(arrays[0], values + 2)
-        assert not list((tmp_path / "new").iterdir())
-
-    @pytest.mark.usefixtures("is_large")
-    @pytest.mark.skipif(not hasattr(os, "posix_fallocate"), reason="space is taken otherwise")
-    @pytest.mark.parametrize("number", [errno.EINVAL, errno.EOPNOTSUPP])
-    def test_where_space_cannot_be_reserved_it_is_filled(
-        self, number: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
-        def refuse(*_: int) -> None:
-            raise OSError(number, os.strerror(number))
-
-        monkeypatch.setattr(os, "posix_fallocate", refuse)
-        assert not scratch_array(tmp_path / "a.npz", self.SHAPE, np.float16).any()
-        assert not list(tmp_path.iterdir())
-
-    @pytest.mark.usefixtures("is_large")
-    @pytest.mark.skipif(not hasattr(os, "posix_fallocate"), reason="space is taken otherwise")
-    def test_a_full_disk(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-        def refuse(*_: int) -> None:
-            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-
-        monkeypatch.setattr(os, "posix_fallocate", refuse)
-        said = re.escape(f"{tmp_path / 'a.npz'}: cannot be written (No space left on device)")
-        with pytest.raises(OutputError, match=said):
-            scratch_array(tmp_path / "a.npz", self.SHAPE, np.float16)
-        assert not list(tmp_path.iterdir())
-
-    def test_a_real_refusal_and_a_kill_leave_nothing(self, tmp_path: Path) -> None:
-        script = (
-            "import os, resource, signal, sys\nfrom pathlib import Path\nimport numpy as np\n"
-            "from fnetcli.errors import WriteError\n"
-            "from fnetcli.files.durable import scratch_array\n"
-            "path, large = Path(sys.argv[1]), 1 << 27\n"
-            "array = scratch_array(path, (large,), np.uint8)\n"
-            "array[::4096] = 1\n"
-            "signal.signal(signal.SIGXFSZ, signal.SIG_IGN)\n"
-            "resource.setrlimit(resource.RLIMIT_FSIZE, (1 << 20, 1 << 20))\n"
-            "try:\n    scratch_array(path, (large,), np.uint8)\n"
-            "except WriteError as error:\n    print(error, flush=True)\n"
-            "os.kill(os.getpid(), signal.SIGKILL)\n"
-        )
-        path = tmp_path / "a.npz"
-        done = subprocess.run(
-            [sys.executable, "-c", script, str(path)], capture_output=True, text=True, check=False
-        )
-        assert done.stdout.startswith(f"{path}: cannot be written (File too large)")
-        assert not list(tmp_path.iterdir())
-
-
-class TestOutputFolder:
-    @staticmethod
-    def hold(folder: Path) -> subprocess.Popen[str]:
-        """Start another process that holds the folder until its input ends."""
-        holder = subprocess.Popen(
-            [sys.executable, "-c", HOLDER, str(folder)],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            text=True,
-        )
-        assert holder.stdout is not None
-        assert select.select([holder.stdout], [], [], 30)[0]
-        assert holder.stdout.readline() == "held\n"
-        return holder
-
-    def test_it_is_made_and_nothing_stays_behind(self, tmp_path: Path) -> None:
-        path = tmp_path / "new" / "out"
-        with OutputFolder(path) as folder:
-            folder.require()
-            assert list(path.iterdir()) == []
-        assert list(path.iterdir()) == []
-
-    def test_one_run_at_a_time(self, tmp_path: Path) -> None:
-        with OutputFolder(tmp_path):
-            with (
-                pytest.raises(UsageError, match=f"{re.escape(str(tmp_path))}: another fnet is"),
-                OutputFolder(tmp_path),
-            ):
-                pass
-            with OutputFolder(tmp_path / "inside"):
-                pass
-        for _ in range(2):
-            with OutputFolder(tmp_path) as folder:
-                folder.require()
-
-    def test_it_is_released_when_an_error_ends_the_run(self, tmp_path: Path) -> None:
-        with pytest.raises(KeyboardInterrupt), OutputFolder(tmp_path):
-            raise KeyboardInterrupt
-        with OutputFolder(tmp_path):
-            pass
-
-    def test_another_process_holds_it_until_it_is_killed(self, tmp_path: Path) -> None:
-        with self.hold(tmp_path) as holder:
-            try:
-                for _ in range(2):
-                    with pytest.raises(UsageError, match="wait for it"), OutputFolder(tmp_path):
-                        pass
-            finally:
-                holder.kill()  # as kill -9 does
-                holder.wait()
-            with OutputFolder(tmp_path) as folder:
-                folder.require()
-        assert not list(tmp_path.iterdir())
-
-    def test_another_process_cannot_have_it_meanwhile(self, tmp_path: Path) -> None:
-        with OutputFolder(tmp_path):
-            command = [sys.executable, "-c", HOLDER, str(tmp_path)]
-            refused = subprocess.run(
-                command, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False
-            )
-        assert refused.returncode != 0
-        assert "UsageError" in refused.stderr
-
-    def test_removal_is_noticed(self, tmp_path: Path) -> None:
-        path = tmp_path / "out"
-        with OutputFolder(path) as folder:
-            folder.require()
-            path.rmdir()
-            with pytest.raises(OutputError, match="was removed while results were written"):
-                folder.require()
-            path.mkdir()  # another one of the same name
-            with pytest.raises(OutputError, match="was removed while results were written"):
-                folder.require()
-
-    def test_moving_it_away_is_noticed_and_back_is_fine(self, tmp_path: Path) -> None:
-        path = tmp_path / "out"
-        with OutputFolder(path) as folder:
-            path.rename(tmp_path / "moved")
-            with pytest.raises(OutputError):
-                folder.require()
-            path.write_bytes(b"a file")
-            with pytest.raises(OutputError):
-                folder.require()
-            path.unlink()
-            (tmp_path / "moved").rename(path)
-            folder.require()
-
-    def test_what_is_written_in_place(self, tmp_path: Path) -> None:
-        path = tmp_path / "out"
-        with OutputFolder(path) as folder:
-            with folder.in_place():
-                put(b"new", path / "a.png")
-            with pytest.raises(WriteError, match="too long"), folder.in_place():
-                put(b"new", path / ("a" * 300))
-            with pytest.raises(ValueError, match="of another kind"), folder.in_place():
-                raise ValueError("of another kind")
-            with pytest.raises(OutputError, match="was removed"), folder.in_place():
-                fail_without(path)
-            with pytest.raises(OutputError, match="was removed"), folder.in_place():
-                pytest.fail("nothing is written into a folder that is gone")
-        assert not path.exists()
-
-    def test_a_file_in_its_place(self, tmp_path: Path) -> None:
-        (tmp_path / "out").write_bytes(b"x")
-        for path in (tmp_path / "out", tmp_path / "out" / "deep"):
-            with pytest.raises(OutputError, match="cannot be written"), OutputFolder(path):
-                pass
-        assert (tmp_path / "out").read_bytes() == b"x"
-
-    @pytest.mark.skipif(not Path("/proc/self/fd").exists(), reason="reads /proc")
-    def test_no_handle_stays_open(self, tmp_path: Path) -> None:
-        descriptors = Path("/proc/self/fd")
-        before = len(list(descriptors.iterdir()))
-        for _ in range(5):
-            with OutputFolder(tmp_path), pytest.raises(UsageError), OutputFolder(tmp_path):
-                pass
-        assert len(list(descriptors.iterdir())) == before
-
-
-class TestSweep:
-    OURS = (".fnet-1-00000000.tmp", ".fnet-4194304-89abcdef.tmp")
-    OTHERS = (
-        ".fnet-1-00000000.tmp.png",
-        ".fnet-1-0000000.tmp",
-        ".fnet--00000000.tmp",
-        ".fnet-1-0000000G.tmp",
-        "fnet-1-00000000.tmp",
-        "x.fnet-1-00000000.tmp",
-        ".fnet-1-00000000.tmp\n",
-        ".tmp",
-        "a.png",
-        "manifest.jsonl",
-    )
-
-    def test_only_ours_go_and_only_from_these_folders(self, tmp_path: Path) -> None:
-        folders = [tmp_path / name for name in ("a", "b", "a/deep")]
-        for folder in folders:
-            folder.mkdir()
-            for name in (*self.OURS, *self.OTHERS):
-                (folder / name).write_bytes(b"x")
-        sweep([tmp_path / "a", tmp_path / "b", tmp_path / "missing", tmp_path / "a" / "a.png"])
-        a, b, deep = ({one.name for one in folder.iterdir()} for folder in folders)
-        assert a == {*self.OTHERS, "deep"}
-        assert b == {*self.OTHERS}
-        assert deep == {*self.OURS, *self.OTHERS}
-
-    def test_what_a_killed_writer_left_is_ours(self, tmp_path: Path) -> None:
-        script = (
-            "import os, signal, sys\nfrom pathlib import Path\n"
-            "from fnetcli.files.durable import atomic_write\n"
-            "atomic_write(Path(sys.argv[1]), lambda _: os.kill(os.getpid(), signal.SIGKILL))\n"
-        )
-        path = tmp_path / "a.png"
-        subprocess.run([sys.executable, "-c", script, str(path)], check=False)
-        (left,) = tmp_path.iterdir()
-        assert left != path
-        sweep([tmp_path])
-        assert not list(tmp_path.iterdir())
-
-    def test_links_and_folders_of_such_names(self, tmp_path: Path) -> None:
-        ours, kept = tmp_path / self.OURS[0], tmp_path / "kept"
-        kept.write_bytes(b"x")
-        ours.symlink_to(kept)
-        (tmp_path / self.OURS[1]).mkdir()
-        sweep([tmp_path])
-        assert not ours.is_symlink()
-        assert kept.read_bytes() == b"x"

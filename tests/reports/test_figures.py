@@ -41,7 +41,7 @@ def pixels(figure: Figure) -> NDArray[Any]:
 
 def maps(count: int, height: int = 40, width: int = 52) -> dict[str, NDArray[np.float32]]:
     return {
-        f"map {i}": smooth_noise(height, width, i) / np.float32(255) - np.float32(0.3 * i)
+        f"map {i}": (smooth_noise(height, width, i) / 255 - 0.3 * i).astype(np.float32)
         for i in range(count)
     }
 

@@ -6,11 +6,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from fnetcli.pairing import Case, pair_paths
 from numpy.typing import NDArray
 from PIL import Image
 
 from fnetcli.errors import TrainingError
+from fnetcli.inputs.pairing import Case, pair_paths
 from fnetcli.training.data import Pairs
 from fnetcli.training.labelled import LabelledPair, LabelledPairs, find_labels, read_label
 

@@ -249,6 +249,8 @@ class TestFiles:
             read_transform(tmp_path / "a")
 
     def test_missing_files_and_folders(self, tmp_path: Path) -> None:
-        for path in (tmp_path, tmp_path / "none", tmp_path / "a\0b"):
-            with pytest.raises(ReadError, match="cannot be read"):
-                read_transform(path)
+        for name, words in ((".", "a folder"), ("a\0b", "not a possible file name")):
+            with pytest.raises(ReadError, match=words):
+                read_transform(tmp_path / name)
+        with pytest.raises(UsageError, match="no such file; check the path"):
+            read_transform(tmp_path / "none")

@@ -32,14 +32,22 @@ class GivenWeights(OptionGroup):
     """Which weights."""
 
     weights: Annotated[
-        Path | None,
+        str | None,
         typer.Option(
             "--weights",
-            help="Weights: ours (.safetensors) or the published layout (.pth). Default: the "
-            "shipped ones.",
+            metavar="NAME|FILE",
+            help="The name of shipped weights, or a file: ours (.safetensors) or in a published "
+            "layout (.pth). Default: fnet.",
             show_default=False,
         ),
     ] = None
+
+    @property
+    def path(self) -> Path:
+        """The file that is meant. Raise CheckpointError where nothing ships."""
+        from fnetcli.checkpoints.shipped import find_weights
+
+        return find_weights(self.weights)
 
 
 @dataclass(frozen=True)

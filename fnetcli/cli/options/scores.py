@@ -46,9 +46,9 @@ class GivenMethods(OptionGroup):
         list[str] | None,
         typer.Option(
             "--weights",
-            metavar="[NAME=]FILE",
-            help="Fuse with these weights, in memory; 'default' are the shipped ones. Again for "
-            "further ones.",
+            metavar="[NAME=]WEIGHTS",
+            help="Fuse with these weights, in memory: a file, or the name of shipped ones "
+            "('default', 'fnet'). Again for further ones.",
             show_default=False,
             rich_help_panel=METHODS,
         ),

@@ -12,7 +12,7 @@ import typer
 from fnetcli.cli.options.files import GivenPairing
 from fnetcli.cli.options.group import OptionGroup
 from fnetcli.cli.options.values import per_modality
-from fnetcli.errors import ReadError, UsageError
+from fnetcli.errors import UsageError
 
 if TYPE_CHECKING:
     from fnetcli.formats.volumes import VolumeOptions
@@ -288,6 +288,10 @@ class GivenAlignment(OptionGroup):
 
     def applied_to(self, options: VolumePrepareOptions) -> VolumePrepareOptions:
         """Return the options with this alignment. Raise UsageError, ReadError."""
+        from fnetcli.volumes.prepare import require_one_alignment
+
+        if self.register is RegisterChoice.rigid:
+            require_one_alignment(has_transform=self.transform is not None)
         return replace(
             options,
             interpolation=self.interpolation.value,
@@ -303,12 +307,8 @@ class GivenAlignment(OptionGroup):
             return None
         try:
             return read_transform(self.transform)
-        except ReadError as error:
-            if isinstance(error.__cause__, FileNotFoundError):
-                raise UsageError(
-                    f"--transform {self.transform}: no such file; check the path"
-                ) from None
-            raise
+        except UsageError as missing:
+            raise UsageError(f"--transform {missing}") from None
 
 
 @dataclass(frozen=True)

@@ -7,6 +7,7 @@ with `codecs`) -> Image. Headers are looked at before any pixel is decoded.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import groupby
@@ -15,12 +16,13 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from pydicom import Dataset
+from pydicom import Dataset, FileDataset
 
-from fnetcli.formats.base import COPY_AGAIN, ContentError
+from fnetcli.formats.base import COPY_AGAIN, ContentError, require_room
 from fnetcli.formats.border import reading
 from fnetcli.formats.dicom.attributes import printable, text, texts, whole
 from fnetcli.formats.dicom.choice import Series, SeriesChoiceError, choose, find_series
+from fnetcli.formats.dicom.claims import require_bytes_of_frames
 from fnetcli.formats.dicom.files import (
     KIND,
     dicom_files,
@@ -31,7 +33,7 @@ from fnetcli.formats.dicom.files import (
     read_header,
     search,
 )
-from fnetcli.formats.dicom.geometry import Place, find_place, is_localiser, stack
+from fnetcli.formats.dicom.geometry import Place, find_places, is_localiser, stack
 from fnetcli.formats.dicom.pixels import FrameDecoder
 from fnetcli.formats.dicom.values import Plan, plan_values
 from fnetcli.imaging.image import DicomSeries, Grid, Image, Mask
@@ -155,7 +157,7 @@ def _frames(files: Iterable[Path], pixel_limit: int) -> tuple[list[Frame], list[
     return frames, notices
 
 
-def _frames_of(path: Path, header: Dataset, pixel_limit: int) -> list[Frame]:
+def _frames_of(path: Path, header: FileDataset, pixel_limit: int) -> list[Frame]:
     rows, columns = whole(header, "Rows"), whole(header, "Columns")
     count = whole(header, "NumberOfFrames") or 1
     if rows is None or columns is None:
@@ -168,9 +170,10 @@ def _frames_of(path: Path, header: Dataset, pixel_limit: int) -> list[Frame]:
         raise ContentError(f"has no sensible size ({columns}x{rows}, {count} frames)", COPY_AGAIN)
     if count * rows * columns > pixel_limit:
         raise _too_large(count * rows * columns, pixel_limit)
+    require_bytes_of_frames(header, path.stat().st_size, count, (rows, columns))
     return [
-        Frame(path, header, number, count, (rows, columns), find_place(header, number))
-        for number in range(1, count + 1)
+        Frame(path, header, number, count, (rows, columns), place)
+        for number, place in enumerate(find_places(header, count), start=1)
     ]
 
 
@@ -204,6 +207,7 @@ def _require_one_space(frames: Sequence[Frame]) -> None:
 def _decode(frames: Sequence[Frame], plan: Plan) -> tuple[NDArray[Any], Mask | None]:
     """Return values (slices, rows, columns, channels) and where there are any."""
     shape = (len(frames), *frames[0].size)
+    require_room(2 * math.prod(shape) * plan.channels * plan.dtype.itemsize)
     pixels = np.empty((*shape, plan.channels), plan.dtype)
     valid: Mask | None = None
     turns = sorted(range(len(frames)), key=lambda i: (frames[i].path, frames[i].number))

@@ -8,10 +8,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from pydicom import Dataset
+from pydicom.sequence import Sequence as DicomSequence
 
 from fnetcli.formats.base import COPY_AGAIN, ContentError
 
 LONGEST_TEXT = 60  # characters shown to people
+MAX_TEXT, MAX_VALUES = 4096, 64  # characters, and values that are looked at for each of the frames
 
 
 def numbers(header: Dataset, keyword: str, count: int) -> NDArray[np.float64] | None:
@@ -53,7 +55,7 @@ def text(header: Dataset, keyword: str) -> str:
         value = _value(header, keyword)
     except ContentError:
         return ""
-    return printable("" if value is None else str(value))
+    return printable("" if value is None else str(value)[:MAX_TEXT])
 
 
 def printable(words: str) -> str:
@@ -74,7 +76,9 @@ def texts(header: Dataset, keyword: str) -> tuple[str, ...]:
     except ContentError:
         return ()
     listed = value if isinstance(value, Sequence) and not isinstance(value, str) else [value]
-    return tuple(printable(str(one)).upper() for one in listed if one is not None)
+    return tuple(
+        printable(str(one)[:MAX_TEXT]).upper() for one in listed[:MAX_VALUES] if one is not None
+    )
 
 
 def items(header: Dataset, keyword: str) -> Sequence[Dataset]:
@@ -82,7 +86,7 @@ def items(header: Dataset, keyword: str) -> Sequence[Dataset]:
     value = _value(header, keyword)
     if value is None:
         return ()
-    if not isinstance(value, Sequence) or not all(isinstance(one, Dataset) for one in value):
+    if not isinstance(value, DicomSequence):  # which holds nothing but data sets
         raise _nonsense(keyword)
     return value
 

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO
 
-from pydicom import Dataset, FileDataset, dcmread
+from pydicom import FileDataset, dcmread
 from pydicom.filereader import read_dataset
 from pydicom.uid import (
     UID,
@@ -22,7 +22,8 @@ from pydicom.uid import (
 )
 
 from fnetcli.errors import ReadError
-from fnetcli.formats.base import COPY_AGAIN, ContentError, system_reason
+from fnetcli.files.guarded import RefusedError, open_ordinary, system_reason
+from fnetcli.formats.base import COPY_AGAIN, ContentError
 from fnetcli.formats.border import opened, reading
 
 KIND = "DICOM file"
@@ -70,12 +71,12 @@ def is_dicom_file(path: Path) -> bool:
     """Whether an ordinary file, which is no directory of a medium, holds DICOM by its content."""
     try:
         return path.name.upper() != DIRECTORY and _holds_dicom(path)
-    except (OSError, ValueError):
+    except (OSError, RefusedError):
         return False
 
 
 def _holds_dicom(path: Path) -> bool:
-    with path.open("rb") as file:
+    with open_ordinary(path) as file:
         return is_dicom(file.read(HEAD_BYTES))
 
 
@@ -119,7 +120,7 @@ def _files(folder: Path) -> Iterator[Path]:
             yield from (Path(parent, one) for one in sorted(names) if not one.startswith("."))
 
 
-def read_header(path: Path, keywords: list[str] | None = None) -> Dataset:
+def read_header(path: Path, keywords: list[str] | None = None) -> FileDataset:
     """Return everything before the pixels, or only some attributes; raise ReadError."""
     with opened(path, KIND) as file:
         _refuse_inflation(file, MOST_HEADER_BYTES)

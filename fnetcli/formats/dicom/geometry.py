@@ -6,8 +6,9 @@ Names and InstanceNumber say nothing of space and are not asked.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cache, partial
 from typing import Protocol, TypeVar
 
 import numpy as np
@@ -62,6 +63,15 @@ class Place:
         return np.cross(self.along, self.down)
 
 
+@dataclass(frozen=True)
+class _Steps:
+    """Slices of nuclear medicine: steps from the first one, along the normal."""
+
+    first: Vector
+    slices: Vector  # number of each frame's slice, from 1 on
+    step: float  # mm
+
+
 class Placed(Protocol):
     """Something with a place and a size (rows, columns)."""
 
@@ -80,11 +90,16 @@ PlacedT = TypeVar("PlacedT", bound=Placed)
 # --- one slice -----------------------------------------------------------------------------------
 
 
-def find_place(header: Dataset, frame: int) -> Place | None:
-    """Return where a frame, counted from 1 on, lies; None where its file does not say."""
+def find_places(header: Dataset, frames: int) -> list[Place | None]:
+    """Return where each frame lies; None where its file does not say."""
+    nuclear = cache(partial(_nuclear_steps, header))  # once, however many frames there are
+    return [_find_place(header, frame, nuclear) for frame in range(1, frames + 1)]
+
+
+def _find_place(header: Dataset, frame: int, nuclear: Callable[[], _Steps | None]) -> Place | None:
     orientation = _orientation(header, frame)
     spacing = numbers(macro(header, frame, "PixelMeasuresSequence"), "PixelSpacing", 2)
-    position = _position(header, frame)
+    position = _position(header, frame, nuclear)
     if orientation is None or spacing is None or position is None:
         return None
     if spacing.min() <= 0:
@@ -115,21 +130,28 @@ def _orientation(header: Dataset, frame: int) -> tuple[Vector, Vector] | None:
     return along, down / np.linalg.norm(down)
 
 
-def _position(header: Dataset, frame: int) -> Vector | None:
+def _position(header: Dataset, frame: int, nuclear: Callable[[], _Steps | None]) -> Vector | None:
     source = macro(header, frame, "PlanePositionSequence")
     # Only in a file of one frame does the header's own position hold for all that is in it.
     if source is not header or (number(header, "NumberOfFrames") or 1) <= 1:
         found = numbers(source, "ImagePositionPatient", 3)
         if found is not None:
             return found
-    return _nuclear_position(header, frame)
-
-
-def _nuclear_position(header: Dataset, frame: int) -> Vector | None:
-    """Return the place of a reconstructed slice: steps from the first one (PS3.3, C.8.4.15)."""
-    detectors = items(header, "DetectorInformationSequence")
     orientation = _orientation(header, frame)
-    if header.get("SOPClassUID") != NUCLEAR or not detectors or orientation is None:
+    steps = None if orientation is None else nuclear()
+    if orientation is None or steps is None:
+        return None
+    # The sign of the step counts: a positive one leads along the normal.
+    moved: Vector = steps.first + (steps.slices[frame - 1] - 1) * steps.step * np.cross(
+        *orientation
+    )
+    return moved
+
+
+def _nuclear_steps(header: Dataset) -> _Steps | None:
+    """Return how reconstructed slices follow each other (PS3.3, C.8.4.15)."""
+    detectors = items(header, "DetectorInformationSequence")
+    if header.get("SOPClassUID") != NUCLEAR or not detectors:
         return None
     first = numbers(detectors[0], "ImagePositionPatient", 3)
     count = int(number(header, "NumberOfFrames") or 1)
@@ -144,10 +166,7 @@ def _nuclear_position(header: Dataset, frame: int) -> Vector | None:
                 "its frames differ in energy window, time, phase or detector, not only in place",
                 ONE_OF_THEM,
             )
-    along, down = orientation
-    # The sign of the step counts: a positive one leads along the normal.
-    moved: Vector = first + (slices[frame - 1] - 1) * step * np.cross(along, down)
-    return moved
+    return _Steps(first, slices, step)
 
 
 def _thickness(header: Dataset, frame: int) -> float | None:

@@ -16,9 +16,11 @@ from pydicom.uid import UID, JPEGExtended12Bit, RLELossless
 from fnetcli.formats.base import COPY_AGAIN, ContentError
 from fnetcli.formats.dicom import codecs
 from fnetcli.formats.dicom.attributes import text
+from fnetcli.formats.dicom.claims import require_short_palette
 from fnetcli.formats.dicom.files import read_whole, transfer_syntax
 
 EXTRA = "pip install 'fnetcli[dicom-codecs]'"
+END_OF_IMAGE = b"\xff\xd9"  # of JPEG and JPEG-LS; it stands nowhere else in what is compressed
 VIDEOS = ("MPEG", "HEVC", "SMPTE")
 
 for _syntax in codecs.SYNTAXES:
@@ -51,6 +53,7 @@ class FrameDecoder:
         if found.shape[:2] != self._size or found.ndim not in {2, 3}:
             raise ContentError("its pixels are not as many as its header says", COPY_AGAIN)
         if text(header, "PhotometricInterpretation") == "PALETTE COLOR":
+            require_short_palette(header)
             found = apply_color_lut(found, header)
         return np.asarray(found)
 
@@ -98,6 +101,8 @@ class FrameDecoder:
             extended_offsets=table if all(table) else None,
         )
         claimed = codecs.codestream_size(stream)
+        if self._syntax in codecs.JLS and END_OF_IMAGE not in stream:
+            raise EOFError  # the decoder would look for bits beyond the end for many seconds
         if claimed is not None and claimed[:2] != self._size:
             raise ContentError(
                 f"its compressed pixels are {claimed[1]}x{claimed[0]}, "

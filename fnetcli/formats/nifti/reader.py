@@ -11,6 +11,7 @@ import io
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO, cast
 
@@ -19,7 +20,15 @@ import numpy as np
 from nibabel.spatialimages import HeaderDataError
 from numpy.typing import NDArray
 
-from fnetcli.formats.base import COPY_AGAIN, ContentError, require_place
+from fnetcli.files.guarded import RefusedError, open_ordinary
+from fnetcli.formats.base import (
+    COPY_AGAIN,
+    DEFLATE_RATIO,
+    ContentError,
+    file_length,
+    require_place,
+    require_room,
+)
 from fnetcli.formats.border import opened
 from fnetcli.imaging.image import Grid, Image, Mask, NiftiSpace, Pixels
 
@@ -27,6 +36,7 @@ KIND = "NIfTI file"
 SUFFIXES = (".nii", ".nii.gz", ".hdr", ".hdr.gz", ".img", ".img.gz")
 HEADER_BYTES = {1: 348, 2: 540}  # by version, and the first number of every file
 MOST_HEADER_BYTES = 1 << 26  # with extensions, before the numbers
+CHUNK_BYTES = 1 << 20  # that are read at a time
 GZIP = b"\x1f\x8b"
 LABELS = 1002  # intent code
 MILLIMETRES = {0: 1.0, 1: 1000.0, 2: 1.0, 3: 0.001}  # by xyzt_units: unknown, metre, mm, micrometre
@@ -45,13 +55,9 @@ def is_nifti_file(path: Path) -> bool:
         if path.suffix == ".img" or path.name.endswith(".img.gz"):
             partner = _partner(path, "hdr")
             return partner is not None and is_nifti_file(partner)
-        with path.open("rb") as file:
-            head = file.read(HEADER_BYTES[2])
-        if head[:2] == GZIP:
-            with gzip.open(path) as inflated:
-                head = inflated.read(HEADER_BYTES[2])
-        return _version(head) is not None
-    except (OSError, ValueError, EOFError, zlib.error):
+        with open_ordinary(path) as raw, _inflated(raw) as file:
+            return _version(file.stream.read(HEADER_BYTES[2])) is not None
+    except (OSError, RefusedError, EOFError, zlib.error):
         return False
 
 
@@ -89,7 +95,7 @@ def read_nifti(path: Path, volume: int | None, pixel_limit: int) -> Image:
     if path.name.removesuffix(".gz").endswith(".img"):
         header_path = _partner(path, "hdr") or path
     with opened(header_path, KIND) as raw, _inflated(raw) as file:
-        header, version, is_pair = _header(file)
+        header, version, is_pair = _header(file.stream)
         shape, count = _shape(header, pixel_limit)
         index = _index(volume, count)
         space, affine, notices = _space(header, shape, version)
@@ -114,16 +120,25 @@ def read_nifti(path: Path, volume: int | None, pixel_limit: int) -> Image:
 # --- the file -------------------------------------------------------------------------------------
 
 
+@dataclass(frozen=True)
+class Content:
+    """What a file holds, inflated as it is read; it cannot be more than `most_bytes`."""
+
+    stream: BinaryIO
+    most_bytes: int
+
+
 @contextmanager
-def _inflated(file: BinaryIO) -> Iterator[BinaryIO]:
+def _inflated(file: BinaryIO) -> Iterator[Content]:
     """Yield the content of a file, inflated where it is compressed."""
     is_compressed = file.read(2) == GZIP
     file.seek(0)
+    length = file_length(file)
     if not is_compressed:
-        yield file
+        yield Content(file, length)
         return
     with gzip.GzipFile(fileobj=file) as inflating:
-        yield cast("BinaryIO", inflating)
+        yield Content(cast("BinaryIO", inflating), DEFLATE_RATIO * length)
 
 
 def _partner(path: Path, ending: str) -> Path | None:
@@ -168,7 +183,7 @@ def _header(file: BinaryIO) -> tuple[Header, int, bool]:
 
 
 def _numbers(
-    file: BinaryIO, header: Header, shape: tuple[int, int, int], index: int, dtype: np.dtype[Any]
+    file: Content, header: Header, shape: tuple[int, int, int], index: int, dtype: np.dtype[Any]
 ) -> NDArray[Any]:
     """Return stored numbers (k, j, i)."""
     offset = float(header["vox_offset"])
@@ -176,12 +191,18 @@ def _numbers(
     if not least <= offset <= MOST_HEADER_BYTES:
         raise ContentError(f"not a readable {KIND} (its numbers start nowhere)", COPY_AGAIN)
     size = shape[0] * shape[1] * shape[2] * dtype.itemsize
-    file.seek(int(offset) + index * size)
-    content = file.read(size)
-    if len(content) < size:
+    if int(offset) + (index + 1) * size > file.most_bytes:
         raise EOFError
-    file.read(1 << 16)  # to the end of what was compressed: there stands its checksum
-    return np.frombuffer(content, dtype).reshape(shape[::-1])
+    require_room(size + 4 * shape[0] * shape[1] * shape[2])
+    file.stream.seek(int(offset) + index * size)
+    stored = np.empty(shape[::-1], dtype)
+    content = stored.reshape(-1).view(np.uint8).data
+    for start in range(0, size, CHUNK_BYTES):
+        part = content[start : start + CHUNK_BYTES]
+        if file.stream.readinto(part) < len(part):  # type: ignore[attr-defined]
+            raise EOFError
+    file.stream.read(1 << 16)  # to the end of what was compressed: there stands its checksum
+    return stored
 
 
 def _paired_numbers(

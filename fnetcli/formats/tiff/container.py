@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 from tifffile import DATATYPE, TIFF, TiffFile, TiffFileError, TiffPage
 
-from fnetcli.formats.base import COPY_AGAIN, ContentError
+from fnetcli.formats.base import COPY_AGAIN, ContentError, require_room
 
 MOST_PAGES = 65_535  # that are looked at
 MOST_BANDS = 65_535  # what the tag's own type can hold
@@ -266,6 +266,7 @@ def read_pixels(tags: Tags, layout: Layout, fill: float) -> NDArray[Any]:
         if first is not None and len(plain(*first)) >= layout.unpacked_bytes:
             page.bitspersample = layout.dtype.itemsize * 8
     page.compression = page.fillorder = NO_COMPRESSION  # of what `plain` returns
+    require_room(layout.height * layout.width * layout.samples * layout.dtype.itemsize)
     pixels = np.empty((layout.height, layout.width, layout.samples), layout.dtype)
     for number, place in enumerate(places):
         try:

@@ -21,6 +21,7 @@ from fnetcli.formats.base import (
     ContentError,
     Header,
     ReadOptions,
+    require_room,
     require_size,
 )
 from fnetcli.formats.codecs import silence
@@ -479,6 +480,7 @@ def _read_by_pillow(
 ) -> Image:
     layout = page.layout
     _require_complete(page)
+    require_room(layout.height * layout.width * (2 if page.bands.colors == 1 else 7))
     file.seek(0)
     with our_rules:
         picture = TiffImageFile(file)

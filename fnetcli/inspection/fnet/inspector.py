@@ -56,7 +56,8 @@ class FNetInspector:
         """See `Inspector`."""
         steps = 2 * (self._config.iterations + 1) if options.with_iterations else 0
         kept = 3 * (steps + options.with_features)
-        return math.prod(shape) * (kept * self._config.atoms * 2 + MAPS * 4)
+        total: int = math.prod(shape) * (kept * self._config.atoms * 2 + MAPS * 4)
+        return total
 
     def look(self, looking: Looking) -> Findings:
         """See `Inspector`."""

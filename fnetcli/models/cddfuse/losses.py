@@ -121,12 +121,12 @@ def reconstruction_stage_loss(
 
     The gradient term, of the second image alone, is the published program's.
     """
-    wanted, found = spatial_gradient(images[1]), spatial_gradient(estimates[1])
+    gradient, estimate = (spatial_gradient(image) for image in (images[1], estimates[1]))
     return ReconstructionStageLoss(
         first=reconstruction_loss(images[0], estimates[0]),
         second=reconstruction_loss(images[1], estimates[1]),
         decomposition=DECOMPOSITION_WEIGHT * decomposition_loss(*features),
-        gradient=RECONSTRUCTED_GRADIENT_WEIGHT * F.l1_loss(wanted, found),
+        gradient=RECONSTRUCTED_GRADIENT_WEIGHT * F.l1_loss(estimate, gradient),
     )
 
 

@@ -123,6 +123,8 @@ class ChannelAttention(nn.Module):
         self.heads = config.heads
         self.temperature = nn.Parameter(torch.ones(config.heads))  # t
         self.project = _convolution(config.dim, config.dim, 1)  # P
+        self.is_recording = False  # keep the next matrix as `frozen`
+        self.frozen: Tensor | None = None  # used instead of this image's own, see frozen.py
 
     def qkv(self, x: Tensor) -> Tensor:
         """Return q, k and v, one after the other, (N, 3 C, H, W)."""
@@ -158,7 +160,10 @@ class ChannelAttention(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Map (N, C, H, W) to the same shape."""
         qkv = self.qkv(x)
-        return self.mix(qkv, self.matrix(self.statistics(qkv)))
+        matrix = self.matrix(self.statistics(qkv)) if self.frozen is None else self.frozen
+        if self.is_recording:
+            self.frozen = matrix
+        return self.mix(qkv, matrix)
 
 
 class LocalAttention(ChannelAttention):
@@ -200,7 +205,7 @@ class DenseAttention(ChannelAttention):
 
 
 class FeedForward(nn.Module):
-    """Gated feed-forward network (Restormer, eq. 2): P_out * (GELU(a) . b), (a, b) = G * P_in * x.
+    """Gated feed-forward network (Restormer, eq. 2): R * (GELU(a) . b), (a, b) = G * E * x.
 
     G is a 3x3 convolution in groups of `group_size` channels: 1 in Restormer blocks, 2 in base
     blocks.

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import math
 from typing import TYPE_CHECKING
+
+import numpy as np
 
 from fnetcli.models.base import Arrays, ModelSpec, Network
 from fnetcli.models.fnet.blocks import BLOCKS, Block, blocks_of, shapes
@@ -14,6 +15,9 @@ if TYPE_CHECKING:
     from fnetcli.models.fnet.network import FNet
 
 
+LARGEST = float(np.finfo(np.float32).max)
+
+
 def _build(config: FNetConfig, arrays: Arrays) -> FNet:
     from fnetcli.models.fnet.network import FNet
     from fnetcli.models.torch_arrays import module_with
@@ -22,11 +26,11 @@ def _build(config: FNetConfig, arrays: Arrays) -> FNet:
 
 
 def _check(network: Network[FNetConfig]) -> None:
-    """Raise ValueError where thresholds or momenta overflow: every code would be NaN."""
+    """Raise ValueError if thresholds or momenta overflow float32: every code would be NaN."""
     for letter, block in _blocks(network):
         schedules = {"thresholds": block.theta, "momenta": block.rho[1:]}
         for name, values in schedules.items():
-            if not all(map(math.isfinite, values)):
+            if not all(abs(value) <= LARGEST for value in values):  # NaN is not
                 raise ValueError(f"{name} of block {letter} are not finite numbers")
 
 

@@ -11,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 
 from fnetcli.engine import Engine, EngineOptions
-from fnetcli.files.durable import scratch_array
+from fnetcli.files.scratch import scratch_array
 from fnetcli.formats import write_npz
 from fnetcli.inspection.features import strongest
 from fnetcli.inspection.fnet.trace import (

@@ -27,7 +27,8 @@ from pathlib import Path
 
 import psutil
 
-from fnetcli.files.durable import cache_folder, sync_folder
+from fnetcli.files.cache import cache_folder
+from fnetcli.files.durable import sync_folder
 
 SOURCE = Path(__file__).with_name("native.cpp")
 FLAGS = ("-std=c++20", "-O3", "-fPIC", "-shared", "-pthread", "-fno-math-errno")

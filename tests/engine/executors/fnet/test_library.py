@@ -9,6 +9,7 @@ import subprocess
 import sys
 import tempfile
 import threading
+import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -24,17 +25,37 @@ FULL = "final link failed: No space left on device"
 SECOND_HAND = "collect2: error: ld returned 1 exit status"
 
 pytestmark = pytest.mark.skipif(os.name == "nt", reason="no compiled path on Windows")
-as_root = pytest.mark.skipif(
-    os.name == "nt" or os.geteuid() != 0 or not shutil.which("setpriv"),
-    reason="only root becomes somebody else",
-)
 SAY = """
-from fnetcli.engine.executors.fnet.library import NoLibraryError, find_library
+import os, sys
+from pathlib import Path
+from fnetcli.engine.executors.fnet import library
+if sys.argv[1:]:  # become somebody else, who may not look into the project: all is imported
+    library.SOURCE, number = Path(sys.argv[1]), int(sys.argv[2])
+    os.setgroups([])
+    os.setresgid(number, number, number)
+    os.setresuid(number, number, number)
 try:
-    print(find_library(lambda: print("building"))._name)
-except NoLibraryError as error:
+    print(library.find_library(lambda: print("building"))._name)
+except library.NoLibraryError as error:
     print("none:", error)
 """
+
+
+def _may_become_somebody_else() -> bool:
+    """Whether this process is root, and allowed to do what root does."""
+    if os.name == "nt" or os.geteuid() != 0:
+        return False
+    try:
+        command = [shutil.which("true") or "true"]
+        subprocess.run(command, user=STRANGER, group=STRANGER, extra_groups=[], check=True)
+    except (OSError, subprocess.SubprocessError):
+        return False
+    return True
+
+
+as_root = pytest.mark.skipif(
+    not _may_become_somebody_else(), reason="only root becomes somebody else"
+)
 
 
 @pytest.fixture(scope="module")
@@ -85,10 +106,10 @@ class Builds:
         self.count += 1
 
 
-def in_a_process(*before: str, **environment: str) -> str:
+def in_a_process(*arguments: str, **environment: str) -> str:
     """Return what a new process says of the library it finds."""
     names = {name: value for name, value in os.environ.items() if name not in ("HOME", "TMPDIR")}
-    command = [*before, sys.executable, "-c", SAY]
+    command = [sys.executable, "-c", SAY, *arguments]
     done = subprocess.run(
         command, env=names | environment, capture_output=True, text=True, check=False, cwd="/"
     )
@@ -142,9 +163,7 @@ class TestNone:
             find_library()
         assert not list(cache.iterdir())
         for number in started.read_text().split():
-            assert not psutil.pid_exists(int(number)) or (
-                psutil.Process(int(number)).status() == psutil.STATUS_ZOMBIE
-            )
+            assert _ends(int(number))
 
     def test_switched_off(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setenv("FNET_NATIVE", "0")
@@ -242,9 +261,14 @@ class TestFolders:
     @pytest.fixture
     def tmp_path(self) -> Iterator[Path]:
         """Return a folder that others may look into; pytest's are for one account."""
-        with tempfile.TemporaryDirectory() as name:
+        with tempfile.TemporaryDirectory(dir=_folder_for_all()) as name:
             Path(name).chmod(0o755)
             yield Path(name)
+
+    @pytest.fixture
+    def somebody_else(self, tmp_path: Path) -> tuple[str, str]:
+        """Return what tells a new process to become somebody else: a source, and a number."""
+        return str(shutil.copy(str(library.SOURCE), tmp_path)), str(STRANGER)
 
     @pytest.fixture(autouse=True)
     def no_own_folder_yet(self) -> None:
@@ -262,25 +286,27 @@ class TestFolders:
         assert Path(find_library()._name).parent == library._own_folder()
 
     @as_root
-    def test_without_a_home_or_an_account(self) -> None:
-        self.assert_own(in_a_process(*_somebody_else(), XDG_CACHE_HOME=""))
+    def test_without_a_home_or_an_account(self, somebody_else: tuple[str, str]) -> None:
+        self.assert_own(in_a_process(*somebody_else, XDG_CACHE_HOME=""))
 
     @as_root
     @pytest.mark.parametrize("mode", [0o600, 0o755])
     def test_a_cache_that_may_not_be_read_or_written(
-        self, cache: Path, built: Path, mode: int
+        self, cache: Path, built: Path, mode: int, somebody_else: tuple[str, str]
     ) -> None:
         """And its library may not be read."""
         _put(built, cache)
         cache.chmod(mode)
-        self.assert_own(in_a_process(*_somebody_else()))
+        self.assert_own(in_a_process(*somebody_else))
 
     @as_root
-    def test_a_cache_that_may_only_be_read(self, cache: Path, built: Path) -> None:
+    def test_a_cache_that_may_only_be_read(
+        self, cache: Path, built: Path, somebody_else: tuple[str, str]
+    ) -> None:
         kept = _put(built, cache)
         kept.chmod(0o755)
         cache.chmod(0o755)
-        assert in_a_process(*_somebody_else()) == str(kept)
+        assert in_a_process(*somebody_else) == str(kept)
 
     def test_no_temporary_folder_is_no_obstacle(
         self, cache: Path, built: Path, monkeypatch: pytest.MonkeyPatch
@@ -321,8 +347,25 @@ class TestFolders:
         assert not list(cache.iterdir())
 
 
-def _somebody_else() -> list[str]:
-    return ["setpriv", "--reuid", str(STRANGER), "--regid", str(STRANGER), "--clear-groups"]
+def _ends(process: int) -> bool:
+    """Wait until a process that was killed is gone; a busy system may take a while for it."""
+    for _ in range(600):
+        try:
+            if psutil.Process(process).status() == psutil.STATUS_ZOMBIE:
+                return True
+        except psutil.NoSuchProcess:
+            return True
+        time.sleep(0.1)
+    return False
+
+
+def _folder_for_all() -> str | None:
+    """Return a folder of temporary files that every user may pass through, if there is one."""
+    for name in (tempfile.gettempdir(), "/tmp", "/var/tmp"):  # noqa: S108
+        folder = Path(name)
+        if all(one.is_dir() and one.stat().st_mode & 0o001 for one in (folder, *folder.parents)):
+            return name
+    return None
 
 
 class TestSweep:

@@ -1,0 +1,36 @@
+"""What `fnet train` works by."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from fnetcli.cli.options.group import OptionGroup
+
+
+@dataclass(frozen=True)
+class GivenTraining(OptionGroup):
+    """The recipe, further pairs, and where the run is kept."""
+
+    recipe: Annotated[
+        Path | None,
+        typer.Argument(help="TOML recipe, for example configs/fnet.toml.", show_default=False),
+    ] = None
+    validation: Annotated[
+        Path | None,
+        typer.Option(
+            "--validation",
+            help="Folder with one sub-folder per modality (vis, ir, ...) of validation pairs.",
+            show_default=False,
+        ),
+    ] = None
+    out: Annotated[
+        Path | None,
+        typer.Option("-o", "--out", help="Run folder. Default: runs/<recipe>.", show_default=False),
+    ] = None
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Go on from the run folder's last state.")
+    ] = False

@@ -1,0 +1,104 @@
+"""A folder of results belongs to one run at a time; what a killed run left in it is swept."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from fnetcli.errors import OutputError, UsageError, WriteError
+from fnetcli.files.durable import TEMPORARY, refused, remove
+
+try:
+    import fcntl
+except ImportError:  # Windows
+    fcntl = None  # type: ignore[assignment]
+
+# What holds the output folder in place while something is written to it.
+InPlace = Callable[[], AbstractContextManager[None]]
+
+
+class OutputFolder:
+    """A folder of results, made if it is missing, that no other run may write to meanwhile.
+
+    The lock is the folder's own (flock), so that nothing of it stays behind, however a run ends.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._handle = -1
+
+    def __enter__(self) -> Self:
+        """Raise OutputError where the folder cannot be made, UsageError where it is in use."""
+        try:
+            self.path.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise OutputError(str(refused(self.path, error))) from None
+        if fcntl is not None:
+            try:
+                self._handle = os.open(self.path, os.O_RDONLY)
+                fcntl.flock(self._handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                self._close()
+                raise UsageError(
+                    f"{self.path}: another fnet is writing there; wait for it or choose another -o"
+                ) from None
+            except OSError:
+                pass  # a file system without locks: then nobody checks
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._close()
+
+    @contextmanager
+    def in_place(self) -> Iterator[None]:
+        """Require the folder before something is written, and again where that fails."""
+        self.require()
+        try:
+            yield
+        except WriteError:
+            self.require()
+            raise
+
+    def require(self) -> None:
+        """Raise OutputError where the folder has been removed or replaced under our feet."""
+        if self._handle < 0:
+            is_there = self.path.is_dir()
+        else:
+            try:
+                is_there = os.path.samestat(os.fstat(self._handle), self.path.stat())
+            except OSError:
+                is_there = False
+        if not is_there:
+            raise OutputError(
+                f"{self.path}: was removed while results were written to it; "
+                "run the same command again"
+            )
+
+    def _close(self) -> None:
+        if self._handle >= 0:
+            os.close(self._handle)
+            self._handle = -1
+
+
+def sweep(folders: Iterable[Path]) -> None:
+    """Remove the temporary files that a killed run left directly in these folders."""
+    for folder in folders:
+        try:
+            left = [entry.path for entry in os.scandir(folder) if TEMPORARY.fullmatch(entry.name)]
+        except OSError:
+            continue  # not there yet
+        for path in map(Path, left):
+            if path.is_dir() and not path.is_symlink():
+                shutil.rmtree(path, ignore_errors=True)
+            else:
+                remove(path)

@@ -1,0 +1,48 @@
+"""What a run of volumes takes, assembled."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from fnetcli.inputs.pairing import Pairing
+from fnetcli.models.base import Fusion, Maps
+from fnetcli.pictures.outputs import MapsKind
+from fnetcli.runs.network import LoadedNetwork, require_products
+from fnetcli.runs.plan import Existing, Job
+from fnetcli.runs.protect import require_outside
+from fnetcli.volumes.fuse import VolumeFuseOptions, Volumes
+from fnetcli.volumes.mix import VolumeMixOptions
+from fnetcli.volumes.outputs import Target, VolumeOutputOptions, VolumePaths, require_target
+from fnetcli.volumes.prepare import PreparedVolumes, VolumePrepareOptions
+
+VolumeJob = Job[VolumePaths, PreparedVolumes, Fusion[Maps]]
+
+
+@dataclass(frozen=True)
+class VolumeRunOptions:
+    """How pairs of volumes are fused, beside what the network sees of each."""
+
+    mix: VolumeMixOptions = field(default_factory=VolumeMixOptions)
+    target: Target = "nifti"
+    maps: MapsKind | None = None
+    existing: Existing = "skip"
+
+
+def volume_job(
+    pairing: Pairing,
+    prepare: VolumePrepareOptions,
+    network: LoadedNetwork,
+    out: Path,
+    options: VolumeRunOptions,
+) -> VolumeJob:
+    """Return the job of volumes. Raise UsageError, also for what the network does not make."""
+    products = network.products
+    require_products(products, maps=options.maps, has_gains=bool(options.mix.gains))
+    require_outside(out, pairing)
+    pairing.require_cases()
+    with_maps = None if options.maps is None else options.maps != "none"
+    output = VolumeOutputOptions(options.target, with_maps)
+    require_target(pairing.cases, prepare, output)
+    walk = Volumes(VolumeFuseOptions(prepare, products, options.mix, output))
+    return Job(pairing, walk, out, network.record(), existing=options.existing)
