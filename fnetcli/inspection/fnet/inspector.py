@@ -112,6 +112,7 @@ class FNetInspector:
                 energies=trace.blocks[letter].energies,
                 kernels=painted[letter],
                 owner=owner,
+                symbol=letter,
             )
             for letter, (label, owner) in found.items()
         }
