@@ -56,7 +56,7 @@ class ShownFeature:
 
     `shape` is its own, (C, H, W); `thumbnails` (C, h, w) are smaller, `energies` (C,) sums of
     squares at full size. `kernels` (C, k, k), where there are any, say what one unit of a channel
-    adds to the fused image.
+    adds to the fused image. `symbol` is the short name that equations use.
     """
 
     label: str
@@ -65,6 +65,7 @@ class ShownFeature:
     energies: Sequence[float] | NDArray[np.float64] = ()
     kernels: Map | None = None
     owner: Owner = "other"
+    symbol: str = ""
 
 
 @dataclass(frozen=True)

@@ -17,11 +17,15 @@ Map = NDArray[np.float32]  # (H, W)
 
 @dataclass(frozen=True)
 class MapRow:
-    """Maps (H, W) by label, side by side in grey on one scale: around 0, or from 0 on."""
+    """Maps (H, W) by label, side by side in grey on one scale: around 0, or from 0 on.
+
+    What means different things has scales of its own, around 0 where a value lies below.
+    """
 
     title: str
     maps: Mapping[str, Map]
     are_signed: bool = True
+    has_own_scales: bool = False
 
 
 @dataclass(frozen=True)

@@ -365,7 +365,8 @@ def _figures(seen: _Seen) -> dict[str, FigureData]:
         found["parts.png"] = _row(seen, parts, "Parts: they sum to the fused luminance")
     if seen.fusion.maps:
         maps = {name: shown[name] for name in seen.fusion.maps}
-        found["maps.png"] = _row(seen, maps, "Maps of the network")
+        row = _row(seen, maps, "Maps of the network")
+        found["maps.png"] = replace(row, has_own_scales=True)
     differences = {name: shown[name] for name in seen.differences}
     found["differences.png"] = _row(seen, differences, "The fused luminance without each source")
     found["histograms.png"] = _histograms(seen)

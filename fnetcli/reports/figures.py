@@ -116,15 +116,35 @@ def draw(data: FigureData) -> Figure:
 
 def draw_maps(row: MapRow) -> Figure:
     """Draw maps (H, W) side by side in grey, signed ones on a symmetric scale."""
+    if row.has_own_scales:
+        return _draw_different(row)
     limit = round_limit(*row.maps.values())
-    if row.are_signed:
-        scale = f"black {-limit:g}, middle grey 0, white {limit:g}"
-        tiles = [_colors(_fitted(values) / limit, GREY) for values in row.maps.values()]
-    else:
-        scale = f"black 0, white {limit:g}"
-        tiles = [_colors(2 * _fitted(values) / limit - 1, GREY) for values in row.maps.values()]
-    sheet = _sheet(tiles, list(row.maps), min(len(tiles), MOST_IN_A_ROW))
-    return Figure(_png(_titled(sheet, row.title, scale)), scale, limit)
+    scale = f"black {-limit:g}, middle grey 0" if row.are_signed else "black 0"
+    tiles = [_grey(values, limit, is_signed=row.are_signed) for values in row.maps.values()]
+    return _drawn_row(tiles, list(row.maps), row.title, f"{scale}, white {limit:g}", limit)
+
+
+def _draw_different(row: MapRow) -> Figure:
+    """Draw each map on its own scale, whose end stands beside its name."""
+    tiles, labels = [], []
+    for label, values in row.maps.items():
+        limit, is_signed = round_limit(values), bool(values.min() < 0)
+        tiles.append(_grey(values, limit, is_signed=is_signed))
+        labels.append(f"{label}:  {'+-' * is_signed}{limit:g}")
+    scale = "white: the number beside the name; black: 0, or beside +- the same below 0"
+    return _drawn_row(tiles, labels, row.title, scale)
+
+
+def _grey(values: Map, limit: float, *, is_signed: bool) -> Colors:
+    share = _fitted(values) / limit if is_signed else 2 * _fitted(values) / limit - 1
+    return _colors(share, GREY)
+
+
+def _drawn_row(
+    tiles: list[Colors], labels: list[str], title: str, scale: str, limit: float | None = None
+) -> Figure:
+    sheet = _sheet(tiles, labels, min(len(tiles), MOST_IN_A_ROW))
+    return Figure(_png(_titled(sheet, title, scale)), scale, limit)
 
 
 def draw_lengths(row: LengthRow) -> Figure:
@@ -132,8 +152,7 @@ def draw_lengths(row: LengthRow) -> Figure:
     limit = round_limit(*row.maps.values())
     scale = f"white 0, black {limit:g}: {row.meaning}"
     tiles = [_colors(2 * _fitted(values) / limit - 1, HEAT) for values in row.maps.values()]
-    sheet = _sheet(tiles, list(row.maps), min(len(tiles), MOST_IN_A_ROW))
-    return Figure(_png(_titled(sheet, row.title, scale)), scale, limit)
+    return _drawn_row(tiles, list(row.maps), row.title, scale, limit)
 
 
 def draw_channels(data: ChannelSheet) -> Figure:

@@ -188,6 +188,7 @@ class Tab:
 
     name: str
     label: str
+    symbol: str
     owner: str
     shape: tuple[int, ...]
 
@@ -265,7 +266,7 @@ def _panes(page: PairPage, size: tuple[int, int]) -> list[Pane]:
 
 def _tabs(page: PairPage) -> list[Tab]:
     return [
-        Tab(name, _worded(page, one.label), one.owner, one.shape)
+        Tab(name, _worded(page, one.label), one.symbol, one.owner, one.shape)
         for name, one in page.features.items()
     ]
 

@@ -100,7 +100,9 @@ def whole(home: Path) -> Inspected:
 def light(monkeypatch: pytest.MonkeyPatch) -> None:
     """Leave the plots out, which take most of the time and are not what a test is about."""
     for name in ("draw_histograms", "draw_lines"):
-        plot = Figure(iio.imwrite("<bytes>", np.zeros((4, 4), np.uint8), extension=".png"), "plot")
+        plot = Figure(
+            iio.imwrite("<bytes>", np.zeros((4, 4, 3), np.uint8), extension=".png"), "plot"
+        )
         monkeypatch.setattr(f"fnetcli.reports.figures.{name}", lambda *_, plot=plot: plot)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -84,12 +85,12 @@ class TestPair:
         found = arrays(tmp_path / "o")
         energies = {"activity_energy", "activity_energy_map"}
         assert found.keys() == {"fused", *MAPS, "activity", *energies}
-        luminance = iio.imread(tmp_path / "in" / "b.png").astype(np.float32) / np.float32(255)
-        rgb = iio.imread(tmp_path / "in" / "a.png").astype(np.float32) / np.float32(255)
-        second = rgb @ np.array([0.299, 0.587, 0.114], np.float32)
+        first = (iio.imread(tmp_path / "in" / "b.png") / 255).astype(np.float32)
+        rgb = iio.imread(tmp_path / "in" / "a.png") / 255
+        second = (rgb @ np.array([0.299, 0.587, 0.114])).astype(np.float32)
         wanted = Wanted(maps=True, features=True)
         engine = Engine(load_weights(tiny).network)
-        expected = engine.run(luminance[None], second[None], wanted)
+        expected = engine.run(first[None], second[None], wanted)
         np.testing.assert_allclose(found["fused"], expected.fused[0], atol=1e-6)
         for name in MAPS:
             np.testing.assert_allclose(found[name], expected.maps[name][0], atol=1e-6)
@@ -184,10 +185,10 @@ class TestPair:
 
     def test_values_beyond_float16(self, tmp_path: Path, images: list[object], tiny: Path) -> None:
         network = load_weights(tiny).network
-        arrays_ = {name: array.copy() for name, array in network.arrays.items()}
-        arrays_["encode.weight"] *= 1e7
+        changed = {name: array.copy() for name, array in network.arrays.items()}
+        changed["encode.weight"] *= 1e7
         odd = tmp_path / "odd.safetensors"
-        save_weights(odd, type(network)(TINY, network.config, arrays_), {})
+        save_weights(odd, replace(network, arrays=changed), {})
         result = done(*images, "--weights", odd, "-o", tmp_path / "o")
         assert "feature activity: " in result.stderr
         assert "lie beyond 65504" in result.stderr

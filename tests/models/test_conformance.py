@@ -186,3 +186,13 @@ def test_a_module_holds_what_the_network_holds(network: Network[Any]) -> None:
     again = at_rest(network.spec, network.config, network.at_work())
     for name, array in network.arrays.items():
         np.testing.assert_array_equal(again.arrays[name], array)
+
+
+def test_what_is_shown_has_names_of_its_own(spec: Spec) -> None:
+    config = SMALL[spec.name]
+    features = list(spec.features(config))
+    shown = [*spec.parts, *spec.maps(config), *features]
+    energies = [f"{name}_{what}" for name in features for what in ("energy", "energy_map")]
+    names = [*shown, *energies, "first", "second", "fused", "difference_first", "difference_second"]
+    assert len(set(names)) == len(names)
+    assert all(name.isidentifier() for name in shown)  # they become names of files

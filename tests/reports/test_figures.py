@@ -82,6 +82,7 @@ def kernels(count: int) -> KernelGrids:
 EVERYTHING: dict[str, FigureData] = {
     "maps": MapRow("Maps", maps(3)),
     "many maps": MapRow("Maps", maps(7), are_signed=False),
+    "maps on scales of their own": MapRow("Maps", maps(2), has_own_scales=True),
     "lengths": LengthRow("Lengths", {"one": np.abs(maps(1)["map 0"])}, "how long"),
     "channels": sheet(),
     "histograms": histograms(),
@@ -112,6 +113,16 @@ def test_maps_without_a_sign_begin_with_black() -> None:
     drawn = pixels(figure)[MARGIN + TITLE + LABEL :, MARGIN:]
     found = [tuple(drawn[30, column]) for column in (20, 120, 200)]
     assert found == [(0, 0, 0), (128, 128, 128), (255, 255, 255)]
+
+
+def test_maps_of_different_things_have_scales_of_their_own() -> None:
+    signed, labels = np.zeros((60, 240), np.float32), np.zeros((60, 240), np.float32)
+    signed[20:40], labels[20:40] = -0.5, 8
+    row = MapRow("Maps", {"signed": signed, "classes": labels}, has_own_scales=True)
+    drawn = pixels(draw(row))[MARGIN + TITLE + LABEL :, MARGIN:]
+    second = 240 + GAP + 120
+    assert [tuple(drawn[line, 120]) for line in (5, 30)] == [(128, 128, 128), (0, 0, 0)]
+    assert [tuple(drawn[line, second]) for line in (5, 30)] == [(0, 0, 0), (255, 255, 255)]
 
 
 def test_maps_side_by_side_share_one_scale() -> None:

@@ -76,6 +76,7 @@ def shown_features(
             energies=(code**2).sum(axis=(1, 2)) if has_energies else (),
             kernels=noise((atoms, 9, 9), 30 + i) if has_kernels else None,
             owner=OWNERS[i],
+            symbol=letter,
         )
     return found
 

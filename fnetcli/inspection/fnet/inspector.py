@@ -26,6 +26,7 @@ from fnetcli.inspection.fnet.trace import (
 )
 from fnetcli.inspection.fnet.weights import CheckpointFacts, checkpoint_facts, dictionaries
 from fnetcli.inspection.fnet.words import PAGE_WORDS, PLOTS
+from fnetcli.models.fnet.config import FNetConfig
 
 MAPS = 3 + 2 + 3  # parts, residuals, energy maps
 
@@ -45,7 +46,7 @@ class FNetInspector:
 
     def __init__(self, weights: Weights) -> None:
         self._weights = weights
-        self._config = weights.network.config
+        self._config: FNetConfig = weights.network.config
 
     def count_steps(self, options: InspectOptions) -> int:
         """See `Inspector`."""
@@ -111,6 +112,7 @@ class FNetInspector:
                 energies=trace.blocks[letter].energies,
                 kernels=painted[letter],
                 owner=owner,
+                symbol=letter,
             )
             for letter, (label, owner) in found.items()
         }
