@@ -137,13 +137,14 @@ class TestDicom:
     def test_as_many_steps_as_frames_are_claimed(self, tmp_path: Path, counting: Counting) -> None:
         """Each of them is there, and costs two bytes."""
         header = claiming(nuclear(phantom(), GRID))
-        header.SliceVector = list(range(1, MANY + 1))
+        header.NumberOfFrames = MANY // 2
+        header.SliceVector = list(range(1, MANY // 2 + 1))
         path = save_one(header, tmp_path / "a.dcm")
         assert_refused(path, counting, read_volume)
 
     def test_frames_of_one_pixel_are_looked_at_once(self, tmp_path: Path) -> None:
         """Every frame is there: the time grows with their number, not with its square."""
-        count = 5000
+        count = 200
         header = nuclear(np.ones((2, 1, 1), np.int16), GRID)
         header.NumberOfFrames = count
         header.SliceVector = list(range(1, count + 1))
@@ -248,7 +249,7 @@ class TestNifti:
         deflating = zlib.compressobj(9, zlib.DEFLATED, 31)
         with path.open("wb") as file:
             file.write(deflating.compress(content))
-            for _ in range(1000):  # a gigabyte
+            for _ in range(200):  # many megabytes
                 file.write(deflating.compress(bytes(1 << 20)))
             file.write(deflating.flush())
         with counting() as counter:
@@ -317,9 +318,9 @@ class TestPictures:
         for mode, options in (("L", {}), ("RGB", {}), ("RGB", {"progressive": True})):
             more = {"compression": "tiff_adobe_deflate"} if kind == "TIFF" else options
             path = tmp_path / "a"
-            PIL.Image.new(mode, (3000, 2500)).save(path, kind, **more)
+            PIL.Image.new(mode, (2500, 1800)).save(path, kind, **more)
             found = read_image(path).pixels
-            assert found.shape[:3] == (1, 2500, 3000)
+            assert found.shape[:3] == (1, 1800, 2500)
             assert found.max() <= 1
 
     def test_a_png_whose_pixels_take_little_of_it(self, tmp_path: Path) -> None:
@@ -337,14 +338,14 @@ class TestPictures:
     def test_what_finds_no_room_in_memory(
         self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, counting: Counting
     ) -> None:
-        monkeypatch.setattr("fnetcli.formats.base.free_memory", lambda: 1_500_000_000)
+        monkeypatch.setattr("fnetcli.formats.base.free_memory", lambda: 150_000_000)
         for kind in ("PNG", "WEBP"):
             path = tmp_path / "a"
-            PIL.Image.new("RGB", (16_000, 16_000)).save(path, kind)
+            PIL.Image.new("RGB", (6_000, 5_000)).save(path, kind)
             with counting() as counter, pytest.raises(ReadError) as caught:
-                read_image(path, ReadOptions(pixel_limit=300_000_000))
+                read_image(path, ReadOptions())
             assert counter.allocated < MAX_ALLOCATED
-            assert "GB of memory and 1.5 GB are free; make it smaller" in str(caught.value)
+            assert "GB of memory and 0.1 GB are free; make it smaller" in str(caught.value)
 
     @pytest.mark.slow
     def test_a_large_jpeg_is_not_in_memory_three_times(self, tmp_path: Path) -> None:
