@@ -40,11 +40,13 @@ def bands(x: Tensor, halo: int, rows: int, dtype: torch.dtype) -> Iterator[Band]
     above, height = x[..., :0, :], x.shape[2]
     for top in range(0, height, rows):
         bottom = min(top + rows, height)
-        window = torch.cat((above, x[..., top : min(bottom + halo, height), :]), dim=2)
+        below = x[..., top : min(bottom + halo, height), :]
+        window = torch.cat((above, below), dim=2) if above.numel() else below.clone()
         start = above.shape[2]
         inside = slice(start, start + bottom - top)
         above = window[..., max(0, inside.stop - halo) : inside.stop, :]
-        yield Band(slice(top, bottom), window.to(dtype), inside)
+        window = window.to(dtype).contiguous(memory_format=torch.channels_last)
+        yield Band(slice(top, bottom), window, inside)
 
 
 class Banded:
