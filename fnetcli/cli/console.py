@@ -110,7 +110,7 @@ def to_stdout(content: str | bytes) -> None:
     """Print what has its line ends. Raise OutputError, or BrokenPipeError where nobody reads."""
     try:
         with _around_progress():
-            typer.echo(content, file=sys.stdout, nl=False)
+            typer.echo(content, file=sys.stdout, nl=False, color=True)  # as it is
     except BrokenPipeError:
         raise
     except OSError as error:

@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 
 from fnetcli.cli.app import app
 from fnetcli.cli.help import literal, literal_help
+from tests.paths import ROOT
 
 COMMANDS: dict[str, Any] = typer.main.get_command(app).commands  # type: ignore[attr-defined]
 WIDE = {"TERMINAL_WIDTH": "4000", "COLUMNS": "4000", "NO_COLOR": "1", "TERM": "dumb"}
@@ -56,18 +57,53 @@ def test_commands_are_listed_as_written() -> None:
         assert words(command.help.split("\n\n")[0]) in page
 
 
-def test_some_help_has_brackets() -> None:
-    """Else the tests above would not see what they are for."""
-    helps = [one.help or "" for command in COMMANDS.values() for one in command.params]
-    assert any("[" in text for text in helps)
+WITH_BRACKETS = """
+from typing import Annotated
+import typer
+from fnetcli.cli.help import LiteralCommand, LiteralGroup
+app = typer.Typer(cls=LiteralGroup, epilog="After [e]")
+@app.callback()
+def group() -> None:
+    "Groups [g]."
+@app.command(cls=LiteralCommand)
+def one(a: Annotated[int, typer.Option(help="needs fnetcli[register], a [b]", metavar="[M=]N",
+    rich_help_panel="Panel [p]")] = 1) -> None:
+    "Does [x] and [y]."
+app()
+"""
+
+
+def test_square_brackets_are_seen_wherever_they_stand() -> None:
+    pages = [
+        words(
+            subprocess.run(
+                [sys.executable, "-c", WITH_BRACKETS, *arguments, "--help"],
+                env={**os.environ, **WIDE, "PYTHONPATH": str(ROOT)},
+                capture_output=True,
+                text=True,
+                check=True,
+            ).stdout
+        )
+        for arguments in ((), ("one",))
+    ]
+    for text in ("Groups [g].", "Does [x] and [y].", "After [e]"):
+        assert text in pages[0]
+    for text in ("Does [x] and [y].", "needs fnetcli[register], a [b]", "[M=]N", "Panel [p]"):
+        assert text in pages[1]
+
+
+def test_registration_says_how_to_get_what_it_needs() -> None:
+    assert "pip install 'fnetcli[register]'" in shown("fuse")
 
 
 def test_help_is_given_back_as_it_was() -> None:
-    command = COMMANDS["fuse"]
-    before = [one.help for one in command.params]
+    command = typer.main.get_command(app)
+    before = command.help
+    command.help = "Does [x]."
     with literal_help(command):
-        assert [one.help for one in command.params] != before
-    assert [one.help for one in command.params] == before
+        assert command.help == "Does \\[x]."
+    assert command.help == "Does [x]."
+    command.help = before
 
 
 @given(st.text(alphabet="[]/\\#@aA1 ", max_size=20))

@@ -255,7 +255,8 @@ class GivenAlignment(OptionGroup):
         RegisterChoice,
         typer.Option(
             "--register",
-            help="Align by mutual information first (needs SimpleITK, the extra 'register').",
+            help="Align by mutual information first (needs SimpleITK: pip install "
+            "'fnetcli[register]').",
             rich_help_panel=PANEL,
         ),
     ] = RegisterChoice.none
