@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from fnetcli.cli.console import Console, Progress, on_stdout
+from fnetcli.cli.console import Console, Progress, on_stdout, to_stdout
 from fnetcli.errors import FnetError
 from fnetcli.runs.batch import EXIT_DONE, EXIT_FAILED
 from fnetcli.runs.protect import STDOUT
@@ -102,7 +102,7 @@ def tell_plan(
         verb = "skip" if case.name in skipped else "fuse"
         fused = run.plan.paths(case).fused
         fields = map(str, (verb, case.name, case.first, case.second, fused))
-        typer.echo("\t".join(map(on_stdout, fields)))
+        to_stdout("\t".join(map(on_stdout, fields)) + "\n")
     typer.echo(
         f"{len(run.plan.todo)} to fuse, {len(skipped)} to skip, "
         f"{len(run.job.pairing.unpaired)} unpaired; nothing was written",
@@ -143,7 +143,7 @@ def write_summary(path: Path, run: FusionRun[PathsT, PreparedT, MadeT]) -> None:
 
     text = json.dumps(run.summary(), indent=2)
     if path == STDOUT:
-        typer.echo(text)
+        to_stdout(f"{text}\n")
     else:
         atomic_write(path, lambda file: file.write(f"{text}\n".encode()))
 
