@@ -15,8 +15,8 @@ Level = NDArray[np.float32]  # (h, w) of a pyramid, in grey levels
 Rule = Callable[[Grey8, Grey8], Grey8]
 
 KERNEL = np.array([1, 4, 6, 4, 1]) / 16  # binomial; Burt and Adelson's with a = 3/8
-MOST_LEVELS = 5
-STEP = 1 << MOST_LEVELS  # pixels beside each other at the coarsest level
+MAX_LEVELS = 5
+STEP = 1 << MAX_LEVELS  # pixels beside each other at the coarsest level
 MARGIN = 4 * STEP  # rows around a band: what cutting changes reaches less than 3 STEP
 BAND = 1 << 20  # pixels, about, that are fused at once
 
@@ -52,13 +52,13 @@ def laplacian(first: Grey8, second: Grey8) -> Grey8:
 
     Of two coefficients the one with the larger magnitude is taken, and their mean where magnitudes
     are equal. An image has as many levels of detail as its smaller side can be halved, at most
-    MOST_LEVELS; borders are mirrored about the outermost pixels; the result is clipped to 0..255
+    MAX_LEVELS; borders are mirrored about the outermost pixels; the result is clipped to 0..255
     and rounded. Burt and Adelson 1983; Burt 1984 (selection by magnitude).
 
     Large images are fused in bands of rows, with the same result: a band takes 40 bytes a pixel.
     """
     height, width = first.shape
-    levels = min(MOST_LEVELS, int(math.log2(min(height, width))))
+    levels = min(MAX_LEVELS, int(math.log2(min(height, width))))
     fused = np.empty_like(first)
     for kept in _bands(height, width):
         top = max(0, kept.start - MARGIN)
@@ -122,7 +122,7 @@ BASELINES: tuple[Baseline, ...] = (
     Baseline(
         "laplacian",
         laplacian,
-        f"Laplacian pyramid, at most {MOST_LEVELS} levels of detail: the coefficient with the "
+        f"Laplacian pyramid, at most {MAX_LEVELS} levels of detail: the coefficient with the "
         "larger magnitude at each, the mean of the coarsest level (Burt and Adelson 1983)",
     ),
 )

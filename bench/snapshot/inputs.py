@@ -22,7 +22,7 @@ Numbers = NDArray[Any]
 
 HERE = Path(__file__).parents[2]  # the checkout
 HEIGHT, WIDTH = 60, 84
-MOST_SLICES = 4  # pairs of one kind of medical pictures
+MAX_SLICES = 4  # pairs of one kind of medical pictures
 STEM = "1.2.826.0.1.3680043.8.498"
 LPS = np.diag([-1.0, -1.0, 1.0, 1.0])  # from RAS+
 
@@ -390,8 +390,8 @@ MAKERS: dict[str, Maker] = {
     "visir": copy_data("visir/val", ("vis", "ir")),
     "visir5": copy_data("visir/val", ("vis", "ir"), 5),
     "visnir": copy_data("visnir/val", ("vis", "nir")),
-    "ct_mri": copy_data("medical/ct_mri/val", ("ct", "mri"), MOST_SLICES),
-    "pet_mri": copy_data("medical/pet_mri/val", ("pet", "mri"), MOST_SLICES),
-    "spect_mri": copy_data("medical/spect_mri/val", ("spect", "mri"), MOST_SLICES),
+    "ct_mri": copy_data("medical/ct_mri/val", ("ct", "mri"), MAX_SLICES),
+    "pet_mri": copy_data("medical/pet_mri/val", ("pet", "mri"), MAX_SLICES),
+    "spect_mri": copy_data("medical/spect_mri/val", ("spect", "mri"), MAX_SLICES),
     "sts": copy_data("volumes/STS_002", ("CT", "MR_T1", "PET")),
 }

@@ -20,7 +20,7 @@ from typing import Any
 # Raised whenever a metric or the way to 8 bits changes any value: older rows are then not found.
 SCORES_VERSION = 2
 LOCK_SECONDS = 1.0  # that one access waits while another program holds the file
-MOST_LOCKED = 10  # accesses in a row that wait in vain, before the file is used no more
+MAX_LOCKED = 10  # accesses in a row that wait in vain, before the file is used no more
 
 
 @dataclass
@@ -86,7 +86,7 @@ class ScoreCache:
             raise OSError("not an ordinary file")
         # Without an isolation level every row is a transaction: others wait for no more than that.
         connection = sqlite3.connect(
-            path, LOCK_SECONDS * MOST_LOCKED, isolation_level=None, check_same_thread=False
+            path, LOCK_SECONDS * MAX_LOCKED, isolation_level=None, check_same_thread=False
         )
         connection.execute("PRAGMA synchronous = OFF")
         connection.execute("CREATE TABLE IF NOT EXISTS scores (row TEXT PRIMARY KEY, value TEXT)")
@@ -105,7 +105,7 @@ class ScoreCache:
             do()
         except (sqlite3.Error, OSError) as error:
             self._locked += 1
-            if _is_locked(error) and self._connection and self._locked < MOST_LOCKED:
+            if _is_locked(error) and self._connection and self._locked < MAX_LOCKED:
                 return
             self._connection = None
             is_damaged = type(error) is sqlite3.DatabaseError

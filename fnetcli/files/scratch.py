@@ -14,7 +14,7 @@ from numpy.typing import DTypeLike, NDArray
 
 from fnetcli.files.durable import refused
 
-MOST_IN_MEMORY = 64 << 20  # bytes of one array; larger ones are mapped from a file
+MAX_IN_MEMORY = 64 << 20  # bytes of one array; larger ones are mapped from a file
 NOT_OFFERED = {errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP}  # by this file system
 ZEROS = bytes(1 << 20)
 
@@ -28,7 +28,7 @@ def scratch_array(path: Path, shape: tuple[int, ...], kind: DTypeLike) -> NDArra
     """
     kind = np.dtype(kind)
     size = math.prod(shape) * kind.itemsize
-    if size < MOST_IN_MEMORY:
+    if size < MAX_IN_MEMORY:
         return np.empty(shape, kind)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)

@@ -22,7 +22,7 @@ LONGEST_DETAIL = 80  # characters; what a decoder says at greater length is not 
 ENDS_EARLY = ("truncated", "not enough image data", "stream too small")  # in decoders' words
 LARGEST_FILE = 64 << 30  # bytes of any image; all of them are read for its hash
 SPARE_PIXELS = 1 << 22  # of one colour, in next to no bytes: not worth a refusal
-MOST_BESIDE = 64 << 20  # bytes of metadata
+MAX_BESIDE = 64 << 20  # bytes of metadata
 SMALL = 64 << 20  # bytes for which nobody asks how much memory is free
 DEFLATE_RATIO = 1032  # bytes that one of a deflated stream becomes at most (RFC 1951)
 COPY_AGAIN = "copy or export the file again"
@@ -167,10 +167,10 @@ def require_bytes(pixels: int, file: BinaryIO, most: float, kind: str) -> None:
 def require_length(file: BinaryIO, options: ReadOptions, most: int, kind: str) -> None:
     """Raise ContentError for a file that is read whole and has far more bytes than pixels.
 
-    `most` are the bytes of a pixel, as many as are allowed; MOST_BESIDE may stand beside them.
+    `most` are the bytes of a pixel, as many as are allowed; MAX_BESIDE may stand beside them.
     """
     length = file_length(file)
-    if length > most * options.pixel_limit + MOST_BESIDE:
+    if length > most * options.pixel_limit + MAX_BESIDE:
         raise ContentError(
             f"{length / 1e6:,.0f} MB, more than a {kind} of {_megapixels(options.pixel_limit)} "
             "megapixels takes",

@@ -52,7 +52,7 @@ DEPTHS = {
     RGB_ALPHA: {8, 16},
 }
 BANDS = {GREY: 1, RGB: 3, PALETTE: 1, GREY_ALPHA: 2, RGB_ALPHA: 4}
-MOST_PIXEL_BYTES = 8
+MAX_PIXEL_BYTES = 8
 KEPT_CHUNKS = frozenset({b"acTL", b"eXIf", b"iCCP", b"sRGB"})
 LONGEST_CHUNK = 1 << 24  # bytes of one that is kept, also after inflating
 
@@ -113,7 +113,7 @@ def _read_head(file: BinaryIO, options: ReadOptions) -> Head:
         raise ContentError("not a readable PNG (its header is missing)", COPY_AGAIN)
     width, height, bits, color = struct.unpack(">IIBB", begin[16:26])
     require_size(width, height, options)
-    require_length(file, options, MOST_PIXEL_BYTES, "PNG")
+    require_length(file, options, MAX_PIXEL_BYTES, "PNG")
     bits_a_pixel = max(1, bits * BANDS.get(color, 1))
     require_bytes(width * height, file, 8 * DEFLATE_RATIO / bits_a_pixel, "PNG")
     if bits not in DEPTHS.get(color, ()):

@@ -32,11 +32,11 @@ from fnetcli.formats.profiles import check_profile
 from fnetcli.formats.upright import new_image, upright_size
 from fnetcli.imaging.image import Image
 
-MOST_PIXEL_BYTES = 4  # of a pixel in a file
+MAX_PIXEL_BYTES = 4  # of a pixel in a file
 # Pixels that one byte can hold. JPEG: a block of 8x8 takes a bit at least (Huffman code of its DC),
 # and components may be sampled so that eight blocks make up for 32x32 pixels. BMP: a run of 255
 # in two bytes. One colour is a WebP of any size, which is at most 16383x16383.
-MOST_JPEG, MOST_BMP = 1024, 128
+MAX_JPEG, MAX_BMP = 1024, 128
 
 
 @dataclass(frozen=True)
@@ -56,7 +56,7 @@ FLIR_NOTICE = (
 
 def _open(kind: Kind, file: BinaryIO, options: ReadOptions) -> ImageFile:
     """Open, and hold the size that the header claims against the bytes that are there."""
-    require_length(file, options, MOST_PIXEL_BYTES, kind.name)
+    require_length(file, options, MAX_PIXEL_BYTES, kind.name)
     picture = kind.begin(file)
     require_size(*picture.size, options)
     require_bytes(picture.width * picture.height, file, kind.most_pixels, kind.name)
@@ -123,7 +123,7 @@ def _format(kind: Kind, suffixes: tuple[str, ...], starts: Callable[[bytes], boo
 # Opened as plain JPEG, a multi-picture file (MPO: phones, stereo and thermal cameras) gives its
 # main picture.
 JPEG = _format(
-    Kind("JPEG", JpegImageFile, MOST_JPEG), (".jpg", ".jpeg"), starts_with(b"\xff\xd8\xff")
+    Kind("JPEG", JpegImageFile, MAX_JPEG), (".jpg", ".jpeg"), starts_with(b"\xff\xd8\xff")
 )
-BMP = _format(Kind("BMP", BmpImageFile, MOST_BMP), (".bmp",), starts_with(b"BM"))
+BMP = _format(Kind("BMP", BmpImageFile, MAX_BMP), (".bmp",), starts_with(b"BM"))
 WEBP = _format(Kind("WebP", _open_webp, math.inf), (".webp",), _is_webp)

@@ -25,7 +25,7 @@ FLIP = np.diag([-1.0, -1.0, 1.0, 1.0])  # RAS+ to LPS+ and back
 TRANSFORM = FileKind(  # a linear one takes a few hundred bytes; of others the kind is told
     "a linear transform", 16 << 20, "name an ITK transform in text (.txt, .tfm)", ReadError
 )
-MOST_STRETCH, MOST_SHIFT = 100.0, 1e6  # either way; mm
+MAX_STRETCH, MAX_SHIFT = 100.0, 1e6  # either way; mm
 
 
 def write_transform(path: Path, transform: Matrix) -> None:
@@ -103,14 +103,14 @@ def _require_sense(matrix: Matrix) -> None:
     least, most = float(stretches.min()), float(stretches.max())
     if least <= 1e-6 * most:
         raise _Refused("its transform cannot be inverted; write it again")
-    if least * MOST_STRETCH < 1 or most > MOST_STRETCH:
+    if least * MAX_STRETCH < 1 or most > MAX_STRETCH:
         raise _Refused(
             f"its transform stretches by {least:.3g} to {most:.3g}, as no patient does; write it "
             "again, in millimetres"
         )
-    if np.abs(matrix[:3, 3]).max() > MOST_SHIFT:
+    if np.abs(matrix[:3, 3]).max() > MAX_SHIFT:
         raise _Refused(
-            f"its transform shifts by more than {MOST_SHIFT:g} mm; write it again, in millimetres"
+            f"its transform shifts by more than {MAX_SHIFT:g} mm; write it again, in millimetres"
         )
 
 

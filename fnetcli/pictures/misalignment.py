@@ -28,7 +28,7 @@ Luminance = NDArray[np.float32]
 Field = NDArray[np.complex64]
 
 SMALLEST = 32  # pixels of the shorter side: below, there is too little to compare
-MOST_PIXELS = 1 << 20  # larger images are shrunk by a whole number first
+MAX_PIXELS = 1 << 20  # larger images are shrunk by a whole number first
 BLOCK = 160  # pixels, side of a block; smaller in small images, so that there are some to resample
 EDGE_WIDTH = 1.0  # pixels, of the Gaussian whose derivatives find edges
 BAND = 0.12  # cycles per pixel, width of the Gaussian that limits the spectrum
@@ -111,7 +111,7 @@ def estimate_misalignment(first: Luminance, second: Luminance) -> Misalignment:
     """
     if first.shape != second.shape:
         raise ValueError(f"images of one size are needed, not {first.shape} and {second.shape}")
-    factor = math.ceil(math.sqrt(first.size / MOST_PIXELS))
+    factor = math.ceil(math.sqrt(first.size / MAX_PIXELS))
     x, y = _shrink(first, factor), _shrink(second, factor)
     tolerated = TOLERATED / factor
     found = _estimate(x, y, tolerated)

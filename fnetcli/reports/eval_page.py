@@ -24,10 +24,10 @@ from fnetcli.reports.page import printable, template
 from fnetcli.reports.tables import decimals
 
 WEBP_QUALITY = 90
-MOST_PIXELS = 2_000_000  # of a picture on the page; larger ones are scaled down
+MAX_PIXELS = 2_000_000  # of a picture on the page; larger ones are scaled down
 LONGEST_SIDE = 16_383  # that WebP can hold
-MOST_LISTED = 500  # problems, and notices
-MOST_OUTLIERS = 20  # drawn of a box: those farthest out
+MAX_LISTED = 500  # problems, and notices
+MAX_OUTLIERS = 20  # drawn of a box: those farthest out
 COLORS = 8  # that people tell apart, in the page's style; then they come again
 
 MARK_NAMES = {BEST: "best", SECOND: "second"}
@@ -187,14 +187,14 @@ def eval_page(
         figures=_figures(evaluation, summary, digits),
         out_of=_left_out(evaluation, summary),
         has_gaps=not summary.all_cases and bool((summary.counts < summary.common.sum()).any()),
-        problems=evaluation.problems[:MOST_LISTED],
-        notices=evaluation.notices[:MOST_LISTED],
+        problems=evaluation.problems[:MAX_LISTED],
+        notices=evaluation.notices[:MAX_LISTED],
         cases=cases,
         columns=_columns(2 + len(evaluation.methods)),
         data=_data(evaluation, summary, digits, cases),
         colors=COLORS,
         mark_names=MARK_NAMES,
-        most_outliers=MOST_OUTLIERS,
+        most_outliers=MAX_OUTLIERS,
         plot=PLOT,
     )
     return (piece.encode() for piece in page)
@@ -376,7 +376,7 @@ def _shape(method: int, name: str, values: Table, axis: Axis, digits: int) -> Sh
         median=axis.across(median),
         points=tuple(
             (axis.across(float(there[i])), int(cases[i]), _number(float(there[i]), digits))
-            for i in farthest[:MOST_OUTLIERS]
+            for i in farthest[:MAX_OUTLIERS]
         ),
     )
 
@@ -440,7 +440,7 @@ def _drawn(
         return Drawn(label, method, scores)
     picture = PIL.Image.fromarray(pixels)
     width, height = picture.size
-    scale = min(1.0, math.sqrt(MOST_PIXELS / (width * height)), LONGEST_SIDE / max(picture.size))
+    scale = min(1.0, math.sqrt(MAX_PIXELS / (width * height)), LONGEST_SIDE / max(picture.size))
     note = ""
     if scale < 1:
         size = (max(1, int(width * scale)), max(1, int(height * scale)))

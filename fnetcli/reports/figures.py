@@ -46,7 +46,7 @@ Colors = NDArray[np.uint8]  # (H, W, 3)
 SHOWN_SHARE = 99.9  # percent of the values that stay below the limit of a scale
 LONGEST_SIDE = 640  # of one of three pictures side by side, in pixels
 COLUMNS = 8  # of a sheet of channels
-MOST_IN_A_ROW = 3  # maps
+MAX_IN_A_ROW = 3  # maps
 NARROWEST = 96  # pixels, so that a label fits
 BINS = 201  # of a histogram; odd, so that one is centred on 0
 KERNEL_ZOOM = 5  # pixels of a picture for each of a kernel
@@ -143,7 +143,7 @@ def _grey(values: Map, limit: float, *, is_signed: bool) -> Colors:
 def _drawn_row(
     tiles: list[Colors], labels: list[str], title: str, scale: str, limit: float | None = None
 ) -> Figure:
-    sheet = _sheet(tiles, labels, min(len(tiles), MOST_IN_A_ROW))
+    sheet = _sheet(tiles, labels, min(len(tiles), MAX_IN_A_ROW))
     return Figure(_png(_titled(sheet, title, scale)), scale, limit)
 
 

@@ -24,15 +24,15 @@ from fnetcli.inspection.wording import with_modalities
 from fnetcli.modalities import BY_NAME
 from fnetcli.reports.page import printable, template
 
-MOST_BYTES = 60_000_000  # of a page
-MOST_PIXELS = 2_000_000  # of a picture on the page; larger ones are scaled down
-LEAST_PIXELS = 50_000  # that a page with other large things in it still shows
+MAX_BYTES = 60_000_000  # of a page
+MAX_PIXELS = 2_000_000  # of a picture on the page; larger ones are scaled down
+MIN_PIXELS = 50_000  # that a page with other large things in it still shows
 LONGEST_SIDE = 8192  # that every browser can draw
 CODE_SIDE = 256  # of a feature map, in pixels
-MOST_CODE_VALUES = 16_000_000  # of all feature maps; more atoms, smaller maps
+MAX_CODE_VALUES = 16_000_000  # of all feature maps; more atoms, smaller maps
 MAP_SCALE = 8192  # steps per unit where values stay within +-3.99; half a step is 6e-5
 CODE_STEPS = 127  # of a feature map on either side of 0, finest near 0
-MOST_IN_A_CELL = 12  # values of a list
+MAX_IN_A_CELL = 12  # values of a list
 DRAWN_SHARE = 99.9  # percent of a map's pixels that are drawn without clipping
 
 FEATURE = "feature/"  # before the name of one, where maps are packed too
@@ -210,15 +210,15 @@ def _contents(page: PairPage) -> dict[str, Any]:
         for name, plot in page.plots.items()
     ]
     fixed = sum(len(one.text) for one in features.values()) + sum(len(plot[2]) for plot in plots)
-    room = MOST_BYTES - 1_000_000 - fixed  # a part of it for text and tables
-    limit = MOST_PIXELS
+    room = MAX_BYTES - 1_000_000 - fixed  # a part of it for text and tables
+    limit = MAX_PIXELS
     while True:
         size = fitting(page.size, limit)
         maps, panes = _packed_maps(page, size), _panes(page, size)
         taken = sum(len(one.text) for one in maps.values()) + sum(len(one.data) for one in panes)
-        if taken <= room or limit == LEAST_PIXELS:
+        if taken <= room or limit == MIN_PIXELS:
             break
-        limit = max(LEAST_PIXELS, int(0.95 * size[0] * size[1] * max(room, 1) / taken))
+        limit = max(MIN_PIXELS, int(0.95 * size[0] * size[1] * max(room, 1) / taken))
     first, second = _names(page)
     sources, others = [pane for pane in panes if pane.name in {"first", "second"}], panes[3:]
     return {
@@ -364,9 +364,9 @@ def _small_features(page: PairPage) -> dict[str, Map]:
     """Return the thumbnails, smaller than they came where there are very many of them."""
     found = {name: one.thumbnails for name, one in page.features.items()}
     total = sum(values.size for values in found.values())
-    if total <= MOST_CODE_VALUES:
+    if total <= MAX_CODE_VALUES:
         return {name: values.astype(np.float32) for name, values in found.items()}
-    share = math.sqrt(MOST_CODE_VALUES / total)
+    share = math.sqrt(MAX_CODE_VALUES / total)
     return {
         name: thumbnails(values, max(1, int(share * max(values.shape[1:]))))
         for name, values in found.items()
@@ -449,7 +449,7 @@ def _text(value: Any) -> str:
             return f"{value:,}".replace("-", "\u2212")
         case float():
             return _number(value)
-        case list() | tuple() if len(value) > MOST_IN_A_CELL:
+        case list() | tuple() if len(value) > MAX_IN_A_CELL:
             return f"{len(value)} values"
         case list() | tuple():
             return ", ".join(_text(one) for one in value) or NONE

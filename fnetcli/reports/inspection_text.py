@@ -19,7 +19,7 @@ from fnetcli.text import printable
 
 WIDTH, INDENT = 80, 15
 GAP = 2  # between two columns
-MOST_SHOWN, MOST_LINES = 600, 12  # letters and lines of an entry of metadata
+MAX_SHOWN, MAX_LINES = 600, 12  # letters and lines of an entry of metadata
 
 
 # --- a pair ---------------------------------------------------------------------------------------
@@ -92,16 +92,16 @@ def _numbers(values: Sequence[float]) -> str:
 def _in_words(value: Any) -> list[str]:
     """Return metadata, which may be anything and of any length, as a few lines."""
     lines = [line for line in _said(value) if line]
-    more = len(lines) - MOST_LINES
+    more = len(lines) - MAX_LINES
     return [
-        *map(_shortened, lines[:MOST_LINES]),
+        *map(_shortened, lines[:MAX_LINES]),
         *([f"... and {more:,} more; --json has all"] if more > 0 else []),
     ]
 
 
 def _shortened(line: str) -> str:
-    more = len(line) - MOST_SHOWN
-    return line if more <= 0 else f"{line[:MOST_SHOWN]} ... {more:,} letters more; --json has all"
+    more = len(line) - MAX_SHOWN
+    return line if more <= 0 else f"{line[:MAX_SHOWN]} ... {more:,} letters more; --json has all"
 
 
 def _said(value: Any) -> list[str]:

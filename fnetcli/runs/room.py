@@ -60,7 +60,7 @@ def features_room(
 
 def _unnamed_bytes(features: int, files: int) -> int:
     """Return how much of a pair's features is on the disk a second time before it has a name."""
-    return features if features // files >= scratch.MOST_IN_MEMORY else 0
+    return features if features // files >= scratch.MAX_IN_MEMORY else 0
 
 
 def _free_bytes(path: Path) -> int | None:

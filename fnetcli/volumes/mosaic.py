@@ -15,7 +15,7 @@ from fnetcli.imaging.image import Grid
 from fnetcli.imaging.intensity import to_stored
 from fnetcli.volumes.resample import Reordering, plane_of, spacing, to_axis
 
-MOST_SLICES = 20
+MAX_SLICES = 20
 LONGEST_SIDE = 256  # of a slice, in pixels
 GAP = 2
 SHAPE = 4 / 3  # width to height of the whole, about
@@ -27,7 +27,7 @@ def write_mosaic(path: Path, values: NDArray[Any], grid: Grid) -> None:
     write_png(path, mosaic(values, grid))
 
 
-def mosaic(values: NDArray[Any], grid: Grid, most: int = MOST_SLICES) -> NDArray[np.uint8]:
+def mosaic(values: NDArray[Any], grid: Grid, most: int = MAX_SLICES) -> NDArray[np.uint8]:
     """Return at most `most` slices of a volume as one picture, uint8 (H, W, 1 or 3).
 
     `values` is float32 in [0, 1] or uint8, (slices, height, width, 1 or 3), on `grid`. Slices keep

@@ -26,15 +26,15 @@ from fnetcli.interruption import GivenUpError, require_wanted
 from fnetcli.volumes.resample import Matrix, affine_of, overlap, resample, spacing
 
 FINEST = 1.5  # mm; finer voxels are not needed to find six numbers
-MOST_VOXELS = 1 << 22  # of either volume, while registering
+MAX_VOXELS = 1 << 22  # of either volume, while registering
 SHRINKING, SMOOTHING = (4, 2, 1), (4.0, 2.0, 0.0)  # per level; mm
 HISTOGRAM_BINS = 50
 SAMPLED, SEED = 0.2, 20_250_101  # share of the voxels that are compared, and which
-STEP, LEAST_STEP, STEPS = 2.0, 1e-4, 300
+STEP, MIN_STEP, STEPS = 2.0, 1e-4, 300
 CLIP = (0.5, 99.5)  # percentiles; what lies beyond would take up the histogram
-LEAST_VOXELS = 4  # along every axis: ITK's smoothing takes no fewer
+MIN_VOXELS = 4  # along every axis: ITK's smoothing takes no fewer
 LARGE_SHIFT, LARGE_TURN = 15.0, 5.0  # mm, degrees: more than scanning with care leaves
-LEAST_OVERLAP = 0.05  # of the reference; below, the search starts with both centres in one place
+MIN_OVERLAP = 0.05  # of the reference; below, the search starts with both centres in one place
 
 
 @dataclass(frozen=True)
@@ -97,9 +97,9 @@ def register(reference: Image, moving: Image) -> Registered:
     """
     sitk = require_simpleitk()
     start, notices = _start(reference.grid, moving.grid)
-    if min(*reference.grid.shape, *moving.grid.shape) < LEAST_VOXELS:
+    if min(*reference.grid.shape, *moving.grid.shape) < MIN_VOXELS:
         raise PairError(
-            f"registration needs {LEAST_VOXELS} voxels in every direction, and one volume has "
+            f"registration needs {MIN_VOXELS} voxels in every direction, and one volume has "
             "fewer; leave it out, or give a transform with --transform"
         )
     fixed, floating = _working(reference), _working(moving)
@@ -143,7 +143,7 @@ def _start(reference: Grid, moving: Grid) -> tuple[Matrix, tuple[str, ...]]:
         affine_of(reference), affine_of(moving)  # those without a place are refused here
         share = 0.0
     start = np.eye(4)
-    if share >= LEAST_OVERLAP:
+    if share >= MIN_OVERLAP:
         return start, ()
     start[:3, 3] = (_centre(moving) - _centre(reference))[:3]
     return start, ("by their headers the volumes hardly overlap: started from their centres",)
@@ -157,7 +157,7 @@ def _centre(grid: Grid) -> Matrix:
 def _working(image: Image) -> Image:
     """Return a volume as coarse as is enough, its brightest and darkest clipped."""
     volume = math.prod(image.grid.shape) * math.prod(spacing(image.grid))
-    least = max(FINEST, (volume / MOST_VOXELS) ** (1 / 3))
+    least = max(FINEST, (volume / MAX_VOXELS) ** (1 / 3))
     factors = [max(1.0, least / step) for step in spacing(image.grid)]
     shape = [max(1, round(n / k)) for n, k in zip(image.grid.shape, factors, strict=True)]
     way = np.diag([*factors, 1.0])
@@ -203,7 +203,7 @@ def _method(sitk: Any, fixed: Image, floating: Image) -> Any:
     method.SetMetricSamplingStrategy(method.RANDOM)
     method.SetMetricSamplingPercentage(SAMPLED, SEED)
     method.SetInterpolator(sitk.sitkLinear)
-    method.SetOptimizerAsRegularStepGradientDescent(STEP, LEAST_STEP, STEPS)
+    method.SetOptimizerAsRegularStepGradientDescent(STEP, MIN_STEP, STEPS)
     method.SetOptimizerScalesFromPhysicalShift()
     method.SetShrinkFactorsPerLevel(SHRINKING)
     method.SetSmoothingSigmasPerLevel(SMOOTHING)

@@ -25,9 +25,9 @@ from fnetcli.modalities import BY_NAME, Windows
 STRETCH = (0.5, 99.5)  # percentiles within the body
 HOUNSFIELD = "HU"
 AIR, BONE = -200, 100  # HU; a scan in HU holds numbers below the one and above the other
-LEAST_HU, MOST_HU = -32768, 32767  # what 16 bits hold; beyond it lies no HU
+MIN_HU, MAX_HU = -32768, 32767  # what 16 bits hold; beyond it lies no HU
 SAMPLES = 1 << 22  # voxels, on a regular lattice, that decide percentiles
-LEAST_BODY = 0.005  # share of the voxels; what is smaller is no body, but noise or a marker
+MIN_BODY = 0.005  # share of the voxels; what is smaller is no body, but noise or a marker
 FAINT, TENTH = (2, 98), 0.1  # of the threshold between noise and tissue
 BINS = 256  # of Otsu's histogram
 
@@ -117,7 +117,7 @@ def _ct_window(image: Image, known: Windows, choice: str | None, asked: Limits |
     if choice is not None and choice not in known.named:  # numbers are right in any unit
         return Window(limits, f"CT window {label}: {_span(limits, '')}")
     low, high = _range(image)
-    if LEAST_HU <= low < AIR and BONE < high <= MOST_HU:
+    if MIN_HU <= low < AIR and BONE < high <= MAX_HU:
         notice = f"no unit in the file: its numbers ({_span((low, high), '')}) are taken as HU"
         return Window(limits, f"CT window {label}: {_span(limits, ' HU')}", (notice,))
     found = f"the numbers ({_span((low, high), '')}) do not look like HU"
@@ -155,7 +155,7 @@ def body_mask(values: NDArray[Any], valid: Mask | None = None, modality: str = "
     """Return where (slices, height, width) the patient is: not air, noise or table.
 
     Of what lies above a threshold, the largest connected piece, its holes (sinuses, lungs,
-    ventricles) filled in every slice. Where that leaves less than LEAST_BODY of the volume,
+    ventricles) filled in every slice. Where that leaves less than MIN_BODY of the volume,
     everything valid. The threshold of CT is Otsu's, which parts air from tissue. In MRI, PET and
     SPECT it would part dark tissue from bright (muscle from fat, all else from a tumour): there it
     lies at a tenth of the way from the 2nd to the 98th percentile of what is not the very lowest,
@@ -174,7 +174,7 @@ def body_mask(values: NDArray[Any], valid: Mask | None = None, modality: str = "
     sizes = np.bincount(labels.ravel())[1:]
     body = labels == 1 + int(sizes.argmax())
     filled = np.stack([ndimage.binary_fill_holes(part) for part in body]) & everything
-    return filled if filled.mean() >= LEAST_BODY else everything
+    return filled if filled.mean() >= MIN_BODY else everything
 
 
 def otsu(values: NDArray[Any]) -> float:

@@ -741,7 +741,7 @@ class TestLooks:
     def test_large_pairs(
         self, open_page: OpenPage, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr("fnetcli.reports.inspect_page.MOST_PIXELS", 5000)
+        monkeypatch.setattr("fnetcli.reports.inspect_page.MAX_PIXELS", 5000)
         page = other(open_page, tmp_path, pair_page((120, 160)))
         page.evaluate("fnetPage.read(40, 30)")
         next_frame(page)

@@ -450,7 +450,7 @@ class TestFailures:
         vis, ir = write_pairs(tmp_path, 3)
         arguments = ["fuse", "--vis", vis, "--ir", ir, "--weights", weights, "--features", "-o"]
         assert fnet(*arguments, tmp_path / "small").exit_code == 0
-        monkeypatch.setattr("fnetcli.files.scratch.MOST_IN_MEMORY", 0)
+        monkeypatch.setattr("fnetcli.files.scratch.MAX_IN_MEMORY", 0)
         assert fnet(*arguments, tmp_path / "large").exit_code == 0
         for path in (tmp_path / "small" / "features").iterdir():
             large = tmp_path / "large" / "features" / path.name

@@ -201,7 +201,7 @@ class TestRoomForCodes:
         copies: int,
     ) -> None:
         """Large codes lie on the disk before they are a file, and again in the file."""
-        monkeypatch.setattr("fnetcli.files.scratch.MOST_IN_MEMORY", most_in_memory)
+        monkeypatch.setattr("fnetcli.files.scratch.MAX_IN_MEMORY", most_in_memory)
         self.limit(monkeypatch, copies * self.ONE - 1)
         result = fnet(*arguments, "-o", tmp_path / "out", "--features")
         assert result.exit_code == 1

@@ -322,7 +322,7 @@ class TestPair:
     def test_codes_too_large_for_memory(
         self, tmp_path: Path, home: Path, whole: Inspected, monkeypatch: Any
     ) -> None:
-        monkeypatch.setattr("fnetcli.files.scratch.MOST_IN_MEMORY", 0)
+        monkeypatch.setattr("fnetcli.files.scratch.MAX_IN_MEMORY", 0)
         found = inspected(tmp_path / "o", *pair_of(home))
         for name, array in whole.arrays.items():
             assert np.array_equal(found.arrays[name], array)
@@ -1209,7 +1209,7 @@ class TestBadInput:
         def full(*_: object) -> None:
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
-        monkeypatch.setattr("fnetcli.files.scratch.MOST_IN_MEMORY", 0)
+        monkeypatch.setattr("fnetcli.files.scratch.MAX_IN_MEMORY", 0)
         monkeypatch.setattr("fnetcli.files.scratch._take_space", full)
         line = refused(1, *pair_of(home), "-o", tmp_path / "o")
         assert "No space left on device" in line

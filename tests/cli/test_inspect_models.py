@@ -177,7 +177,7 @@ class TestPair:
         self, tmp_path: Path, images: list[object], tiny: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         done(*images, "--weights", tiny, "-o", tmp_path / "in_memory")
-        monkeypatch.setattr("fnetcli.files.scratch.MOST_IN_MEMORY", 0)
+        monkeypatch.setattr("fnetcli.files.scratch.MAX_IN_MEMORY", 0)
         done(*images, "--weights", tiny, "-o", tmp_path / "o")
         for name, array in arrays(tmp_path / "in_memory").items():
             assert np.array_equal(arrays(tmp_path / "o")[name], array)

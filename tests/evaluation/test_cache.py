@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from fnetcli.evaluation import cache
-from fnetcli.evaluation.cache import MOST_LOCKED, Known, ScoreCache
+from fnetcli.evaluation.cache import MAX_LOCKED, Known, ScoreCache
 
 ROW = Known({"MI": 1.5}, {"MS-SSIM": "too small"}, ["vis: said"])
 
@@ -51,7 +51,7 @@ def test_a_lock_is_waited_out(path: Path, scores: ScoreCache, troubles: list[str
 def test_a_lock_for_ever_is_said_once(path: Path, scores: ScoreCache, troubles: list[str]) -> None:
     holder = sqlite3.connect(path, isolation_level=None)
     holder.execute("BEGIN EXCLUSIVE")
-    for i in range(2 * MOST_LOCKED):
+    for i in range(2 * MAX_LOCKED):
         scores.put(str(i), ROW)
     (text,) = troubles
     assert "database is locked" in text

@@ -21,7 +21,7 @@ class TestScratchArray:
 
     @pytest.fixture
     def is_large(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr("fnetcli.files.scratch.MOST_IN_MEMORY", 1000)
+        monkeypatch.setattr("fnetcli.files.scratch.MAX_IN_MEMORY", 1000)
 
     def test_a_small_one_is_in_memory(self, tmp_path: Path) -> None:
         array = scratch_array(tmp_path / "new" / "a.npz", self.SHAPE, np.float16)

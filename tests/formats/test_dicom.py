@@ -447,7 +447,7 @@ class TestFiles:
         assert_same_in_space(read(folder), phantom(), PLAIN)
 
     def test_an_inflating_file(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(files, "MOST_HEADER_BYTES", 1 << 20)
+        monkeypatch.setattr(files, "MAX_HEADER_BYTES", 1 << 20)
         [header] = slices(phantom((1, 7, 6)), PLAIN, syntax=DeflatedExplicitVRLittleEndian)
         header.add_new((0x0009, 0x0010), "LO", "bomb")
         header.add_new((0x0009, 0x1001), "OB", bytes(8 << 20))

@@ -23,7 +23,7 @@ from fnetcli.errors import ImageError
 from fnetcli.evaluation.results import Evaluation, Method, Problem, Table
 from fnetcli.evaluation.statistics import chosen_cases, summarise
 from fnetcli.metrics import METRICS
-from fnetcli.reports.eval_page import MOST_OUTLIERS, ShownCase, _ticks, write_eval_page
+from fnetcli.reports.eval_page import MAX_OUTLIERS, ShownCase, _ticks, write_eval_page
 from tests.drawn_pictures import smooth_noise
 
 VOID = {"img", "input", "meta", "br"}
@@ -309,7 +309,7 @@ class TestPlots:
         values = np.zeros((1, 1000, 1))
         values[0, :100, 0] = range(1, 101)
         page = page_of(tmp_path, evaluation_of(values))
-        assert page.tags.count("circle") == MOST_OUTLIERS
+        assert page.tags.count("circle") == MAX_OUTLIERS
         assert "case 99: 100.0 (ours)" in page.titles
         assert not any(title.startswith("case 79:") for title in page.titles)
 

@@ -287,7 +287,7 @@ class TestCodes:
         assert thumbnails(code[:, :20, :30]).shape == (3, 20, 30)
 
     def test_very_many_atoms(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(inspect_page, "MOST_CODE_VALUES", 3000)
+        monkeypatch.setattr(inspect_page, "MAX_CODE_VALUES", 3000)
         found = written(tmp_path, pair_page(atoms=20))
         assert sum(found.code(letter).size for letter in "uvz") <= 3000
 
@@ -361,8 +361,8 @@ class TestScaling:
             assert height / width == pytest.approx(size[0] / size[1], rel=0.02)
 
     def test_large_pairs(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-        assert inspect_page.MOST_PIXELS == 2_000_000
-        monkeypatch.setattr(inspect_page, "MOST_PIXELS", 45_000)
+        assert inspect_page.MAX_PIXELS == 2_000_000
+        monkeypatch.setattr(inspect_page, "MAX_PIXELS", 45_000)
         page = pair_page((225, 300))
         found = written(tmp_path, page)
         shape = found.data["height"], found.data["width"]
@@ -388,7 +388,7 @@ class TestSize:
     def test_what_is_too_large_is_shrunk_further(
         self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr(inspect_page, "MOST_BYTES", 2_500_000)
+        monkeypatch.setattr(inspect_page, "MAX_BYTES", 2_500_000)
         found = written(tmp_path, pair_page((480, 640)))
         assert 1_500_000 < len(found.html.encode()) < 2_500_000
         assert found.data["height"] < 480
@@ -396,7 +396,7 @@ class TestSize:
     def test_plots_alone_may_be_too_large(
         self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr(inspect_page, "MOST_BYTES", 1000)
+        monkeypatch.setattr(inspect_page, "MAX_BYTES", 1000)
         found = written(tmp_path, pair_page((480, 640)))
         assert 49_000 < found.data["height"] * found.data["width"] <= 50_000
 

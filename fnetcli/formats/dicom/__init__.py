@@ -51,7 +51,7 @@ __all__ = [
     "read_dicom",
 ]
 
-MOST_SLICES = 65_536
+MAX_SLICES = 65_536
 
 
 @dataclass(frozen=True)
@@ -166,7 +166,7 @@ def _frames_of(path: Path, header: FileDataset, pixel_limit: int) -> list[Frame]
         raise ContentError(
             "its slices lie in one picture as tiles (a Siemens mosaic)", "convert it with dcm2niix"
         )
-    if min(rows, columns, count) < 1 or count > MOST_SLICES:
+    if min(rows, columns, count) < 1 or count > MAX_SLICES:
         raise ContentError(f"has no sensible size ({columns}x{rows}, {count} frames)", COPY_AGAIN)
     if count * rows * columns > pixel_limit:
         raise _too_large(count * rows * columns, pixel_limit)

@@ -38,8 +38,8 @@ COMPANION = re.compile(
     r"nii|nrrd|hdr|img)",
     re.IGNORECASE,
 )
-MOST_FILES = 100_000  # in a folder
-MOST_HEADER_BYTES = 1 << 28  # beside the pixels, of a deflated file
+MAX_FILES = 100_000  # in a folder
+MAX_HEADER_BYTES = 1 << 28  # beside the pixels, of a deflated file
 # Value representations that the first attributes of a data set have (PS3.5, 6.2).
 FIRST_VRS = frozenset({b"UL", b"UI", b"CS", b"SH", b"DA", b"TM", b"DT", b"LO", b"OB", b"IS"})
 
@@ -87,8 +87,8 @@ def search(folder: Path) -> Iterator[tuple[Path, bool]]:
     for what cannot be read, and for what is DICOM by its name alone: a slice would be missing.
     """
     for count, path in enumerate(_files(folder)):
-        if count >= MOST_FILES:
-            raise ReadError(f"{folder}: more than {MOST_FILES} files; name a folder further down")
+        if count >= MAX_FILES:
+            raise ReadError(f"{folder}: more than {MAX_FILES} files; name a folder further down")
         with reading(path, KIND):
             status = path.stat()
             if not stat.S_ISREG(status.st_mode) or path.name.upper() == DIRECTORY:
@@ -123,14 +123,14 @@ def _files(folder: Path) -> Iterator[Path]:
 def read_header(path: Path, keywords: list[str] | None = None) -> FileDataset:
     """Return everything before the pixels, or only some attributes; raise ReadError."""
     with opened(path, KIND) as file:
-        _refuse_inflation(file, MOST_HEADER_BYTES)
+        _refuse_inflation(file, MAX_HEADER_BYTES)
         return _read(file, stop_before_pixels=True, specific_tags=keywords)
 
 
 def read_whole(path: Path, most_bytes: int) -> FileDataset:
     """Return header and pixels, still encoded; `most_bytes` of pixels may a deflated file hold."""
     with opened(path, KIND) as file:
-        _refuse_inflation(file, MOST_HEADER_BYTES + most_bytes)
+        _refuse_inflation(file, MAX_HEADER_BYTES + most_bytes)
         header = _read(file, stop_before_pixels=False, specific_tags=None)
         if not any(
             one in header for one in ("PixelData", "FloatPixelData", "DoubleFloatPixelData")

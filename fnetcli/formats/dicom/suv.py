@@ -20,8 +20,8 @@ from fnetcli.formats.base import ContentError
 from fnetcli.formats.dicom.attributes import items, number, text, texts
 
 SUV, ACTIVITY, COUNTS = "SUVbw", "Bq/ml", "counts"
-LEAST_DOSE = 1e5  # Bq; less was given to nobody: some files hold MBq
-MOST_HALF_LIVES = 10
+MIN_DOSE = 1e5  # Bq; less was given to nobody: some files hold MBq
+MAX_HALF_LIVES = 10
 DAY = timedelta(days=1)
 PHILIPS, PHILIPS_SUV, PHILIPS_ACTIVITY = 0x7053, 0x00, 0x09  # group, elements of its block
 PHILIPS_CREATOR = "Philips PET Private Group"
@@ -128,7 +128,7 @@ def _suv_per_activity(headers: Sequence[Dataset]) -> tuple[float, tuple[str, ...
     if len(given) != 1:
         raise _MissingError("what was injected is missing" if not given else "several injections")
     dose = number(given[0], "RadionuclideTotalDose")
-    if not dose or dose < LEAST_DOSE:
+    if not dose or dose < MIN_DOSE:
         raise _MissingError("the dose is missing" if not dose else "the dose is not in Bq")
     if correction == "ADMIN":
         return 1000 * weight / dose, ()
@@ -146,7 +146,7 @@ def _elapsed(
     scan = _scan_time(headers)
     if scan is None:
         raise _MissingError("the time of the scan is missing")
-    most = MOST_HALF_LIVES * half_life
+    most = MAX_HALF_LIVES * half_life
     start = _stamp(text(given, "RadiopharmaceuticalStartDateTime"))
     if start is not None and 0 <= (scan - start).total_seconds() <= most:
         return (scan - start).total_seconds(), ()

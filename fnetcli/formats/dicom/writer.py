@@ -48,7 +48,7 @@ LPS = np.diag([-1.0, -1.0, 1.0, 1.0])  # from RAS+
 PACKAGE = "fnetcli"
 DESCRIPTION = "fnet fusion"
 SERIES_STEP = 1000  # added to the reference's SeriesNumber; twice for colour
-MOST_NUMBER = 2**31 - 1
+MAX_NUMBER = 2**31 - 1
 IMPLEMENTATION = UID("2.25.209731163402926530245173563086216301465")
 LONGEST = {"SH": 16, "LO": 64}  # characters (PS3.5, 6.2)
 # Two of these that are cut may become one; too long for the standard, they still tell apart.
@@ -377,7 +377,7 @@ def _series_number(result: _Result) -> int | None:
     except (TypeError, ValueError):
         number = 0
     number += SERIES_STEP * (2 if result.is_color else 1)
-    return number if 0 < number <= MOST_NUMBER else None
+    return number if 0 < number <= MAX_NUMBER else None
 
 
 def _tell_losses(made: Dataset, result: _Result) -> None:

@@ -35,7 +35,7 @@ from fnetcli.imaging.image import Grid, Image, Mask, NiftiSpace, Pixels
 KIND = "NIfTI file"
 SUFFIXES = (".nii", ".nii.gz", ".hdr", ".hdr.gz", ".img", ".img.gz")
 HEADER_BYTES = {1: 348, 2: 540}  # by version, and the first number of every file
-MOST_HEADER_BYTES = 1 << 26  # with extensions, before the numbers
+MAX_HEADER_BYTES = 1 << 26  # with extensions, before the numbers
 CHUNK_BYTES = 1 << 20  # that are read at a time
 GZIP = b"\x1f\x8b"
 LABELS = 1002  # intent code
@@ -188,7 +188,7 @@ def _numbers(
     """Return stored numbers (k, j, i)."""
     offset = float(header["vox_offset"])
     least = 0 if header["magic"].item().startswith(b"ni") else HEADER_BYTES[1]
-    if not least <= offset <= MOST_HEADER_BYTES:
+    if not least <= offset <= MAX_HEADER_BYTES:
         raise ContentError(f"not a readable {KIND} (its numbers start nowhere)", COPY_AGAIN)
     size = shape[0] * shape[1] * shape[2] * dtype.itemsize
     if int(offset) + (index + 1) * size > file.most_bytes:

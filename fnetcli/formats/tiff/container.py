@@ -19,9 +19,9 @@ from tifffile import DATATYPE, TIFF, TiffFile, TiffFileError, TiffPage
 
 from fnetcli.formats.base import COPY_AGAIN, ContentError, require_room
 
-MOST_PAGES = 65_535  # that are looked at
-MOST_BANDS = 65_535  # what the tag's own type can hold
-MOST_TAG_BYTES = 1 << 25  # tifffile turns them into lists of numbers
+MAX_PAGES = 65_535  # that are looked at
+MAX_BANDS = 65_535  # what the tag's own type can hold
+MAX_TAG_BYTES = 1 << 25  # tifffile turns them into lists of numbers
 MORE_TAG_BYTES = 1 << 15  # for each further page
 SLACK_BYTES = 256  # that encoders add to a strip
 LARGEST_SPARE_TILE = 1 << 24  # pixels of a tile that is larger than its picture
@@ -42,7 +42,7 @@ class _Meter:
 
     def __init__(self, file: BinaryIO) -> None:
         self.file, self.seek, self.tell = file, file.seek, file.tell
-        self.left = MOST_TAG_BYTES
+        self.left = MAX_TAG_BYTES
 
     def read(self, size: int = -1) -> bytes:
         content = self.file.read(size)
@@ -148,7 +148,7 @@ def find_pictures(file: BinaryIO) -> Pictures:
     last: TiffPage | None = None
     try:
         for page in tiff.pages:
-            if page.offset in seen or len(seen) == MOST_PAGES:
+            if page.offset in seen or len(seen) == MAX_PAGES:
                 break
             if seen and WIDTH_TAG not in page.aspage().tags:  # garbage after the last page
                 break
@@ -164,7 +164,7 @@ def find_pictures(file: BinaryIO) -> Pictures:
             raise
     if last is None:
         raise ContentError("not a complete TIFF (ends early)", COPY_AGAIN)
-    meter.left += MOST_TAG_BYTES  # for the one that is chosen
+    meter.left += MAX_TAG_BYTES  # for the one that is chosen
     is_broken = _directory(last)[1] != 0
     return Pictures(file, tiff, pictures or [0], masks, is_broken)
 

@@ -30,7 +30,7 @@ from fnetcli.formats.profiles import check_profile
 from fnetcli.formats.tiff import ICC_TAG, NODATA_TAG
 from fnetcli.formats.tiff.container import (
     CODECS,
-    MOST_BANDS,
+    MAX_BANDS,
     WIDTH_TAG,
     Layout,
     Tags,
@@ -70,7 +70,7 @@ PHOTOMETRICS = {
     34892: "linear raw sensor data",
 }
 ASSOCIATED, UNASSOCIATED = 1, 2  # values of the ExtraSamples tag; 0 is "unspecified"
-MOST_RGB_BANDS = 6  # RGB and what Photoshop may add to it
+MAX_RGB_BANDS = 6  # RGB and what Photoshop may add to it
 
 WHOLE_BITS = frozenset({8, 16, 32})
 WIDENED_BITS = frozenset({1, 2, 4})  # become 0..255
@@ -278,7 +278,7 @@ def _refuse_codec(photometric: int, compression: int, bits: int) -> None:
 
 
 def _layout(tags: Tags, height: int, width: int, samples: int, bits: int, kind: str) -> Layout:
-    if not 1 <= samples <= MOST_BANDS:
+    if not 1 <= samples <= MAX_BANDS:
         raise ContentError(f"has {samples} bands", COPY_AGAIN)
     size = next(size for size in (1, 2, 4, 8) if bits <= size * 8)
     predictor = tags.number(PREDICTOR_TAG, NO_PREDICTOR)
@@ -314,7 +314,7 @@ def _bands(tags: Tags, photometric: int, samples: int) -> Bands:
     kinds = [0] * (samples - len(extra)) + extra  # the tag tells of the last bands
     alpha = next((i for i, one in enumerate(kinds) if one in {ASSOCIATED, UNASSOCIATED}), None)
     is_associated = alpha is not None and kinds[alpha] == ASSOCIATED
-    if photometric == RGB and 3 <= samples <= MOST_RGB_BANDS and (alpha is None or alpha >= 3):
+    if photometric == RGB and 3 <= samples <= MAX_RGB_BANDS and (alpha is None or alpha >= 3):
         notice = f"it has {samples} bands: the first three are used as red, green and blue"
         has_more = samples - 3 > (alpha is not None)
         return Bands(3, alpha, is_associated, (notice,) if has_more else ())

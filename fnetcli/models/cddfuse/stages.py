@@ -22,7 +22,7 @@ from fnetcli.models.cddfuse.losses import (
 from fnetcli.models.cddfuse.network import CDDFuse, Features
 
 CLIP_NORM = 0.01  # published; typical norms are 7 to 120, so that every step is clipped
-LOWEST_CONTRAST = 0.1  # (p90 - p10) / p90 of a crop that is worth training on
+MIN_CONTRAST = 0.1  # (p90 - p10) / p90 of a crop that is worth training on
 
 
 @dataclass(frozen=True)
@@ -82,7 +82,7 @@ def has_contrast(image: Tensor) -> bool:
     """
     bounds = torch.tensor([0.1, 0.9], dtype=image.dtype, device=image.device)
     dark, bright = torch.quantile(image.flatten(), bounds).tolist()
-    return bool(bright > 0 and (bright - dark) / bright >= LOWEST_CONTRAST)
+    return bool(bright > 0 and (bright - dark) / bright >= MIN_CONTRAST)
 
 
 def _halves(batch: Tensor) -> tuple[Tensor, Tensor]:
