@@ -10,7 +10,7 @@ from fnetcli.errors import ReadError
 from fnetcli.formats.base import COPY_AGAIN
 from fnetcli.formats.border import opened
 from fnetcli.formats.dicom import dicom_files, is_dicom_file, is_named_dicom, read_dicom
-from fnetcli.formats.dicom.files import DIRECTORY, MISNAMED, MAX_FILES, search
+from fnetcli.formats.dicom.files import DIRECTORY, MAX_FILES, MISNAMED, search
 from fnetcli.formats.nifti.reader import is_named_nifti, is_nifti_file, nifti_files, read_nifti
 from fnetcli.imaging.image import Image
 
