@@ -19,7 +19,8 @@ from fnetcli.formats.volumes import VolumeOptions
 from fnetcli.imaging.image import Grid, Image
 from fnetcli.imaging.intensity import ScalingOptions
 from fnetcli.inputs.layout import AskedKind, read_layout
-from fnetcli.inputs.pairing import Pairing, PairingOptions, pair_list, pair_paths, pair_rows
+from fnetcli.inputs.lists import pair_list, pair_rows
+from fnetcli.inputs.pairing import Pairing, PairingOptions, pair_paths, with_suffixes
 from fnetcli.mixing import Products
 from fnetcli.modalities import MODALITIES, VOLUMETRIC, network_order
 from fnetcli.pictures.fuse import Fused, FuseOptions
@@ -298,7 +299,8 @@ def _paired(
     modalities = first, second = _modalities(images)
     endings = suffixes or {}
     _require_known(endings, modalities)
-    options = PairingOptions(is_recursive, (endings.get(first, ""), endings.get(second, "")))
+    rules = with_suffixes(endings.get(first, ""), endings.get(second, ""))
+    options = PairingOptions(is_recursive, rules, modalities=modalities)
     return modalities, pair_paths(Path(images[first]), Path(images[second]), options)
 
 

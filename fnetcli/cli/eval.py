@@ -12,7 +12,7 @@ from fnetcli.cli.console import (
     Progress,
     exits_properly,
     leaving_at_once,
-    tell_unpaired,
+    tell_pairing,
 )
 from fnetcli.cli.eval_console import (
     SHOWN_PROBLEMS,
@@ -90,13 +90,14 @@ def evaluate(
     if cost_size is not None and not images.given and pairing.pairs is None:
         return _only_cost(console, makers, cost_size, files, has_files=bool(methods.fused))
     of_methods, of_sources = split_suffixes(pairing.suffix or [])
-    modalities, found = replace(pairing, suffix=of_sources).find(images.given)
+    modalities, found = replace(pairing, suffix=of_sources).find(images.given, reading)
     prepare = PrepareOptions(
         modalities, scaling.options(modalities), reading.options(modalities), size.resize
     )
-    tell_unpaired(console, found.unpaired)
-    found.require_cases(may_look_deeper=not pairing.recursive)
-    fused = fused_methods(found, methods.fused or [], of_methods, is_recursive=pairing.recursive)
+    tell_pairing(console, found)
+    found.require_cases()
+    is_deep = pairing.recursive or bool(pairing.match)
+    fused = fused_methods(found, methods.fused or [], of_methods, is_recursive=is_deep)
     _tell_strays(console, fused)
     made = makers.entrants()
     entrants = (*fused.entrants, *made)
@@ -122,7 +123,7 @@ def evaluate(
         entrants=entrants,
         metrics=chosen,
         convention=scores.convention.value,
-        reading=prepare.reading[1],
+        reading=replace(prepare.reading[1], bands=()),  # those are of the sources
     )
     run = _run(console, job, workers, has_cache=not running.no_cache, is_debug=quiet.debug)
     scored_all = Results(score_all(console, run), all_cases=scores.all_cases)

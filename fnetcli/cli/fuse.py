@@ -12,7 +12,7 @@ from fnetcli.cli.console import (
     Progress,
     exits_properly,
     leaving_at_once,
-    tell_unpaired,
+    tell_pairing,
 )
 from fnetcli.cli.fuse_console import Watcher, tell_end, tell_plan, write_report
 from fnetcli.cli.options.files import GivenPairing, GivenReading
@@ -90,7 +90,7 @@ def fuse(
         is_verbose=verbosity.verbose,
         has_results=not running.dry_run and not files.has_stdout,
     )
-    found = find_inputs(images.given, pairing, layout)
+    found = find_inputs(images.given, pairing, reading, layout)
     if found.info:
         console.notice(found.info)
     modalities, out = found.modalities, results.out
@@ -99,17 +99,17 @@ def fuse(
         raise UsageError(f"-o {out}: names a file; give a folder with --report")
     if found.has_volumes:
         require_folder(out)
-        of_files = {"--suffix": pairing.suffix, "--recursive": pairing.recursive}
         of_results = {**results.of_pictures(), f"-o {out}": is_file}
-        sees = {**of_files, "--page": reading.page, **scaling.of_pictures(), **scope.given()}
+        of_files = {**pairing.of_names(), "--page": reading.page, "--band": reading.band}
+        sees = {**of_files, **scaling.of_pictures(), **scope.given()}
         refuse_for_volumes({**sees, **size.given(), **of_results})
     else:
         refuse_for_pictures(volume.given(), alignment.given(), volume_results.given())
     scalings = scaling.options(modalities)
     engine_options = tiles.options(precision.precision)
     require_outside(out, found.pairing)
-    tell_unpaired(console, found.pairing.unpaired)
-    found.pairing.require_cases(may_look_deeper=not pairing.recursive)
+    tell_pairing(console, found.pairing)
+    found.pairing.require_cases()
     source = NetworkSource(weights.weights, device.device, engine_options)
     further = [path for path in (weights.path, pairing.pairs, alignment.transform) if path]
     workers = running.workers or default_workers()
@@ -211,7 +211,7 @@ class _Session:
                 "anew"
             )
         if running.dry_run:
-            return tell_plan(run, running.summary, is_strict=self.is_strict)
+            return tell_plan(console, run, running.summary, is_strict=self.is_strict)
         room = options and features_room(run.plan, job.out, options)
         if room:
             console.notice(room.info)

@@ -83,7 +83,8 @@ def inspect(
     kind = _kind_of(subject, images.given)
     of_volume = volume.given()
     _refuse(kind, {"-o": results.out}, "pair", "weights")
-    _refuse(kind, {"--page": reading.page}, "pair", "image")
+    of_reading = {"--page": reading.page, "--band": reading.band}
+    _refuse(kind, of_reading, "pair", "image")
     _refuse(kind, {name: of_volume.pop(name) for name in ("--series", "--volume")}, "pair", "image")
     _refuse(
         kind,

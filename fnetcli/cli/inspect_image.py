@@ -22,7 +22,8 @@ def inspect_image(
     given_volume: GivenVolume,
 ) -> int:
     """Say what is in an image or volume, and how each modality would scale it."""
-    reading = given_reading.of_page(_only("--page", given_reading.page))
+    page, bands = _only("--page", given_reading.page), _only("--band", given_reading.band)
+    reading = given_reading.of_image(page, bands)
     choice = _only("--series", given_volume.series)
     number = _only("--volume", given_volume.volume)
     if number is not None and not (number.isdecimal() and len(number) <= MAX_DIGITS):
@@ -35,15 +36,18 @@ def inspect_image(
     if not path.exists():
         raise UsageError(f"{path}: no such file or folder; check the path")
     if is_volume(path):
-        if given_reading.page:
-            raise UsageError("--page: is for pictures, but a volume is inspected; leave it out")
+        for option, given in (("--page", page), ("--band", bands)):
+            if given is not None:
+                raise UsageError(
+                    f"{option}: is for pictures, but a volume is inspected; leave it out"
+                )
         wanted = VolumeOptions(choice, None if number is None else int(number), reading.pixel_limit)
         facts = volume_facts(path, wanted)
     else:
         for option, value in (("--series", choice), ("--volume", number)):
             if value is not None:
                 raise UsageError(f"{option}: is for volumes (DICOM, NIfTI); leave it out")
-        facts = image_facts(path, reading.page, reading.pixel_limit)
+        facts = image_facts(path, reading)
     for line in image_lines(facts):
         console.result(line)
     for notice in facts.notices:

@@ -64,6 +64,7 @@ class GivenPair:
         given: dict[str, list[str] | str | None] = {
             **{f"--{name}": str(path) for name, path in self.images.items()},
             "--page": self.reading.page,
+            "--band": self.reading.band,
             "--bits": self.scaling.bits,
             "--range": self.scaling.value_range,
             "--stretch": self.scaling.stretch,
@@ -99,7 +100,7 @@ def inspect_pair(
 
     out, results = given.out, given.results
     require_places(out, (), results.json_file, inputs)
-    found = find_inputs(given.images, GivenPairing())
+    found = find_inputs(given.images, GivenPairing(), given.reading)
     if found.info:
         console.notice(found.info)
     read = _find_pair(given, found)
@@ -120,7 +121,7 @@ def inspect_pair(
 
 def _find_pair(given: GivenPair, found: FoundInputs) -> Callable[[], Subject]:
     """Return what reads the pair. Raise UsageError."""
-    found.pairing.require_cases(may_look_deeper=False)
+    found.pairing.require_cases()
     if len(found.pairing.cases) > 1:
         raise UsageError(
             f"{len(found.pairing.cases)} pairs: one is inspected at a time; name two files"
@@ -166,7 +167,7 @@ def _volume_slice(
 ) -> Callable[[], Subject]:
     from fnetcli.inspection.subject import one_slice
 
-    of_reading = {"--page": given.reading.page}
+    of_reading = {"--page": given.reading.page, "--band": given.reading.band}
     refuse_for_volumes({**of_reading, **given.scaling.of_pictures(), **given.size.given()})
     options = given.volume.options(
         modalities, given.scaling.options(modalities), given.reading.pixel_limit

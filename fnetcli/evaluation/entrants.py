@@ -10,7 +10,8 @@ from fnetcli.errors import UsageError
 from fnetcli.evaluation.methods import find_fused
 from fnetcli.evaluation.results import Method
 from fnetcli.evaluation.run import FilesEntrant
-from fnetcli.inputs.pairing import Pairing, listed_paths
+from fnetcli.inputs.lists import listed_paths
+from fnetcli.inputs.pairing import Pairing
 from fnetcli.modalities import MODALITIES
 
 

@@ -31,9 +31,11 @@ from fnetcli.imaging.image import Image
 
 FORMATS: tuple[Format, ...] = (PNG, JPEG, TIFF, BMP, WEBP)
 IMAGE_SUFFIXES: tuple[str, ...] = tuple(suffix for one in FORMATS for suffix in one.suffixes)
+DATA_SUFFIXES = (".csv", ".npy")  # of files that are often no pictures
 DEFAULT_OPTIONS = ReadOptions()
 
 __all__ = [
+    "DATA_SUFFIXES",
     "FORMATS",
     "IMAGE_SUFFIXES",
     "PICTURE_KINDS",

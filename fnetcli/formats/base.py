@@ -37,11 +37,13 @@ class ReadOptions:
     """What to read of a file, and how much of it at most.
 
     `page` is the page of a multi-page TIFF, from 1 on; other files ignore it. `pixel_limit` is
-    width x height; more is taken for a decompression bomb.
+    width x height; more is taken for a decompression bomb. `bands` are one or three of the file's
+    bands, by number from 1 on or by description; without them a picture is what the file says.
     """
 
     page: int | None = None
     pixel_limit: int = 500_000_000
+    bands: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

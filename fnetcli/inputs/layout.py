@@ -194,7 +194,8 @@ def _pairs(first: Path, second: Path, options: PairingOptions | None) -> InputLa
     pairing = pair_paths(first, second, options)
     if pairing.source == "files":
         return InputLayout("pairs", pairing, "two pictures: one pair")
-    words = f"two folders of pictures: {_count(len(pairing.cases), 'pair')} by name"
+    how = "name" if options is None or options.nearest is None else "time"
+    words = f"two folders of pictures: {_count(len(pairing.cases), 'pair')} by {how}"
     return InputLayout("pairs", pairing, words)
 
 

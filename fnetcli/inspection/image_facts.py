@@ -83,9 +83,8 @@ class ImageFacts:
 # --- a picture ------------------------------------------------------------------------------------
 
 
-def image_facts(path: Path, page: int | None, pixel_limit: int) -> ImageFacts:
+def image_facts(path: Path, reading: ReadOptions) -> ImageFacts:
     """Return what there is to say of a picture. Raise ReadError."""
-    reading = ReadOptions(page, pixel_limit)
     header, image = probe_image(path, reading), read_image(path, reading)
     return ImageFacts(
         file=str(path),

@@ -12,7 +12,7 @@ from fnetcli.errors import ReadError, UsageError
 from fnetcli.formats import write_png
 from fnetcli.formats.volumes import read_volume
 from fnetcli.inputs.layout import AskedKind, InputLayout, read_layout
-from fnetcli.inputs.pairing import PairingOptions
+from fnetcli.inputs.pairing import PairingOptions, with_suffixes
 from tests.drawn_volumes import GRIDS, PATIENT, phantom, write_nifti, write_series
 
 SHARED = Path(__file__).parents[2].parent / "shared" / "data" / "volumes"
@@ -62,7 +62,7 @@ class TestPairs:
     def test_options_of_pairs_count(self, tmp_path: Path) -> None:
         first = picture(tmp_path / "a" / "deep" / "1_ct.png").parents[1]
         second = picture(tmp_path / "b" / "deep" / "1.png").parents[1]
-        options = PairingOptions(is_recursive=True, suffixes=("_ct", ""))
+        options = PairingOptions(is_recursive=True, rules=with_suffixes("_ct", ""))
         found = read_layout(first, second, pairing=options)
         assert (found.kind, [case.name for case in found.cases]) == ("pairs", ["deep/1"])
 

@@ -48,6 +48,16 @@ def whole_number(option: str, text: str | None, largest: int) -> int | None:
     return int(text)
 
 
+def band_names(option: str, text: str | None) -> tuple[str, ...]:
+    """Read ``4`` or ``1,2,3``, numbers or descriptions of bands; nothing where none are given."""
+    if text is None:
+        return ()
+    names = tuple(" ".join(part.split()) for part in text.split(","))
+    if len(names) not in {1, 3} or not all(names):
+        raise UsageError(f"{option} {text}: give one band (grey), or three (red, green, blue)")
+    return names
+
+
 def percentiles(text: str) -> tuple[float, float] | None:
     """Read percentiles, minmax or none."""
     if text == "none":

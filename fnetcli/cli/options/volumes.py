@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from fnetcli.cli.options.files import GivenPairing
+from fnetcli.cli.options.files import GivenPairing, GivenReading
 from fnetcli.cli.options.group import OptionGroup
 from fnetcli.cli.options.values import per_modality
 from fnetcli.errors import UsageError
@@ -108,7 +108,10 @@ class FoundInputs:
 
 
 def find_inputs(
-    images: dict[str, Path], pairing: GivenPairing, layout: GivenLayout | None = None
+    images: dict[str, Path],
+    pairing: GivenPairing,
+    reading: GivenReading,
+    layout: GivenLayout | None = None,
 ) -> FoundInputs:
     """Tell what the paths that were given mean. Raise UsageError."""
     from fnetcli.modalities import VOLUMETRIC, network_order
@@ -121,11 +124,12 @@ def find_inputs(
                 f"{'--name' if kind == 'auto' else '--layout'}: is for two of "
                 f"{', '.join(VOLUMETRIC)}, without a list; leave it out"
             )
-        return FoundInputs(*pairing.find(images), has_volumes=False)
+        return FoundInputs(*pairing.find(images, reading), has_volumes=False)
     from fnetcli.inputs.layout import read_layout  # slow to import, and only volumes need it
 
     modalities = first, second = network_order(list(images))
-    found = read_layout(images[first], images[second], kind, name, pairing.options(modalities))
+    options = pairing.options(modalities, reading)
+    found = read_layout(images[first], images[second], kind, name, options)
     is_plain = found.kind == "pairs" and found.pairing.source == "files"
     info = None if is_plain else found.sentence
     return FoundInputs(modalities, found.pairing, found.kind != "pairs", info)
