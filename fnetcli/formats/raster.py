@@ -15,6 +15,7 @@ from PIL.ImageFile import ImageFile
 from PIL.JpegImagePlugin import JpegImageFile
 from PIL.WebPImagePlugin import WebPImageFile
 
+from fnetcli.formats.bands import pick, with_alpha
 from fnetcli.formats.base import (
     COPY_AGAIN,
     ContentError,
@@ -72,6 +73,10 @@ def _read(kind: Kind, file: BinaryIO, options: ReadOptions) -> Image:
         require_room(picture.width * picture.height * (2 if channels == 1 else 7))
         picture.load()
         pixels, alpha = to_planes(picture)
+        if options.bands:
+            picked = pick(with_alpha(pixels, alpha), options.bands)
+            words = _flir_notices(picture)
+            return new_image(picked, None, exif_orientation(picture), notices=words)
         # A CMYK picture comes out as RGB, for which its profile does not hold.
         icc = None if picture.mode == "CMYK" else picture.info.get("icc_profile")
         profile, words = check_profile(icc, pixels.shape[2] == 3)
@@ -89,7 +94,7 @@ def _probe(kind: Kind, file: BinaryIO, options: ReadOptions) -> Header:
         picture = _open(kind, file, options)
         height, width = upright_size(picture.height, picture.width, exif_orientation(picture))
         channels = 1 if color_mode(picture) == "L" else 3
-    return Header(kind.name, height, width, channels, np.dtype(np.uint8))
+    return Header(kind.name, height, width, len(options.bands) or channels, np.dtype(np.uint8))
 
 
 def _flir_notices(picture: ImageFile) -> tuple[str, ...]:

@@ -46,7 +46,12 @@ class PrepareOptions:
             },
             "pages": [reading.page for reading in self.reading],
             "resize": self.resize_to,
+            **self._bands(),
         }
+
+    def _bands(self) -> dict[str, Any]:
+        bands = [list(reading.bands) for reading in self.reading]
+        return {"bands": bands} if any(bands) else {}
 
 
 @dataclass(frozen=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -502,7 +503,8 @@ class TestNoData:
                 file.write(smooth_noise(HEIGHT, WIDTH, 3), 1)
         _, record = fuse(tmp_path, images["vis"], images["ir"])
         assert "different places on the map" in record["stderr"]
-        _, record = fuse(tmp_path, images["vis"], images["vis"])
+        copy = shutil.copy(images["vis"], tmp_path / "same.tif")
+        _, record = fuse(tmp_path, images["vis"], copy)
         assert "different places" not in record["stderr"]
 
     @pytest.mark.parametrize(

@@ -28,9 +28,15 @@ def scene(channels: int = 3) -> Bytes:
     return np.stack([np.clip(wave, 0, 255) for wave in waves[:channels]], -1).astype(np.uint8)
 
 
+def opacity() -> Bytes:
+    """Return what transparency looks like (H, W): nearly everywhere full or none."""
+    y, x = np.mgrid[0:HEIGHT, 0:WIDTH].astype(np.float64)
+    return np.clip(8 * (5 * y - x - 30) + 128, 0, 255).astype(np.uint8)
+
+
 RGB = scene()
 GREY = RGB[..., 0]
-ALPHA = scene(4)[..., 3]
+ALPHA = opacity()
 INDEX = GREY // 64
 PALETTE = np.array([[255, 0, 0], [0, 200, 0], [0, 0, 77], [9, 9, 9]], dtype=np.uint8)
 
@@ -294,7 +300,7 @@ Words = NDArray[Any]  # uint16
 DEEP_RGB: Words = RGB.astype(np.uint16) * 257 - np.arange(3, dtype=np.uint16)  # low bytes, too
 DEEP_RGB[RGB == 0] = 3
 DEEP_GREY: Words = np.ascontiguousarray(DEEP_RGB[..., 0])
-DEEP_ALPHA: Words = ALPHA.astype(np.uint16) * 250
+DEEP_ALPHA: Words = ALPHA.astype(np.uint16) * 257
 TWELVE: Words = DEEP_GREY >> 4
 HALF = (GREY / 7 - 9).astype(np.float16)
 
