@@ -5,7 +5,8 @@ Nothing here prints or touches signals; everything raises `fnetcli.errors.FnetEr
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypedDict, Unpack
 
@@ -20,8 +21,8 @@ from fnetcli.imaging.image import Grid, Image
 from fnetcli.imaging.intensity import ScalingOptions
 from fnetcli.inputs.layout import AskedKind, read_layout
 from fnetcli.inputs.lists import pair_list, pair_rows
-from fnetcli.inputs.pairing import Pairing, PairingOptions, pair_paths, with_suffixes
-from fnetcli.mixing import Products
+from fnetcli.inputs.names import name_rules
+from fnetcli.inputs.pairing import Pairing, PairingOptions, pair_paths
 from fnetcli.modalities import MODALITIES, VOLUMETRIC, network_order
 from fnetcli.pictures.fuse import Fused, FuseOptions
 from fnetcli.pictures.fuse import fuse as fuse_images
@@ -29,8 +30,9 @@ from fnetcli.pictures.mix import MixOptions
 from fnetcli.pictures.outputs import Depth, MapsKind, OutputOptions
 from fnetcli.pictures.prepare import PrepareOptions
 from fnetcli.pictures.survey import Scope
-from fnetcli.runs.jobs import PictureRunOptions, default_workers, picture_job
+from fnetcli.products import Products
 from fnetcli.runs.network import LoadedNetwork, NetworkSource, require_products
+from fnetcli.runs.picture_jobs import PictureRunOptions, default_workers, picture_job
 from fnetcli.runs.plan import Existing
 from fnetcli.runs.report import OnProgress, Progress, RunReport, run_job
 from fnetcli.runs.volume_jobs import VolumeRunOptions, volume_job
@@ -42,6 +44,7 @@ from fnetcli.volumes.resample import Axis, Interpolation, Matrix
 ARRAY_TYPES = [np.dtype(name) for name in ("u1", "i1", "u2", "i2", "u4", "i4", "f2", "f4", "f8")]
 
 Pair = tuple[str, str]
+Reading = tuple[ReadOptions, ReadOptions]
 
 
 def load_network(weights: str | Path | None = None, device: str = "auto") -> LoadedNetwork:
@@ -126,7 +129,11 @@ def fuse_folder(
     pairs: str | Path | Iterable[Mapping[str, str | Path]] | None = None,
     recursive: bool = False,
     suffixes: Mapping[str, str] | None = None,
+    prefixes: Mapping[str, str] | None = None,
+    match: Mapping[str, str] | None = None,
+    nearest_time: float | None = None,
     pages: Mapping[str, int] | None = None,
+    bands: Mapping[str, Sequence[int | str]] | None = None,
     pixel_limit: int = ReadOptions.pixel_limit,
     scaling: Mapping[str, ScalingOptions] | None = None,
     stretch_scope: Scope = "image",
@@ -143,18 +150,26 @@ def fuse_folder(
 
     ``fuse_folder(network, "out", {"vis": "VIS_DIR", "ir": "IR_DIR"})`` pairs files by name without
     suffix; ``pairs`` is a CSV file or rows as it has them, ``[{"vis": PATH, "ir": PATH, "case":
-    NAME}]``. Results and OUT/manifest.jsonl are those of the command, and cases that are done are
+    NAME}]``. ``match`` takes patterns as --match does, ``nearest_time`` seconds, and ``bands``
+    one or three bands of each file: ``{"vis": (1, 2, 3), "ir": (4,)}``. Results and
+    OUT/manifest.jsonl are those of the command, and cases that are done are
     skipped. A pair that fails is in the report's ``failed``, and stops no other. All other options
     are those of the command; `settings` are `RunSettings`. Raise UsageError for what makes no
     sense, FnetError where there is no pair, OutputError where nothing more can be stored.
     """
-    modalities, pairing = _paired(images or {}, pairs, suffixes, is_recursive=recursive)
-    first, second = modalities
-    of_pages = pages or {}
-    reading = tuple(ReadOptions(of_pages.get(name), pixel_limit) for name in (first, second))
-    prepare = PrepareOptions(
-        modalities, _of_both(scaling, modalities), (reading[0], reading[1]), resize
-    )
+    of_pages, of_bands = pages or {}, bands or {}
+
+    def reading(pair: Pair) -> Reading:
+        one, other = (
+            ReadOptions(of_pages.get(name), pixel_limit, tuple(map(str, of_bands.get(name, ()))))
+            for name in pair
+        )
+        return one, other
+
+    named = _Names(recursive, prefixes or {}, suffixes or {}, match or {}, nearest_time)
+    modalities, pairing = _paired(images or {}, pairs, named, reading)
+    _require_known(of_bands, modalities)
+    prepare = PrepareOptions(modalities, _of_both(scaling, modalities), reading(modalities), resize)
     on_progress = settings.get("on_progress", _silent)
     workers = settings.get("workers") or default_workers()
     count = 0
@@ -287,21 +302,43 @@ def _modalities(images: Mapping[str, object]) -> Pair:
 def _paired(
     images: Mapping[str, str | Path],
     pairs: str | Path | Iterable[Mapping[str, str | Path]] | None,
-    suffixes: Mapping[str, str] | None,
-    *,
-    is_recursive: bool,
+    named: _Names,
+    reading: Callable[[Pair], Reading],
 ) -> tuple[Pair, Pairing]:
     """Return the modalities in the network's order, and the cases. Raise UsageError."""
+
+    def tells_apart(modalities: Pair) -> bool:
+        one, other = reading(modalities)
+        return one != other and all(each.page is not None or each.bands for each in (one, other))
+
     if pairs is not None:
-        if images or suffixes or is_recursive:
-            raise UsageError("pairs: names the files; leave images, suffixes and recursive out")
-        return pair_list(Path(pairs)) if isinstance(pairs, str | Path) else pair_rows(pairs)
+        if images or named != _Names():
+            raise UsageError("pairs: names the files; leave images, and what names them, out")
+        if isinstance(pairs, str | Path):
+            return pair_list(Path(pairs), takes_same_file=tells_apart)
+        return pair_rows(pairs)
     modalities = first, second = _modalities(images)
-    endings = suffixes or {}
-    _require_known(endings, modalities)
-    rules = with_suffixes(endings.get(first, ""), endings.get(second, ""))
-    options = PairingOptions(is_recursive, rules, modalities=modalities)
+    for given in (named.prefixes, named.suffixes, named.match):
+        _require_known(given, modalities)
+    options = PairingOptions(
+        named.is_recursive,
+        name_rules(modalities, named.prefixes, named.suffixes, named.match),
+        None if named.nearest_time is None else round(named.nearest_time * 1e9),
+        modalities,
+        tells_apart(modalities),
+    )
     return modalities, pair_paths(Path(images[first]), Path(images[second]), options)
+
+
+@dataclass(frozen=True)
+class _Names:
+    """What was given of the files' names."""
+
+    is_recursive: bool = False
+    prefixes: Mapping[str, str] = field(default_factory=dict)
+    suffixes: Mapping[str, str] = field(default_factory=dict)
+    match: Mapping[str, str] = field(default_factory=dict)
+    nearest_time: float | None = None
 
 
 def _of_both(

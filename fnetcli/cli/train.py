@@ -7,12 +7,20 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from fnetcli.cli.console import Console, Progress, exits_properly, leaving_at_once
+from fnetcli.cli.console import (
+    Console,
+    Progress,
+    exits_properly,
+    leaving_at_once,
+    tell_pairing,
+)
+from fnetcli.cli.options.files import GivenPairing, GivenReading
 from fnetcli.cli.options.group import takes_groups
 from fnetcli.cli.options.images import GivenImages
 from fnetcli.cli.options.network import GivenDevice
 from fnetcli.cli.options.talking import GivenQuiet
 from fnetcli.cli.options.training import GivenTraining
+from fnetcli.cli.options.values import per_modality
 from fnetcli.runs.batch import EXIT_DONE, EXIT_INTERRUPTED
 
 if TYPE_CHECKING:
@@ -28,13 +36,13 @@ def train(
     device: GivenDevice,
     talking: GivenQuiet,
 ) -> int:
-    """Train FNet on aligned pairs: stage I with the inverse network, stage II alone.
+    """Train a network on aligned pairs, stage after stage.
 
-    Every number comes from the recipe (without one: the published recipe, or with --resume the
-    run's own); image options name folders and replace those of the recipe, for validation too.
-    Ctrl-C saves the state and ends; --resume goes on with the same numbers as an uninterrupted
-    run. Writes best.safetensors, last.safetensors, log.jsonl, loss.png, recipe.toml and state.pt
-    into the run folder.
+    The recipe names the model and decides every number (without a recipe: FNet's as published, or
+    with --resume the run's own). Image options name folders and replace those of the recipe, for
+    validation too. Ctrl-C saves the state and ends; resuming gives results identical to those of
+    an uninterrupted run. Writes best.safetensors, last.safetensors, log.jsonl, loss.png,
+    recipe.toml and state.pt into the run folder.
     """
     with leaving_at_once():
         from fnetcli.engine import choose_device
@@ -43,10 +51,10 @@ def train(
     console = Console(is_quiet=talking.quiet)
     recipe, resume = given.recipe, given.resume
     run = given.out or Path("runs") / (recipe.stem if recipe else "paper")
-    plan = _plan(recipe or _recipe_of(run, resume=resume), given.validation, images.given)
+    plan = _plan(recipe or _recipe_of(run, resume=resume), given, images.given)
     _check_run_folder(run, resume=resume)
-    pairs = _pairs(plan.data, console, smallest=_largest_crop(plan))
-    validation_pairs = _pairs(plan.validation, console) if plan.validation else None
+    pairs = _pairs(plan, plan.data, console, smallest=_largest_crop(plan))
+    validation_pairs = _pairs(plan, plan.validation, console) if plan.validation else None
     chosen = choose_device(device.device)
     console.notice(f"{len(pairs)} pairs, device {chosen}, run folder {run}")
     observer = _Observer(console, plan)
@@ -111,23 +119,32 @@ def _recipe_of(run: Path, *, resume: bool) -> Path | None:
     return kept if resume and os.path.lexists(kept) else None
 
 
-def _plan(recipe: Path | None, validation: Path | None, folders: dict[str, Path]) -> Recipe:
+def _plan(recipe: Path | None, given: GivenTraining, folders: dict[str, Path]) -> Recipe:
     """Return the recipe with the folders that the command line names."""
     from fnetcli.errors import ConfigError
+    from fnetcli.modalities import network_order
     from fnetcli.training.recipes import default_recipe, read_recipe
 
+    validation = given.validation
     plan = read_recipe(recipe) if recipe else default_recipe()
     if folders:
         data = {name: str(path.resolve()) for name, path in folders.items()}
         plan = dataclasses.replace(plan, data=data, validation={})
     if validation is not None:
+        is_one = len({*plan.data.values()}) == 1  # folder, for both sides
+        below = {name: validation if is_one else validation / name for name in plan.data}
         plan = dataclasses.replace(
-            plan, validation={name: str((validation / name).resolve()) for name in plan.data}
+            plan, validation={name: str(path.resolve()) for name, path in below.items()}
         )
     if not plan.data:
         raise ConfigError(
             "no training pairs named; give --vis DIR --ir DIR or [data] in the recipe"
         )
+    modalities = network_order([*plan.data])
+    if given.match:
+        plan = dataclasses.replace(plan, match=per_modality("--match", given.match, modalities))
+    if given.band:
+        plan = dataclasses.replace(plan, bands=per_modality("--band", given.band, modalities))
     return plan
 
 
@@ -144,7 +161,7 @@ def _largest_crop(recipe: Recipe) -> int:
     return max((stage.crop for stage in recipe.stages if stage.iterations), default=1)
 
 
-def _pairs(folders: dict[str, str], console: Console, smallest: int = 1) -> Pairs:
+def _pairs(plan: Recipe, folders: dict[str, str], console: Console, smallest: int = 1) -> Pairs:
     """Find, read and check all pairs of two folders."""
     from fnetcli.errors import TrainingError
     from fnetcli.inputs.pairing import pair_paths
@@ -153,19 +170,23 @@ def _pairs(folders: dict[str, str], console: Console, smallest: int = 1) -> Pair
     from fnetcli.pictures.survey import survey
     from fnetcli.training.data import Pairs
 
-    first, second = network_order(list(folders))
-    pairing = pair_paths(Path(folders[first]), Path(folders[second]))
+    modalities = first, second = network_order(list(folders))
+    reading = GivenReading(band=[f"{name}={text}" for name, text in plan.bands.items()] or None)
+    named = GivenPairing(match=[f"{name}={text}" for name, text in plan.match.items()] or None)
+    options = named.options(modalities, reading)
+    pairing = pair_paths(Path(folders[first]), Path(folders[second]), options)
+    tell_pairing(console, pairing)
     if not pairing.cases:
+        advice = f"{pairing.advice}; " if pairing.advice.startswith("--match") else ""
         raise TrainingError(
             f"{folders[first]} and {folders[second]}: no pairs, no two files have the same name; "
-            "check the folders"
+            f"{advice}check the folders, or describe the names with --match"
         )
-    if pairing.unpaired:
-        console.warning(f"{len(pairing.unpaired)} files without a partner are not used")
-    found = survey(pairing.cases, PrepareOptions((first, second)))
+    prepare = PrepareOptions(modalities, reading=reading.options(modalities))
+    found = survey(pairing.cases, prepare)
     for notice in found.notices:
         console.notice(notice)
-    pairs = Pairs(pairing.cases, smallest, (first, second), found.options.scaling)
+    pairs = Pairs(pairing.cases, smallest, modalities, found.options.scaling, prepare.reading)
     pairs.check()
     return pairs
 

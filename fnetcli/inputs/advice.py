@@ -49,11 +49,8 @@ def advise(
     found: list[Advice] = []
     if not is_recursive and not are_same:
         found += _by_looking_deeper(deep, rules)
-    found += [
-        *_by_affixes(flat, modalities),
-        *_by_folders(deep, modalities),
-        *([] if are_same else _by_time(flat)),
-    ]
+    by_time = [] if are_same else list(_by_time(flat))
+    found += [*by_time, *_by_affixes(flat, modalities), *_by_folders(deep, modalities)]
     if found:
         best = max(found, key=lambda one: one.pairs)
         return f"{best.options} would pair {best.pairs}"
@@ -216,4 +213,6 @@ def _by_time(sides: Sequence[Sequence[PurePath]]) -> Iterator[Advice]:
     pairs, _ = nearest(times[0], times[1], MAX_GAP)
     if _is_worth_it(len(pairs), sides):
         widest = max(abs(times[0][one] - times[1][two]) for one, two in pairs)
-        yield Advice(len(pairs), f"--nearest-time {max(1, -(-widest // SECOND))}s")
+        if not widest:
+            return  # names that tell the same time have more in common
+        yield Advice(len(pairs), f"--nearest-time {-(-widest // SECOND)}s")

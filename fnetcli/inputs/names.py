@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import PurePath
@@ -157,3 +158,28 @@ class NameRule:
             if is_long and text.startswith(prefix) and text.endswith(suffix):
                 return text[len(prefix) : len(text) - len(suffix)] or text
         return None
+
+
+def name_rules(
+    modalities: tuple[str, str],
+    prefixes: Mapping[str, str],
+    suffixes: Mapping[str, str],
+    patterns: Mapping[str, str],
+) -> tuple[NameRule, NameRule]:
+    """Return which files of both sides count, by modality. Raise UsageError."""
+    if not patterns:
+        first, second = (
+            NameRule(prefixes.get(name, ""), suffixes.get(name, "")) for name in modalities
+        )
+        return first, second
+    if prefixes or suffixes:
+        option = "--prefix" if prefixes else "--suffix"
+        raise UsageError(f"{option} and --match: the pattern says it all; leave one out")
+    for name in modalities:
+        if name not in patterns:
+            raise UsageError(f"--match: has no pattern of {name}; give one for each of the two")
+    one, other = (
+        parse_pattern(f"--match {name}={patterns[name]}", patterns[name]) for name in modalities
+    )
+    require_alike(one, other)
+    return NameRule(pattern=one), NameRule(pattern=other)

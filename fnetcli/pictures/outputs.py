@@ -14,9 +14,9 @@ from fnetcli.formats import PICTURE_KINDS, write_npz, write_picture, write_png, 
 from fnetcli.imaging.image import Image, Mask, Stored
 from fnetcli.imaging.intensity import mark_nodata, preview, to_stored
 from fnetcli.inputs.pairing import Case
-from fnetcli.mixing import Products
 from fnetcli.modalities import shown_name
 from fnetcli.models.base import Fusion, Maps
+from fnetcli.products import Products
 
 MapsKind = Literal["preview", "float", "none"]
 Depth = Literal["auto", "8", "16", "float"]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from fnetcli.errors import TrainingError
-from fnetcli.formats import content_sha256, read_image
+from fnetcli.formats import ReadOptions, content_sha256, read_image
 from fnetcli.imaging.color import luminance
 from fnetcli.imaging.intensity import ScalingOptions, to_unit
 from fnetcli.inputs.pairing import Case
@@ -21,6 +21,8 @@ from fnetcli.metrics import quantise, to_grey8
 
 Luminance = NDArray[np.uint8]
 CACHE_BYTES = 4 << 30
+WHOLE = ReadOptions()
+MAX_DRAWS = 50  # of a crop that is worth training on; then any will do
 
 
 @dataclass
@@ -31,6 +33,7 @@ class Pairs:
     smallest: int = 1  # shortest side allowed: the crop
     modalities: tuple[str, str] = ("ir", "vis")
     scaling: tuple[ScalingOptions, ScalingOptions] = (ScalingOptions(), ScalingOptions())
+    reading: tuple[ReadOptions, ReadOptions] = (ReadOptions(), ReadOptions())
     _cache: dict[int, tuple[Luminance, Luminance]] = field(default_factory=dict)
     _cached_bytes: int = 0
 
@@ -44,9 +47,9 @@ class Pairs:
             return self._cache[index]
         case = self.cases[index]
         first, second = (
-            read_luminance(path, modality, scaling)
-            for path, modality, scaling in zip(
-                (case.first, case.second), self.modalities, self.scaling, strict=True
+            read_luminance(path, modality, scaling, reading)
+            for path, modality, scaling, reading in zip(
+                (case.first, case.second), self.modalities, self.scaling, self.reading, strict=True
             )
         )
         if first.shape != second.shape:
@@ -76,28 +79,47 @@ class Pairs:
     def list_sha256(self) -> str:
         """Return a hash over the names and contents of all files, in order."""
         digest = hashlib.sha256()
+        for bands in (reading.bands for reading in self.reading if reading.bands):
+            digest.update(f"{','.join(bands)}\n".encode())
         for case in self.cases:
             for path in (case.first, case.second):
                 content = content_sha256(path)
                 digest.update(f"{case.name}\t{content}\n".encode())
         return digest.hexdigest()
 
-    def batch(self, size: int, crop: int, seed: tuple[int, ...]) -> tuple[Tensor, Tensor]:
+    def batch(
+        self,
+        size: int,
+        crop: int,
+        seed: tuple[int, ...],
+        is_worth_it: Callable[[Luminance, Luminance], bool] = lambda _first, _second: True,
+    ) -> tuple[Tensor, Tensor]:
         """Return random crops of both images, each (size, 1, crop, crop) in [0, 1].
 
-        Pair, place and one of the eight flips and rotations depend on `seed` alone.
+        Pair, place and one of the eight flips and rotations depend on `seed` alone. Crops that are
+        not worth training on are drawn again.
         """
         random = np.random.default_rng(seed)
         crops = np.empty((2, size, 1, crop, crop), dtype=np.uint8)
         for i in range(size):
-            first, second = self[int(random.integers(len(self)))]
-            top = int(random.integers(first.shape[0] - crop + 1))
-            left = int(random.integers(first.shape[1] - crop + 1))
-            quarter_turns, is_flipped = int(random.integers(4)), bool(random.integers(2))
-            for side, image in enumerate((first, second)):
-                piece = np.rot90(image[top : top + crop, left : left + crop], quarter_turns)
-                crops[side, i, 0] = piece[:, ::-1] if is_flipped else piece
+            for _ in range(MAX_DRAWS):
+                pieces = self._draw(crop, random)
+                if is_worth_it(*pieces):
+                    break
+            crops[:, i, 0] = pieces
         return to_tensor(crops[0]), to_tensor(crops[1])
+
+    def _draw(self, crop: int, random: np.random.Generator) -> tuple[Luminance, Luminance]:
+        first, second = self[int(random.integers(len(self)))]
+        top = int(random.integers(first.shape[0] - crop + 1))
+        left = int(random.integers(first.shape[1] - crop + 1))
+        quarter_turns, is_flipped = int(random.integers(4)), bool(random.integers(2))
+
+        def cut(image: Luminance) -> Luminance:
+            piece = np.rot90(image[top : top + crop, left : left + crop], quarter_turns)
+            return piece[:, ::-1] if is_flipped else piece
+
+        return cut(first), cut(second)
 
 
 def to_tensor(pixels: Luminance) -> Tensor:
@@ -105,12 +127,17 @@ def to_tensor(pixels: Luminance) -> Tensor:
     return torch.from_numpy(pixels.astype(np.float32) / 255)
 
 
-def read_luminance(path: Path, modality: str, scaling: ScalingOptions | None = None) -> Luminance:
+def read_luminance(
+    path: Path,
+    modality: str,
+    scaling: ScalingOptions | None = None,
+    reading: ReadOptions = WHOLE,
+) -> Luminance:
     """Read an image as 8-bit luminance, (H, W). Raise ReadError.
 
     8-bit pictures are taken as they are, all others are scaled as `fnet fuse` does it.
     """
-    image = read_image(path)
+    image = read_image(path, reading)
     if image.stored_type == np.uint8:
         pixels = image.pixels[0].astype(np.float32)
         return to_grey8(pixels if image.is_color else pixels[..., 0])

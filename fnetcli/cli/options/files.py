@@ -20,6 +20,30 @@ if TYPE_CHECKING:
 
 PANEL = "Which files, and which belong together"
 MAX_PAGES = 1_000_000
+# Also of `fnet train`.
+Match = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--match",
+        metavar="MODALITY=PATTERN",
+        help="Take only files whose paths below the folder fit, in sub-folders too, and pair "
+        "them by what {} and ** stand for: vis=**/visible/{}, ir=**/lwir/{}. * is any text of "
+        "a name, which may differ.",
+        show_default=False,
+        rich_help_panel=PANEL,
+    ),
+]
+Band = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--band",
+        metavar="MODALITY=BANDS",
+        help="Which bands of a file are this image, by number from 1 on, or by the file's own "
+        "descriptions: vis=1,2,3, ir=4, nir=nir. One is grey, three are red, green and blue.",
+        show_default=False,
+        rich_help_panel=PANEL,
+    ),
+]
 
 
 @dataclass(frozen=True)
@@ -63,18 +87,7 @@ class GivenPairing(OptionGroup):
             rich_help_panel=PANEL,
         ),
     ] = None
-    match: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--match",
-            metavar="MODALITY=PATTERN",
-            help="Take only files whose paths below the folder fit, in sub-folders too, and pair "
-            "them by what {} and ** stand for: vis=**/visible/{}, ir=**/lwir/{}. * is any text of "
-            "a name, which may differ.",
-            show_default=False,
-            rich_help_panel=PANEL,
-        ),
-    ] = None
+    match: Match = None
     nearest_time: Annotated[
         str | None,
         typer.Option(
@@ -134,32 +147,20 @@ class GivenPairing(OptionGroup):
         )
 
     def _rules(self, modalities: tuple[str, str]) -> tuple[NameRule, NameRule]:
-        from fnetcli.inputs.names import NameRule, parse_pattern, require_alike
+        from fnetcli.inputs.names import name_rules
 
-        patterns = per_modality("--match", self.match, modalities)
-        if patterns:
-            for option, value in self.of_names().items():
-                if value and option != "--match":
-                    raise UsageError(
-                        f"{option} and --match: the pattern says it all; leave one out"
-                    )
-            for modality in modalities:
-                if modality not in patterns:
-                    raise UsageError(
-                        f"--match: has no pattern of {modality}; give one for each of the two"
-                    )
-            one, other = (
-                parse_pattern(f"--match {name}={patterns[name]}", patterns[name])
-                for name in modalities
-            )
-            require_alike(one, other)
-            return NameRule(pattern=one), NameRule(pattern=other)
-        prefixes = per_modality("--prefix", self.prefix, modalities)
-        suffixes = per_modality("--suffix", self.suffix, modalities)
-        first, second = (
-            NameRule(prefixes.get(name, ""), suffixes.get(name, "")) for name in modalities
+        for option, value in (
+            ("--recursive", self.recursive),
+            ("--nearest-time", self.nearest_time),
+        ):
+            if value and self.match:
+                raise UsageError(f"{option} and --match: the pattern says it all; leave one out")
+        return name_rules(
+            modalities,
+            per_modality("--prefix", self.prefix, modalities),
+            per_modality("--suffix", self.suffix, modalities),
+            per_modality("--match", self.match, modalities),
         )
-        return first, second
 
 
 @dataclass(frozen=True)
@@ -176,17 +177,7 @@ class GivenReading(OptionGroup):
             rich_help_panel=PANEL,
         ),
     ] = None
-    band: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--band",
-            metavar="MODALITY=BANDS",
-            help="Which bands of a file are this image, by number from 1 on, or by the file's own "
-            "descriptions: vis=1,2,3, ir=4, nir=nir. One is grey, three are red, green and blue.",
-            show_default=False,
-            rich_help_panel=PANEL,
-        ),
-    ] = None
+    band: Band = None
     max_pixels: Annotated[
         float,
         typer.Option(

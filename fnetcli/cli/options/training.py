@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from fnetcli.cli.options.files import Band, Match
 from fnetcli.cli.options.group import OptionGroup
 
 
@@ -23,7 +24,8 @@ class GivenTraining(OptionGroup):
         Path | None,
         typer.Option(
             "--validation",
-            help="Folder with one sub-folder per modality (vis, ir, ...) of validation pairs.",
+            help="Folder of validation pairs, with one sub-folder per modality (vis, ir, ...), or "
+            "without any where one training folder holds both.",
             show_default=False,
         ),
     ] = None
@@ -34,3 +36,5 @@ class GivenTraining(OptionGroup):
     resume: Annotated[
         bool, typer.Option("--resume", help="Go on from the run folder's last state.")
     ] = False
+    match: Match = None
+    band: Band = None
