@@ -13,6 +13,7 @@ import rasterio
 import tifffile
 from numpy.typing import NDArray
 
+from fnetcli.formats import read_image
 from tests.cli.command import fnet, tiny_weights
 from tests.cli.test_batch import errors, records
 from tests.drawn_pictures import smooth_noise, write
@@ -20,6 +21,7 @@ from tests.drawn_pictures import smooth_noise, write
 HEIGHT, WIDTH = 24, 32
 VIS, IR = smooth_noise(HEIGHT, WIDTH, 1, 3), smooth_noise(HEIGHT, WIDTH, 2)
 FOUR = np.dstack([VIS, IR])
+BGRN = ["blue", "green", "red", "nir"]
 BANDS = ["--band", "vis=1,2,3", "--band", "ir=4"]
 
 
@@ -36,7 +38,7 @@ def fused(out: Path, *arguments: object) -> NDArray[Any]:
     result = fnet("fuse", *arguments, "-o", out)
     assert result.exit_code == 0, result.stderr
     (path,) = result.stdout.splitlines()
-    return np.asarray(tifffile.imread(path) if path.endswith(".tif") else iio.imread(path))
+    return np.asarray(read_image(Path(path)).pixels)
 
 
 def apart(root: Path, vis: NDArray[Any], ir: NDArray[Any], modality: str = "ir") -> list[object]:
@@ -264,7 +266,7 @@ class TestSaid:
             assert tifffile.imread(tmp_path / "o.tif").shape == (HEIGHT, WIDTH, 3)
 
     def test_too_many_bands_name_the_option(self, tmp_path: Path, common: list[Any]) -> None:
-        path = by_gdal(tmp_path / "a.tif", FOUR, ["blue", "green", "red", "nir"])
+        path = by_gdal(tmp_path / "a.tif", FOUR, BGRN, photometric="MINISBLACK")
         other = write(tmp_path / "b.png", IR)
         result = fnet("fuse", "--vis", path, "--ir", other, "-o", tmp_path / "o", *common)
         assert result.exit_code == 1

@@ -503,8 +503,8 @@ class TestNoData:
                 file.write(smooth_noise(HEIGHT, WIDTH, 3), 1)
         _, record = fuse(tmp_path, images["vis"], images["ir"])
         assert "different places on the map" in record["stderr"]
-        copy = shutil.copy(images["vis"], tmp_path / "same.tif")
-        _, record = fuse(tmp_path, images["vis"], copy)
+        shutil.copy(images["vis"], tmp_path / "same.tif")
+        _, record = fuse(tmp_path, images["vis"], tmp_path / "same.tif")
         assert "different places" not in record["stderr"]
 
     @pytest.mark.parametrize(

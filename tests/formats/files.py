@@ -31,7 +31,8 @@ def scene(channels: int = 3) -> Bytes:
 def opacity() -> Bytes:
     """Return what transparency looks like (H, W): nearly everywhere full or none."""
     y, x = np.mgrid[0:HEIGHT, 0:WIDTH].astype(np.float64)
-    return np.clip(8 * (5 * y - x - 30) + 128, 0, 255).astype(np.uint8)
+    found: Bytes = np.clip(8 * (5 * y - x - 30) + 128, 0, 255).astype(np.uint8)
+    return found
 
 
 RGB = scene()
