@@ -17,8 +17,12 @@ from fnetcli.formats.base import (
     probe_with,
     read_with,
 )
+from fnetcli.formats.modern import AVIF, JPEG2000, JPEGXL
+from fnetcli.formats.npy import NPY
 from fnetcli.formats.png import PNG
+from fnetcli.formats.pnm import PNM
 from fnetcli.formats.raster import BMP, JPEG, WEBP
+from fnetcli.formats.table import CSV
 from fnetcli.formats.tiff import TIFF
 from fnetcli.formats.writers import (
     PICTURE_KINDS,
@@ -29,7 +33,7 @@ from fnetcli.formats.writers import (
 )
 from fnetcli.imaging.image import Image
 
-FORMATS: tuple[Format, ...] = (PNG, JPEG, TIFF, BMP, WEBP)
+FORMATS: tuple[Format, ...] = (PNG, JPEG, TIFF, BMP, WEBP, JPEG2000, JPEGXL, AVIF, PNM, NPY, CSV)
 IMAGE_SUFFIXES: tuple[str, ...] = tuple(suffix for one in FORMATS for suffix in one.suffixes)
 DATA_SUFFIXES = (".csv", ".npy")  # of files that are often no pictures
 DEFAULT_OPTIONS = ReadOptions()

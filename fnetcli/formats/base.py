@@ -17,7 +17,7 @@ from fnetcli.files.guarded import RefusedError, open_ordinary, system_reason
 from fnetcli.imaging.image import Image
 from fnetcli.memory import free_memory
 
-HEAD_BYTES = 256  # enough for every signature, also for those that do not start at byte 0
+HEAD_BYTES = 4096  # enough for every signature, and for words above a table of numbers
 LONGEST_DETAIL = 80  # characters; what a decoder says at greater length is not for users
 ENDS_EARLY = ("truncated", "not enough image data", "stream too small")  # in decoders' words
 LARGEST_FILE = 64 << 30  # bytes of any image; all of them are read for its hash
@@ -233,10 +233,24 @@ def open_image(path: Path) -> BinaryIO:
     raise ContentError("the file is empty", COPY_AGAIN)
 
 
+# Kinds that people have, but that are not read: how they start, and what to do.
+KNOWN_OTHERS: tuple[tuple[Callable[[bytes], bool], str, str], ...] = (
+    (starts_with(b"\x76\x2f\x31\x01"), "an OpenEXR file", "convert it to float TIFF"),
+    (lambda head: head[4:12] in HEIC, "a HEIC file", "convert it to PNG, TIFF or AVIF"),
+    (starts_with(b"8BPS"), "a Photoshop file", "export it as TIFF"),
+    (starts_with(b"SIMPLE  ="), "a FITS file", "convert it to TIFF"),
+    (starts_with(b"PK\3\4"), "a zip archive", "unpack it"),
+)
+HEIC = {b"ftyp" + brand for brand in (b"heic", b"heix", b"heim", b"heis", b"hevc", b"mif1")}
+
+
 def _recognise(formats: tuple[Format, ...], head: bytes) -> Format:
     for one in formats:
         if one.starts(head):
             return one
+    for starts, name, todo in KNOWN_OTHERS:
+        if starts(head):
+            raise ContentError(f"{name}, which is not read", todo)
     names = ", ".join(one.name for one in formats)
     raise ContentError(f"not an image of a known kind ({names})", "convert it to PNG or TIFF")
 

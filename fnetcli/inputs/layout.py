@@ -15,7 +15,7 @@ from typing import Literal, get_args
 
 from fnetcli.errors import UsageError
 from fnetcli.files.guarded import RefusedError, open_ordinary
-from fnetcli.formats import FORMATS, IMAGE_SUFFIXES
+from fnetcli.formats import DATA_SUFFIXES, FORMATS, IMAGE_SUFFIXES
 from fnetcli.formats.base import HEAD_BYTES
 from fnetcli.formats.border import opened
 from fnetcli.formats.nifti.reader import stem
@@ -121,11 +121,13 @@ def _content(path: Path) -> Content:
     """Return what a path is, as far as its own name and its direct content tell."""
     if not path.is_dir():
         return "volume" if is_volume_file(path) else "picture" if _is_picture(path) else "unknown"
-    has_pictures = has_dicom = has_nifti = False
+    has_pictures = has_data = has_dicom = has_nifti = False
     for child in _visible(path):
         if child.is_dir():
             continue
-        if child.suffix.lower() in IMAGE_SUFFIXES:
+        if child.suffix.lower() in DATA_SUFFIXES:
+            has_data = True  # beside slices they are no pictures
+        elif child.suffix.lower() in IMAGE_SUFFIXES:
             has_pictures = True
         elif _is_nifti(child):
             has_nifti = has_nifti or is_volume_file(child)
@@ -133,7 +135,7 @@ def _content(path: Path) -> Content:
             has_dicom = is_volume_file(child)
         if has_pictures and (has_dicom or has_nifti):
             return "mixed"
-    if has_pictures:
+    if has_pictures or (has_data and not (has_dicom or has_nifti)):
         return "pictures"
     return "series" if has_dicom else "children"
 
