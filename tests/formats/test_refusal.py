@@ -68,7 +68,7 @@ REFUSED: dict[str, tuple[bytes, str]] = {
         "raw sensor data",
     ),
     "tiff deep jpeg": (
-        tiff(TWELVE, compression="jpeg2000"),
+        tiff(TWELVE, compression="jpegxr"),
         "with 16 bits per channel is not supported; save it with deflate",
     ),
     "tiff complex": (tiff(GREY.astype(np.complex64)), "complex numbers"),

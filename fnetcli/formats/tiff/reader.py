@@ -82,6 +82,9 @@ PHOTOMETRICS = {
 ASSOCIATED, UNASSOCIATED = 1, 2  # values of the ExtraSamples tag; 0 is "unspecified"
 MAX_RGB_BANDS = 6  # RGB and what Photoshop may add to it
 
+# What Pillow decodes of the others: fax, JPEG, and all of ours for further colours.
+PILLOW_CODECS = frozenset({1, 2, 3, 4, 5, 6, 7, 8, 32773, 32946, 34925, 50000})
+
 WHOLE_BITS = frozenset({8, 16, 32})
 WIDENED_BITS = frozenset({1, 2, 4})  # become 0..255
 UNSIGNED, SIGNED, FLOAT = "u", "i", "f"
@@ -234,7 +237,8 @@ def _describe(tags: Tags, pages: int, height: int, width: int, wanted: tuple[str
     photometric = tags.number(PHOTOMETRIC_TAG, RGB if samples >= 3 else BLACK_IS_ZERO)
     compression = tags.number(COMPRESSION_TAG, 1)
     is_native = compression in CODECS and photometric <= PALETTE
-    if not is_native and (bits > 8 or kind != UNSIGNED):
+    is_pillows = compression in PILLOW_CODECS and bits <= 8 and kind == UNSIGNED
+    if not (is_native or is_pillows):
         _refuse_codec(photometric, compression, bits)
     layout = _layout(tags, height, width, samples, bits, kind)
     picked = _picked(tags, photometric, samples, wanted) if wanted else []
@@ -284,7 +288,7 @@ def _number_type(tags: Tags, samples: int) -> tuple[int, str]:
 
 
 def _refuse_codec(photometric: int, compression: int, bits: int) -> None:
-    if photometric > PALETTE:
+    if photometric > PALETTE and compression in PILLOW_CODECS:
         name = PHOTOMETRICS.get(photometric, f"of unknown kind {photometric}")
         raise ContentError(
             f"its colours are {name} with {bits} bits, which is not supported", "convert it to RGB"
