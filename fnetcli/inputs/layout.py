@@ -18,8 +18,13 @@ from fnetcli.files.guarded import RefusedError, open_ordinary
 from fnetcli.formats import DATA_SUFFIXES, FORMATS, IMAGE_SUFFIXES
 from fnetcli.formats.base import HEAD_BYTES
 from fnetcli.formats.border import opened
-from fnetcli.formats.nifti.reader import stem
-from fnetcli.formats.volumes import is_volume, is_volume_file
+from fnetcli.formats.volumes import (
+    FIELD_SUFFIXES,
+    KINDS,
+    is_volume,
+    is_volume_file,
+    volume_stem,
+)
 from fnetcli.inputs.pairing import Case, Pairing, PairingOptions, pair_paths
 
 InputKind = Literal["pairs", "series", "cases"]
@@ -103,7 +108,7 @@ def _kind(first: Path, second: Path) -> InputKind:
         if "unknown" in contents:
             with opened(picture, "file"):
                 raise UsageError(
-                    f"{picture}: neither an image nor a volume (DICOM, NIfTI); name another file"
+                    f"{picture}: neither an image nor a volume ({KINDS}); name another file"
                 )
         raise UsageError(
             f"{picture} holds pictures, {other} volumes; name two of one kind (a picture does not "
@@ -121,7 +126,7 @@ def _content(path: Path) -> Content:
     """Return what a path is, as far as its own name and its direct content tell."""
     if not path.is_dir():
         return "volume" if is_volume_file(path) else "picture" if _is_picture(path) else "unknown"
-    has_pictures = has_data = has_dicom = has_nifti = False
+    has_pictures = has_data = has_dicom = has_volumes = False
     for child in _visible(path):
         if child.is_dir():
             continue
@@ -129,13 +134,13 @@ def _content(path: Path) -> Content:
             has_data = True  # beside slices they are no pictures
         elif child.suffix.lower() in IMAGE_SUFFIXES:
             has_pictures = True
-        elif _is_nifti(child):
-            has_nifti = has_nifti or is_volume_file(child)
+        elif _is_own_volume(child):
+            has_volumes = has_volumes or is_volume_file(child)
         elif not has_dicom:
             has_dicom = is_volume_file(child)
-        if has_pictures and (has_dicom or has_nifti):
+        if has_pictures and (has_dicom or has_volumes):
             return "mixed"
-    if has_pictures or (has_data and not (has_dicom or has_nifti)):
+    if has_pictures or (has_data and not (has_dicom or has_volumes)):
         return "pictures"
     return "series" if has_dicom else "children"
 
@@ -149,9 +154,10 @@ def _is_picture(path: Path) -> bool:
     return any(one.starts(head) for one in FORMATS)
 
 
-def _is_nifti(path: Path) -> bool:
+def _is_own_volume(path: Path) -> bool:
     """Whether a file is a volume of its own, by its name; in pairs the header stands for both."""
-    return path.name.lower().endswith((".nii", ".nii.gz", ".hdr", ".hdr.gz", ".img", ".img.gz"))
+    halves = (".nii", ".nii.gz", ".hdr", ".hdr.gz", ".img", ".img.gz")
+    return path.name.lower().endswith((*halves, *FIELD_SUFFIXES))
 
 
 def _visible(folder: Path) -> list[Path]:
@@ -170,7 +176,7 @@ def _children(folder: Path) -> dict[str, Path]:
         is_half = child.name.lower().endswith((".img", ".img.gz"))
         if is_half or not (child.is_dir() or is_volume_file(child)):
             continue
-        name = child.name if child.is_dir() else stem(child)
+        name = child.name if child.is_dir() else volume_stem(child)
         if name in found:
             raise UsageError(
                 f"{found[name]} and {child} are both case {name!r}; rename or remove one of them"
@@ -253,7 +259,7 @@ def _series_name(first: Path, second: Path) -> str:
     """
     for path in (second, first):
         if not path.is_dir():
-            return stem(path)
+            return volume_stem(path)
     whole = [os.path.abspath(path) for path in (first, second)]  # noqa: PTH100  links stay
     try:
         common = Path(os.path.commonpath(whole)).name
@@ -264,20 +270,22 @@ def _series_name(first: Path, second: Path) -> str:
 
 def _finds_volume(path: Path) -> bool:
     try:
-        return bool(_nifti_below(path)) or is_volume(path)
+        return bool(_volumes_below(path)) or is_volume(path)
     except UsageError:
         return False
 
 
 def _volume(path: Path) -> Path:
-    """Return what to read: the file, the one NIfTI file below a folder, or the folder of DICOM."""
+    """Return what to read: the file, the one volume file below a folder, or the folder of DICOM."""
     if not path.is_dir():
         if not is_volume_file(path):
-            raise UsageError(f"{path}: not a volume (DICOM, NIfTI); name one, or a folder of DICOM")
+            raise UsageError(f"{path}: not a volume ({KINDS}); name one, or a folder of DICOM")
         return path
-    files, has_dicom = _nifti_below(path), is_volume(path)
+    files, has_dicom = _volumes_below(path), is_volume(path)
     if has_dicom and files:
-        raise UsageError(f"{path}: holds DICOM and NIfTI; name the file or the folder to use")
+        raise UsageError(
+            f"{path}: holds DICOM and other volumes; name the file or the folder to use"
+        )
     if has_dicom:
         return path
     if len(files) > 1:
@@ -285,21 +293,21 @@ def _volume(path: Path) -> Path:
         more = f" and {len(files) - 5} more" if len(files) > 5 else ""
         raise UsageError(f"{path}: holds {len(files)} volumes ({shown}{more}); name one of them")
     if not files:
-        raise UsageError(f"{path}: no DICOM or NIfTI in it; name another folder")
+        raise UsageError(f"{path}: no volume in it ({KINDS}); name another folder")
     return files[0]
 
 
-def _nifti_below(folder: Path) -> list[Path]:
-    """Return the NIfTI files of a folder and the folders in it; or the file itself."""
+def _volumes_below(folder: Path) -> list[Path]:
+    """Return the volumes, but DICOM, of a folder and the folders in it; or the file itself."""
     if not folder.is_dir():
-        return [folder] if _is_nifti(folder) and is_volume_file(folder) else []
+        return [folder] if _is_own_volume(folder) and is_volume_file(folder) else []
     found = []
     for parent, folders, names in os.walk(folder):
         folders[:] = sorted(one for one in folders if not one.startswith("."))
         for name in sorted(names):
             path = Path(parent, name)
             is_half = name.lower().endswith((".img", ".img.gz"))
-            if not name.startswith(".") and _is_nifti(path) and not is_half:
+            if not name.startswith(".") and _is_own_volume(path) and not is_half:
                 found += [path] if is_volume_file(path) else []
     return found
 

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from fnetcli.formats import ReadOptions, probe_image, read_image
-from fnetcli.formats.volumes import VolumeOptions, read_volume
+from fnetcli.formats.volumes import VolumeOptions, read_volume, volume_kind
 from fnetcli.imaging.image import Image, Stored
 from fnetcli.imaging.intensity import Scaling, ScalingOptions, scale, seen_pixels, valid_pixels
 from fnetcli.inputs.pairing import Case
@@ -144,7 +144,7 @@ def volume_facts(path: Path, options: VolumeOptions) -> ImageFacts:
     is_placed = image.grid.affine is not None
     return ImageFacts(
         file=str(path),
-        format="NIfTI" if image.series is None else "DICOM",
+        format=volume_kind(path),
         width=width,
         height=height,
         slices=slices,

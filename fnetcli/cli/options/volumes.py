@@ -64,6 +64,8 @@ class TargetChoice(StrEnum):
     """What kind of file fused volumes are."""
 
     nifti = "nifti"
+    nrrd = "nrrd"
+    mha = "mha"
     dicom = "dicom"
     png = "png"
     tiff = "tiff"
@@ -371,5 +373,5 @@ def refuse_for_volumes(given: dict[str, object]) -> None:
 
 def require_folder(out: Path) -> None:
     """Raise UsageError for results of volumes that are named as a file."""
-    if out.name.lower().endswith((".nii", ".nii.gz", ".dcm")) and not out.is_dir():
+    if out.name.lower().endswith((".nii", ".nii.gz", ".dcm", ".nrrd", ".mha")) and not out.is_dir():
         raise UsageError(f"-o {out}: names a file; volumes take a folder, and --to says the format")

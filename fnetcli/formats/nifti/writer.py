@@ -73,8 +73,8 @@ def _space_of(path: Path, grid: Grid) -> NiftiSpace:
     """Return what a header says of a grid that comes from elsewhere: columns first, RAS+."""
     if grid.affine is None:
         raise WriteError(
-            f"{path}: a picture says nothing of where it lies, which NIfTI needs; "
-            "write it as PNG or TIFF"
+            f"{path}: the reference does not say where it lies, which NIfTI needs; "
+            "write it with --to png or tiff"
         )
     affine = grid.affine[:, [2, 1, 0, 3]]
     lengths = np.linalg.norm(affine[:3, :3], axis=0)

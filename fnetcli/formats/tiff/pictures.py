@@ -81,9 +81,9 @@ def _fitted(decoded: Numbers, shape: tuple[int, int, int], dtype: np.dtype[Any])
 def _lerc(content: bytes, shape: tuple[int, int, int], dtype: np.dtype[Any], lerc: Lerc) -> Numbers:
     most = 2 * int(np.prod(shape)) * dtype.itemsize + (1 << 16)
     if lerc.further == DEFLATED:
-        content = imagecodecs.zlib_decode(content, out=most)
+        content = bytes(imagecodecs.zlib_decode(content, out=most))
     elif lerc.further == ZSTD:
-        content = imagecodecs.zstd_decode(content, out=most)
+        content = bytes(imagecodecs.zstd_decode(content, out=most))
     elif lerc.further != PLAIN:
         raise ContentError("its LERC compression is of an unknown kind", COPY_AGAIN)
     _require_fitting(lerc_size(content), shape)
