@@ -30,12 +30,13 @@ from fnetcli.imaging.image import Image
 SEPARATORS = (";", "\t", ",", " ")
 MAX_HEADER_ROWS = 1000
 MAX_CELL_BYTES = 40
-MIN_CELLS = 2  # of a row of numbers
+MIN_CELLS = 2  # of a row of numbers, and rows of a table
 MIN_INDEX = 3  # numbers 0, 1, 2, ... that are no temperatures
 NUMBER = re.compile(r"[+-]?(?:\d+(?:[.,]\d*)?|[.,]\d+)(?:[eE][+-]?\d+)?", re.ASCII)
 NOTHING = frozenset({"", "nan", "-nan", "inf", "-inf", "-", "--", "n/a", "na", "null"})
 MINUS = str.maketrans("\N{MINUS SIGN}", "-")
 CONTROLS = re.compile(r"[\x00-\x08\x0e-\x1f]")
+PICTURE = re.compile(rb"P[1-7Ff]\s")  # numbers in text, too, but after a header: PNM
 SAVE_AGAIN = "export it with one number a cell, in rows of equal length"
 
 Floats = NDArray[np.float64]
@@ -69,6 +70,8 @@ def _decode(content: bytes) -> str:
 def _starts(head: bytes) -> bool:
     """Whether a file begins with text that has a row of numbers in it."""
     text = _decode(head[: len(head) // 2 * 2])
+    if PICTURE.match(head) is not None:
+        return False
     if CONTROLS.search(text) or not text:
         return False
     lines = re.split(r"\r\n|\n|\r", text)
@@ -112,6 +115,8 @@ def _parse(text: str, options: ReadOptions) -> tuple[Floats, list[str]]:
     width = len(first) - has_labels
     require_room(8 * width * (len(lines) - start))
     rows = list(_rows(lines, start, sign, has_labels=has_labels, width=width, options=options))
+    if len(rows) < MIN_CELLS:
+        raise ContentError("holds one row of numbers, no picture", SAVE_AGAIN)
     values = np.stack(rows)
     values, words = _without_index(values)
     if has_labels:

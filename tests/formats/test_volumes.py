@@ -79,7 +79,7 @@ class TestRecognition:
         (tmp_path / "scan.img").write_bytes(bytes(400))
         for path in (*tmp_path.iterdir(), tmp_path, tmp_path / "none", Path("a\0b")):
             assert not is_volume(path), path
-        assert "not a volume (DICOM, NIfTI)" in refused(tmp_path / "a.png")
+        assert "not a volume (DICOM, NIfTI, NRRD, MetaImage, MGZ)" in refused(tmp_path / "a.png")
         assert "a directory of DICOM files, not an image; name its folder" in refused(
             tmp_path / "DICOMDIR"
         )

@@ -126,12 +126,14 @@ class TestSeries:
         line = refused(folder, tmp_path / "mr")
         assert line == f"{tmp_path / 'mr'}: holds 2 volumes (t1.nii, t2.nii); name one of them"
         dicom(tmp_path / "mr" / "more")
-        assert "holds DICOM and NIfTI" in refused(folder, tmp_path / "mr")
+        assert "holds DICOM and other volumes" in refused(folder, tmp_path / "mr")
 
     def test_nothing_in_it(self, tmp_path: Path) -> None:
         folder = dicom(tmp_path / "ct")
         (tmp_path / "empty").mkdir()
-        assert "no DICOM or NIfTI in it" in refused(folder, tmp_path / "empty")
+        assert "no volume in it (DICOM, NIfTI, NRRD, MetaImage, MGZ)" in refused(
+            folder, tmp_path / "empty"
+        )
 
 
 class TestCases:
@@ -211,7 +213,7 @@ class TestForced:
         scan = nifti(tmp_path / "a.nii")
         assert "a file, not a folder of cases" in refused(first, scan, "cases")
         one = picture(tmp_path / "a.png")
-        assert "not a volume (DICOM, NIfTI)" in refused(one, scan, "series")
+        assert "not a volume (DICOM, NIfTI, NRRD, MetaImage, MGZ)" in refused(one, scan, "series")
         pairs = read_layout(first, second, "pairs")
         assert (pairs.kind, pairs.cases) == ("pairs", [])
 
@@ -250,7 +252,8 @@ class TestRefusal:
         for first, second in ((folder, other), (other, folder)):
             line = refused(first, second)
             assert line == (
-                f"{other}: neither an image nor a volume (DICOM, NIfTI); name another file"
+                f"{other}: neither an image nor a volume (DICOM, NIfTI, NRRD, MetaImage, MGZ); "
+                "name another file"
             )
         other.write_text("")
         with pytest.raises(ReadError, match="the file is empty"):
