@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, ParamSpec, Self
 import typer
 
 from fnetcli.errors import ConfigError, FnetError, OutputError, UsageError
+from fnetcli.quiet import native_silence
 from fnetcli.runs.batch import EXIT_FAILED, EXIT_INTERRUPTED, EXIT_USAGE
 from fnetcli.text import escaped, visible
 
@@ -95,7 +96,7 @@ class Console:
 
     def _stderr(self, text: str, start: str = "") -> None:
         # A closed terminal, or `2>&1 | head`: there is nobody to tell.
-        with contextlib.suppress(OSError), _around_progress():
+        with native_silence.lock, contextlib.suppress(OSError), _around_progress():
             typer.echo(start + visible(text), err=True)
 
 

@@ -16,6 +16,8 @@ from fnetcli.formats.stored import (
     NOWHERE,
     PERMUTATION,
     DataFile,
+    Matrix,
+    Packing,
     chosen_volume,
     read_stored,
     require_voxels,
@@ -32,7 +34,7 @@ MAX_SIDE = 1 << 20
 def read_mgh(path: Path, volume: int | None, pixel_limit: int) -> Image:
     """Read one volume; of several frames number `volume`, from 1 on. Raise ReadError."""
     with opened(path, KIND) as raw:
-        packing = "gzip" if raw.read(2) == GZIP else "none"
+        packing: Packing = "gzip" if raw.read(2) == GZIP else "none"
         raw.seek(0)
         with inflated(raw) as content:
             head = content.stream.read(HEADER_BYTES)
@@ -47,11 +49,7 @@ def read_mgh(path: Path, volume: int | None, pixel_limit: int) -> Image:
             raise ContentError(f"not a readable {KIND} (its header makes no sense)", COPY_AGAIN)
         require_voxels(sizes[0] * sizes[1] * sizes[2], pixel_limit)
         index = chosen_volume(volume, frames)
-        affine, notices = None, (NOWHERE,)
-        if struct.unpack_from(">h", head, 28)[0] == 1:  # the directions hold
-            header = nib.freesurfer.mghformat.MGHHeader.from_fileobj(io.BytesIO(head), check=False)
-            affine, notices = np.asarray(header.get_affine(), np.float64) @ PERMUTATION, ()
-            require_place(affine)
+        affine = _affine(head)
     with reading(path, KIND):
         dtype = np.dtype(TYPES[kind])
         shape = (sizes[2], sizes[1], sizes[0])
@@ -59,4 +57,16 @@ def read_mgh(path: Path, volume: int | None, pixel_limit: int) -> Image:
         file = DataFile(path, 0, packing, 0, HEADER_BYTES + index * size)
         stored = read_stored([file], dtype, shape, KIND)
         pixels, _, valid = values_of(stored.astype(dtype.newbyteorder("=")), 1.0, 0.0)
-        return Image(pixels, Grid(shape, affine), valid=valid, notices=notices)
+        return Image(
+            pixels, Grid(shape, affine), valid=valid, notices=(NOWHERE,) * (affine is None)
+        )
+
+
+def _affine(head: bytes) -> Matrix | None:
+    """Return where voxels lie, or None where the header says that its directions do not hold."""
+    if struct.unpack_from(">h", head, 28)[0] != 1:
+        return None
+    header = nib.freesurfer.mghformat.MGHHeader.from_fileobj(io.BytesIO(head), check=False)
+    affine: Matrix = np.asarray(header.get_affine(), np.float64) @ PERMUTATION
+    require_place(affine)
+    return affine

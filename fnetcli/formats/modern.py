@@ -143,7 +143,9 @@ def _jpeg2000(content: bytes) -> Described:
     def widen(planes: NDArray[Any]) -> NDArray[Any]:
         if claim.bits >= 8:
             return planes
-        return np.rint(planes.astype(np.float32) * (255 / (2**claim.bits - 1))).astype(np.uint8)
+        levels = planes.astype(np.float32) * np.float32(255 / (2**claim.bits - 1))
+        widened: NDArray[Any] = np.rint(levels).astype(np.uint8)
+        return widened
 
     return Described(
         claim.height,

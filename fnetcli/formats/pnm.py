@@ -130,7 +130,7 @@ def _to_stored(head: Head, planes: NDArray[Any]) -> NDArray[Any]:
         planes = planes[::-1]
     elif head.dtype.itemsize == 1 and head.maxval < 255:
         levels = np.minimum(planes, head.maxval).astype(np.float32) * np.float32(255 / head.maxval)
-        return np.rint(levels).astype(np.uint8)
+        planes = np.rint(levels).astype(np.uint8)
     return planes.astype(planes.dtype.newbyteorder("="), copy=False)
 
 

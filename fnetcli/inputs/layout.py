@@ -134,7 +134,7 @@ def _content(path: Path) -> Content:
             has_data = True  # beside slices they are no pictures
         elif child.suffix.lower() in IMAGE_SUFFIXES:
             has_pictures = True
-        elif _is_own_volume(child):
+        elif _is_own_volume(child) or child.suffix.lower() == ".zip":
             has_volumes = has_volumes or is_volume_file(child)
         elif not has_dicom:
             has_dicom = is_volume_file(child)

@@ -175,7 +175,8 @@ def _write_volume(
                 derivation = _derivation(prepared.modalities)
                 write_dicom(folder, values, reference, prepared.sources, derivation)
             else:
-                _write_slices(folder, prepared.order.apply(values), target)
+                kind: Literal["png", "tiff"] = "png" if target == "png" else "tiff"
+                _write_slices(folder, prepared.order.apply(values), kind)
         except (WriteError, OutputError) as error:  # nobody has heard of the temporary folder
             raise type(error)(str(error).replace(str(folder), str(path))) from None
 

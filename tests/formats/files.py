@@ -543,8 +543,7 @@ def npy(values: NDArray[Any], **options: Any) -> bytes:
 
 
 def jpeg2000(values: NDArray[Any], **options: Any) -> bytes:
-    found: bytes = imagecodecs.jpeg2k_encode(values, level=0, reversible=True, **options)
-    return bytes(found)
+    return bytes(imagecodecs.jpeg2k_encode(values, level=0, reversible=True, **options))
 
 
 def jpegxl(values: NDArray[Any]) -> bytes:

@@ -105,6 +105,7 @@ class TestAgainstItk:
         image.SetOrigin(affine[:3, 3].tolist())
         sitk.WriteImage(image, str(tmp_path / name))
         found = read_volume(tmp_path / name).grid.affine
+        assert found is not None
         np.testing.assert_allclose(found, GRIDS[grid], atol=1e-4)
 
     @pytest.mark.parametrize("name", ["a.nrrd", "a.mha"])
@@ -153,7 +154,7 @@ class TestFreeSurfer:
         affine = np.eye(4)
         affine[:3, :3], affine[:3, 3] = TURN * [1, 2, 3], (5, 6, 7)
         path = tmp_path / f"a.{suffix}"
-        nib.save(nib.MGHImage(values(dtype), affine), path)  # type: ignore[arg-type]
+        nib.save(nib.MGHImage(values(dtype), affine), path)
         found = read_volume(path)
         np.testing.assert_array_equal(found.pixels[..., 0], values(dtype).T)
         assert found.grid.affine is not None
@@ -162,13 +163,13 @@ class TestFreeSurfer:
 
     def test_frames(self, tmp_path: Path) -> None:
         frames = values("float32", (4, 5, 6, 3))
-        nib.save(nib.MGHImage(frames, np.eye(4)), tmp_path / "a.mgz")  # type: ignore[arg-type]
+        nib.save(nib.MGHImage(frames, np.eye(4)), tmp_path / "a.mgz")
         assert "holds 3 volumes; choose one with --volume" in refused(tmp_path / "a.mgz")
         found = read_volume(tmp_path / "a.mgz", VolumeOptions(volume=2))
         np.testing.assert_array_equal(found.pixels[..., 0], frames[..., 1].T)
 
     def test_without_a_place(self, tmp_path: Path) -> None:
-        nib.save(nib.MGHImage(values("int16"), np.eye(4)), tmp_path / "a.mgh")  # type: ignore[arg-type]
+        nib.save(nib.MGHImage(values("int16"), np.eye(4)), tmp_path / "a.mgh")
         content = bytearray((tmp_path / "a.mgh").read_bytes())
         content[28:30] = bytes(2)
         (tmp_path / "a.mgh").write_bytes(content)
@@ -194,7 +195,7 @@ NRRD = {
 }
 
 
-def nrrd(content: bytes = b"", **fields: str | None) -> bytes:
+def nrrd(content: bytes = b"", **fields: Any) -> bytes:
     lines: dict[str, str | None] = {**NRRD, **fields}
     text = "".join(f"{name}: {text}\n" for name, text in lines.items() if text is not None)
     return f"NRRD0004\n# a comment\n{text}\n".encode() + content
@@ -338,7 +339,7 @@ MHD = {
 }
 
 
-def mha(content: bytes = b"", **fields: str | None) -> bytes:
+def mha(content: bytes = b"", **fields: Any) -> bytes:
     lines: dict[str, str | None] = {**MHD, **fields}
     lines["ElementDataFile"] = lines.pop("ElementDataFile")  # the last one
     text = "".join(f"{key} = {text}\n" for key, text in lines.items() if text is not None)
@@ -475,7 +476,7 @@ class TestClaims:
         bomb = numbers.tobytes() + bytes(100 << 20)
         if kind == "mgz":
             buffer = io.BytesIO()
-            image = nib.MGHImage(values("int16"), np.eye(4))  # type: ignore[arg-type]
+            image = nib.MGHImage(values("int16"), np.eye(4))
             image.to_stream(buffer)
             content = gzip.compress(buffer.getvalue() + bytes(100 << 20))
             expected: NDArray[Any] = values("int16").T
@@ -502,7 +503,7 @@ class TestClaims:
         }
         suffix = kind.partition(".")[0]
         if kind == "mgz":
-            nib.save(nib.MGHImage(values("int16"), np.eye(4)), tmp_path / "w.mgz")  # type: ignore[arg-type]
+            nib.save(nib.MGHImage(values("int16"), np.eye(4)), tmp_path / "w.mgz")
             contents["mgz"] = (tmp_path / "w.mgz").read_bytes()
         whole, path = contents[kind], tmp_path / f"a.{suffix}"
         options = VolumeOptions(pixel_limit=100_000)

@@ -57,6 +57,7 @@ from fnetcli.formats.upright import (
     without_georeference,
 )
 from fnetcli.imaging.image import PLACE_TAGS, Georeference, Image, Mask, Pixels
+from fnetcli.quiet import native_silence
 
 HEIGHT_TAG, BITS_TAG, COMPRESSION_TAG, PHOTOMETRIC_TAG, FILL_ORDER_TAG = 257, 258, 259, 262, 266
 SAMPLES_TAG, STRIP_ROWS_TAG, PLANAR_TAG, PREDICTOR_TAG, COLORMAP_TAG = 277, 278, 284, 317, 320
@@ -537,7 +538,7 @@ def _read_by_pillow(
     _require_complete(page)
     require_room(layout.height * layout.width * (2 if page.bands.colors == 1 else 7))
     file.seek(0)
-    with our_rules:
+    with our_rules, native_silence:  # libtiff prints
         picture = TiffImageFile(file)
         picture.seek(page.tags.page.index)
         if picture.size not in {(layout.width, layout.height), (layout.height, layout.width)}:
