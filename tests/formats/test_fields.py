@@ -195,7 +195,7 @@ NRRD = {
 }
 
 
-def nrrd(content: bytes = b"", **fields: Any) -> bytes:
+def nrrd(content: bytes = b"", /, **fields: Any) -> bytes:
     lines: dict[str, str | None] = {**NRRD, **fields}
     text = "".join(f"{name}: {text}\n" for name, text in lines.items() if text is not None)
     return f"NRRD0004\n# a comment\n{text}\n".encode() + content
@@ -339,7 +339,7 @@ MHD = {
 }
 
 
-def mha(content: bytes = b"", **fields: Any) -> bytes:
+def mha(content: bytes = b"", /, **fields: Any) -> bytes:
     lines: dict[str, str | None] = {**MHD, **fields}
     lines["ElementDataFile"] = lines.pop("ElementDataFile")  # the last one
     text = "".join(f"{key} = {text}\n" for key, text in lines.items() if text is not None)
