@@ -1,4 +1,4 @@
-"""`fnet train`: a recipe and pairs in, weights out."""
+"""`fnet train`: read a recipe and pairs, write weights."""
 
 from __future__ import annotations
 
@@ -30,11 +30,11 @@ def train(
 ) -> int:
     """Train FNet on aligned pairs: stage I with the inverse network, stage II alone.
 
-    Every number comes from the recipe (without one: the published recipe, or with --resume the
-    run's own); image options name folders and replace those of the recipe, for validation too.
-    Ctrl-C saves the state and ends; --resume goes on with the same numbers as an uninterrupted
-    run. Writes best.safetensors, last.safetensors, log.jsonl, loss.png, recipe.toml and state.pt
-    into the run folder.
+    All numbers come from the recipe (default: the published recipe, or with --resume the run's
+    own). Image options name folders and replace those of the recipe, for validation too. Ctrl-C
+    saves the state and stops; resuming with --resume gives results identical to those of an
+    uninterrupted run. Writes best.safetensors, last.safetensors, log.jsonl, loss.png, recipe.toml
+    and state.pt to the run folder.
     """
     with leaving_at_once():
         from fnetcli.engine import choose_device
@@ -61,7 +61,7 @@ def train(
             observer=observer,
         )
     except loop.Stopped:
-        console.error(f"interrupted; the state is saved, go on with --resume -o {run}")
+        console.error(f"interrupted; the state is saved, resume with --resume -o {run}")
         return EXIT_INTERRUPTED
     finally:
         observer.close()
@@ -72,7 +72,7 @@ def train(
 
 
 class _Observer:
-    """Shows losses and time left, stage by stage."""
+    """Shows losses and the time left, stage by stage."""
 
     def __init__(self, console: Console, recipe: Recipe) -> None:
         self.console, self.recipe = console, recipe
@@ -104,7 +104,7 @@ class _Observer:
 
 
 def _recipe_of(run: Path, *, resume: bool) -> Path | None:
-    """Return the recipe that a resumed run keeps in its folder."""
+    """Return the recipe in the folder of a run to resume."""
     from fnetcli.training.loop import RECIPE_FILE
 
     kept = run / RECIPE_FILE
@@ -112,7 +112,7 @@ def _recipe_of(run: Path, *, resume: bool) -> Path | None:
 
 
 def _plan(recipe: Path | None, validation: Path | None, folders: dict[str, Path]) -> Recipe:
-    """Return the recipe with the folders that the command line names."""
+    """Return the recipe with the folders named on the command line."""
     from fnetcli.errors import ConfigError
     from fnetcli.training.recipes import default_recipe, read_recipe
 
@@ -126,7 +126,7 @@ def _plan(recipe: Path | None, validation: Path | None, folders: dict[str, Path]
         )
     if not plan.data:
         raise ConfigError(
-            "no training pairs named; give --vis DIR --ir DIR or [data] in the recipe"
+            "no training pairs given; use --vis DIR --ir DIR, or [data] in the recipe"
         )
     return plan
 
@@ -137,7 +137,7 @@ def _check_run_folder(run: Path, *, resume: bool) -> None:
     if run.exists() and not run.is_dir():
         raise UsageError(f"{run}: is a file; give a folder for the run")
     if not resume and run.is_dir() and any(run.iterdir()):
-        raise UsageError(f"{run}: not empty; go on with --resume, or choose another folder with -o")
+        raise UsageError(f"{run}: not empty; use --resume, or choose another folder with -o")
 
 
 def _largest_crop(recipe: Recipe) -> int:
@@ -157,8 +157,8 @@ def _pairs(folders: dict[str, str], console: Console, smallest: int = 1) -> Pair
     pairing = pair_paths(Path(folders[first]), Path(folders[second]))
     if not pairing.cases:
         raise TrainingError(
-            f"{folders[first]} and {folders[second]}: no pairs, no two files have the same name; "
-            "check the folders"
+            f"{folders[first]} and {folders[second]}: no pairs, as no two files have the same "
+            "name; check the folders"
         )
     if pairing.unpaired:
         console.warning(f"{len(pairing.unpaired)} files without a partner are not used")
@@ -171,7 +171,7 @@ def _pairs(folders: dict[str, str], console: Console, smallest: int = 1) -> Pair
 
 
 def _draw_curves(console: Console, run: Path) -> None:
-    """Draw what the log holds, however training ended."""
+    """Draw the log's losses, however training ended."""
     from fnetcli.reports.plots import draw_loss_curves
     from fnetcli.training.loop import LOG_FILE
 

@@ -1069,7 +1069,7 @@ class TestResume:
             _, told = process.communicate(timeout=60)
         if number is signal.SIGINT:
             assert process.returncode == 130, told
-            assert "error: interrupted; what was finished is on disk" in told
+            assert "error: interrupted; finished results are on disk" in told
             assert "Traceback" not in told
             assert time.monotonic() - started < 20
             assert json.loads((tmp_path / "out" / "run.json").read_text())["status"] == (
@@ -1155,7 +1155,7 @@ class TestRefusals:
     )
     def test_options_of_pictures(self, study: Study, option: tuple[str, ...]) -> None:
         line = one_line(study.fuse(*option))
-        words = "is for pictures, but volumes (DICOM, NIfTI) are fused; leave it out"
+        words = "applies only to pictures, but volumes (DICOM, NIfTI) are fused; leave it out"
         assert line == f"{option[0]}: {words}"
         assert not study.out.exists()
 
@@ -1183,14 +1183,14 @@ class TestRefusals:
         picture = tmp_path / "a.png"
         given = ("--ct", picture, "--mri", picture, "-o", tmp_path / "out", "--weights", weights)
         line = one_line(fnet("fuse", *given, *option))
-        words = "is for volumes (DICOM, NIfTI), but pictures are fused; leave it out"
+        words = "applies only to volumes (DICOM, NIfTI), but pictures are fused; leave it out"
         assert line == f"{option[0]}: {words}"
 
     def test_layout_of_what_is_never_a_volume(self, tmp_path: Path) -> None:
         given = ("--vis", tmp_path, "--ir", tmp_path, "-o", tmp_path / "out")
         for option in (("--layout", "cases"), ("--name", "A")):
             line = one_line(fnet("fuse", *given, *option))
-            assert line.startswith(f"{option[0]}: is for two of ct, mri, pet, spect")
+            assert line.startswith(f"{option[0]}: applies only to two of ct, mri, pet, spect")
 
     @pytest.mark.parametrize(
         ("option", "words"),
@@ -1198,12 +1198,12 @@ class TestRefusals:
             (("--window", "ct=wide"), "not a window"),
             (("--window", "mri=soft"), "not a window"),
             (("--window", "ct=0,40"), "not a window"),
-            (("--window", "soft"), "give it as --window mri=VALUE or --window ct=VALUE"),
+            (("--window", "soft"), "write --window mri=VALUE or --window ct=VALUE"),
             (("--window", "ct=soft", "--range", "ct=0,1"), "both say how ct is scaled"),
             (("--reference", "pet"), "not one of the two volumes"),
             (("--colormap", "hot"), "colours PET or SPECT, of which there is none"),
             (("--volume", "mri=0"), "give a number from 1 to"),
-            (("--series", "pet=1"), "give it as --series mri=VALUE or --series ct=VALUE"),
+            (("--series", "pet=1"), "write --series mri=VALUE or --series ct=VALUE"),
             (("--window", "ct=1.7e308,1.7e308"), "not a window"),
             (("--window", "ct=1e-320,0"), "not a window"),
             (("--transform", "none.tfm"), "--transform none.tfm: no such file; check the path"),
