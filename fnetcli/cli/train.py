@@ -28,13 +28,13 @@ def train(
     device: GivenDevice,
     talking: GivenQuiet,
 ) -> int:
-    """Train FNet on aligned pairs: stage I with the inverse network, stage II alone.
+    """Train a network on aligned pairs, stage by stage.
 
-    All numbers come from the recipe (default: the published recipe, or with --resume the run's
-    own). Image options name folders and replace those of the recipe, for validation too. Ctrl-C
-    saves the state and stops; resuming with --resume gives results identical to those of an
-    uninterrupted run. Writes best.safetensors, last.safetensors, log.jsonl, loss.png, recipe.toml
-    and state.pt to the run folder.
+    The recipe names the model and sets all numbers (default: FNet's published recipe, or with
+    --resume the run's own). Image options name folders and replace those of the recipe, for
+    validation too. Ctrl-C saves the state and stops; resuming with --resume gives results identical
+    to those of an uninterrupted run. Writes best.safetensors, last.safetensors, log.jsonl,
+    loss.png, recipe.toml and state.pt to the run folder.
     """
     with leaving_at_once():
         from fnetcli.engine import choose_device
