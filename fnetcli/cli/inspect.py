@@ -117,7 +117,9 @@ def _kind_of(subject: Path | None, images: Mapping[str, Path]) -> SubjectKind:
     """Find out what to inspect. Raise UsageError if a file and a pair are given."""
     if images:
         if subject is not None:
-            raise UsageError(f"{subject} and --{min(images)}: give either a file or a pair")
+            raise UsageError(
+                f"{subject} and --{min(images)}: a file and a pair; give only one of them"
+            )
         return "pair"
     if subject is None or subject.suffix.lower() in WEIGHTS_SUFFIXES or _holds_weights(subject):
         return "weights"

@@ -63,7 +63,7 @@ def test_other_gains_are_another_result(tmp_path: Path, pair: list[object]) -> N
 @pytest.mark.parametrize(
     ("gain", "message"),
     [
-        ("unique_nir=1", ": write PART=NUMBER, with PART one of unique_ir, unique_vis"),
+        ("unique_nir=1", ": give PART=NUMBER, with PART one of unique_ir, unique_vis"),
         ("common", "--gain common: give a number from 0 to 10"),
         ("common=nan", "give a number from 0 to 10"),
         ("common=-1", "give a number from 0 to 10"),

@@ -1020,7 +1020,7 @@ class TestBadInput:
 
     def test_a_file_and_a_pair(self, home: Path) -> None:
         line = refused(2, home / "in" / "a.png", *pair_of(home))
-        assert line == f"{home / 'in' / 'a.png'} and --ir: give either a file or a pair"
+        assert line == f"{home / 'in' / 'a.png'} and --ir: a file and a pair; give only one of them"
 
     @pytest.mark.parametrize("is_pair", [True, False])
     def test_damaged_pictures(self, tmp_path: Path, home: Path, is_pair: bool) -> None:

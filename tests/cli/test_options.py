@@ -76,12 +76,12 @@ class TestPerModality:
         "text", ["", "3", "ir", "=3", "ir=", "mri=3", "IR=3", " ir=3", "x=y=z"]
     )
     def test_what_it_does_not_take(self, text: str) -> None:
-        with refused(f"--x {text}: write --x ir=VALUE or --x vis=VALUE"):
+        with refused(f"--x {text}: give --x ir=VALUE or --x vis=VALUE"):
             per_modality("--x", ["vis=1", text], PAIR)
 
     @pytest.mark.parametrize("text", ["=3", "ir=", "mri=3", "IR=3"])
     def test_what_it_does_not_take_either(self, text: str) -> None:
-        with refused(f"--x {text}: write --x ir=VALUE or --x vis=VALUE or --x VALUE"):
+        with refused(f"--x {text}: give --x ir=VALUE or --x vis=VALUE or --x VALUE"):
             per_modality("--x", [text], PAIR, has_default=True)
 
     @pytest.mark.parametrize("texts", [["ir=1", "ir=2"], ["ir=1", "vis=1", "ir=1"], ["1", "1"]])
@@ -243,7 +243,7 @@ class TestPairs:
 
     def test_a_suffix_for_nobody(self, tmp_path: Path) -> None:
         for text in ("_T", "mri=_T", "ir="):
-            with refused(f"--suffix {text}: write --suffix ir=VALUE or --suffix vis=VALUE"):
+            with refused(f"--suffix {text}: give --suffix ir=VALUE or --suffix vis=VALUE"):
                 GivenPairing(None, False, [text]).find(self.folders(tmp_path))
 
     @pytest.mark.parametrize(

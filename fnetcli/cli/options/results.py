@@ -173,7 +173,7 @@ class GivenResults(OptionGroup):
             name, _, number = text.partition("=")
             if roles and name not in roles:
                 raise UsageError(
-                    f"--gain {text}: write PART=NUMBER, with PART one of {', '.join(roles)}"
+                    f"--gain {text}: give PART=NUMBER, with PART one of {', '.join(roles)}"
                 )
             role = roles.get(name, name)
             if role in found:

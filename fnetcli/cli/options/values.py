@@ -30,7 +30,7 @@ def per_modality(
             name, value = BOTH, text
         elif name not in modalities or not value:
             raise UsageError(
-                f"{option} {text}: write {option} {modalities[0]}=VALUE or "
+                f"{option} {text}: give {option} {modalities[0]}=VALUE or "
                 f"{option} {modalities[1]}=VALUE" + f" or {option} VALUE" * has_default
             )
         if name in found:
