@@ -485,7 +485,7 @@ class TestNoData:
         with rasterio.open(tmp_path / "out" / "fused" / "a.tif") as file:
             assert file.transform == transform
         _, record = fuse(tmp_path, vis, path, "--resize", "vis")
-        assert "georeference is lost" in record["stderr"]
+        assert "georeference of the resized image is lost" in record["stderr"]
         with rasterio.open(tmp_path / "out" / "fused" / "a.tif") as file:
             assert file.crs is None
 
