@@ -253,7 +253,7 @@ class TestStandardOutput:
         result = fnet("eval", *given, "--baselines", "--json", "-", "--markdown", "-")
         assert result.exit_code == 2
         (line,) = errors(result.stderr)
-        assert "--json and --markdown: stdout holds one result; name files" in line
+        assert "--json and --markdown: only one result can go to stdout; name files" in line
         assert result.stdout == ""
 
     @pytest.mark.skipif(not Path("/dev/full").exists(), reason="no /dev/full here")

@@ -582,7 +582,7 @@ class TestVolumes:
             line = refused(2, *self.volumes(study), "-o", out)
             assert line == f"-o {out}: lies in an input folder; choose a folder outside"
         line = refused(2, *self.volumes(study), "--json", study / "CT" / "IM0000")
-        assert "lies in a folder of inputs" in line
+        assert "is in an input folder" in line
 
 
 # --- weights --------------------------------------------------------------------------------------
@@ -1031,7 +1031,7 @@ class TestBadInput:
         (tmp_path / "empty.png").touch()
         for path, message in (
             (truncated, "copy or export the file again"),
-            (text, "not an image of a known kind"),
+            (text, "not an image of a known format"),
             (tmp_path / "empty.png", "the file is empty"),
         ):
             arguments: list[object] = [path]

@@ -99,7 +99,7 @@ class TestPictures:
     @pytest.mark.parametrize(
         ("spec", "options", "message"),
         [
-            (BARE, ["--maps", "preview"], "--maps preview: this network shows nothing"),
+            (BARE, ["--maps", "preview"], "--maps preview: this network has no parts or maps"),
             (BARE, ["--features"], "--features: this network has no features"),
             (BARE, ["--gain", "unique_ir=2"], "not a sum of parts"),
             (TINY, ["--gain", "weight_ir=2"], "not a sum of parts"),

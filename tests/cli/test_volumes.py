@@ -710,7 +710,7 @@ class TestOptions:
         assert kept == f"{study.ct}: holds 2 series; choose one with --series"
         for choice in ("7", "1.2.3.99", "thin slices", "THIN"):
             study.fused("--series", f"ct={choice}", "--maps", "none")
-        assert "no series fits to 'x'" in one_line(study.fuse("--series", "ct=x"), 1)
+        assert "no series matches 'x'" in one_line(study.fuse("--series", "ct=x"), 1)
         both = study.fuse("--series", "ct=7", "--series", "mri=1", "--dry-run")
         assert both.exit_code == 0
 
@@ -949,7 +949,7 @@ class TestLayout:
         assert Path("OUT/fused/scan.nii.gz").is_file()
         assert records(Path("OUT"))["scan"]["inputs"]["mri"]["path"] == "scan.nii.gz"
         inside = fnet("fuse", *given, "--mri", "scan.nii.gz", "-o", "CT/OUT")
-        assert "lies in the input folder CT" in one_line(inside)
+        assert "is in the input folder CT" in one_line(inside)
 
     def test_dry_run(self, study: Study) -> None:
         result = study.fused("--dry-run")
@@ -1246,14 +1246,14 @@ class TestRefusals:
         path = save_one(header, tmp_path / "capture.dcm")
         line = one_line(study.fuse(mri=path), 1)
         assert f"{path} and {study.ct}: " in line
-        assert "the mri does not say where it lies in the patient" in line
+        assert "the mri has no position in the patient" in line
 
     def test_nifti_without_a_place(self, study: Study, tmp_path: Path) -> None:
         image = load_nifti(study.scan)
         image.header["sform_code"] = image.header["qform_code"] = 0
         nib.save(nib.Nifti1Image(image.dataobj, None, image.header), tmp_path / "lost.nii")
         line = one_line(study.fuse(mri=tmp_path / "lost.nii"), 1)
-        assert "does not say where it lies in the patient" in line
+        assert "has no position in the patient" in line
 
     def test_nothing_in_common_in_space(self, study: Study, tmp_path: Path) -> None:
         far = PLACE.copy()
@@ -1296,8 +1296,8 @@ class TestRefusals:
         ("change", "words"),
         [
             ("missing", "1 of its slices are missing"),
-            ("doubled", "lie where another one lies"),
-            ("uneven", "the distances of its slices differ"),
+            ("doubled", "at the position of another"),
+            ("uneven", "the spacing of its slices is uneven"),
             ("orientation", "different orientations"),
             ("size", "different sizes"),
             ("cut", "not a complete DICOM file"),
@@ -1331,7 +1331,7 @@ class TestRefusals:
         last = (study.ct / "IM0004").rename(study.ct / f"IM0004{suffix}")
         last.write_bytes(last.read_bytes()[:100])
         line = one_line(study.fuse("--reference", "ct"), 1)
-        what = "not a DICOM file, whatever its name says; copy or export the file again"
+        what = "not a DICOM file, despite its name; copy or export the file again"
         assert line == f"{last}: {what}"
         assert one_line(study.fuse(ct=last), 1) == f"{last}: {what}"
         last.write_bytes(b"")
@@ -1369,7 +1369,7 @@ class TestRefusals:
         shutil.move(study.mri, study.out.with_name("MR"))
         home, mri = study.ct.parent, study.out.with_name("MR")
         assert "warning" not in study.fused("--name", "A", ct=home, mri=mri).stderr
-        words = "warning: A: ct: {} beside its slices left out, not DICOM (the first: {})"
+        words = "warning: A: ct: {} beside its slices ignored, not DICOM (the first: {})"
         for name, expected in (("IM0004", "1 file"), ("1.2.840", "2 files")):
             path = study.ct / name
             path.write_bytes(path.read_bytes()[:100] if path.exists() else b"")
@@ -1396,8 +1396,8 @@ class TestRefusals:
         nib.save(load_nifti(study.scan), tmp_path / "mr.nii")
         good = (tmp_path / "mr.nii").read_bytes()
         for start, words in (
-            (280, "its sform is damaged (no affine that can be inverted): the qform counts"),
-            (256, "its qform is damaged (no affine that can be inverted): the sform counts"),
+            (280, "its sform is damaged (it cannot be inverted): the qform is used"),
+            (256, "its qform is damaged (it cannot be inverted): the sform is used"),
         ):
             damaged = good[:start] + np.float32("nan").tobytes() + good[start + 4 :]
             (tmp_path / "mr.nii").write_bytes(damaged)
@@ -1450,7 +1450,7 @@ class TestRefusals:
         far = PLACE.copy()
         far[0, 3] = 1e12
         ct = write_series(tmp_path / "ct", grey(0), far, "CT")
-        words = "its first voxel lies more than 1e+06 mm away from the origin"
+        words = "its first voxel is more than 1e+06 mm away from the origin"
         assert one_line(study.fuse(ct=ct), 1).startswith(f"{ct}: {words}")
 
     @pytest.mark.parametrize("scale", [1e-300, 1e-3, 1e4, 1e200])
