@@ -167,14 +167,18 @@ def _value(wanted: Any, value: Any, path: str, name: str) -> Any:
             raise ConfigError(f"{path}: {name} = {value!r}; must be one of {choices}")
         return value
     if wanted == tuple[str, ...]:
-        if not (isinstance(value, list) and all(isinstance(item, str) for item in value)):
-            raise ConfigError(f"{path}: {name} = {value!r}; must be a list of words")
-        return tuple(value)
+        return _words(value, path, name)
     if wanted is float and isinstance(value, int) and not isinstance(value, bool):
         return float(value)
     if type(value) is not wanted:
         raise ConfigError(f"{path}: {name} = {value!r}; must be of type {wanted.__name__}")
     return value
+
+
+def _words(value: Any, path: str, name: str) -> tuple[str, ...]:
+    if not (isinstance(value, list) and all(isinstance(item, str) for item in value)):
+        raise ConfigError(f"{path}: {name} = {value!r}; must be a list of words")
+    return tuple(value)
 
 
 def require(value: Any, positive: tuple[str, ...], not_negative: tuple[str, ...]) -> None:
