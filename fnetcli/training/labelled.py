@@ -18,7 +18,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from fnetcli.errors import TrainingError
-from fnetcli.formats import content_sha256, read_image
+from fnetcli.formats import content_sha256
+from fnetcli.formats.labels import read_labels
 from fnetcli.inputs.pairing import Case, images_by_name
 from fnetcli.training.data import Pairs, to_tensor
 
@@ -200,15 +201,14 @@ def find_labels(cases: list[Case], folder: Path) -> list[Path | None]:
 
 def read_label(path: Path, classes: int, shape: tuple[int, ...]) -> Label:
     """Read a label image, (H, W), classes 0 ... `classes` - 1. Raise ReadError, TrainingError."""
-    image = read_image(path)
+    image = read_labels(path)
     if image.is_color:
         raise TrainingError(
-            f"{path}: a label in colour; give one grey 8-bit image whose pixels are classes"
+            f"{path}: a label in colour; give an 8-bit image whose pixels are classes, grey or "
+            "with a palette"
         )
     if image.stored_type != np.uint8 or image.pixels.shape[0] != 1:
-        raise TrainingError(
-            f"{path}: a label of {image.stored_type} pixels; give one grey 8-bit image"
-        )
+        raise TrainingError(f"{path}: a label of {image.stored_type} pixels; give an 8-bit image")
     label = np.asarray(image.pixels[0, ..., 0], np.uint8)
     if label.shape != shape:
         raise TrainingError(
