@@ -51,7 +51,7 @@ from fnetcli.inspection.wording import (
     value,
     with_modalities,
 )
-from fnetcli.mixing import CLASS_MAPS
+from fnetcli.products import CLASS_MAPS
 
 Modalities = tuple[str, str]
 

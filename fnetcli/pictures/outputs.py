@@ -15,9 +15,9 @@ from fnetcli.formats.labels import write_labels
 from fnetcli.imaging.image import Image, Mask, Stored
 from fnetcli.imaging.intensity import mark_nodata, preview, to_stored
 from fnetcli.inputs.pairing import Case
-from fnetcli.mixing import CLASS_MAPS, Products
 from fnetcli.modalities import shown_name
 from fnetcli.models.base import Fusion, Maps
+from fnetcli.products import CLASS_MAPS, Products
 
 MapsKind = Literal["preview", "float", "none"]
 Depth = Literal["auto", "8", "16", "float"]

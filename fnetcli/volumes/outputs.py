@@ -21,9 +21,9 @@ from fnetcli.formats.volumes import volume_files
 from fnetcli.imaging.image import Grid, Image
 from fnetcli.imaging.intensity import PREVIEW_RANGE, Limits, to_stored
 from fnetcli.inputs.pairing import Case
-from fnetcli.mixing import CLASS_MAPS, Products
 from fnetcli.modalities import shown_name
 from fnetcli.models.base import Fusion, Maps
+from fnetcli.products import CLASS_MAPS, Products
 from fnetcli.volumes.mix import VolumeMixOptions, in_color
 from fnetcli.volumes.mosaic import write_mosaic
 from fnetcli.volumes.prepare import FINEST, PreparedVolumes, VolumePrepareOptions

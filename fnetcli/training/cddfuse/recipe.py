@@ -20,6 +20,12 @@ class CDDFuseStageConfig(StageConfig):
     batch: int = 8
     halve_every: int = 0  # iterations after which the rate is halved, again and again; 0: never
 
+    def __post_init__(self) -> None:
+        """Raise ValueError where a number is out of range."""
+        super().__post_init__()
+        if self.halve_every < 0:
+            raise ValueError(f"halve_every must not be negative, but is {self.halve_every}")
+
     def rate(self, iteration: int) -> float:
         """Return the learning rate of iteration 0 ... iterations - 1."""
         halvings = iteration // self.halve_every if self.halve_every else 0
