@@ -117,7 +117,7 @@ def split_name(option: str, text: str) -> tuple[str, str]:
     if not mark or Path(text).exists():
         return "", text
     if not name.strip() or not path:
-        raise UsageError(f"{option} {text}: give it as {option} NAME=PATH or {option} PATH")
+        raise UsageError(f"{option} {text}: give {option} NAME=PATH or {option} PATH")
     return name.strip(), path
 
 
