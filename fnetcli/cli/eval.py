@@ -37,7 +37,7 @@ from fnetcli.runs.batch import EXIT_DONE, EXIT_FAILED
 from fnetcli.runs.protect import Inputs, ResultFiles
 
 if TYPE_CHECKING:
-    from fnetcli.evaluation.entrants import FoundMethods
+    from fnetcli.evaluation.fused_files import FoundMethods
     from fnetcli.evaluation.run import EvalJob, EvaluationRun
 
 MAX_WORKERS = 8  # by default
@@ -71,8 +71,8 @@ def evaluate(
     second run computes only new ones.
     """
     with leaving_at_once():
-        from fnetcli.evaluation.entrants import fused_methods, require_names, split_suffixes
-        from fnetcli.evaluation.methods import choose_metrics
+        from fnetcli.evaluation.fused_files import fused_methods, require_names, split_suffixes
+        from fnetcli.evaluation.metric_names import choose_metrics
         from fnetcli.evaluation.run import EvalJob
         from fnetcli.pictures.prepare import PrepareOptions
         from fnetcli.pictures.survey import survey

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from fnetcli.baselines import Baseline
     from fnetcli.engine import Engine, EngineOptions
     from fnetcli.evaluation.cost import Cost
-    from fnetcli.evaluation.run import NetworkEntrant, RuleEntrant
+    from fnetcli.evaluation.entrants import NetworkEntrant, RuleEntrant
 
 Errors = list[FnetError | BrokenPipeError]
 
@@ -47,7 +47,7 @@ class Makers:
 
     def entrants(self) -> list[NetworkEntrant | RuleEntrant]:
         """Load all weights. Raise CheckpointError."""
-        from fnetcli.evaluation.run import rule_entrants
+        from fnetcli.evaluation.entrants import rule_entrants
 
         rules = rule_entrants() if self.has_baselines else []
         return [*map(self._network, self.weights), *rules]
@@ -78,7 +78,7 @@ class Makers:
     def _load_name(self, text: str) -> tuple[str, Path]:
         """Return a method's name and the path of its weights."""
         from fnetcli.checkpoints.shipped import find_weights
-        from fnetcli.evaluation.entrants import split_name
+        from fnetcli.evaluation.fused_files import split_name
 
         name, weights = split_name("--weights", text)
         path = find_weights(weights)
@@ -87,8 +87,8 @@ class Makers:
     def _network(self, text: str) -> NetworkEntrant:
         """Return a method whose weights are loaded on first use: all scores may be cached."""
         from fnetcli.errors import ReadError
+        from fnetcli.evaluation.entrants import NetworkEntrant
         from fnetcli.evaluation.results import Method
-        from fnetcli.evaluation.run import NetworkEntrant
         from fnetcli.formats import content_sha256
         from fnetcli.pictures.fuse import PIXELS_VERSION
 

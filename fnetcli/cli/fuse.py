@@ -75,13 +75,13 @@ def fuse(
     """
     with leaving_at_once():
         from fnetcli.pictures.prepare import PrepareOptions
-        from fnetcli.runs.jobs import (
+        from fnetcli.runs.network import NetworkSource
+        from fnetcli.runs.picture_jobs import (
             PictureRunOptions,
             default_workers,
             kind_of_file,
             picture_job,
         )
-        from fnetcli.runs.network import NetworkSource
         from fnetcli.runs.protect import ResultFiles, require_outside
 
     files = ResultFiles({"--json": running.summary})

@@ -16,8 +16,9 @@ from fnetcli.cli.options.training import GivenTraining
 from fnetcli.runs.batch import EXIT_DONE, EXIT_INTERRUPTED
 
 if TYPE_CHECKING:
-    from fnetcli.training.config import Recipe
+    from fnetcli.training.config import LabelledRecipe, Recipe
     from fnetcli.training.data import Pairs
+    from fnetcli.training.loop import PairList
 
 
 @exits_properly
@@ -32,9 +33,10 @@ def train(
 
     The recipe names the model and sets all numbers (default: FNet's published recipe, or with
     --resume the run's own). Image options name folders and replace those of the recipe, for
-    validation too. Ctrl-C saves the state and stops; resuming with --resume gives results identical
-    to those of an uninterrupted run. Writes best.safetensors, last.safetensors, log.jsonl,
-    loss.png, recipe.toml and state.pt to the run folder.
+    validation too. UAAFusion learns from labels: --labels, or labels in the recipe. Ctrl-C saves
+    the state and stops; resuming with --resume gives results identical to those of an
+    uninterrupted run. Writes best.safetensors, last.safetensors, log.jsonl, loss.png, recipe.toml
+    and state.pt to the run folder.
     """
     with leaving_at_once():
         from fnetcli.engine import choose_device
@@ -43,10 +45,9 @@ def train(
     console = Console(is_quiet=talking.quiet)
     recipe, resume = given.recipe, given.resume
     run = given.out or Path("runs") / (recipe.stem if recipe else "paper")
-    plan = _plan(recipe or _recipe_of(run, resume=resume), given.validation, images.given)
+    plan = _plan(recipe or _recipe_of(run, resume=resume), given, images.given)
     _check_run_folder(run, resume=resume)
-    pairs = _pairs(plan.data, console, smallest=_largest_crop(plan))
-    validation_pairs = _pairs(plan.validation, console) if plan.validation else None
+    pairs, validation_pairs = _training_pairs(plan, console)
     chosen = choose_device(device.device)
     console.notice(f"{len(pairs)} pairs, device {chosen}, run folder {run}")
     observer = _Observer(console, plan)
@@ -111,22 +112,56 @@ def _recipe_of(run: Path, *, resume: bool) -> Path | None:
     return kept if resume and os.path.lexists(kept) else None
 
 
-def _plan(recipe: Path | None, validation: Path | None, folders: dict[str, Path]) -> Recipe:
+def _plan(recipe: Path | None, given: GivenTraining, folders: dict[str, Path]) -> Recipe:
     """Return the recipe with the folders named on the command line."""
     from fnetcli.errors import ConfigError
+    from fnetcli.training.config import LabelledRecipe
     from fnetcli.training.recipes import default_recipe, read_recipe
 
     plan = read_recipe(recipe) if recipe else default_recipe()
     if folders:
         data = {name: str(path.resolve()) for name, path in folders.items()}
         plan = dataclasses.replace(plan, data=data, validation={})
-    if validation is not None:
-        plan = dataclasses.replace(
-            plan, validation={name: str((validation / name).resolve()) for name in plan.data}
-        )
+    if given.validation is not None:
+        validation = {name: str((given.validation / name).resolve()) for name in plan.data}
+        plan = dataclasses.replace(plan, validation=validation)
     if not plan.data:
         raise ConfigError(
             "no training pairs given; use --vis DIR --ir DIR, or [data] in the recipe"
+        )
+    if isinstance(plan, LabelledRecipe):
+        return _plan_labels(plan, given, is_elsewhere=bool(folders))
+    if given.labels is not None:
+        raise ConfigError(
+            f"--labels: the recipe trains {plan.model}, which learns without labels; leave the "
+            "option out, or name a recipe of uaafusion"
+        )
+    return plan
+
+
+def _plan_labels(
+    plan: LabelledRecipe, given: GivenTraining, *, is_elsewhere: bool
+) -> LabelledRecipe:
+    """Return the recipe with the labels that belong to its folders; those of others are dropped."""
+    from fnetcli.errors import ConfigError
+
+    if is_elsewhere:
+        plan = dataclasses.replace(plan, labels="", validation_labels="")
+    if given.labels is not None:
+        plan = dataclasses.replace(plan, labels=str(given.labels.resolve()))
+    if given.validation is not None:
+        folder = given.validation / "label"
+        labels = str(folder.resolve()) if folder.is_dir() else ""
+        plan = dataclasses.replace(plan, validation_labels=labels)
+    if not plan.labels:
+        raise ConfigError(
+            f"{plan.model} learns from labelled pairs, and no labels are named; give --labels DIR "
+            "or labels in the recipe"
+        )
+    if not plan.classes.names:
+        raise ConfigError(
+            "the recipe does not say what the numbers in labels mean; name the classes, from 1 on, "
+            "as names under [classes]"
         )
     return plan
 
@@ -142,6 +177,32 @@ def _check_run_folder(run: Path, *, resume: bool) -> None:
 
 def _largest_crop(recipe: Recipe) -> int:
     return max((stage.crop for stage in recipe.stages if stage.iterations), default=1)
+
+
+def _training_pairs(plan: Recipe, console: Console) -> tuple[PairList, PairList | None]:
+    """Find, read and check all training and validation pairs, with labels if they are learnt."""
+    from fnetcli.training.config import LabelledRecipe
+    from fnetcli.training.labelled import LabelledPairs, find_labels
+
+    smallest = _largest_crop(plan)
+    pairs = _pairs(plan.data, console, smallest)
+    validation = _pairs(plan.validation, console) if plan.validation else None
+    if not isinstance(plan, LabelledRecipe):
+        return pairs, validation
+    classes = len(plan.classes.names) + 1
+    unlabelled = _pairs(plan.unlabelled, console, smallest) if plan.unlabelled else None
+    labelled = LabelledPairs(
+        pairs, find_labels(pairs.cases, Path(plan.labels)), classes, unlabelled
+    )
+    labelled.check()
+    if validation is None:
+        return labelled, None
+    if not plan.validation_labels:
+        return labelled, LabelledPairs(validation, [None] * len(validation), classes)
+    found = find_labels(validation.cases, Path(plan.validation_labels))
+    labelled_validation = LabelledPairs(validation, found, classes)
+    labelled_validation.check()
+    return labelled, labelled_validation
 
 
 def _pairs(folders: dict[str, str], console: Console, smallest: int = 1) -> Pairs:

@@ -21,7 +21,6 @@ from fnetcli.files.scratch import scratch_array
 from fnetcli.formats import content_sha256
 from fnetcli.imaging.image import Image
 from fnetcli.inputs.pairing import Case
-from fnetcli.mixing import Products, gain_list
 from fnetcli.models.base import Fusion, Maps, Wanted
 from fnetcli.pictures.mix import (
     MixOptions,
@@ -40,6 +39,7 @@ from fnetcli.pictures.outputs import (
     write_fused,
 )
 from fnetcli.pictures.prepare import Prepared, PrepareOptions, prepare, read_case
+from fnetcli.products import Products, gain_list
 
 if TYPE_CHECKING:  # reading and preparing starts without torch
     from fnetcli.engine import Engine

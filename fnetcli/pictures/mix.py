@@ -10,10 +10,10 @@ import numpy as np
 from fnetcli.imaging import color
 from fnetcli.imaging.image import Image, Mask, Pixels, Stored, bands
 from fnetcli.imaging.intensity import Scaled, to_stored
-from fnetcli.mixing import Gains
 from fnetcli.modalities import BY_NAME
 from fnetcli.models.base import Fusion, Maps
 from fnetcli.pictures.prepare import Prepared, has_color
+from fnetcli.products import Gains
 
 
 @dataclass(frozen=True)

@@ -11,12 +11,13 @@ import numpy as np
 
 from fnetcli.errors import UsageError
 from fnetcli.formats import PICTURE_KINDS, write_npz, write_picture, write_png, write_tiff_float
+from fnetcli.formats.labels import write_labels
 from fnetcli.imaging.image import Image, Mask, Stored
 from fnetcli.imaging.intensity import mark_nodata, preview, to_stored
 from fnetcli.inputs.pairing import Case
-from fnetcli.mixing import Products
 from fnetcli.modalities import shown_name
 from fnetcli.models.base import Fusion, Maps
+from fnetcli.products import CLASS_MAPS, Products
 
 MapsKind = Literal["preview", "float", "none"]
 Depth = Literal["auto", "8", "16", "float"]
@@ -165,13 +166,18 @@ def _write_maps(
     *,
     is_float: bool,
 ) -> None:
-    """Write previews, of parts on a signed scale and of maps on that of pictures; or numbers."""
+    """Write parts on a signed scale, other maps on that of pictures; or both as numbers.
+
+    Maps of classes have a colour for each, and the class as the number of the colour.
+    """
     for images, picture in ((fusion.parts, preview), (fusion.maps, to_stored)):
         for name, values in shown_images(images, modalities).items():
             if name not in paths.maps:
                 continue
             if is_float:
                 _write_numbers(paths.maps[name], values[0], image, valid)
+            elif name in CLASS_MAPS:
+                write_labels(paths.maps[name], values[0].astype(np.uint8))
             else:
                 write_png(paths.maps[name], picture(values[0]))
 

@@ -41,7 +41,7 @@ class Job(Generic[PathsT, PreparedT, MadeT]):
 
 
 @dataclass(frozen=True)
-class Plan(Generic[PathsT, PreparedT, MadeT]):
+class RunPlan(Generic[PathsT, PreparedT, MadeT]):
     """The task of every case, and which cases need no work."""
 
     tasks: dict[str, CaseTask[PathsT, PreparedT, MadeT]]
@@ -59,7 +59,7 @@ class Plan(Generic[PathsT, PreparedT, MadeT]):
 
 def make_plan(
     job: Job[PathsT, PreparedT, MadeT], manifest: Manifest | None, on_step: Callable[[], None]
-) -> Plan[PathsT, PreparedT, MadeT]:
+) -> RunPlan[PathsT, PreparedT, MadeT]:
     """Sort the cases into done and to do. Raise UsageError if existing files are in the way."""
     tasks = {case.name: job.task(case) for case in job.pairing.cases}
     require_places({name: task.paths for name, task in tasks.items()}, Inputs(job.input_paths))
@@ -70,7 +70,7 @@ def make_plan(
                     raise UsageError(
                         f"{path}: exists; remove it, or use --existing skip or overwrite"
                     )
-    plan = Plan(tasks, [], [])
+    plan = RunPlan(tasks, [], [])
     for case in job.pairing.cases:
         is_done = job.existing == "skip" and manifest is not None
         is_done = is_done and manifest is not None and _is_done(tasks[case.name], manifest)

@@ -16,7 +16,7 @@ from fnetcli.files.output_folder import OutputFolder, sweep
 from fnetcli.inputs.pairing import Case
 from fnetcli.runs.batch import Batch, Report, Stages
 from fnetcli.runs.manifest import MANIFEST_FILE, Manifest, Record, write_run
-from fnetcli.runs.plan import Job, Plan, make_plan
+from fnetcli.runs.plan import Job, RunPlan, make_plan
 from fnetcli.runs.process import (
     CaseMade,
     CaseRead,
@@ -55,7 +55,7 @@ class FusionRun(Generic[PathsT, PreparedT, MadeT]):
     events: Events
     command: list[str] = field(default_factory=list)
     report: Report[Case] = field(default_factory=Report)
-    plan: Plan[PathsT, PreparedT, MadeT] = field(default_factory=lambda: Plan({}, [], []))
+    plan: RunPlan[PathsT, PreparedT, MadeT] = field(default_factory=lambda: RunPlan({}, [], []))
     status: str = "planned"
     _device: str = ""
     _manifest: Manifest | None = None

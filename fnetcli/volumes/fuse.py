@@ -21,9 +21,9 @@ from fnetcli.files.output_folder import InPlace
 from fnetcli.files.scratch import scratch_array
 from fnetcli.imaging.image import Image, Mask, Pixels
 from fnetcli.inputs.pairing import Case
-from fnetcli.mixing import Gains, Products, gain_list
 from fnetcli.modalities import ORDINALS
 from fnetcli.models.base import Fusion, Maps, Wanted
+from fnetcli.products import Gains, Products, gain_list
 from fnetcli.volumes.mix import VolumeMixOptions, notices_of
 from fnetcli.volumes.outputs import (
     VolumeOutputOptions,

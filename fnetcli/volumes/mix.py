@@ -13,9 +13,9 @@ from fnetcli.files.scratch import scratch_array
 from fnetcli.imaging import color
 from fnetcli.imaging.image import Image
 from fnetcli.imaging.intensity import to_stored
-from fnetcli.mixing import Gains
 from fnetcli.modalities import BY_NAME, TABLE
 from fnetcli.models.base import Maps
+from fnetcli.products import Gains
 from fnetcli.volumes.prepare import PreparedVolumes, slabs, unit_slices
 
 DEFAULT_COLORMAP = "hot"

@@ -21,9 +21,9 @@ from fnetcli.formats.volumes import volume_files
 from fnetcli.imaging.image import Grid, Image
 from fnetcli.imaging.intensity import PREVIEW_RANGE, Limits, to_stored
 from fnetcli.inputs.pairing import Case
-from fnetcli.mixing import Products
 from fnetcli.modalities import shown_name
 from fnetcli.models.base import Fusion, Maps
+from fnetcli.products import CLASS_MAPS, Products
 from fnetcli.volumes.mix import VolumeMixOptions, in_color
 from fnetcli.volumes.mosaic import write_mosaic
 from fnetcli.volumes.prepare import FINEST, PreparedVolumes, VolumePrepareOptions
@@ -144,7 +144,8 @@ def write_volumes(
         for role, values in images.items():
             name = shown_name(role, prepared.modalities)
             if name in paths.maps:
-                write_nifti(paths.maps[name], values, reference, limits)
+                shown_range = (0.0, float(values.max())) if role in CLASS_MAPS else limits
+                write_nifti(paths.maps[name], values, reference, shown_range)
     colored = in_color(prepared, fused, mix, paths.fused)
     if colored is not None and paths.color is not None:
         _write_volume(paths.color, colored, prepared, output.target)

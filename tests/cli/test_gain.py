@@ -12,7 +12,7 @@ import tifffile
 from fnetcli.api import fuse, load_network
 from fnetcli.cli.options.results import GivenResults
 from fnetcli.errors import UsageError
-from fnetcli.mixing import Products
+from fnetcli.products import Products
 from tests.cli.command import fnet, tiny_weights
 from tests.cli.test_batch import errors, records
 from tests.drawn_pictures import smooth_noise, write

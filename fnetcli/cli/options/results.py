@@ -15,9 +15,9 @@ from fnetcli.cli.options.values import DECIMAL
 from fnetcli.errors import UsageError
 
 if TYPE_CHECKING:
-    from fnetcli.mixing import Gains, Products
     from fnetcli.pictures.mix import MixOptions
     from fnetcli.pictures.outputs import MapsKind
+    from fnetcli.products import Gains, Products
 
 PANEL = "Results"
 RUNNING = "Running"

@@ -27,6 +27,16 @@ class GivenTraining(OptionGroup):
             show_default=False,
         ),
     ] = None
+    labels: Annotated[
+        Path | None,
+        typer.Option(
+            "--labels",
+            help="Folder with one label image per pair: 8-bit grey, pixel = class of the recipe's "
+            "[classes], 0 = unlabelled. For models that need labels (uaafusion). A folder named "
+            "'label' within --validation holds those of the validation pairs.",
+            show_default=False,
+        ),
+    ] = None
     out: Annotated[
         Path | None,
         typer.Option("-o", "--out", help="Run folder. Default: runs/<recipe>.", show_default=False),

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from fnetcli.formats.volumes import VolumeOptions
     from fnetcli.imaging.intensity import ScalingOptions
     from fnetcli.inputs.pairing import Pairing
-    from fnetcli.mixing import Gains
+    from fnetcli.products import Gains
     from fnetcli.volumes.mix import VolumeMixOptions
     from fnetcli.volumes.prepare import VolumePrepareOptions
     from fnetcli.volumes.resample import Matrix
