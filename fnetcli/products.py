@@ -15,14 +15,8 @@ Gains = Mapping[str, float]  # by role; a part that is not named has 1
 class Products:
     """The outputs of a network besides the fused image, by role ("unique_first").
 
-    <<<<<<< HEAD:fnetcli/mixing.py
     `parts` are signed and sum to the fused luminance, `maps` are other images in [0, 1] (those of
     CLASS_MAPS: whole numbers), `features` holds the number of channels of each feature, by name.
-
-    =======
-    `parts` are signed and sum to the fused luminance, `maps` are other images in [0, 1] (those of
-    CLASS_MAPS: whole numbers), `features` have many channels: how many, by name.
-    >>>>>>> a1b2b39761a9d7178eb462ea33a2f920d8abb08a:fnetcli/products.py
     """
 
     parts: tuple[str, ...] = ()
