@@ -256,7 +256,7 @@ def test_absurd_sizes_cost_nothing(tmp_path: Path) -> None:
     tensors = published(make())
     tensors["net_u.IM.30000000.conv_in.weight"] = torch.ones(1)
     torch.save(tensors, tmp_path / "n.pth")
-    with pytest.raises(CheckpointError, match="60 tensors, but its configuration wants more"):
+    with pytest.raises(CheckpointError, match="60 tensors, but its configuration needs more"):
         load_weights(tmp_path / "n.pth")
 
 
@@ -279,7 +279,7 @@ class TestDamage:
         content = path.read_bytes()
         for share in range(1, 20):
             path.write_bytes(content[: len(content) * share // 20])
-            with pytest.raises(CheckpointError, match=r"get it again|short"):
+            with pytest.raises(CheckpointError, match=r"download it again|short"):
                 load_weights(path)
 
     def test_text_and_noise(self, tmp_path: Path) -> None:

@@ -364,7 +364,7 @@ class TestRefusals:
         )
         assert result.exit_code == 1
         (line,) = errors(result.stderr)
-        assert "a file stands where a folder is needed" in line
+        assert "a file is where a folder is needed" in line
         assert (tmp_path / "out" / "fused").read_text() == "mine"
 
 

@@ -566,7 +566,7 @@ class TestBadInput:
         )  # fmt: skip
         assert result.exit_code == 1
         (line,) = errors(result.stderr)
-        assert "a file stands where a folder is needed" in line
+        assert "a file is where a folder is needed" in line
         assert "choose another path" in line
         assert (tmp_path / "x.md").is_file()
 

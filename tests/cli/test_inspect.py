@@ -873,7 +873,7 @@ class TestWeights:
     def test_damaged(self, tmp_path: Path, home: Path) -> None:
         content = (home / "tiny.safetensors").read_bytes()
         (tmp_path / "half.safetensors").write_bytes(content[: len(content) // 2])
-        assert "get it again" in refused(1, tmp_path / "half.safetensors")
+        assert "download it again" in refused(1, tmp_path / "half.safetensors")
         (tmp_path / "text.pth").write_text("not found\n" * 20)
         assert "not a weights file" in refused(1, tmp_path / "text.pth")
         assert "no such file" in refused(2, tmp_path / "none.pth")
@@ -1044,7 +1044,7 @@ class TestBadInput:
 
     def test_a_folder_of_pictures(self, tmp_path: Path) -> None:
         vis, ir = write_pairs(tmp_path, 2)
-        assert "a folder, not an image; name a file in it" in refused(1, vis)
+        assert "a folder, not an image; give a file in it" in refused(1, vis)
         line = refused(2, "--vis", vis, "--ir", ir)
         assert line == "2 pairs: only one can be inspected at a time; give two files"
         (tmp_path / "empty").mkdir()
@@ -1058,7 +1058,7 @@ class TestBadInput:
 
     def test_a_picture_and_a_volume(self, home: Path, study: Path) -> None:
         line = refused(2, "--ct", study / "CT", "--mri", home / "in" / "b.png")
-        assert "name two of one kind" in line
+        assert "give two of the same kind" in line
 
     def test_where_results_go(self, tmp_path: Path, home: Path) -> None:
         (tmp_path / "file").write_text("mine")
@@ -1069,7 +1069,7 @@ class TestBadInput:
         (tmp_path / "link").symlink_to(home / "in")
         assert "contains an input" in refused(2, *pair_of(home), "-o", tmp_path / "link")
         line = refused(1, *pair_of(home), "-o", tmp_path / "file" / "deeper")
-        assert "a file stands where a folder is needed" in line
+        assert "a file is where a folder is needed" in line
         assert (tmp_path / "file").read_text() == "mine"
 
     def test_where_numbers_go(self, tmp_path: Path, home: Path) -> None:

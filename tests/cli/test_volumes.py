@@ -928,7 +928,7 @@ class TestLayout:
     def test_what_is_neither_an_image_nor_a_volume(self, study: Study, tmp_path: Path) -> None:
         (tmp_path / "notes.txt").write_text("neither")
         line = one_line(study.fuse(mri=tmp_path / "notes.txt"))
-        words = "neither an image nor a volume (DICOM, NIfTI); name another file"
+        words = "neither an image nor a volume (DICOM, NIfTI); give another file"
         assert line == f"{tmp_path / 'notes.txt'}: {words}"
 
     def test_pictures_are_pictures(self, tmp_path: Path, weights: Path) -> None:
@@ -1233,7 +1233,7 @@ class TestRefusals:
         picture = tmp_path / "a.png"
         iio.imwrite(picture, np.zeros((8, 9), np.uint8))
         line = one_line(study.fuse(mri=picture))
-        assert line.startswith(f"{picture} holds pictures, {study.ct} volumes; name two of one")
+        assert line.startswith(f"{picture} holds pictures, {study.ct} volumes; give two of the same")
         mixed = study.ct / "b.png"
         iio.imwrite(mixed, np.zeros((8, 9), np.uint8))
         assert "pictures and volumes are directly inside" in one_line(study.fuse())

@@ -137,7 +137,7 @@ class TestAtomicWrite:
     def test_a_file_where_a_folder_should_be(self, tmp_path: Path) -> None:
         (tmp_path / "out").write_bytes(b"x")
         for path in (tmp_path / "out" / "a.png", tmp_path / "out" / "deep" / "a.png"):
-            with pytest.raises(OutputError, match="a file stands where a folder is needed"):
+            with pytest.raises(OutputError, match="a file is where a folder is needed"):
                 put(b"new", path)
         assert (tmp_path / "out").read_bytes() == b"x"
 
