@@ -40,7 +40,7 @@ class FileKind:
     name: str  # with its article: "a recipe"
 
     limit: int
-    todo: str  # "name a TOML file"
+    todo: str  # such as "give a TOML file"
     error: type[FnetError] = UsageError
     missing: type[FnetError] = UsageError
     missing_todo: str = "check the path"

@@ -29,10 +29,10 @@ class MapRow:
 
 
 @dataclass(frozen=True)
-class LengthRow:
-    """Maps (H, W) of what is never below 0, by label, side by side on one scale, white to black.
+class NormRow:
+    """Maps (H, W) of norms, never below 0, by label, side by side on one scale, white to black.
 
-    `meaning` says what their values are.
+    `meaning` describes their values.
     """
 
     title: str
@@ -137,4 +137,4 @@ class ClassMaps:
     names: Mapping[int, str]
 
 
-FigureData = MapRow | LengthRow | ChannelSheet | HistogramRow | LineRow | KernelGrids | ClassMaps
+FigureData = MapRow | NormRow | ChannelSheet | HistogramRow | LineRow | KernelGrids | ClassMaps

@@ -31,8 +31,8 @@ from fnetcli.inspection.figures import (
     FigureData,
     HistogramPanel,
     HistogramRow,
-    LengthRow,
     MapRow,
+    NormRow,
 )
 from fnetcli.inspection.numbers import (
     correlation,
@@ -358,8 +358,8 @@ def _figures(seen: _Seen) -> dict[str, FigureData]:
             seen.named(label_of(name)): np.sqrt(one.summary.energy_map)
             for name, one in seen.features.items()
         }
-        meaning = "length of the values of a pixel"
-        found["features.png"] = LengthRow("Features", lengths, meaning)
+        meaning = "L2 norm over the channels"
+        found["features.png"] = NormRow("Features", lengths, meaning)
     shown = seen.maps
     parts = {name: one for name, one in shown.items() if one.is_part}
     if parts:
@@ -409,7 +409,7 @@ def _panel(title: str, images: Mapping[str, Map]) -> HistogramPanel:
 
 
 def _plots(seen: _Seen) -> dict[str, str]:
-    features = {"features.png": "Features: length of a pixel's values"} if seen.features else {}
+    features = {"features.png": "Features: L2 norm over the channels"} if seen.features else {}
     return {**features, "histograms.png": "How the values of what was made lie"}
 
 

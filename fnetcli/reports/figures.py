@@ -32,9 +32,9 @@ from fnetcli.inspection.figures import (
     HistogramPanel,
     HistogramRow,
     KernelGrids,
-    LengthRow,
     LineRow,
     MapRow,
+    NormRow,
 )
 from fnetcli.inspection.wording import percent
 
@@ -101,8 +101,8 @@ def draw(data: FigureData) -> Figure:
     match data:
         case MapRow():
             return draw_maps(data)
-        case LengthRow():
-            return draw_lengths(data)
+        case NormRow():
+            return draw_norms(data)
         case ChannelSheet():
             return draw_channels(data)
         case HistogramRow():
@@ -151,7 +151,7 @@ def _drawn_row(
     return Figure(_png(_titled(sheet, title, scale)), scale, limit)
 
 
-def draw_lengths(row: LengthRow) -> Figure:
+def draw_norms(row: NormRow) -> Figure:
     """Draw maps of what is never below 0: nothing is white."""
     limit = round_limit(*row.maps.values())
     scale = f"white 0, black {limit:g}: {row.meaning}"

@@ -167,7 +167,7 @@ def quantized(tensor: torch.Tensor) -> torch.Tensor:
         (lambda t: t.pop("net_u.w_ro"), "missing, first 'net_u.w_ro'"),
         (lambda t: t.pop("net_u.x0_block.conv_in.weight"), "without 'net_u.x0_block"),
         (lambda t: t.update(extra=torch.ones(1)), "unexpected tensors, first 'extra'"),
-        (lambda t: t.update({"conv_u.weight": torch.ones(1, 5, 3, 5)}), r"\(1, 5, 3, 5\) where"),
+        (lambda t: t.update({"conv_u.weight": torch.ones(1, 5, 3, 5)}), r"\(1, 5, 3, 5\), but"),
         (lambda t: t["conv_v.weight"].fill_(float("nan")), "'conv_v.weight' has values"),
         (lambda t: t.update({"conv_v.weight": t["conv_v.weight"].double() + 1e300}), "has values"),
         (lambda t: t.update({"net_u.x0_block.conv_in.weight": torch.ones(3)}), "impossible"),

@@ -1233,7 +1233,7 @@ class TestRefusals:
         picture = tmp_path / "a.png"
         iio.imwrite(picture, np.zeros((8, 9), np.uint8))
         line = one_line(study.fuse(mri=picture))
-        assert line.startswith(f"{picture} holds pictures, {study.ct} volumes; give two of the same")
+        assert line.startswith(f"{picture} holds pictures, {study.ct} volumes; give two")
         mixed = study.ct / "b.png"
         iio.imwrite(mixed, np.zeros((8, 9), np.uint8))
         assert "pictures and volumes are directly inside" in one_line(study.fuse())

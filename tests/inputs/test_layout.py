@@ -266,7 +266,7 @@ class TestRefusal:
     )
     def test_names_that_are_paths(self, name: str, tmp_path: Path) -> None:
         folder = dicom(tmp_path / "ct")
-        assert "no name of a case" in refused(folder, folder, name=name)
+        assert "not a case name" in refused(folder, folder, name=name)
 
 
 @pytest.mark.skipif(not SHARED.is_dir(), reason="no shared/ folder beside the checkout")

@@ -13,11 +13,11 @@ from fnetcli.inspection.figures import (
     HistogramPanel,
     HistogramRow,
     KernelGrids,
-    LengthRow,
     Line,
     LinePanel,
     LineRow,
     MapRow,
+    NormRow,
 )
 from fnetcli.inspection.fnet.trace import BlockTrace, Measured, PairTrace, Step
 from fnetcli.inspection.fnet.weights import BlockFacts, Dictionary
@@ -54,14 +54,14 @@ def code_sheet(block: BlockTrace, title: str) -> ChannelSheet:
     return ChannelSheet(title, block.thumbnails, block.energies, "atoms")
 
 
-def features_row(trace: PairTrace, names: Modalities) -> LengthRow:
+def features_row(trace: PairTrace, names: Modalities) -> NormRow:
     """Return unique and common features (the paper's Fig. 8a): the root of each energy map."""
     labels = [f"u: unique to {names[0]}", f"v: unique to {names[1]}", "z: common to both"]
     maps = [np.sqrt(trace.blocks[letter].energy_map) for letter in "uvz"]
-    return LengthRow(
+    return NormRow(
         "Unique and common features",
         dict(zip(labels, maps, strict=True)),
-        f"length of the {trace.config.atoms} values of a pixel",
+        f"L2 norm over the {trace.config.atoms} atoms",
     )
 
 
