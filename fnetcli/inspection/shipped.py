@@ -1,4 +1,4 @@
-"""The weights that ship with fnet: what each of them is."""
+"""Descriptions of the weights that ship with fnet."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 from fnetcli.checkpoints.loading import load_weights
 from fnetcli.checkpoints.shipped import DEFAULT_NAME, shipped_weights
 
-# Of files that do not say it themselves (metadata `trained_for`).
+# For files whose metadata lack `trained_for`.
 TRAINED_FOR = {"fnet": ["vis+ir"]}
 
 
@@ -24,7 +24,7 @@ class Card:
     is_default: bool
 
     def record(self) -> dict[str, Any]:
-        """Return it as JSON takes it."""
+        """Return the fields, ready for JSON."""
         return asdict(self)
 
 

@@ -548,7 +548,7 @@ class TestVolumes:
         weights = study.parent / "tiny.safetensors"
         found = inspected(tmp_path / "o", *volumes, "--weights", weights)
         assert "warning: the ct covers 40 % of the mri's grid" in found.result.stderr
-        assert "warning: ct: no data in 100.0 % of this slice; what the" in found.result.stderr
+        assert "warning: ct: no data in 100.0 % of this slice; the network" in found.result.stderr
 
     @pytest.mark.parametrize(
         ("option", "message"),
@@ -631,7 +631,7 @@ class TestWeights:
         assert said["network"].startswith("atoms 4, kernel_size 3, iterations 2, ")
         assert said["parameters"].startswith(f"{loaded.network.parameter_count:,}: encode_u ")
         assert said["reach"] == f"{loaded.network.config.reach} pixels"
-        assert said["multiply-adds"] == f"{loaded.network.config.multiply_adds:,} a pixel"
+        assert said["multiply-adds"] == f"{loaded.network.config.multiply_adds:,} per pixel"
         assert said["runs here"].startswith("torch (the compiled path")
         theta = at_work(loaded.network).encode_u.theta(0).item()
         assert said["theta_k of u"].split()[0] == f"{theta:.4f}"
@@ -823,7 +823,7 @@ class TestWeights:
         path = odd_weights(home, tmp_path / "odd.safetensors", change)
         found = inspected(tmp_path / "o", *pair_of(home)[:5], path)
         assert "warning: code z: " in found.result.stderr
-        assert "beyond 65504, the largest of float16" in found.result.stderr
+        assert "beyond 65504, the largest number of float16" in found.result.stderr
         assert any("float16" in text for text in found.record["notices"])
         assert names(found.out) == FILES
         for array in found.arrays.values():

@@ -235,7 +235,7 @@ class TestWeights:
         assert said["model"] == "tiny"
         assert said["network"] == f"channels {CHANNELS}"
         assert said["reach"] == "the whole image"
-        assert said["multiply-adds"] == "not known"
+        assert said["multiply-adds"] == "unknown"
         assert "theta_k" not in result.stdout
 
     def test_there_is_nothing_to_draw(self, tmp_path: Path, bare: Path) -> None:

@@ -220,7 +220,7 @@ class TestForced:
         picture(first / "preview.png")
         line = refused(first, second)
         assert line == (
-            f"{first}: pictures and volumes are directly inside; say which with "
+            f"{first}: pictures and volumes are directly inside; choose with "
             "--layout pairs|series|cases"
         )
         assert "pictures and volumes" in refused(

@@ -69,7 +69,7 @@ def lines(*, has_second: bool = True) -> LineRow:
         LinePanel("falls", (Line("u", [0.2, 0.1]), Line("v", [0.2, 0.3], marker="D"))),
         LinePanel("rises", second, "there is none"),
     )
-    return LineRow(panels, "k", 2, "one line a block")
+    return LineRow(panels, "k", 2, "one line per block")
 
 
 def kernels(count: int) -> KernelGrids:

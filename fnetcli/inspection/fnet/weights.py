@@ -1,4 +1,4 @@
-"""What a weights file says of itself, and the dictionaries in it."""
+"""Facts about an FNet's weights file, and its dictionaries."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ GROUPS = ("encode_u", "encode_v", "encode_z", "explain", "reconstruct")
 
 @dataclass(frozen=True)
 class BlockFacts:
-    """Of one LZSC block: `theta` for k = 0 ... K, `rho` for k = 1 ... K (empty without momentum).
+    """Facts about an LZSC block: `theta`, k = 0 ... K; `rho`, k = 1 ... K (empty without momentum).
 
     Whether thresholds fall and momentum rises at every k, as they must (None: fewer than two).
     """
@@ -36,7 +36,7 @@ class BlockFacts:
 
 @dataclass(frozen=True)
 class CheckpointFacts(WeightsFacts):
-    """What is known of an FNet.
+    """Facts about an FNet.
 
     `config` are the fields of `FNetConfig`, `parameters` the counts of each block: `encode_u`,
     `encode_v`, `encode_z`, `explain` (Wu, Wv) and `reconstruct` (Gu, Gv, Gz).
@@ -53,9 +53,9 @@ class CheckpointFacts(WeightsFacts):
         return found
 
     def record(self) -> dict[str, Any]:
-        """Return it as JSON takes it; the metadata come last."""
+        """Return the fields, ready for JSON; the metadata come last."""
         record = super().record()
-        del record["model"]  # older than there being several
+        del record["model"]  # this format is older than other models
         last = {name: record.pop(name) for name in (*KNOWN_METADATA, "other_metadata", "notices")}
         return {**record, "blocks": record.pop("blocks"), **last}
 
