@@ -33,12 +33,12 @@ def shipped_cards() -> list[Card]:
     cards = []
     for name, path in shipped_weights().items():
         weights = load_weights(path)
-        said = weights.metadata.get("trained_for", TRAINED_FOR.get(name, []))
+        pairs = weights.metadata.get("trained_for", TRAINED_FOR.get(name, []))
         cards.append(
             Card(
                 name=name,
                 model=weights.network.spec.name,
-                trained_for=[str(pair) for pair in said],
+                trained_for=[str(pair) for pair in pairs],
                 size=path.stat().st_size,
                 sha256=weights.sha256,
                 is_default=name == DEFAULT_NAME,

@@ -267,7 +267,7 @@ def _cell(
     deviation = float(summary.deviations[method, metric])
     spread = f"\u00b1 {_number(deviation, digits)}" if math.isfinite(deviation) else ""
     chance = _chance(float(summary.p_values[method, metric]))
-    said = [
+    facts = [
         f"{evaluation.metrics[metric].name} {_number(mean, digits)}",
         MARK_NAMES.get(mark, ""),
         f"standard deviation {_number(deviation, digits)}" if spread else "",
@@ -278,7 +278,7 @@ def _cell(
         text=_number(mean, digits),
         value=_sortable(mean),
         mark=mark,
-        title=", ".join(text for text in said if text),
+        title=", ".join(text for text in facts if text),
         count=f"n = {count}" if count != usual else "",
         spread=spread,
         chance=chance,

@@ -91,7 +91,7 @@ def _numbers(values: Sequence[float]) -> str:
 
 def _in_words(value: Any) -> list[str]:
     """Return metadata, which may be anything and of any length, as a few lines."""
-    lines = [line for line in _said(value) if line]
+    lines = [line for line in _texts_of(value) if line]
     more = len(lines) - MAX_LINES
     return [
         *map(_shortened, lines[:MAX_LINES]),
@@ -104,7 +104,7 @@ def _shortened(line: str) -> str:
     return line if more <= 0 else f"{line[:MAX_SHOWN]} ... {more:,} more characters; --json has all"
 
 
-def _said(value: Any) -> list[str]:
+def _texts_of(value: Any) -> list[str]:
     if not isinstance(value, Mapping):
         return [_plain(value)]
     single = {key: inner for key, inner in value.items() if not isinstance(inner, Mapping)}

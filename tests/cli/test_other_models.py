@@ -122,8 +122,8 @@ class TestPictures:
         pair = ["--vis", tmp_path / "v.png", "--ir", tmp_path / "i.png", "--weights", weights,
                 "--gray", "--depth", "float", "--maps", "none"]  # fmt: skip
         assert "blended" not in fuse(*pair, "-o", tmp_path / "whole.tif")
-        said = fuse(*pair, "-o", tmp_path / "tiles.tif", "--tile", "64")
-        assert said.count("runs tile by tile (9 tiles, blended at their borders)") == 1
+        messages = fuse(*pair, "-o", tmp_path / "tiles.tif", "--tile", "64")
+        assert messages.count("runs tile by tile (9 tiles, blended at their borders)") == 1
         whole, tiled = (tifffile.imread(tmp_path / f"{name}.tif") for name in ("whole", "tiles"))
         assert 0 < np.abs(whole - tiled).max() < 0.1
         steps = np.abs(np.diff(tiled - whole, axis=1))

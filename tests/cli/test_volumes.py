@@ -858,7 +858,7 @@ class TestLayout:
         assert "two volumes: one case, night 7" in result.stderr
         assert made(study.out) == ["fused/night 7.nii.gz", "preview/night 7.png"]
         for name in ("../x", "a\nb", "\x1b[31mred"):
-            assert "no name of a case" in one_line(study.fuse("--name", name))
+            assert "not a case name" in one_line(study.fuse("--name", name))
 
     def cases(self, home: Path) -> None:
         for i, name in enumerate(("A", "B", "lonely")):

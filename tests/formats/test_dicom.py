@@ -589,7 +589,7 @@ class TestValues:
         table = item(LUTDescriptor=[12, 0, 16], ModalityLUTType="HU", LUTData=[*range(12)])
         table["LUTDescriptor"].VR = table["LUTData"].VR = "US"
         capture = {"SOPClassUID": f"{STORAGE}7", "RescaleType": "HU"}
-        said = ("its values are not in Hounsfield units, as its header says",)
+        message = ("its values are not in Hounsfield units, as its header says",)
         other = item(LUTDescriptor=[12, 0, 16], ModalityLUTType="OD", LUTData=[*range(12)])
         other["LUTDescriptor"].VR = other["LUTData"].VR = "US"
         found: list[tuple[dict[str, Any], str | None, tuple[str, ...]]] = [
@@ -597,9 +597,9 @@ class TestValues:
             ({"RescaleSlope": None}, "HU", ()),
             (bare, None, ()),
             ({**bare, "RescaleType": "HU"}, "HU", ()),
-            ({"RescaleType": "US"}, None, said),
+            ({"RescaleType": "US"}, None, message),
             ({**bare, "ModalityLUTSequence": Items([table])}, "HU", ()),
-            ({**bare, "ModalityLUTSequence": Items([other])}, None, said),
+            ({**bare, "ModalityLUTSequence": Items([other])}, None, message),
             (capture, None, ()),
             ({**capture, "SOPClassUID": f"{STORAGE}7.2"}, None, ()),
         ]
