@@ -49,7 +49,7 @@ class Executor(Protocol):
 
 @runtime_checkable
 class CutsItself(Executor, Protocol):
-    """An executor that takes images of any size and cuts them by itself: it knows better how."""
+    """An executor that accepts images of any size and tiles them itself."""
 
     def limit(self, budget: int, tile: int | None) -> None:
         """Hear how many bytes `run` may take, and the side of tiles where it was given (0: none).

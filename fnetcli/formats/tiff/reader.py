@@ -329,7 +329,7 @@ def _bands(tags: Tags, photometric: int, samples: int) -> Bands:
     )
 
 
-# --- what stands beside the pixels ----------------------------------------------------------------
+# --- metadata -------------------------------------------------------------------------------------
 
 
 def _nodata(tags: Tags) -> tuple[float | None, tuple[str, ...]]:
