@@ -1,4 +1,4 @@
-"""What a run of volumes takes, assembled."""
+"""Assemble a run of volumes."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ VolumeJob = Job[VolumePaths, PreparedVolumes, Fusion[Maps]]
 
 @dataclass(frozen=True)
 class VolumeRunOptions:
-    """How pairs of volumes are fused, beside what the network sees of each."""
+    """How to fuse pairs of volumes, besides how they are prepared."""
 
     mix: VolumeMixOptions = field(default_factory=VolumeMixOptions)
     target: Target = "nifti"
@@ -36,7 +36,7 @@ def volume_job(
     out: Path,
     options: VolumeRunOptions,
 ) -> VolumeJob:
-    """Return the job of volumes. Raise UsageError, also for what the network does not make."""
+    """Return the job. Raise UsageError, also for outputs that the network does not have."""
     products = network.products
     require_products(products, maps=options.maps, has_gains=bool(options.mix.gains))
     require_outside(out, pairing)
@@ -44,5 +44,5 @@ def volume_job(
     with_maps = None if options.maps is None else options.maps != "none"
     output = VolumeOutputOptions(options.target, with_maps)
     require_target(pairing.cases, prepare, output)
-    walk = Volumes(VolumeFuseOptions(prepare, products, options.mix, output))
-    return Job(pairing, walk, out, network.record(), existing=options.existing)
+    pipeline = Volumes(VolumeFuseOptions(prepare, products, options.mix, output))
+    return Job(pairing, pipeline, out, network.record(), existing=options.existing)

@@ -211,7 +211,7 @@ class TestPair:
         assert "is the name of another result" in result.stderr
         place.mkdir(parents=True)
         result = fnet("inspect", *given)
-        assert f"{place}: a folder where a result goes" in result.stderr
+        assert f"{place}: is a folder, but a result has this name" in result.stderr
         assert files(tmp_path / "o") == {name}
 
 
@@ -231,18 +231,18 @@ class TestWeights:
         assert facts["trained"] == {"pairs": 3}
         assert facts["runs_here"] == "torch"
         assert "model" not in facts["other_metadata"]
-        said = dict(line.split(maxsplit=1) for line in result.stdout.splitlines())
-        assert said["model"] == "tiny"
-        assert said["network"] == f"channels {CHANNELS}"
-        assert said["reach"] == "the whole image"
-        assert said["multiply-adds"] == "not known"
+        printed = dict(line.split(maxsplit=1) for line in result.stdout.splitlines())
+        assert printed["model"] == "tiny"
+        assert printed["network"] == f"channels {CHANNELS}"
+        assert printed["reach"] == "the whole image"
+        assert printed["multiply-adds"] == "unknown"
         assert "theta_k" not in result.stdout
 
     def test_there_is_nothing_to_draw(self, tmp_path: Path, bare: Path) -> None:
         result = fnet("inspect", bare, "-o", tmp_path / "o")
         assert result.exit_code == 2
         (line,) = errors(result.stderr)
-        words = "nothing is drawn of weights of 'bare'; leave it out"
+        words = "weights of 'bare' have no pictures to draw; leave it out"
         assert line == f"error: -o {tmp_path / 'o'}: {words}"
         assert not (tmp_path / "o").exists()
         assert done(bare).stdout.startswith("name           bare.safetensors\n")

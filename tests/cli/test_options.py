@@ -76,17 +76,17 @@ class TestPerModality:
         "text", ["", "3", "ir", "=3", "ir=", "mri=3", "IR=3", " ir=3", "x=y=z"]
     )
     def test_what_it_does_not_take(self, text: str) -> None:
-        with refused(f"--x {text}: give it as --x ir=VALUE or --x vis=VALUE"):
+        with refused(f"--x {text}: give --x ir=VALUE or --x vis=VALUE"):
             per_modality("--x", ["vis=1", text], PAIR)
 
     @pytest.mark.parametrize("text", ["=3", "ir=", "mri=3", "IR=3"])
     def test_what_it_does_not_take_either(self, text: str) -> None:
-        with refused(f"--x {text}: give it as --x ir=VALUE or --x vis=VALUE or --x VALUE"):
+        with refused(f"--x {text}: give --x ir=VALUE or --x vis=VALUE or --x VALUE"):
             per_modality("--x", [text], PAIR, has_default=True)
 
     @pytest.mark.parametrize("texts", [["ir=1", "ir=2"], ["ir=1", "vis=1", "ir=1"], ["1", "1"]])
     def test_twice_is_once_too_often(self, texts: list[str]) -> None:
-        with refused(f"--x {texts[-1]}: said twice; leave one out"):
+        with refused(f"--x {texts[-1]}: given twice; leave one out"):
             per_modality("--x", texts, PAIR, has_default=True)
 
 
@@ -144,9 +144,7 @@ class TestScaling:
     @pytest.mark.parametrize("text", ["-1,50", "50,100.1", "-5,101"])
     def test_stretches_beyond_all_pixels(self, text: str) -> None:
         for shown in (text, f"ir={text}"):
-            with refused(
-                f"--stretch {text}: percentiles lie between 0 and 100; or minmax, or none"
-            ):
+            with refused(f"--stretch {text}: give percentiles from 0 to 100, minmax or none"):
                 scale(stretch=shown)
 
     @pytest.mark.parametrize("text", ["99,1", "5,5", "1", "all", "1,99,1", "nan,99", "MINMAX"])
@@ -168,7 +166,7 @@ class TestScaling:
             scale(invert="vis mri")
 
     @pytest.mark.parametrize(
-        ("options", "said"),
+        ("options", "message"),
         [
             ({"bits": "ir=8", "ranges": "ir=1,2"}, "--bits and --range: both say how ir is"),
             ({"bits": "vis=8", "stretch": "vis=1,2"}, "--bits and --stretch: both say how vis is"),
@@ -178,8 +176,8 @@ class TestScaling:
             ),
         ],
     )
-    def test_two_rules_for_one_image(self, options: dict[str, str], said: str) -> None:
-        with refused(f"{said} scaled; leave one out"):
+    def test_two_rules_for_one_image(self, options: dict[str, str], message: str) -> None:
+        with refused(f"{message} scaled; leave one out"):
             scale(**options)
 
     def test_rules_for_different_images_and_a_default_go_together(self) -> None:
@@ -247,22 +245,22 @@ class TestPairs:
 
     def test_a_suffix_for_nobody(self, tmp_path: Path) -> None:
         for text in ("_T", "mri=_T", "ir="):
-            with refused(f"--suffix {text}: give it as --suffix ir=VALUE or --suffix vis=VALUE"):
+            with refused(f"--suffix {text}: give --suffix ir=VALUE or --suffix vis=VALUE"):
                 GivenPairing(None, False, [text]).find(self.folders(tmp_path), GivenReading())
 
     @pytest.mark.parametrize(
-        ("names", "said"),
+        ("names", "message"),
         [
             ([], "no image given; "),
             (["vis"], "only --vis given; "),
             (["vis", "mri"], "--vis + --mri"),
         ],
     )
-    def test_images_that_are_no_pair(self, names: list[str], said: str, tmp_path: Path) -> None:
+    def test_images_that_are_no_pair(self, names: list[str], message: str, tmp_path: Path) -> None:
         images = dict.fromkeys(names, tmp_path)
         with pytest.raises(UsageError, match="give exactly two that belong") as caught:
             GivenPairing(None, False, None).find(images, GivenReading())
-        assert str(caught.value).startswith(said)
+        assert str(caught.value).startswith(message)
 
     def test_a_list(self, tmp_path: Path) -> None:
         path = tmp_path / "pairs.csv"

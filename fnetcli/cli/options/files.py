@@ -55,8 +55,8 @@ class GivenPairing(OptionGroup):
         typer.Option(
             "--pairs",
             metavar="FILE.csv",
-            help="A list instead of two image options: its first line names two modalities, as "
-            "vis,ir, and case if wanted; paths are relative to the list.",
+            help="A list of pairs, instead of two image options. Its first line names two "
+            "modalities (vis,ir) and optionally case; paths are relative to the list.",
             show_default=False,
             rich_help_panel=PANEL,
         ),
@@ -64,7 +64,9 @@ class GivenPairing(OptionGroup):
     recursive: Annotated[
         bool,
         typer.Option(
-            "--recursive", help="Look in sub-folders too; results keep them.", rich_help_panel=PANEL
+            "--recursive",
+            help="Search sub-folders too; results keep the same sub-folders.",
+            rich_help_panel=PANEL,
         ),
     ] = False
     suffix: Annotated[
@@ -72,7 +74,8 @@ class GivenPairing(OptionGroup):
         typer.Option(
             "--suffix",
             metavar="MODALITY=TEXT",
-            help="Take only files whose names end so, and pair them without it: vis=_RGB, ir=_T.",
+            help="Use only files whose names end in TEXT, and ignore TEXT when pairing: vis=_RGB, "
+            "ir=_T.",
             show_default=False,
             rich_help_panel=PANEL,
         ),
@@ -101,7 +104,7 @@ class GivenPairing(OptionGroup):
     strict: Annotated[
         bool,
         typer.Option(
-            "--strict", help="Exit code 1 where files have no partner.", rich_help_panel=PANEL
+            "--strict", help="Exit with code 1 if files have no partner.", rich_help_panel=PANEL
         ),
     ] = False
 
@@ -118,7 +121,7 @@ class GivenPairing(OptionGroup):
     def find(
         self, images: dict[str, Path], reading: GivenReading
     ) -> tuple[tuple[str, str], Pairing]:
-        """Return the modalities in the network's order, and the cases. Raise UsageError."""
+        """Return the modalities in the network's order, and the pairs. Raise UsageError."""
         from fnetcli.inputs.lists import pair_list
         from fnetcli.inputs.pairing import pair_paths
         from fnetcli.modalities import network_order
@@ -165,14 +168,14 @@ class GivenPairing(OptionGroup):
 
 @dataclass(frozen=True)
 class GivenReading(OptionGroup):
-    """What of a file is read."""
+    """What is read from a file."""
 
     page: Annotated[
         list[str] | None,
         typer.Option(
             "--page",
             metavar="[MODALITY=]N",
-            help="Which page of multi-page TIFF files, from 1 on.",
+            help="Page of multi-page TIFF files, counted from 1.",
             show_default=False,
             rich_help_panel=PANEL,
         ),
@@ -183,14 +186,14 @@ class GivenReading(OptionGroup):
         typer.Option(
             "--max-pixels",
             metavar="MEGAPIXELS",
-            help="Refuse larger images before they are decoded.",
+            help="Refuse larger images before decoding them.",
             min=0.000001,
             rich_help_panel=PANEL,
         ),
     ] = 500.0
 
     def options(self, modalities: tuple[str, str]) -> tuple[ReadOptions, ReadOptions]:
-        """Return what is read of both images. Raise UsageError."""
+        """Return how to read each image. Raise UsageError."""
         pages = per_modality("--page", self.page, modalities, has_default=True)
         bands = per_modality("--band", self.band, modalities)
         first, second = (
@@ -199,7 +202,7 @@ class GivenReading(OptionGroup):
         return first, second
 
     def of_image(self, page: str | None, bands: str | None) -> ReadOptions:
-        """Return what is read of one image. Raise UsageError."""
+        """Return how to read one image. Raise UsageError."""
         from fnetcli.formats import ReadOptions
 
         number = whole_number("--page", page, MAX_PAGES)

@@ -1,4 +1,4 @@
-"""What `fnet train` works by."""
+"""The options of `fnet train`."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from fnetcli.cli.options.group import OptionGroup
 
 @dataclass(frozen=True)
 class GivenTraining(OptionGroup):
-    """The recipe, further pairs, and where the run is kept."""
+    """The recipe, the validation pairs and the run folder."""
 
     recipe: Annotated[
         Path | None,
@@ -25,7 +25,17 @@ class GivenTraining(OptionGroup):
         typer.Option(
             "--validation",
             help="Folder of validation pairs, with one sub-folder per modality (vis, ir, ...), or "
-            "without any where one training folder holds both.",
+            "without any if one training folder holds both.",
+            show_default=False,
+        ),
+    ] = None
+    labels: Annotated[
+        Path | None,
+        typer.Option(
+            "--labels",
+            help="Folder with one label image per pair: 8-bit grey, pixel = class of the recipe's "
+            "[classes], 0 = unlabelled. For models that need labels (uaafusion). Labels of the "
+            "validation pairs are in a folder 'label' within --validation.",
             show_default=False,
         ),
     ] = None
@@ -34,7 +44,7 @@ class GivenTraining(OptionGroup):
         typer.Option("-o", "--out", help="Run folder. Default: runs/<recipe>.", show_default=False),
     ] = None
     resume: Annotated[
-        bool, typer.Option("--resume", help="Go on from the run folder's last state.")
+        bool, typer.Option("--resume", help="Resume from the last state in the run folder.")
     ] = False
     match: Match = None
     band: Band = None
