@@ -118,7 +118,7 @@ def pair_paths(first: Path, second: Path, options: PairingOptions | None = None)
 def _pair_files(first: Path, second: Path, options: PairingOptions) -> Pairing:
     if options.of_names is not None:
         raise UsageError(
-            f"{options.of_names}: is for folders, but two files are given; leave it out"
+            f"{options.of_names}: applies only to folders, but two files are given; leave it out"
         )
     if not options.takes_same_file and first.samefile(second):
         raise UsageError(

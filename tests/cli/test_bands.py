@@ -192,8 +192,8 @@ class TestSaid:
         [
             ("ir=1,2", "--band 1,2: give one band (grey), or three"),
             ("ir=1,,2", "--band 1,,2: give one band"),
-            ("ir=", "give it as --band ir=VALUE or --band vis=VALUE"),
-            ("4", "give it as --band ir=VALUE"),
+            ("ir=", "give --band ir=VALUE or --band vis=VALUE"),
+            ("4", "give --band ir=VALUE"),
         ],
     )
     def test_mistakes(self, text: str, said: str, tmp_path: Path) -> None:
@@ -277,7 +277,7 @@ class TestSaid:
     def test_weights_have_no_bands(self) -> None:
         result = fnet("inspect", "--band", "4")
         assert result.exit_code == 2
-        assert "--band: is for a pair or an image" in errors(result.stderr)[0]
+        assert "--band: applies only to a pair or an image" in errors(result.stderr)[0]
 
 
 class TestTraining:

@@ -109,7 +109,7 @@ class TestPatterns:
             (["--match", "vis=../{}", "--match", "ir={}"], "leave / and .. out"),
             (["--match", "vis={}/{}", "--match", "ir={}"], "do not hold the same placeholders"),
             (["--match", "vis=**/{}", "--match", "ir={}"], "use * for what differs"),
-            (["--match", "mri={}"], "give it as --match ir=VALUE or --match vis=VALUE"),
+            (["--match", "mri={}"], "give --match ir=VALUE or --match vis=VALUE"),
             (["--match", "vis={}", "--match", "ir={}", "--suffix", "ir=x"], "leave one out"),
             (["--match", "vis={}", "--match", "ir={}", "--prefix", "ir=x"], "leave one out"),
             (["--match", "vis={}", "--match", "ir={}", "--recursive"], "leave one out"),
@@ -124,7 +124,7 @@ class TestPatterns:
         draw(tmp_path, "1.png", "2.png")
         options = ["--match", "vis={}", "--match", "ir={}"]
         files = ["--vis", tmp_path / "1.png", "--ir", tmp_path / "2.png"]
-        assert "--match: is for folders, but two files" in refused(*files, *options)
+        assert "--match: applies only to folders, but two files" in refused(*files, *options)
         (tmp_path / "l.csv").write_text("vis,ir\n1.png,2.png\n")
         assert "--match and --pairs" in refused("--pairs", tmp_path / "l.csv", *options)
 
@@ -171,7 +171,7 @@ class TestPrefixes:
 
     def test_mistakes(self, tmp_path: Path) -> None:
         draw(tmp_path, "vis/1.png", "ir/1.png")
-        assert "give it as --prefix ir=VALUE" in refused(*sides(tmp_path), "--prefix", "x")
+        assert "give --prefix ir=VALUE" in refused(*sides(tmp_path), "--prefix", "x")
         assert "said twice" in refused(*sides(tmp_path), "--prefix", "ir=a", "--prefix", "ir=b")
 
 
@@ -251,7 +251,7 @@ class TestTimes:
     def test_two_files_have_no_times(self, tmp_path: Path) -> None:
         draw(tmp_path, "1.png", "2.png")
         files = ["--vis", tmp_path / "1.png", "--ir", tmp_path / "2.png"]
-        assert "is for folders" in refused(*files, "--nearest-time", "1s")
+        assert "applies only to folders" in refused(*files, "--nearest-time", "1s")
 
 
 class TestForms:
