@@ -26,7 +26,7 @@ Match = Annotated[
     typer.Option(
         "--match",
         metavar="MODALITY=PATTERN",
-        help="Take only files whose paths below the folder fit, in sub-folders too, and pair "
+        help="Use only files whose paths below the folder fit, in sub-folders too, and pair "
         "them by what {} and ** stand for: vis=**/visible/{}, ir=**/lwir/{}. * is any text of "
         "a name, which may differ.",
         show_default=False,
@@ -38,7 +38,7 @@ Band = Annotated[
     typer.Option(
         "--band",
         metavar="MODALITY=BANDS",
-        help="Which bands of a file are this image, by number from 1 on, or by the file's own "
+        help="Bands of a file that are this image, by number, counted from 1, or by the file's own "
         "descriptions: vis=1,2,3, ir=4, nir=nir. One is grey, three are red, green and blue.",
         show_default=False,
         rich_help_panel=PANEL,
@@ -85,7 +85,8 @@ class GivenPairing(OptionGroup):
         typer.Option(
             "--prefix",
             metavar="MODALITY=TEXT",
-            help="Take only files whose names begin so, and pair them without it: vis=VIS, ir=IR.",
+            help="Use only files whose names begin with TEXT, and ignore TEXT when pairing: "
+            "vis=VIS, ir=IR.",
             show_default=False,
             rich_help_panel=PANEL,
         ),
@@ -96,7 +97,7 @@ class GivenPairing(OptionGroup):
         typer.Option(
             "--nearest-time",
             metavar="TIME",
-            help="Pair by the time in the names, or in EXIF data, at most so far apart: 2s, 500ms.",
+            help="Pair by the time in the names or in EXIF data, at most TIME apart: 2s, 500ms.",
             show_default=False,
             rich_help_panel=PANEL,
         ),

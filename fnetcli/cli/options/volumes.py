@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from fnetcli.volumes.prepare import VolumePrepareOptions
     from fnetcli.volumes.resample import Matrix
 
-PANEL = "Volumes: DICOM series and NIfTI files"
+PANEL = "Volumes: DICOM series, NIfTI and other files"
 MAX_VOLUMES = 100_000
 
 
@@ -159,7 +159,7 @@ class GivenVolume(OptionGroup):
         typer.Option(
             "--volume",
             metavar="MODALITY=N",
-            help="Volume of a 4-D NIfTI file, counted from 1.",
+            help="Volume of a 4-D file, counted from 1.",
             show_default=False,
             rich_help_panel=PANEL,
         ),
