@@ -14,6 +14,7 @@ from fnetcli.inputs.names import nfc
 from fnetcli.inputs.pairing import Case, Pairing, images_by_name
 from fnetcli.modalities import MODALITIES
 
+RUN_FILE = "run.json"  # in an output folder of `fnet fuse`
 FUSED_FOLDER = "fused"  # the folder in OUT with the pictures of `fnet fuse -o OUT`
 
 
@@ -41,10 +42,13 @@ def find_fused(
             raise UsageError(f"{path}: is a file, but {pairing.source} are scored; give a folder")
         entrant = FilesEntrant(Method(name, "files", str(path)), {pairing.cases[0].name: path})
         return Found(entrant, [])
-    files = images_by_name(path, suffix, is_recursive=is_recursive)
     inner = path / FUSED_FOLDER
-    if not files and inner.is_dir():
-        path, files = inner, images_by_name(inner, suffix, is_recursive=is_recursive)
+    is_output = is_recursive and (path / RUN_FILE).is_file()
+    if inner.is_dir() and (
+        is_output or not images_by_name(path, suffix, is_recursive=is_recursive)
+    ):
+        path = inner
+    files = images_by_name(path, suffix, is_recursive=is_recursive)
     free = {nfc(key): file for key, file in files.items()}
     matched = {
         case.name: free.pop(nfc(case.name)) for case in pairing.cases if nfc(case.name) in free
