@@ -172,7 +172,7 @@ class TestPrefixes:
     def test_mistakes(self, tmp_path: Path) -> None:
         draw(tmp_path, "vis/1.png", "ir/1.png")
         assert "give --prefix ir=VALUE" in refused(*sides(tmp_path), "--prefix", "x")
-        assert "said twice" in refused(*sides(tmp_path), "--prefix", "ir=a", "--prefix", "ir=b")
+        assert "given twice" in refused(*sides(tmp_path), "--prefix", "ir=a", "--prefix", "ir=b")
 
 
 def with_exif(path: Path, moment: str, fraction: str | None = None) -> None:
