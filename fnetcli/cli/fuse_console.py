@@ -117,7 +117,7 @@ def tell_plan(
         for case in run.job.pairing.cases
     ]
     if summary != STDOUT and console.is_terminal:
-        _print_table(rows, run.job.walk.modalities)
+        _print_table(rows, run.job.pipeline.modalities)
     elif summary != STDOUT:
         to_stdout("".join("\t".join(row) + "\n" for row in rows))
     reasons: dict[str, list[Path]] = {}

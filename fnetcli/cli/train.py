@@ -127,7 +127,6 @@ def _plan(recipe: Path | None, given: GivenTraining, folders: dict[str, Path]) -
     from fnetcli.training.config import LabelledRecipe
     from fnetcli.training.recipes import default_recipe, read_recipe
 
-    validation = given.validation
     plan = read_recipe(recipe) if recipe else default_recipe()
     if folders:
         data = {name: str(path.resolve()) for name, path in folders.items()}
