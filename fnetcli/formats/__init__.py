@@ -17,8 +17,9 @@ from fnetcli.formats.base import (
     probe_with,
     read_with,
 )
+from fnetcli.formats.flir import FFF, JPEG
 from fnetcli.formats.png import PNG
-from fnetcli.formats.raster import BMP, JPEG, WEBP
+from fnetcli.formats.raster import BMP, WEBP
 from fnetcli.formats.tiff import TIFF
 from fnetcli.formats.writers import (
     PICTURE_KINDS,
@@ -29,7 +30,7 @@ from fnetcli.formats.writers import (
 )
 from fnetcli.imaging.image import Image
 
-FORMATS: tuple[Format, ...] = (PNG, JPEG, TIFF, BMP, WEBP)
+FORMATS: tuple[Format, ...] = (PNG, JPEG, TIFF, BMP, WEBP, FFF)
 IMAGE_SUFFIXES: tuple[str, ...] = tuple(suffix for one in FORMATS for suffix in one.suffixes)
 DEFAULT_OPTIONS = ReadOptions()
 

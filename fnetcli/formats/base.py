@@ -7,7 +7,7 @@ import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, BinaryIO, NoReturn, TypeVar
+from typing import Any, BinaryIO, Literal, NoReturn, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -29,6 +29,10 @@ COPY_AGAIN = "copy or export the file again"
 # Beyond these, a unit is wrong or a number damaged.
 SMALLEST_VOXEL, LARGEST_VOXEL, FARTHEST = 1e-3, 1e4, 1e6  # mm
 
+# Of a thermal camera's file: the picture that every viewer shows; the thermal numbers where there
+# are some, else that picture; the thermal numbers; the visible picture beside them.
+Part = Literal["rendered", "numbers", "thermal", "visible"]
+
 Read = TypeVar("Read")
 
 
@@ -36,12 +40,16 @@ Read = TypeVar("Read")
 class ReadOptions:
     """What to read of a file, and how much of it at most.
 
-    `page` is the page of a multi-page TIFF, from 1 on; other files ignore it. `pixel_limit` is
-    width x height; more is taken for a decompression bomb.
+    `page` is the page of a multi-page TIFF, or the frame of a sequence, from 1 on; other files
+    ignore it. `pixel_limit` is width x height; more is taken for a decompression bomb. `part` says
+    which of several images a thermal camera's file gives, `raw_size` (width, height) what files
+    without a header hold.
     """
 
     page: int | None = None
     pixel_limit: int = 500_000_000
+    part: Part = "rendered"
+    raw_size: tuple[int, int] | None = None
 
 
 @dataclass(frozen=True)
