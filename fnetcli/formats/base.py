@@ -16,6 +16,7 @@ from fnetcli.errors import ReadError
 from fnetcli.files.guarded import RefusedError, open_ordinary, system_reason
 from fnetcli.imaging.image import Image
 from fnetcli.memory import free_memory
+from fnetcli.modalities import BY_NAME
 
 HEAD_BYTES = 256  # enough for every signature, also for those that do not start at byte 0
 LONGEST_DETAIL = 80  # characters; what a decoder says at greater length is not for users
@@ -50,6 +51,11 @@ class ReadOptions:
     pixel_limit: int = 500_000_000
     part: Part = "rendered"
     raw_size: tuple[int, int] | None = None
+
+
+def usual_part(modality: str) -> Part:
+    """Return which part of a thermal camera's file is an image of this modality."""
+    return "numbers" if BY_NAME[modality].is_thermal else "rendered"
 
 
 @dataclass(frozen=True)

@@ -144,6 +144,7 @@ class Image:
     frame_of_reference: str | None = None  # DICOM UID of the patient's space; never written
     series: DicomSeries | None = None
     nifti: NiftiSpace | None = None
+    celsius: tuple[float, float] | None = None  # °C = stored number x the first + the second
     alignment: Alignment | None = None  # in the visible picture of the same camera
     details: tuple[str, ...] = ()  # what else the file says, good to know
 

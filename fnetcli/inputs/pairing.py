@@ -6,13 +6,13 @@ import csv
 import io
 import os
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePath
 from typing import Literal
 
 from fnetcli.errors import FnetError, UsageError
 from fnetcli.files.guarded import FileKind, read_text
-from fnetcli.formats import IMAGE_SUFFIXES
+from fnetcli.formats import IMAGE_SUFFIXES, ReadOptions
 from fnetcli.modalities import MODALITIES, network_order
 
 CASE_COLUMN = "case"
@@ -21,11 +21,19 @@ LIST = FileKind("a list of pairs", 256 << 20, "save the list as CSV in UTF-8")
 
 @dataclass(frozen=True)
 class Case:
-    """One pair of files; its name becomes the name of every output ("day/7" lies in a folder)."""
+    """One pair of files; its name becomes the name of every output ("day/7" lies in a folder).
+
+    `page` is the frame, from 1 on, of a sequence that holds several cases.
+    """
 
     name: str
     first: Path
     second: Path
+    page: int | None = field(default=None, kw_only=True)
+
+    def reading(self, options: ReadOptions) -> ReadOptions:
+        """Return how to read an image of this case."""
+        return options if self.page is None else replace(options, page=self.page)
 
 
 @dataclass(frozen=True)

@@ -212,4 +212,8 @@ class Pictures:
         fused = finish(prepared, fusion, self.options.mix, kind)
         with in_place():
             notices = write_fused(fused.image, fusion, self.modalities, paths, self.options.output)
-        return {"ranges": fused.ranges, "notices": fused.notices + notices}
+        placed = prepared.placed
+        aligned = (
+            {} if placed is None else {"alignment": placed.record(), "said": [placed.sentence]}
+        )
+        return {"ranges": fused.ranges, "notices": fused.notices + notices, **aligned}

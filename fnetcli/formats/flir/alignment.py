@@ -21,11 +21,13 @@ MAX_LENGTH = 1 << 12
 
 ABSENT = "the file does not say how the two pictures lie on each other"
 ASSUMED = "both are taken to show the same view; compare them, and align them if they differ"
+OTHER_SHAPE = (
+    "its thermal and visible pictures differ in shape: the window of the visible one is computed "
+    "from its width, and may be wrong"
+)
 
 
-def read_alignment(
-    block: Block, thermal: tuple[int, int], visible: tuple[int, int]
-) -> Alignment:
+def read_alignment(block: Block, thermal: tuple[int, int], visible: tuple[int, int]) -> Alignment:
     """Return how a thermal picture (width, height) lies in the visible one.
 
     Without a record that makes sense, both are taken to show the same view, and a notice says so.
@@ -54,11 +56,7 @@ def _of_window(
     shape = (width / height) / (thermal[0] / thermal[1])
     if max(shape, 1 / shape) > MAX_SHAPE:  # pixels are square: the width decides
         height = width * thermal[1] / thermal[0]
-        notices = (
-            *notices,
-            "its thermal and visible pictures differ in shape: the window of the visible one is "
-            "computed from its width, and may be wrong",
-        )
+        notices = (*notices, OTHER_SHAPE)
     matrix = np.eye(3)
     for axis, size in enumerate((width, height)):
         step = size / thermal[axis]

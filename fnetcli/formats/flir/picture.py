@@ -76,7 +76,9 @@ def _from_ycbcr(head: PictureHead) -> Image:
         )
     planes, place = [], 0
     for w, h in sizes:
-        plane = PIL.Image.frombuffer("L", (w, h), head.data[place : place + w * h], "raw", "L", 0, 1)
+        plane = PIL.Image.frombuffer(
+            "L", (w, h), head.data[place : place + w * h], "raw", "L", 0, 1
+        )
         planes.append(plane if (w, h) == sizes[0] else plane.resize(sizes[0]))
         place += w * h
     rgb = PIL.Image.merge("YCbCr", planes).convert("RGB")

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 import numpy as np
+from PIL.JpegImagePlugin import JpegImageFile
 
 from fnetcli.errors import ReadError
 from fnetcli.files.guarded import RefusedError, system_reason
@@ -30,12 +31,12 @@ from fnetcli.formats.flir.chunks import START, find_block, has_chunks
 from fnetcli.formats.flir.temperatures import read_constants, to_celsius
 from fnetcli.formats.pillow import exif_orientation, our_rules
 from fnetcli.formats.upright import UPRIGHT, new_image
-from fnetcli.imaging.image import Image
+from fnetcli.imaging.image import Image, Stored
+from fnetcli.imaging.intensity import CELSIUS
 
 NAME, JPEG_NAME = "FFF", "FLIR JPEG"
 MAX_FRAMES = 100_000
 WINDOW = 1 << 20  # bytes of a sequence that are searched at once
-CELSIUS = "°C"
 
 USE_RENDERED = "use its rendered picture with --ir-rendered"
 NO_CONSTANTS = (
@@ -82,7 +83,7 @@ class Frame:
         constants = read_constants(self.block)
         details = [f"counts {stored.min()} to {stored.max()}"]
         notices = words
-        planes = stored[..., None]
+        planes: Stored = stored[..., None]
         if constants is None:
             notices = (*words, NO_CONSTANTS)
         else:
@@ -99,6 +100,7 @@ class Frame:
             None,
             UPRIGHT,
             unit="counts" if constants is None else CELSIUS,
+            celsius=None if constants is None else (1.0, 0.0),
             alignment=alignment,
             details=tuple(details),
             notices=notices,
@@ -153,7 +155,7 @@ def _turned(file: BinaryIO) -> tuple[str, ...]:
     file.seek(0)
     with our_rules:
         try:
-            rendered = raster.JpegImageFile(file)
+            rendered = JpegImageFile(file)
         except Exception:  # noqa: BLE001 - the rendered picture may be damaged; it is not used
             return ()
         return () if exif_orientation(rendered) == UPRIGHT else (TURNED,)

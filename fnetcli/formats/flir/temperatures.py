@@ -16,8 +16,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from fnetcli.formats.counts import Counts
 from fnetcli.formats.flir.block import CAMERA, Block, record_order
-from fnetcli.formats.flir.counts import Counts
 from fnetcli.imaging.image import Pixels
 
 ZERO = 273.15  # degrees Celsius in kelvin
