@@ -31,6 +31,12 @@ class Case:
     second: Path
     page: int | None = field(default=None, kw_only=True)
 
+    @property
+    def files(self) -> str:
+        """The paths of both images, for messages; one file may hold both."""
+        is_one = self.first == self.second
+        return str(self.first) if is_one else f"{self.first} and {self.second}"
+
     def reading(self, options: ReadOptions) -> ReadOptions:
         """Return how to read an image of this case."""
         return options if self.page is None else replace(options, page=self.page)

@@ -102,7 +102,7 @@ def read_case(case: Case, options: PrepareOptions) -> Prepared:
     try:
         return prepare(first, second, options)
     except PairError as error:
-        raise PairError(f"{case.first} and {case.second}: {error}") from None
+        raise PairError(f"{case.files}: {error}") from None
 
 
 def prepare(first: Image, second: Image, options: PrepareOptions) -> Prepared:
