@@ -20,6 +20,22 @@ LIST = FileKind("a list of pairs", 256 << 20, "save the list as CSV in UTF-8")
 
 
 @dataclass(frozen=True)
+class Source:
+    """One of the two images of a case: a file, or a frame of it, from 1 on."""
+
+    path: Path
+    page: int | None = None
+
+    def __str__(self) -> str:
+        """Return what people call it."""
+        return str(self.path) if self.page is None else f"{self.path}, frame {self.page}"
+
+    def reading(self, options: ReadOptions) -> ReadOptions:
+        """Return how it is read."""
+        return options if self.page is None else replace(options, page=self.page)
+
+
+@dataclass(frozen=True)
 class Case:
     """One pair of files; its name becomes the name of every output ("day/7" lies in a folder).
 
@@ -37,9 +53,14 @@ class Case:
         is_one = self.first == self.second
         return str(self.first) if is_one else f"{self.first} and {self.second}"
 
+    @property
+    def sources(self) -> tuple[Source, Source]:
+        """Both images."""
+        return Source(self.first, self.page), Source(self.second, self.page)
+
     def reading(self, options: ReadOptions) -> ReadOptions:
         """Return how to read an image of this case."""
-        return options if self.page is None else replace(options, page=self.page)
+        return self.sources[0].reading(options)
 
 
 @dataclass(frozen=True)

@@ -25,13 +25,13 @@ from fnetcli.formats.base import (
     starts_with,
 )
 from fnetcli.formats.flir import counts, picture
-from fnetcli.formats.flir.alignment import read_alignment
+from fnetcli.formats.flir.alignment import MAX_SHAPE, read_alignment
 from fnetcli.formats.flir.block import HEADER, SIGNATURES, Block, open_block
 from fnetcli.formats.flir.chunks import START, find_block, has_chunks
 from fnetcli.formats.flir.temperatures import read_constants, to_celsius
 from fnetcli.formats.pillow import exif_orientation, our_rules
 from fnetcli.formats.upright import UPRIGHT, new_image
-from fnetcli.imaging.image import Image, Stored
+from fnetcli.imaging.image import Alignment, Image, Stored
 from fnetcli.imaging.intensity import CELSIUS
 
 NAME, JPEG_NAME = "FFF", "FLIR JPEG"
@@ -166,7 +166,30 @@ def _read_jpeg(file: BinaryIO, options: ReadOptions) -> Image:
     if frame is not None:
         return frame.read(options)
     file.seek(0)
-    return raster.JPEG.read(file, options)
+    image = raster.JPEG.read(file, options)
+    return replace(image, alignment=_of_rendering(file, image, options))
+
+
+def _of_rendering(file: BinaryIO, image: Image, options: ReadOptions) -> Alignment | None:
+    """Return how a rendered picture lies in the visible one, if it shows what the counts do."""
+    try:
+        data = find_block(file)
+        if data is None:
+            return None
+        block = open_block(data)
+        found = counts.read_head_of_counts(block, options)
+        visible = picture.read_head_of_picture(block, options)
+    except ContentError:
+        return None
+    _, height, width = image.grid.shape
+    if found is None or visible is None or not _have_one_shape(found, (width, height)):
+        return None
+    return read_alignment(block, (width, height), (visible.width, visible.height))
+
+
+def _have_one_shape(head: counts.CountsHead, size: tuple[int, int]) -> bool:
+    shape = (size[0] / size[1]) / (head.width / head.height)
+    return max(shape, 1 / shape) <= MAX_SHAPE
 
 
 def _probe_jpeg(file: BinaryIO, options: ReadOptions) -> Header:
