@@ -1,4 +1,4 @@
-"""What was made of what: OUT/manifest.jsonl, one line a case, and OUT/run.json."""
+"""The record of every case: OUT/manifest.jsonl, one line per case, and OUT/run.json."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from fnetcli.files.guarded import FileKind, read_text
 
 MANIFEST_FILE, RUN_FILE = "manifest.jsonl", "run.json"
 DONE, FAILED = "done", "failed"
-DECIDING = ("weights", "options", "outputs", "pixels_version")  # beside the inputs' content
-REST = 20.0  # times as long as saving took, nothing is saved again
+DECIDING = ("weights", "options", "outputs", "pixels_version")  # besides the inputs' content
+REST = 20.0  # pause between two saves, as a multiple of the time that saving took
 MIN_REST = 1.0  # seconds
 
 Record = dict[str, Any]
@@ -31,16 +31,16 @@ MANIFEST = FileKind(
 
 
 class Manifest:
-    """The records of a folder by case name, kept as lines; a reader of the file sees whole ones.
+    """The records of a folder by case name, as lines; readers of the file see whole lines only.
 
-    Saving rewrites the file and is done now and then, not for every case: after a kill, cases
-    whose record was not saved yet are simply done again.
+    Saving rewrites the file and is done at intervals, not for every case: after a kill, cases
+    whose record was not saved yet are done again.
     """
 
     def __init__(self, folder: Path) -> None:
-        """Read what is there. Raise UsageError where the file cannot be read."""
+        """Read the existing file, if any. Raise UsageError if it cannot be read."""
         self.path = folder / MANIFEST_FILE
-        self._lines, self.damaged = self._read()  # damaged: lines that are no records
+        self._lines, self.damaged = self._read()  # damaged: lines that are not records
         self._order: list[str] = []
         self._next_save = 0.0
 
@@ -54,15 +54,15 @@ class Manifest:
         return None if line is None else json.loads(line)
 
     def put(self, record: Record) -> None:
-        """Set the record of a case; save if the last time is long enough ago."""
+        """Set the record of a case; save if the last save is long enough ago."""
         self._lines[record["case"]] = json.dumps(record)
         if time.monotonic() >= self._next_save:
             self.save()
 
     def begin(self, cases: Iterable[str], anew: Iterable[str]) -> None:
-        """Set the order of lines, forget the cases that will be made anew, save.
+        """Set the order of lines, remove the cases that will be fused again, and save.
 
-        Nothing of a case may be overwritten while its old record says that it is done.
+        No file of a case may be overwritten while its old record says that it is done.
         """
         self._order = list(cases)
         forgotten = [self._lines.pop(name, None) for name in anew]
@@ -77,12 +77,12 @@ class Manifest:
         names = [*ours, *(name for name in self._lines if name in others)]
         lines = (f"{self._lines[name]}\n".encode() for name in names)
         atomic_write(self.path, lambda file: file.writelines(lines))
-        sync_folder(self.path.parent)  # what was forgotten must stay so, also after a power cut
+        sync_folder(self.path.parent)  # removed records must not return after a power cut
         now = time.monotonic()
         self._next_save = now + max(MIN_REST, REST * (now - started))
 
     def _read(self) -> tuple[dict[str, str], int]:
-        """Return the lines by case, and how many others there are."""
+        """Return the lines by case, and the number of damaged lines."""
         lines: dict[str, str] = {}
         damaged = 0
         try:
@@ -108,12 +108,12 @@ def _case_of(line: str) -> str | None:
 
 
 def deciding(record: Record) -> str:
-    """Return what decides a case's files beside its inputs, as text: equal texts, equal files."""
+    """Return what decides a case's files besides its inputs, as text: same text, same files."""
     return json.dumps({key: record.get(key) for key in DECIDING}, sort_keys=True)
 
 
 def content(record: Record) -> dict[str, str | None]:
-    """Return the hashes of a case's inputs by modality; no more than that if they are damaged."""
+    """Return the hashes of a case's inputs by modality; fewer if the record is damaged."""
     inputs = record.get("inputs")
     return {
         modality: known.get("sha256") if isinstance(known, dict) else None
@@ -122,11 +122,11 @@ def content(record: Record) -> dict[str, str | None]:
 
 
 def write_run(folder: Path, run: Mapping[str, Any]) -> None:
-    """Write OUT/run.json, whole. Raise OutputError."""
+    """Write OUT/run.json, completely or not at all. Raise OutputError."""
     text = json.dumps(run, indent=2).encode() + b"\n"
     atomic_write(folder / RUN_FILE, lambda file: file.write(text))
 
 
 def relative_path(path: Path, root: Path) -> str:
-    """Return a path as it is below its root, with forward slashes; else as it is."""
+    """Return a path relative to its root, with forward slashes; unchanged if it is not below it."""
     return (path.relative_to(root) if path.is_relative_to(root) else path).as_posix()
