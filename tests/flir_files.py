@@ -54,6 +54,10 @@ PLACES = {
     "r2": 0x30C,
 }
 
+# A scene of one warm thing, as both cameras of a file see it.
+RATIO, OFFSET = 1.25, (4, -6)
+THERMAL, VISIBLE = (32, 24), (80, 60)  # rows, columns
+
 
 def block(
     records: Mapping[int, bytes], order: str = ">", name: bytes = b"FFF\0", version: int = 100
@@ -157,6 +161,36 @@ def counts_of(celsius: NDArray[np.float64], **changed: float) -> Counts:
     )
     counts: Counts = np.rint(received).astype(np.uint16)
     return counts
+
+
+def temperatures(warm: tuple[float, float] = (9, 12), most: float = 40) -> Any:
+    """Return degrees Celsius of a scene with one warm thing at (x, y)."""
+    y, x = np.mgrid[: THERMAL[0], : THERMAL[1]].astype(float)
+    return (
+        15
+        + 0.05 * y
+        + (most - 16) * np.exp(-((x - warm[0]) ** 2 + (y - warm[1]) ** 2) / (2 * 2.5**2))
+    )
+
+
+def seen(warm: tuple[float, float] = (9, 12)) -> Any:
+    """Return the same thing, white, as the visible camera sees it through its wider lens."""
+    step = VISIBLE[1] / RATIO / THERMAL[1]
+    begin = [(VISIBLE[1 - i] * (1 - 1 / RATIO)) / 2 + OFFSET[i] for i in (0, 1)]
+    place = [begin[i] + (warm[i] + 0.5) * step - 0.5 for i in (0, 1)]
+    y, x = np.mgrid[: VISIBLE[0], : VISIBLE[1]].astype(float)
+    blob = np.exp(-((x - place[0]) ** 2 + (y - place[1]) ** 2) / (2 * (2.5 * step) ** 2))
+    return np.stack([60 + 150 * blob, 60 + 120 * blob, 80 + 60 * blob], -1).astype(np.uint8)
+
+
+def records(**changed: bytes) -> dict[int, bytes]:
+    """Return all records of a file of this scene."""
+    return {
+        PICTURE: changed.get("picture", picture(seen(), "PNG")),
+        CAMERA: changed.get("camera", camera()),
+        COUNTS: changed.get("counts", png_counts(counts_of(temperatures()))),
+        ALIGNMENT: changed.get("alignment", alignment(RATIO, *OFFSET)),
+    }
 
 
 def _head(mark: int, width: int, height: int, order: str) -> bytes:

@@ -12,6 +12,7 @@ from fnetcli.formats.arrays import write_npz
 from fnetcli.formats.base import (
     Format,
     Header,
+    Part,
     ReadOptions,
     content_sha256,
     probe_with,
@@ -37,14 +38,17 @@ HEADERLESS: tuple[Format, ...] = (RAW,)  # nothing in them says what they are: t
 IMAGE_SUFFIXES: tuple[str, ...] = tuple(
     suffix for one in (*FORMATS, *HEADERLESS) for suffix in one.suffixes
 )
+DATA_SUFFIXES = (".fff", ".seq", ".raw", ".y16")  # of files that may lie beside pictures
 DEFAULT_OPTIONS = ReadOptions()
 
 __all__ = [
+    "DATA_SUFFIXES",
     "FORMATS",
     "IMAGE_SUFFIXES",
     "PICTURE_KINDS",
     "Format",
     "Header",
+    "Part",
     "PictureKind",
     "ReadOptions",
     "content_sha256",

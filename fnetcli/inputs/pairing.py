@@ -12,7 +12,7 @@ from typing import Literal
 
 from fnetcli.errors import FnetError, UsageError
 from fnetcli.files.guarded import FileKind, read_text
-from fnetcli.formats import IMAGE_SUFFIXES, ReadOptions
+from fnetcli.formats import DATA_SUFFIXES, IMAGE_SUFFIXES, ReadOptions
 from fnetcli.modalities import MODALITIES, network_order
 
 CASE_COLUMN = "case"
@@ -159,7 +159,9 @@ def images_by_name(
         if len(other) > len(suffix) and path.stem.endswith(other):
             continue
         name = path.relative_to(folder).with_name(_without(path.stem, suffix)).as_posix()
-        if name in files:
+        if name in files and path.suffix.lower() in DATA_SUFFIXES:
+            continue  # a camera's numbers beside its picture
+        if name in files and files[name].suffix.lower() not in DATA_SUFFIXES:
             raise UsageError(
                 f"{files[name]} and {path} have the same stem; rename or remove one of them"
             )

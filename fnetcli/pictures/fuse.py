@@ -46,7 +46,7 @@ if TYPE_CHECKING:  # reading and preparing starts without torch
 
 # Increased whenever the same command would compute other pixels than before: results of older
 # versions of fnet are then computed again.
-PIXELS_VERSION = 1
+PIXELS_VERSION = 2
 
 PLAIN = MixOptions()
 

@@ -16,41 +16,19 @@ from fnetcli.inputs.pairing import Case
 from fnetcli.pictures.prepare import PrepareOptions, read_case
 from tests import flir_files as made
 from tests.cli.command import fnet, tiny_weights
-from tests.flir_files import ALIGNMENT, CAMERA, COUNTS, PICTURE
+from tests.flir_files import (
+    ALIGNMENT,
+    CAMERA,
+    COUNTS,
+    PICTURE,
+    RATIO,
+    records,
+    seen,
+    temperatures,
+)
 from tests.paths import SHARED
 
 SAMPLE = SHARED / "data" / "flir" / "flir_example.jpg"
-RATIO, OFFSET = 1.25, (4, -6)
-THERMAL, VISIBLE = (32, 24), (80, 60)  # rows, columns
-
-
-def temperatures(warm: tuple[float, float] = (9, 12), most: float = 40) -> Any:
-    """Return degrees Celsius of a scene with one warm thing at (x, y)."""
-    y, x = np.mgrid[: THERMAL[0], : THERMAL[1]].astype(float)
-    return (
-        15
-        + 0.05 * y
-        + (most - 16) * np.exp(-((x - warm[0]) ** 2 + (y - warm[1]) ** 2) / (2 * 2.5**2))
-    )
-
-
-def seen(warm: tuple[float, float] = (9, 12)) -> Any:
-    """Return the same thing, white, as the visible camera sees it through its wider lens."""
-    step = VISIBLE[1] / RATIO / THERMAL[1]
-    begin = [(VISIBLE[1 - i] * (1 - 1 / RATIO)) / 2 + OFFSET[i] for i in (0, 1)]
-    place = [begin[i] + (warm[i] + 0.5) * step - 0.5 for i in (0, 1)]
-    y, x = np.mgrid[: VISIBLE[0], : VISIBLE[1]].astype(float)
-    blob = np.exp(-((x - place[0]) ** 2 + (y - place[1]) ** 2) / (2 * (2.5 * step) ** 2))
-    return np.stack([60 + 150 * blob, 60 + 120 * blob, 80 + 60 * blob], -1).astype(np.uint8)
-
-
-def records(**changed: bytes) -> dict[int, bytes]:
-    return {
-        PICTURE: changed.get("picture", made.picture(seen(), "PNG")),
-        CAMERA: changed.get("camera", made.camera()),
-        COUNTS: changed.get("counts", made.png_counts(made.counts_of(temperatures()))),
-        ALIGNMENT: changed.get("alignment", made.alignment(RATIO, *OFFSET)),
-    }
 
 
 def without(*kinds: int) -> dict[int, bytes]:

@@ -15,11 +15,9 @@ from fnetcli.cli.options.volumes import FoundInputs, GivenLayout, find_inputs
 from fnetcli.errors import UsageError
 
 if TYPE_CHECKING:
-    from fnetcli.formats import ReadOptions
-    from fnetcli.formats.base import Part
+    from fnetcli.formats import Part, ReadOptions
 
 PANEL = "Thermal cameras"
-MODALITIES = ("ir", "vis")  # of the two images in one file
 SIZE = re.compile(r"(\d{1,6})[xX](\d{1,6})", re.ASCII)
 
 Reading = tuple["ReadOptions", "ReadOptions"]
@@ -80,7 +78,7 @@ class GivenCamera(OptionGroup):
         layout: GivenLayout | None = None,
     ) -> FoundInputs:
         """Find out what the given paths mean. Raise UsageError."""
-        from fnetcli.inputs.camera_files import pair_camera_files
+        from fnetcli.inputs.camera_files import CAMERA_MODALITIES, pair_camera_files
 
         if self.flir is None:
             return find_inputs(images, pairing, layout)
@@ -95,17 +93,18 @@ class GivenCamera(OptionGroup):
                 raise UsageError(
                     f"{option} and --flir: both images come out of each FLIR file; leave one out"
                 )
-        pages = reading.options(MODALITIES)
+        pages = reading.options(CAMERA_MODALITIES)
         if pages[0].page != pages[1].page:
             raise UsageError("--page with --flir: counts for both images; give --page N")
         found = pair_camera_files(
             self.flir, is_recursive=pairing.recursive, has_page=pages[0].page is not None
         )
-        return FoundInputs(MODALITIES, found, has_volumes=False)
+        return FoundInputs(CAMERA_MODALITIES, found, has_volumes=False)
 
     def applied_to(self, reading: Reading, modalities: tuple[str, str]) -> Reading:
         """Return how both images are read. Raise UsageError."""
         from fnetcli.formats import usual_part
+        from fnetcli.inputs.camera_files import CAMERA_PARTS
 
         if self.ir_rendered and "ir" not in modalities:
             raise UsageError(
@@ -116,7 +115,7 @@ class GivenCamera(OptionGroup):
         def one(modality: str, options: ReadOptions) -> ReadOptions:
             part: Part = usual_part(modality)
             if self.has_both:
-                part = "thermal" if modality == "ir" else "visible"
+                part = CAMERA_PARTS[modality]
             if self.ir_rendered and modality == "ir":
                 part = "rendered"
             return replace(options, part=part, raw_size=size)
