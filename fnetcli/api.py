@@ -6,6 +6,7 @@ Nothing here prints or handles signals; all errors are `fnetcli.errors.FnetError
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import TypedDict, Unpack
 
@@ -29,6 +30,7 @@ from fnetcli.pictures.prepare import PrepareOptions
 from fnetcli.pictures.survey import Scope
 from fnetcli.products import Products
 from fnetcli.runs.network import LoadedNetwork, NetworkSource, require_products
+from fnetcli.runs.parts import Part, parse_part
 from fnetcli.runs.picture_jobs import PictureRunOptions, default_workers, picture_job
 from fnetcli.runs.plan import Existing
 from fnetcli.runs.report import OnProgress, Progress, RunReport, run_job
@@ -108,12 +110,14 @@ class RunSettings(TypedDict, total=False):
 
     `existing` decides about existing results: "skip" those made from the same files with the same
     options, "overwrite" all, or raise an "error". `workers` threads read and write while the
-    network runs. `on_progress` is called at every step, in the calling thread.
+    network runs. `part` is a share of the cases, such as "3/16": see `fnet fuse --part`.
+    `on_progress` is called at every step, in the calling thread.
     """
 
     existing: Existing
     workers: int | None
     stops_at_failure: bool
+    part: str | None
     on_progress: OnProgress
 
 
@@ -181,7 +185,7 @@ def fuse_folder(
         on_step=look,
     )
     return run_job(
-        surveyed.job,
+        replace(surveyed.job, part=_part(settings)),
         network,
         workers=workers,
         stops_at_failure=settings.get("stops_at_failure", False),
@@ -260,13 +264,20 @@ def fuse_volumes(
         existing=settings.get("existing", "skip"),
     )
     return run_job(
-        volume_job(found.pairing, prepare, network, Path(out), options),
+        replace(
+            volume_job(found.pairing, prepare, network, Path(out), options), part=_part(settings)
+        ),
         network,
         workers=settings.get("workers") or default_workers(),
         stops_at_failure=settings.get("stops_at_failure", False),
         notices=[found.sentence],
         on_progress=settings.get("on_progress", _silent),
     )
+
+
+def _part(settings: RunSettings) -> Part | None:
+    text = settings.get("part")
+    return parse_part(text) if text else None
 
 
 def _silent(_: Progress) -> None:
