@@ -6,6 +6,7 @@ Nothing here prints or handles signals; all errors are `fnetcli.errors.FnetError
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import TypedDict, Unpack
 
@@ -13,12 +14,12 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from fnetcli.errors import PairError, UsageError
-from fnetcli.formats import ReadOptions, read_image, usual_part
+from fnetcli.formats import ReadOptions, read_image, usual_layer
 from fnetcli.formats.transforms import read_transform
 from fnetcli.formats.volumes import VolumeOptions
 from fnetcli.imaging.image import Grid, Image
 from fnetcli.imaging.intensity import ScalingOptions
-from fnetcli.inputs.camera_files import CAMERA_MODALITIES, CAMERA_PARTS, pair_camera_files
+from fnetcli.inputs.camera_files import CAMERA_LAYERS, CAMERA_MODALITIES, pair_camera_files
 from fnetcli.inputs.layout import AskedKind, read_layout
 from fnetcli.inputs.pairing import Pairing, PairingOptions, pair_list, pair_paths, pair_rows
 from fnetcli.modalities import MODALITIES, VOLUMETRIC, network_order
@@ -30,6 +31,7 @@ from fnetcli.pictures.prepare import PrepareOptions
 from fnetcli.pictures.survey import Scope
 from fnetcli.products import Products
 from fnetcli.runs.network import LoadedNetwork, NetworkSource, require_products
+from fnetcli.runs.parts import Part, parse_part
 from fnetcli.runs.picture_jobs import PictureRunOptions, default_workers, picture_job
 from fnetcli.runs.plan import Existing
 from fnetcli.runs.report import OnProgress, Progress, RunReport, run_job
@@ -86,7 +88,7 @@ def _image(source: str | Path | Image | ArrayLike, modality: str) -> Image:
     if isinstance(source, Image):
         return source
     if isinstance(source, str | Path):
-        return read_image(Path(source), ReadOptions(part=usual_part(modality)))
+        return read_image(Path(source), ReadOptions(layer=usual_layer(modality)))
     pixels = np.asarray(source)
     pixels = pixels.astype(pixels.dtype.newbyteorder("="), copy=False)
     if pixels.dtype not in ARRAY_TYPES or pixels.ndim not in (2, 3) or pixels.size == 0:
@@ -110,12 +112,14 @@ class RunSettings(TypedDict, total=False):
 
     `existing` decides about existing results: "skip" those made from the same files with the same
     options, "overwrite" all, or raise an "error". `workers` threads read and write while the
-    network runs. `on_progress` is called at every step, in the calling thread.
+    network runs. `part` is a share of the cases, such as "3/16": see `fnet fuse --part`.
+    `on_progress` is called at every step, in the calling thread.
     """
 
     existing: Existing
     workers: int | None
     stops_at_failure: bool
+    part: str | None
     on_progress: OnProgress
 
 
@@ -161,8 +165,8 @@ def fuse_folder(
     of_pages = pages or {}
 
     def reading(modality: str) -> ReadOptions:
-        part = usual_part(modality) if flir is None else CAMERA_PARTS[modality]
-        return ReadOptions(of_pages.get(modality), pixel_limit, part=part)
+        layer = usual_layer(modality) if flir is None else CAMERA_LAYERS[modality]
+        return ReadOptions(of_pages.get(modality), pixel_limit, layer=layer)
 
     first, second = modalities
     prepare = PrepareOptions(
@@ -199,7 +203,7 @@ def fuse_folder(
         on_step=look,
     )
     return run_job(
-        surveyed.job,
+        replace(surveyed.job, part=_part(settings)),
         network,
         workers=workers,
         stops_at_failure=settings.get("stops_at_failure", False),
@@ -278,13 +282,20 @@ def fuse_volumes(
         existing=settings.get("existing", "skip"),
     )
     return run_job(
-        volume_job(found.pairing, prepare, network, Path(out), options),
+        replace(
+            volume_job(found.pairing, prepare, network, Path(out), options), part=_part(settings)
+        ),
         network,
         workers=settings.get("workers") or default_workers(),
         stops_at_failure=settings.get("stops_at_failure", False),
         notices=[found.sentence],
         on_progress=settings.get("on_progress", _silent),
     )
+
+
+def _part(settings: RunSettings) -> Part | None:
+    text = settings.get("part")
+    return parse_part(text) if text else None
 
 
 def _silent(_: Progress) -> None:

@@ -12,12 +12,12 @@ from fnetcli.formats.arrays import write_npz
 from fnetcli.formats.base import (
     Format,
     Header,
-    Part,
+    Layer,
     ReadOptions,
     content_sha256,
     probe_with,
     read_with,
-    usual_part,
+    usual_layer,
 )
 from fnetcli.formats.flir import FFF, JPEG
 from fnetcli.formats.png import PNG
@@ -48,13 +48,13 @@ __all__ = [
     "PICTURE_KINDS",
     "Format",
     "Header",
-    "Part",
+    "Layer",
     "PictureKind",
     "ReadOptions",
     "content_sha256",
     "probe_image",
     "read_image",
-    "usual_part",
+    "usual_layer",
     "write_npz",
     "write_picture",
     "write_png",

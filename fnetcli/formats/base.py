@@ -32,7 +32,7 @@ SMALLEST_VOXEL, LARGEST_VOXEL, FARTHEST = 1e-3, 1e4, 1e6  # mm
 
 # Of a thermal camera's file: the picture that every viewer shows; the thermal numbers where there
 # are some, else that picture; the thermal numbers; the visible picture beside them.
-Part = Literal["rendered", "numbers", "thermal", "visible"]
+Layer = Literal["rendered", "numbers", "thermal", "visible"]
 
 Read = TypeVar("Read")
 
@@ -43,18 +43,18 @@ class ReadOptions:
 
     `page` is the page of a multi-page TIFF, or the frame of a sequence, counted from 1; other files
     ignore it. `pixel_limit` is width x height; larger images are treated as decompression bombs.
-    `part` selects one of several images in a thermal camera's file, `raw_size` (width, height) is
+    `layer` selects one of several images in a thermal camera's file, `raw_size` (width, height) is
     the size of files without a header.
     """
 
     page: int | None = None
     pixel_limit: int = 500_000_000
-    part: Part = "rendered"
+    layer: Layer = "rendered"
     raw_size: tuple[int, int] | None = None
 
 
-def usual_part(modality: str) -> Part:
-    """Return which part of a thermal camera's file is an image of this modality."""
+def usual_layer(modality: str) -> Layer:
+    """Return which layer of a thermal camera's file is an image of this modality."""
     return "numbers" if BY_NAME[modality].is_thermal else "rendered"
 
 

@@ -8,12 +8,12 @@ from pathlib import Path
 from typing import Literal
 
 from fnetcli.errors import FnetError, ReadError, UsageError
-from fnetcli.formats import Part
+from fnetcli.formats import Layer
 from fnetcli.formats.flir import FFF, JPEG, count_frames, holds_counts
 from fnetcli.inputs.pairing import Case, Pairing
 
 CAMERA_MODALITIES = ("ir", "vis")  # of the two images in one file
-CAMERA_PARTS: dict[str, Part] = {"ir": "thermal", "vis": "visible"}
+CAMERA_LAYERS: dict[str, Layer] = {"ir": "thermal", "vis": "visible"}
 SUFFIXES = (*JPEG.suffixes, *FFF.suffixes)
 
 

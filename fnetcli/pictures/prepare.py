@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fnetcli.errors import ImageError, PairError, UsageError
-from fnetcli.formats import ReadOptions, read_image, usual_part
+from fnetcli.formats import ReadOptions, read_image, usual_layer
 from fnetcli.imaging import color
 from fnetcli.imaging.image import Grid, Image
 from fnetcli.imaging.intensity import Scaled, Scaling, ScalingOptions, in_stored_numbers, scale
@@ -53,12 +53,12 @@ class PrepareOptions:
 
     def _camera(self) -> dict[str, Any]:
         """Return what only thermal cameras' files have, where it was chosen."""
-        parts = [reading.part for reading in self.reading]
-        is_usual = parts == [usual_part(name) for name in self.modalities]
+        layers = [reading.layer for reading in self.reading]
+        is_usual = layers == [usual_layer(name) for name in self.modalities]
         sizes = [reading.raw_size for reading in self.reading]
         return {
             **({"aligned": "camera"} if self.aligns_by_camera else {}),
-            **({"parts": parts} if not is_usual else {}),
+            **({"layers": layers} if not is_usual else {}),
             **({"raw_size": [*sizes]} if any(sizes) else {}),
         }
 

@@ -386,7 +386,7 @@ class TestOtherCommands:
 def both(keep: str | None) -> PrepareOptions:
     return PrepareOptions(
         ("ir", "vis"),
-        reading=(ReadOptions(part="thermal"), ReadOptions(part="visible")),
+        reading=(ReadOptions(layer="thermal"), ReadOptions(layer="visible")),
         resize_to=keep,
         aligns_by_camera=True,
     )

@@ -13,7 +13,7 @@ import pytest
 
 from fnetcli.errors import ReadError
 from fnetcli.formats import ReadOptions, probe_image, read_image
-from fnetcli.formats.base import Part
+from fnetcli.formats.base import Layer
 from fnetcli.formats.counts import NOISE
 from fnetcli.formats.flir import block, chunks, count_frames, counts, holds_counts
 from fnetcli.imaging.image import Image
@@ -21,7 +21,7 @@ from tests import flir_files as made
 from tests.flir_files import ALIGNMENT, CAMERA, COUNTS, PICTURE
 from tests.paths import SHARED
 
-PARTS: list[Part] = ["thermal", "visible"]
+LAYERS: list[Layer] = ["thermal", "visible"]
 SAMPLE = SHARED / "data" / "flir"
 y, x = np.mgrid[0:32, 0:24].astype(float)
 TEMPERATURES = 15 + 0.4 * y + 0.3 * x + 20 * ((y - 12) ** 2 + (x - 9) ** 2 < 25)
@@ -36,15 +36,15 @@ RECORDS = {
 }
 
 
-def read(folder: Path, content: bytes, part: Part = "thermal", name: str = "a.jpg") -> Image:
+def read(folder: Path, content: bytes, layer: Layer = "thermal", name: str = "a.jpg") -> Image:
     path = folder / name
     path.write_bytes(content)
-    return read_image(path, ReadOptions(part=part))
+    return read_image(path, ReadOptions(layer=layer))
 
 
-def refusal(folder: Path, content: bytes, part: Part = "thermal", name: str = "a.jpg") -> str:
+def refusal(folder: Path, content: bytes, layer: Layer = "thermal", name: str = "a.jpg") -> str:
     with pytest.raises(ReadError) as caught:
-        read(folder, content, part, name)
+        read(folder, content, layer, name)
     text = str(caught.value)
     assert text.startswith(str(folder / name))
     assert "\n" not in text
@@ -63,7 +63,7 @@ class TestSample:
         known = np.load(SAMPLE / "flir_example.npz")
         tags = json.loads((SAMPLE / "flir_example.json").read_text())
         path = SAMPLE / "flir_example.jpg"
-        image = read_image(path, ReadOptions(part="thermal"))
+        image = read_image(path, ReadOptions(layer="thermal"))
         # They count the air twice, on half the way each: 0.09 K at 62 degrees.
         np.testing.assert_allclose(image.pixels[0, ..., 0], known["celsius"], atol=0.1)
         counts = f"counts {known['raw'].min()} to {known['raw'].max()}"
@@ -165,7 +165,7 @@ class TestVisible:
         records = RECORDS | {PICTURE: made.picture(VISIBLE, kind)}
         image = read(tmp_path, made.flir_jpeg(records), "visible")
         np.testing.assert_allclose(image.pixels[0], VISIBLE, atol=0 if kind == "PNG" else 12)
-        header = probe_image(tmp_path / "a.jpg", ReadOptions(part="visible"))
+        header = probe_image(tmp_path / "a.jpg", ReadOptions(layer="visible"))
         assert (header.height, header.width, header.channels) == (64, 48, 3)
 
     def test_plain_planes(self, tmp_path: Path) -> None:
@@ -230,19 +230,19 @@ class TestRowsOfBlocks:
         path.write_bytes(content)
         assert count_frames(path) == 3
         for i in range(3):
-            image = read_image(path, ReadOptions(page=i + 1, part="thermal"))
+            image = read_image(path, ReadOptions(page=i + 1, layer="thermal"))
             np.testing.assert_allclose(image.pixels[0, ..., 0], TEMPERATURES + 5 * i, atol=0.02)
         assert "3 frames" in refusal(tmp_path, content, name="a.seq")
         with pytest.raises(ReadError, match="no frame 4"):
-            read_image(path, ReadOptions(page=4, part="thermal"))
+            read_image(path, ReadOptions(page=4, layer="thermal"))
 
     def test_a_frame_that_is_cut_off(self, tmp_path: Path) -> None:
         one = made.block(RECORDS)
         path = tmp_path / "a.seq"
         path.write_bytes(one + one[:-500])
-        assert read_image(path, ReadOptions(page=1, part="thermal")).unit == "°C"
+        assert read_image(path, ReadOptions(page=1, layer="thermal")).unit == "°C"
         with pytest.raises(ReadError, match="not complete"):
-            read_image(path, ReadOptions(page=2, part="thermal"))
+            read_image(path, ReadOptions(page=2, layer="thermal"))
 
 
 def _changed(change: Callable[[list[bytes]], list[bytes]]) -> bytes:
@@ -317,19 +317,19 @@ class TestDamage:
         record = _patched(made.plain_counts(NUMBERS), 2, struct.pack("<HH", 20000, 20000))
         assert "are there" in refusal(tmp_path, made.flir_jpeg({COUNTS: record}))
 
-    @pytest.mark.parametrize("part", PARTS)
-    def test_cut_anywhere_is_an_error_or_whole(self, tmp_path: Path, part: Part) -> None:
+    @pytest.mark.parametrize("layer", LAYERS)
+    def test_cut_anywhere_is_an_error_or_whole(self, tmp_path: Path, layer: Layer) -> None:
         whole = made.flir_jpeg(RECORDS)
         for length in range(2, len(whole), 259):
             with suppress(ReadError):
-                read(tmp_path, whole[:length], part)
+                read(tmp_path, whole[:length], layer)
 
-    @pytest.mark.parametrize("part", PARTS)
-    def test_changed_bytes_are_an_error_or_a_picture(self, tmp_path: Path, part: Part) -> None:
+    @pytest.mark.parametrize("layer", LAYERS)
+    def test_changed_bytes_are_an_error_or_a_picture(self, tmp_path: Path, layer: Layer) -> None:
         numbers = np.random.default_rng(3)
         for _ in range(150):
             content = bytearray(BLOCK)
             for place in numbers.integers(0, 0x120, 2):
                 content[place] = numbers.integers(0, 256)
             with suppress(ReadError):
-                read(tmp_path, bytes(content), part, "a.fff")
+                read(tmp_path, bytes(content), layer, "a.fff")

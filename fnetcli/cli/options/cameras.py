@@ -15,7 +15,7 @@ from fnetcli.cli.options.volumes import FoundInputs, GivenLayout, find_inputs
 from fnetcli.errors import UsageError
 
 if TYPE_CHECKING:
-    from fnetcli.formats import Part, ReadOptions
+    from fnetcli.formats import Layer, ReadOptions
 
 PANEL = "Thermal cameras"
 SIZE = re.compile(r"(\d{1,6})[xX](\d{1,6})", re.ASCII)
@@ -103,8 +103,8 @@ class GivenCamera(OptionGroup):
 
     def applied_to(self, reading: Reading, modalities: tuple[str, str]) -> Reading:
         """Return how both images are read. Raise UsageError."""
-        from fnetcli.formats import usual_part
-        from fnetcli.inputs.camera_files import CAMERA_PARTS
+        from fnetcli.formats import usual_layer
+        from fnetcli.inputs.camera_files import CAMERA_LAYERS
 
         if self.ir_rendered and "ir" not in modalities:
             raise UsageError(
@@ -113,20 +113,20 @@ class GivenCamera(OptionGroup):
         size = self._raw_size()
 
         def one(modality: str, options: ReadOptions) -> ReadOptions:
-            part: Part = usual_part(modality)
+            layer: Layer = usual_layer(modality)
             if self.has_both:
-                part = CAMERA_PARTS[modality]
+                layer = CAMERA_LAYERS[modality]
             if self.ir_rendered and modality == "ir":
-                part = "rendered"
-            return replace(options, part=part, raw_size=size)
+                layer = "rendered"
+            return replace(options, layer=layer, raw_size=size)
 
         first, second = modalities
         return one(first, reading[0]), one(second, reading[1])
 
     def applied_to_image(self, reading: ReadOptions) -> ReadOptions:
         """Return how a single image is read: thermal numbers where there are some."""
-        part: Part = "rendered" if self.ir_rendered else "numbers"
-        return replace(reading, part=part, raw_size=self._raw_size())
+        layer: Layer = "rendered" if self.ir_rendered else "numbers"
+        return replace(reading, layer=layer, raw_size=self._raw_size())
 
     def _raw_size(self) -> tuple[int, int] | None:
         if self.raw_size is None:

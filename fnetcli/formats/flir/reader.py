@@ -62,12 +62,12 @@ class Frame:
 
     def read(self, options: ReadOptions) -> Image:
         """Return the picture that is asked for. Raise ContentError."""
-        image = self._visible(options) if options.part == "visible" else self._thermal(options)
+        image = self._visible(options) if options.layer == "visible" else self._thermal(options)
         return replace(image, notices=(*self.notices, *image.notices))
 
     def probe(self, options: ReadOptions, name: str) -> Header:
         """Tell what `read` would return."""
-        if options.part == "visible":
+        if options.layer == "visible":
             head = self._picture_head(options)
             data = picture.probe(head, options)
             return replace(data, format=name, pages=self.pages)
@@ -134,7 +134,7 @@ class Frame:
 
 def _frame_of_jpeg(file: BinaryIO, options: ReadOptions) -> Frame | None:
     """Return the frame in a JPEG file, or None where its rendered picture is to be read."""
-    if options.part == "rendered":
+    if options.layer == "rendered":
         return None
     try:
         data = find_block(file)
@@ -142,7 +142,7 @@ def _frame_of_jpeg(file: BinaryIO, options: ReadOptions) -> Frame | None:
     except ContentError as error:
         raise ContentError(error.what, USE_RENDERED) from None
     if block is None:
-        if options.part != "numbers":
+        if options.layer != "numbers":
             raise ContentError(
                 "it holds no thermal data of a FLIR camera",
                 "give the images of other cameras as --vis and --ir",
@@ -207,7 +207,7 @@ JPEG = replace(raster.JPEG, read=_read_jpeg, probe=_probe_jpeg)
 
 
 def _frame_of_file(file: BinaryIO, options: ReadOptions) -> Frame:
-    if options.part == "rendered":
+    if options.layer == "rendered":
         raise ContentError(
             "a FLIR file of thermal numbers, not a picture",
             "give it as --ir, or as --flir for both its images",
