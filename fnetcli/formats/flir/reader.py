@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -37,6 +38,8 @@ from fnetcli.imaging.intensity import CELSIUS
 NAME, JPEG_NAME = "FFF", "FLIR JPEG"
 MAX_FRAMES = 100_000
 WINDOW = 1 << 20  # bytes of a sequence that are searched at once
+MAX_KNOWN = 8  # sequences whose frames are remembered
+_known_starts: dict[tuple[int, int, int, int], tuple[int, ...]] = {}
 
 USE_RENDERED = "use its rendered picture with --ir-rendered"
 NO_CONSTANTS = (
@@ -212,7 +215,7 @@ def _frame_of_file(file: BinaryIO, options: ReadOptions) -> Frame:
             "a FLIR file of thermal numbers, not a picture",
             "give it as --ir, or as --flir for both its images",
         )
-    blocks = list(_blocks(file))
+    blocks = _starts(file)
     count, page = len(blocks), options.page
     if page is None and count > 1:
         raise ContentError(
@@ -224,6 +227,24 @@ def _frame_of_file(file: BinaryIO, options: ReadOptions) -> Frame:
             f"choose --page 1 to {count}",
         )
     return Frame(open_block(file, blocks[(page or 1) - 1]), pages=count)
+
+
+def _starts(file: BinaryIO) -> tuple[int, ...]:
+    """Return where the blocks of a file begin; a sequence is searched once, not for every frame."""
+    try:
+        state = os.fstat(file.fileno())
+    except OSError:  # in memory
+        return tuple(_blocks(file))
+    if state.st_size <= WINDOW:
+        return tuple(_blocks(file))
+    key = (state.st_dev, state.st_ino, state.st_size, state.st_mtime_ns)
+    found = _known_starts.get(key)
+    if found is None:
+        found = tuple(_blocks(file))
+        while len(_known_starts) >= MAX_KNOWN:
+            _known_starts.pop(next(iter(_known_starts), key), None)
+        _known_starts[key] = found
+    return found
 
 
 def _blocks(file: BinaryIO) -> Iterator[int]:
@@ -292,7 +313,7 @@ def count_frames(path: Path) -> int:
         with open_image(path) as file:
             if not file.read(4).startswith(SIGNATURES):
                 return 1
-            return sum(1 for _ in _blocks(file))
+            return len(_starts(file))
     except RefusedError as refused:
         raise ReadError(f"{path}: {refused}") from refused
     except OSError as error:
