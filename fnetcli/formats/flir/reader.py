@@ -38,6 +38,7 @@ from fnetcli.imaging.intensity import CELSIUS
 NAME, JPEG_NAME = "FFF", "FLIR JPEG"
 MAX_FRAMES = 100_000
 WINDOW = 1 << 20  # bytes of a sequence that are searched at once
+NEAR = 1 << 12  # bytes that are searched first
 MAX_KNOWN = 8  # sequences whose frames are remembered
 _known_starts: dict[tuple[int, int, int, int], tuple[int, ...]] = {}
 
@@ -268,16 +269,18 @@ def _blocks(file: BinaryIO) -> Iterator[int]:
 
 
 def _next_signature(file: BinaryIO, place: int, length: int) -> int | None:
-    """Return where the next block may begin."""
+    """Return where the next block may begin; usually at once."""
+    size = NEAR
     while place < length:
         file.seek(place)
-        window = file.read(WINDOW)
+        window = file.read(size)
         found = [at for at in (window.find(one) for one in SIGNATURES) if at >= 0]
         if found:
             return place + min(found)
-        place += max(1, len(window) - 3)  # a signature may lie across two windows
-        if len(window) < WINDOW:
+        if len(window) < size:
             return None
+        place += size - 3  # a signature may lie across two windows
+        size = WINDOW
     return None
 
 
