@@ -6,7 +6,7 @@ Nothing here prints or handles signals; all errors are `fnetcli.errors.FnetError
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TypedDict, Unpack
 
@@ -14,11 +14,12 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from fnetcli.errors import PairError, UsageError
-from fnetcli.formats import ReadOptions, read_image
+from fnetcli.formats import ReadOptions, read_image, usual_layer
 from fnetcli.formats.transforms import read_transform
 from fnetcli.formats.volumes import VolumeOptions
 from fnetcli.imaging.image import Grid, Image
 from fnetcli.imaging.intensity import ScalingOptions
+from fnetcli.inputs.camera_files import CAMERA_LAYERS, CAMERA_MODALITIES, pair_camera_files
 from fnetcli.inputs.layout import AskedKind, read_layout
 from fnetcli.inputs.lists import pair_list, pair_rows
 from fnetcli.inputs.names import name_rules
@@ -32,6 +33,7 @@ from fnetcli.pictures.prepare import PrepareOptions
 from fnetcli.pictures.survey import Scope
 from fnetcli.products import Products
 from fnetcli.runs.network import LoadedNetwork, NetworkSource, require_products
+from fnetcli.runs.parts import Part, parse_part
 from fnetcli.runs.picture_jobs import PictureRunOptions, default_workers, picture_job
 from fnetcli.runs.plan import Existing
 from fnetcli.runs.report import OnProgress, Progress, RunReport, run_job
@@ -75,20 +77,21 @@ def fuse(
     features if requested. Raise UsageError for a wrong choice of modalities, ReadError or PairError
     for the images.
     """
-    modalities = first, second = _modalities(images)
+    modalities = _modalities(images)
     products = network.products
     mix = MixOptions(_gains(gains, products, modalities), gray)
     require_products(products, has_gains=bool(mix.gains), features=features)
     prepare = PrepareOptions(modalities, _of_both(scaling, modalities), resize_to=resize)
     options = FuseOptions(prepare, products, mix, OutputOptions(with_features=features))
-    return fuse_images(_image(images[first]), _image(images[second]), network.engine, options)
+    x, y = (_image(images[name], name) for name in modalities)
+    return fuse_images(x, y, network.engine, options)
 
 
-def _image(source: str | Path | Image | ArrayLike) -> Image:
+def _image(source: str | Path | Image | ArrayLike, modality: str) -> Image:
     if isinstance(source, Image):
         return source
     if isinstance(source, str | Path):
-        return read_image(Path(source))
+        return read_image(Path(source), ReadOptions(layer=usual_layer(modality)))
     pixels = np.asarray(source)
     pixels = pixels.astype(pixels.dtype.newbyteorder("="), copy=False)
     if pixels.dtype not in ARRAY_TYPES or pixels.ndim not in (2, 3) or pixels.size == 0:
@@ -112,12 +115,14 @@ class RunSettings(TypedDict, total=False):
 
     `existing` decides about existing results: "skip" those made from the same files with the same
     options, "overwrite" all, or raise an "error". `workers` threads read and write while the
-    network runs. `on_progress` is called at every step, in the calling thread.
+    network runs. `part` is a share of the cases, such as "3/16": see `fnet fuse --part`.
+    `on_progress` is called at every step, in the calling thread.
     """
 
     existing: Existing
     workers: int | None
     stops_at_failure: bool
+    part: str | None
     on_progress: OnProgress
 
 
@@ -127,6 +132,7 @@ def fuse_folder(
     images: Mapping[str, str | Path] | None = None,
     *,
     pairs: str | Path | Iterable[Mapping[str, str | Path]] | None = None,
+    flir: str | Path | None = None,
     recursive: bool = False,
     suffixes: Mapping[str, str] | None = None,
     prefixes: Mapping[str, str] | None = None,
@@ -149,27 +155,40 @@ def fuse_folder(
     """Fuse all pairs of two folders, of a list, or two files: what `fnet fuse -o OUT` does.
 
     ``fuse_folder(network, "out", {"vis": "VIS_DIR", "ir": "IR_DIR"})`` pairs files by name without
-    suffix; ``pairs`` is a CSV file or its rows, ``[{"vis": PATH, "ir": PATH, "case": NAME}]``.
-    ``match`` takes patterns as --match does, ``nearest_time`` seconds, and ``bands`` one or three
-    bands of each file: ``{"vis": (1, 2, 3), "ir": (4,)}``. Results and OUT/manifest.jsonl are those
-    of the command, and finished cases are skipped. A pair that fails is in the report's ``failed``,
-    and stops no other. All other options are those of the command; `settings` are `RunSettings`.
-    Raise UsageError for wrong arguments, FnetError if there is no pair, OutputError if no further
-    result can be written.
+    suffix; ``pairs`` is a CSV file or its rows, ``[{"vis": PATH, "ir": PATH, "case": NAME}]``;
+    ``flir`` a FLIR file, or a folder of them, that hold both images. ``match`` takes patterns as
+    --match does, ``nearest_time`` seconds, and ``bands`` one or three bands of each file:
+    ``{"vis": (1, 2, 3), "ir": (4,)}``. Results and OUT/manifest.jsonl are those of the command, and
+    finished cases are skipped. A pair that fails is in the report's ``failed``, and stops no other.
+    All other options are those of the command; `settings` are `RunSettings`. Raise UsageError for
+    wrong arguments, FnetError if there is no pair, OutputError if no further result can be written.
     """
     of_pages, of_bands = pages or {}, bands or {}
 
+    def reading_of(modality: str) -> ReadOptions:
+        layer = usual_layer(modality) if flir is None else CAMERA_LAYERS[modality]
+        of_image = tuple(map(str, of_bands.get(modality, ())))
+        return ReadOptions(of_pages.get(modality), pixel_limit, of_image, layer=layer)
+
     def reading(pair: Pair) -> Reading:
-        one, other = (
-            ReadOptions(of_pages.get(name), pixel_limit, tuple(map(str, of_bands.get(name, ()))))
-            for name in pair
-        )
-        return one, other
+        return reading_of(pair[0]), reading_of(pair[1])
 
     named = _Names(recursive, prefixes or {}, suffixes or {}, match or {}, nearest_time)
-    modalities, pairing = _paired(images or {}, pairs, named, reading)
+    if flir is None:
+        modalities, pairing = _paired(images or {}, pairs, named, reading)
+    elif images or pairs is not None or replace(named, is_recursive=False) != _Names() or pages:
+        raise UsageError("flir: names files of both images; leave images, pairs, ... out")
+    else:
+        modalities = CAMERA_MODALITIES
+        pairing = pair_camera_files(Path(flir), is_recursive=recursive)
     _require_known(of_bands, modalities)
-    prepare = PrepareOptions(modalities, _of_both(scaling, modalities), reading(modalities), resize)
+    prepare = PrepareOptions(
+        modalities,
+        _of_both(scaling, modalities),
+        reading(modalities),
+        resize,
+        aligns_by_camera=flir is not None,
+    )
     on_progress = settings.get("on_progress", _silent)
     workers = settings.get("workers") or default_workers()
     count = 0
@@ -197,7 +216,7 @@ def fuse_folder(
         on_step=look,
     )
     return run_job(
-        surveyed.job,
+        replace(surveyed.job, part=_part(settings)),
         network,
         workers=workers,
         stops_at_failure=settings.get("stops_at_failure", False),
@@ -276,13 +295,20 @@ def fuse_volumes(
         existing=settings.get("existing", "skip"),
     )
     return run_job(
-        volume_job(found.pairing, prepare, network, Path(out), options),
+        replace(
+            volume_job(found.pairing, prepare, network, Path(out), options), part=_part(settings)
+        ),
         network,
         workers=settings.get("workers") or default_workers(),
         stops_at_failure=settings.get("stops_at_failure", False),
         notices=[found.sentence],
         on_progress=settings.get("on_progress", _silent),
     )
+
+
+def _part(settings: RunSettings) -> Part | None:
+    text = settings.get("part")
+    return parse_part(text) if text else None
 
 
 def _silent(_: Progress) -> None:

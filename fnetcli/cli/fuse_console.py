@@ -18,7 +18,7 @@ from fnetcli.runs.batch import EXIT_DONE, EXIT_FAILED
 from fnetcli.runs.protect import STDOUT
 
 if TYPE_CHECKING:
-    from fnetcli.inputs.pairing import Case
+    from fnetcli.inputs.pairing import Case, Pairing
     from fnetcli.pictures.fuse import FuseOptions
     from fnetcli.runs.manifest import Record
     from fnetcli.runs.process import MadeT, PathsT, PreparedT, ResultPaths
@@ -114,7 +114,7 @@ def tell_plan(
             case.name,
             *map(str, (case.first, case.second, run.plan.paths(case).fused)),
         ]
-        for case in run.job.pairing.cases
+        for case in run.job.cases
     ]
     if summary != STDOUT and console.is_terminal:
         _print_table(rows, run.job.pipeline.modalities)
@@ -141,6 +141,24 @@ def _print_table(rows: list[list[str]], modalities: tuple[str, str]) -> None:
     for row in rows:
         table.add_row(*map(literal, map(on_stdout, row)))
     Console().table(f"{len(rows)} pairs", table)
+
+
+def tell_merged(console: Console, out: Path, pairing: Pairing) -> int:
+    """Merge the parts of a run and print what they have done; return the exit code."""
+    from fnetcli.runs.manifest import MANIFEST_FILE
+    from fnetcli.runs.parts import merge_parts
+
+    merged = merge_parts(out, [case.name for case in pairing.cases])
+    console.notice(
+        f"{len(merged.parts)} parts merged: {merged.done} fused, {merged.failed} failed, "
+        f"{merged.missing} missing; manifest: {out / MANIFEST_FILE}"
+    )
+    if merged.missing:
+        console.warning(
+            f"{merged.missing} pairs are missing: a part did not run or did not finish; run it "
+            "again, or the whole command without --part"
+        )
+    return EXIT_FAILED if merged.failed or merged.missing else EXIT_DONE
 
 
 def tell_end(

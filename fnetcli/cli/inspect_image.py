@@ -6,6 +6,7 @@ from pathlib import Path
 
 from fnetcli.cli.console import Console, leaving_at_once
 from fnetcli.cli.inspect_files import write_json
+from fnetcli.cli.options.cameras import GivenCamera
 from fnetcli.cli.options.files import GivenReading
 from fnetcli.cli.options.volumes import GivenVolume
 from fnetcli.errors import UsageError
@@ -19,11 +20,12 @@ def inspect_image(
     path: Path,
     json_file: Path | None,
     given_reading: GivenReading,
+    camera: GivenCamera,
     given_volume: GivenVolume,
 ) -> int:
     """Print what an image or volume contains, and how each modality would scale it."""
     page, bands = _only("--page", given_reading.page), _only("--band", given_reading.band)
-    reading = given_reading.of_image(page, bands)
+    reading = camera.applied_to_image(given_reading.of_image(page, bands))
     choice = _only("--series", given_volume.series)
     number = _only("--volume", given_volume.volume)
     if number is not None and not (number.isdecimal() and len(number) <= MAX_DIGITS):

@@ -25,11 +25,13 @@ InPlace = Callable[[], AbstractContextManager[None]]
 class OutputFolder:
     """A folder of results, created if missing, that no other run may write to meanwhile.
 
-    The folder itself is locked (flock), so that no lock file is left, however a run ends.
+    The folder itself is locked (flock), so that no lock file is left, however a run ends. A shared
+    lock lets others hold one too, and excludes only those who want the folder for themselves.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, *, is_shared: bool = False) -> None:
         self.path = path
+        self.is_shared = is_shared
         self._handle = -1
 
     def __enter__(self) -> Self:
@@ -41,7 +43,8 @@ class OutputFolder:
         if fcntl is not None:
             try:
                 self._handle = os.open(self.path, os.O_RDONLY)
-                fcntl.flock(self._handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                kind = fcntl.LOCK_SH if self.is_shared else fcntl.LOCK_EX
+                fcntl.flock(self._handle, kind | fcntl.LOCK_NB)
             except BlockingIOError:
                 self._close()
                 raise UsageError(

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal
 
 from fnetcli.errors import FnetError, UsageError
-from fnetcli.formats import DATA_SUFFIXES
+from fnetcli.formats import DATA_SUFFIXES, TABLE_SUFFIXES, ReadOptions
 from fnetcli.inputs.advice import advise
 from fnetcli.inputs.names import Name, NameRule, nfc
 from fnetcli.inputs.scan import Ignored, scan
@@ -20,12 +20,47 @@ ALONE = "no picture by its suffix, and without a partner"
 
 
 @dataclass(frozen=True)
+class Source:
+    """One of the two images of a case: a file, or a frame of it, from 1 on."""
+
+    path: Path
+    page: int | None = None
+
+    def __str__(self) -> str:
+        """Return what people call it."""
+        return str(self.path) if self.page is None else f"{self.path}, frame {self.page}"
+
+    def reading(self, options: ReadOptions) -> ReadOptions:
+        """Return how it is read."""
+        return options if self.page is None else replace(options, page=self.page)
+
+
+@dataclass(frozen=True)
 class Case:
-    """One pair of files; its name becomes the name of every output ("day/7" lies in a folder)."""
+    """One pair of files; its name becomes the name of every output ("day/7" lies in a folder).
+
+    `page` is the frame, from 1 on, of a sequence that holds several cases.
+    """
 
     name: str
     first: Path
     second: Path
+    page: int | None = field(default=None, kw_only=True)
+
+    @property
+    def files(self) -> str:
+        """The paths of both images, for messages; one file may hold both."""
+        is_one = self.first == self.second
+        return str(self.first) if is_one else f"{self.first} and {self.second}"
+
+    @property
+    def sources(self) -> tuple[Source, Source]:
+        """Both images."""
+        return Source(self.first, self.page), Source(self.second, self.page)
+
+    def reading(self, options: ReadOptions) -> ReadOptions:
+        """Return how to read an image of this case."""
+        return self.sources[0].reading(options)
 
 
 @dataclass(frozen=True)
@@ -199,22 +234,27 @@ def _without_partner(
     alone, data = list[Path](), list[Path]()
     for side, keys in zip(sides, used, strict=True):
         left = [side.files[key] for key in sorted(side.files.keys() - {*keys})]
-        has_data = any(_is_data(side.files[key]) for key in keys)
+        has_tables = any(_is_table(side.files[key]) for key in keys)
         for path in left:
-            (data if _is_data(path) and not has_data else alone).append(path)
+            (data if _is_table(path) and not has_tables else alone).append(path)
     return list(dict.fromkeys(alone)), data
 
 
 def _beside(ignored: Sequence[Ignored]) -> tuple[str, ...]:
-    beside = [one.path for one in ignored if one.reason == BESIDE]
+    beside = [one.path for one in ignored if one.reason == BESIDE and _is_table(one.path)]
     if not beside:
         return ()
     return (f"{len(beside)} files {BESIDE} are not read (the first: {beside[0]})",)
 
 
 def _is_data(path: Path) -> bool:
-    """Whether a file may as well be no picture at all, by its suffix."""
+    """Whether a file may lie beside a picture, by its suffix."""
     return path.suffix.lower() in DATA_SUFFIXES
+
+
+def _is_table(path: Path) -> bool:
+    """Whether a file is often no image at all, by its suffix."""
+    return path.suffix.lower() in TABLE_SUFFIXES
 
 
 def _require_names(cases: Sequence[Case]) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Generic, Literal
@@ -12,6 +12,7 @@ from typing import Generic, Literal
 from fnetcli.errors import ReadError, UsageError
 from fnetcli.inputs.pairing import Case, Pairing
 from fnetcli.runs.manifest import DONE, Manifest, content, deciding
+from fnetcli.runs.parts import Part
 from fnetcli.runs.process import CaseTask, MadeT, PathsT, Pipeline, PreparedT, ResultPaths, is_whole
 from fnetcli.runs.protect import Inputs
 
@@ -28,6 +29,17 @@ class Job(Generic[PathsT, PreparedT, MadeT]):
     weights: Mapping[str, str]  # name, sha256
     is_file: bool = False
     existing: Existing = "skip"
+    part: Part | None = None  # process only this share of the cases
+
+    @property
+    def cases(self) -> Sequence[Case]:
+        """The cases to process, in order."""
+        return self.part.of(self.pairing.cases) if self.part else self.pairing.cases
+
+    @property
+    def records(self) -> Path:
+        """The folder of the manifest and run.json."""
+        return self.part.folder(self.out) if self.part else self.out
 
     @property
     def input_paths(self) -> list[Path]:
@@ -64,14 +76,14 @@ def make_plan(
     tasks = {case.name: job.task(case) for case in job.pairing.cases}
     require_places({name: task.paths for name, task in tasks.items()}, Inputs(job.input_paths))
     if job.existing == "error":
-        for task in tasks.values():
-            for path in task.paths.all().values():
+        for case in job.cases:
+            for path in tasks[case.name].paths.all().values():
                 if os.path.lexists(path):
                     raise UsageError(
                         f"{path}: exists; remove it, or use --existing skip or overwrite"
                     )
     plan = RunPlan(tasks, [], [])
-    for case in job.pairing.cases:
+    for case in job.cases:
         is_done = job.existing == "skip" and manifest is not None
         is_done = is_done and manifest is not None and _is_done(tasks[case.name], manifest)
         (plan.skipped if is_done else plan.todo).append(case)

@@ -90,7 +90,7 @@ def run_job(
     """Run a job and return its report. Raise FnetError."""
     teller = _Teller(on_progress)
     run = FusionRun(job, teller)
-    cases = job.pairing.cases
+    cases = job.cases
     compared = 0
 
     def compare() -> None:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import platform
-from collections.abc import Callable
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from importlib.metadata import version
@@ -15,7 +15,8 @@ from fnetcli.errors import OutputError, UsageError
 from fnetcli.files.output_folder import OutputFolder, sweep
 from fnetcli.inputs.pairing import Case
 from fnetcli.runs.batch import Batch, Report, Stages
-from fnetcli.runs.manifest import MANIFEST_FILE, Manifest, Record, write_run
+from fnetcli.runs.manifest import MANIFEST_FILE, Manifest, Record, part_folders, write_run
+from fnetcli.runs.parts import remove_parts
 from fnetcli.runs.plan import Job, RunPlan, make_plan
 from fnetcli.runs.process import (
     CaseMade,
@@ -68,7 +69,8 @@ class FusionRun(Generic[PathsT, PreparedT, MadeT]):
     def look(self, on_step: Callable[[], None] = lambda: None) -> None:
         """Find out which cases to fuse; write nothing. Raise UsageError if results are refused."""
         if not self.job.is_file:
-            self._manifest = Manifest(self.job.out)
+            out = self.job.out
+            self._manifest = Manifest(self.job.records, out if self.job.part else None)
         self.plan = make_plan(self.job, self._manifest, on_step)
 
     def work(
@@ -135,6 +137,7 @@ class FusionRun(Generic[PathsT, PreparedT, MadeT]):
                 for modality, root in zip((first, second), self.job.pairing.roots, strict=True)
             },
             "out": str(self.job.out),
+            **({"part": [self.job.part.number, self.job.part.count]} if self.job.part else {}),
             "totals": self.totals(),
             "failed": [{"case": case.name, "error": text} for case, text in self.report.failed],
             "unpaired": [str(path) for path in self.job.pairing.unpaired],
@@ -146,7 +149,7 @@ class FusionRun(Generic[PathsT, PreparedT, MadeT]):
     def totals(self) -> dict[str, int]:
         """Return the numbers of cases in total, done, skipped, failed, left; of unpaired files."""
         return {
-            "cases": len(self.job.pairing.cases),
+            "cases": len(self.job.cases),
             "done": len(self.report.done),
             "skipped": len(self.plan.skipped),
             "failed": len(self.report.failed),
@@ -157,7 +160,7 @@ class FusionRun(Generic[PathsT, PreparedT, MadeT]):
     @property
     def manifest_path(self) -> Path | None:
         """The path of the manifest; None if the output is a single file."""
-        return None if self.job.is_file else self.job.out / MANIFEST_FILE
+        return None if self.job.is_file else self.job.records / MANIFEST_FILE
 
     @property
     def damaged_lines(self) -> int:
@@ -168,7 +171,7 @@ class FusionRun(Generic[PathsT, PreparedT, MadeT]):
         """Return the records of this run's cases, in order; none if the output is a single file."""
         if self._manifest is None:
             return []
-        found = (self._manifest.get(case.name) for case in self.job.pairing.cases)
+        found = (self._manifest.get(case.name) for case in self.job.cases)
         return [record for record in found if record is not None]
 
     def _left(self) -> int:
@@ -177,8 +180,15 @@ class FusionRun(Generic[PathsT, PreparedT, MadeT]):
     def _in_place(self) -> AbstractContextManager[None]:
         return nullcontext() if self._held is None else self._held.in_place()
 
-    def _folder(self) -> OutputFolder | nullcontext[None]:
-        return nullcontext() if self.job.is_file else OutputFolder(self.job.out)
+    @contextmanager
+    def _folder(self) -> Iterator[OutputFolder | None]:
+        """Lock the output folder, or that of a part and, with the other parts, the whole one."""
+        if self.job.is_file:
+            yield None
+            return
+        of_part = OutputFolder(self.job.records) if self.job.part else nullcontext()
+        with OutputFolder(self.job.out, is_shared=self.job.part is not None) as folder, of_part:
+            yield folder
 
     def _begin(self) -> None:
         if self._manifest is None:
@@ -187,11 +197,15 @@ class FusionRun(Generic[PathsT, PreparedT, MadeT]):
             raise UsageError(
                 f"{self.job.out}: another fnet has just written there; run the same command again"
             )
-        sweep({self.job.out, *self.plan.folders()})
-        names = [case.name for case in self.job.pairing.cases]
+        if not self.job.part:  # temporary files there may be those of other parts
+            sweep({self.job.out, *self.plan.folders()})
+        names = [case.name for case in self.job.cases]
         self.status = "running"
         self._manifest.begin(names, anew=[case.name for case in self.plan.todo])
-        write_run(self.job.out, self.summary())
+        if not self.job.part and part_folders(self.job.out):
+            self._manifest.save()
+            remove_parts(self.job.out)
+        write_run(self.job.records, self.summary())
 
     def _read(self, case: Case) -> CaseRead[PreparedT]:
         task = self.plan.tasks[case.name]
@@ -235,7 +249,7 @@ class FusionRun(Generic[PathsT, PreparedT, MadeT]):
             if not is_whole(self.plan.paths(case), self._manifest.get(case.name) or {})
         ]
         if gone:
-            self._manifest.begin([case.name for case in self.job.pairing.cases], anew=gone)
+            self._manifest.begin([case.name for case in self.job.cases], anew=gone)
             raise OutputError(
                 f"{self.job.out}: results of {len(gone)} cases were removed while others were "
                 "written; run the same command again"
@@ -250,4 +264,4 @@ class FusionRun(Generic[PathsT, PreparedT, MadeT]):
         except OutputError:
             return
         self._manifest.save()
-        write_run(self.job.out, self.summary())
+        write_run(self.job.records, self.summary())

@@ -744,7 +744,9 @@ class TestSignals:
         os.killpg(process.pid, signal.SIGINT)
         stdout, stderr = process.communicate(timeout=60)
         assert process.returncode == 130, stderr
-        assert stderr == "error: interrupted; finished results are on disk\n"
+        *progress, line = stderr.splitlines()
+        assert line == "error: interrupted; finished results are on disk"
+        assert all(" pairs scored, " in one for one in progress), stderr  # on a busy machine
         assert stdout == ""
 
     def test_a_worker_that_is_killed_ends_the_run(

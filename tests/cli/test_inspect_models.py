@@ -191,7 +191,7 @@ class TestPair:
         save_weights(odd, replace(network, arrays=changed), {})
         result = done(*images, "--weights", odd, "-o", tmp_path / "o")
         assert "feature activity: " in result.stderr
-        assert "lie beyond 65504" in result.stderr
+        assert "are beyond 65504" in result.stderr
         assert np.isfinite(arrays(tmp_path / "o")["activity"]).all()
 
     def test_iterations_are_refused(self, tmp_path: Path, images: list[object], tiny: Path) -> None:
