@@ -555,7 +555,7 @@ class TestZip:
         np.testing.assert_array_equal(read_volume(path).pixels, read_volume(one).pixels)
         assert "fnet-" not in refused(path, VolumeOptions(series="none of them"))
         assert refused(path, VolumeOptions(volume=1)).endswith("use --series")
-        with pytest.raises(ReadError, match="no series fits"):
+        with pytest.raises(ReadError, match="no series matches"):
             read_volume(path, VolumeOptions(series="none of them"))
 
     def test_a_damaged_slice_is_named(self, tmp_path: Path) -> None:
