@@ -205,6 +205,9 @@ class TestFolders:
         text = refused(weights, tmp_path / "out", "--flir", tmp_path / "photos")
         assert "no file in it holds thermal data" in text
         assert "no such file" in refused(weights, tmp_path / "out", "--flir", tmp_path / "none")
+        PIL.Image.fromarray(seen()).save(tmp_path / "photo.png")
+        text = refused(weights, tmp_path / "out", "--flir", tmp_path / "photo.png")
+        assert "photo.png: it holds no thermal data" in text
 
 
 class TestWithAnotherCamera:

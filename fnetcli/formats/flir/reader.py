@@ -11,8 +11,6 @@ from typing import BinaryIO
 import numpy as np
 from PIL.JpegImagePlugin import JpegImageFile
 
-from fnetcli.errors import ReadError
-from fnetcli.files.guarded import RefusedError, system_reason
 from fnetcli.formats import raster
 from fnetcli.formats.base import (
     COPY_AGAIN,
@@ -21,7 +19,7 @@ from fnetcli.formats.base import (
     Header,
     ReadOptions,
     file_length,
-    open_image,
+    open_and,
     require_room,
     starts_with,
 )
@@ -299,25 +297,22 @@ FFF = Format(NAME, (".fff", ".seq"), starts_with(*SIGNATURES), _read_file, _prob
 
 
 def holds_counts(path: Path) -> bool:
-    """Whether a file holds thermal data of a FLIR camera, damaged or not."""
-    try:
-        with open_image(path) as file:
-            head = file.read(4)
+    """Whether a file holds thermal data of a FLIR camera, damaged or not. Raise ReadError."""
+
+    def look(file: BinaryIO) -> bool:
+        head = file.read(4)
+        try:
             return head.startswith(SIGNATURES) or (head.startswith(START) and has_chunks(file))
-    except ContentError:
-        return True  # damaged ones, which the reader will tell
-    except (OSError, RefusedError):
-        return False
+        except ContentError:
+            return True  # the reader will tell what is damaged
+
+    return open_and(look, path)
 
 
 def count_frames(path: Path) -> int:
     """Return how many frames a FLIR file holds; 1 for all others. Raise ReadError."""
-    try:
-        with open_image(path) as file:
-            if not file.read(4).startswith(SIGNATURES):
-                return 1
-            return len(_starts(file))
-    except RefusedError as refused:
-        raise ReadError(f"{path}: {refused}") from refused
-    except OSError as error:
-        raise ReadError(f"{path}: {system_reason(error)}") from error
+
+    def count(file: BinaryIO) -> int:
+        return len(_starts(file)) if file.read(4).startswith(SIGNATURES) else 1
+
+    return open_and(count, path)
