@@ -240,6 +240,29 @@ class TestWithAnotherCamera:
         assert "not known to be temperatures" in text
 
 
+class TestOtherMakers:
+    def dji(self, folder: Path) -> Path:
+        exif = PIL.Image.Exif()
+        exif[0x010F] = "DJI"
+        counts = bytes(60_000)
+        segment = b"\xff\xe3" + (len(counts) + 2).to_bytes(2, "big") + counts
+        content = made.with_segments(made.rendering(), [exif.tobytes()])
+        path = folder / "DJI_0001_T.JPG"
+        path.write_bytes(content[:2] + segment + content[2:])
+        return path
+
+    def test_dji(self, tmp_path: Path, weights: Path) -> None:
+        photo, thermal = tmp_path / "photo.png", self.dji(tmp_path)
+        PIL.Image.fromarray(seen()[:32, :24]).save(photo)
+        (record,) = fuse(weights, tmp_path / "out", "--vis", photo, "--ir", thermal)
+        assert record["ranges"]["ir"]["high"] == 255
+        assert any("need DJI's own library" in one for one in record["notices"])
+
+    def test_dji_is_no_flir(self, tmp_path: Path, weights: Path) -> None:
+        text = refused(weights, tmp_path / "out", "--flir", self.dji(tmp_path))
+        assert "no thermal data of a FLIR camera" in text
+
+
 class TestTiff:
     def xmp(self, gain: str) -> bytes:
         return (
