@@ -105,7 +105,10 @@ def evaluate(
     )
     tell_unpaired(console, found.unpaired)
     found.require_cases(may_look_deeper=not pairing.recursive)
-    fused = fused_methods(found, methods.fused or [], of_methods, is_recursive=pairing.recursive)
+    has_frames = any(case.page is not None for case in found.cases)  # results in sub-folders
+    fused = fused_methods(
+        found, methods.fused or [], of_methods, is_recursive=pairing.recursive or has_frames
+    )
     _tell_strays(console, fused)
     made = makers.entrants()
     entrants = (*fused.entrants, *made)

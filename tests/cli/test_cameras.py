@@ -149,10 +149,7 @@ class TestFolders:
         folder.mkdir()
         flir.rename(folder / flir.name)
         (folder / "photo.jpg").write_bytes(made.rendering())
-        frames = [
-            made.block(records(counts=made.plain_counts(made.counts_of(temperatures(most=most)))))
-            for most in (30, 50)
-        ]
+        frames = [made.block(records(counts=frame)) for frame in two_frames()]
         (folder / "walk.seq").write_bytes(b"".join(frames))
         out = tmp_path / "out"
         result = fnet("fuse", "--weights", weights, "--flir", folder, "-o", out)
@@ -168,10 +165,7 @@ class TestFolders:
         assert "3 skipped" in again.stderr
 
     def test_one_range_for_all_frames(self, tmp_path: Path, weights: Path) -> None:
-        frames = [
-            made.block(records(counts=made.plain_counts(made.counts_of(temperatures(most=most)))))
-            for most in (30, 50)
-        ]
+        frames = [made.block(records(counts=frame)) for frame in two_frames()]
         path = tmp_path / "walk.seq"
         path.write_bytes(b"".join(frames))
         found = fuse(weights, tmp_path / "out", "--flir", path, "--stretch-scope", "folder")
@@ -403,10 +397,25 @@ class TestOtherCommands:
         assert result.exit_code == 0, result.stderr
         assert "ours" in scores.read_text()
 
+    def test_eval_of_frames(self, tmp_path: Path, weights: Path) -> None:
+        path, scores = tmp_path / "walk.seq", tmp_path / "scores.csv"
+        path.write_bytes(b"".join(made.block(records(counts=frame)) for frame in two_frames()))
+        fuse(weights, tmp_path / "out", "--flir", path)
+        arguments = ("--flir", path, "--fused", f"ours={tmp_path / 'out' / 'fused'}")
+        result = fnet("eval", *arguments, "--metrics", "MI", "--no-cache", "--csv", scores)
+        assert result.exit_code == 0, result.stderr
+        assert "walk/0001" in scores.read_text()
+        assert "walk/0002" in scores.read_text()
+
     @pytest.mark.skipif(not SAMPLE.is_file(), reason="no sample of a camera here")
     def test_sample(self, tmp_path: Path, weights: Path) -> None:
         (record,) = fuse(weights, tmp_path / "out", "--flir", SAMPLE)
         assert record["alignment"]["window"] == [83, 78, 342, 456]
+
+
+def two_frames() -> list[bytes]:
+    """Return the counts of a thing that grows warmer, from 30 to 50 degrees."""
+    return [made.plain_counts(made.counts_of(temperatures(most=most))) for most in (30, 50)]
 
 
 def both(keep: str | None) -> PrepareOptions:
