@@ -110,6 +110,13 @@ class TestOneFile:
         assert record["ranges"]["ir"] == {"low": 0, "high": 255, "invalid": 0}
         assert record["alignment"]["window"] == [10, 2, 48, 64]
 
+    def test_rendered_picture_where_counts_are_damaged(self, tmp_path: Path, weights: Path) -> None:
+        path = tmp_path / "a.jpg"
+        path.write_bytes(made.flir_jpeg(records(counts=b"\7\7" + bytes(90))))
+        assert "--ir-rendered" in refused(weights, tmp_path / "o", "--flir", path)
+        (record,) = fuse(weights, tmp_path / "out", "--flir", path, "--ir-rendered")
+        assert record["alignment"]["window"] == [10, 2, 48, 64]
+
     def test_range_in_degrees(self, tmp_path: Path, flir: Path, weights: Path) -> None:
         (record,) = fuse(weights, tmp_path / "out", "--flir", flir, "--range", "ir=20,35C")
         assert record["ranges"]["ir"]["low"] == pytest.approx(20)

@@ -141,8 +141,9 @@ def _frame_of_jpeg(file: BinaryIO, options: ReadOptions) -> Frame | None:
     try:
         data = find_block(file)
         block = None if data is None else open_block(data)
-    except ContentError as error:
-        raise ContentError(error.what, USE_RENDERED) from None
+    except ContentError as error:  # the visible picture is lost, too
+        todo = USE_RENDERED if options.layer == "numbers" else COPY_AGAIN
+        raise ContentError(error.what, todo) from None
     if block is None:
         if options.layer != "numbers":
             raise ContentError(
@@ -179,17 +180,23 @@ def _of_rendering(file: BinaryIO, image: Image, options: ReadOptions) -> Alignme
         if data is None:
             return None
         block = open_block(data)
-        found = counts.read_head_of_counts(block, options)
         visible = picture.read_head_of_picture(block, options)
     except ContentError:
         return None
     _, height, width = image.grid.shape
-    if found is None or visible is None or not _have_one_shape(found, (width, height)):
+    if visible is None or not _may_have_shape(block, (width, height), options):
         return None
     return read_alignment(block, (width, height), (visible.width, visible.height))
 
 
-def _have_one_shape(head: counts.CountsHead, size: tuple[int, int]) -> bool:
+def _may_have_shape(block: Block, size: tuple[int, int], options: ReadOptions) -> bool:
+    """Whether counts have the shape of a picture (width, height), as far as they can be read."""
+    try:
+        head = counts.read_head_of_counts(block, options)
+    except ContentError:
+        return True
+    if head is None:
+        return True
     shape = (size[0] / size[1]) / (head.width / head.height)
     return max(shape, 1 / shape) <= MAX_SHAPE
 
