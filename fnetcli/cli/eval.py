@@ -105,7 +105,8 @@ def evaluate(
     )
     tell_pairing(console, found)
     found.require_cases()
-    is_deep = pairing.recursive or bool(pairing.match)
+    has_frames = any(case.page is not None for case in found.cases)  # results in sub-folders
+    is_deep = pairing.recursive or bool(pairing.match) or has_frames
     fused = fused_methods(found, methods.fused or [], of_methods, is_recursive=is_deep)
     _tell_strays(console, fused)
     made = makers.entrants()
