@@ -24,7 +24,7 @@ from fnetcli.models.base import Fusion, Network, Wanted
 from fnetcli.models.uaafusion.config import UAAFusionConfig
 from fnetcli.models.uaafusion.network import Guide, UAAFusion
 
-LARGEST_TILE = 768  # pixels of a side, without the margin: larger ones save little work
+LARGEST_TILE = 512  # pixels of a side, without the margin: larger ones save little work
 NUMBERS = 28  # times the channels: held for each pixel of a tile, measured
 GUIDE_NUMBERS = 48  # likewise where S's gradients are taken too
 
