@@ -35,6 +35,7 @@ from fnetcli.models.uaafusion.attribution import (
     extend_path,
     path_gradient,
     scale_attention,
+    smooth,
     weigh_sources,
 )
 from fnetcli.models.uaafusion.config import UAAFusionConfig
@@ -305,14 +306,17 @@ class UAAFusion(nn.Module):
                 with _full_precision(infrared), evaluation_mode(self.segmentation):
                     gradient = path_gradient(self.score, estimate, mask)
                 attention = extend_path(attention, k, gradient, move)
-            if gates:
-                gate = gates[k]
-            else:
-                gate = torch.sigmoid(scale_attention(attention, self.config.attention))
+            gate = gates[k] if gates else self._gate(attention)
             descended = self.descend(k, estimate, infrared, visible, weight)
             fused, memory = stage(descended, gate, memory)
             yield Moment(k, estimate, gradient, attention, gate, descended, fused, memory)
             previous, estimate = estimate, fused
+
+    def _gate(self, attention: Tensor) -> Tensor:
+        """Return sigmoid of the scaled path attribution."""
+        with _full_precision(attention):
+            shown = smooth(attention) if self.config.smooth_attention else attention
+            return torch.sigmoid(scale_attention(shown, self.config.attention))
 
     def forward(
         self, infrared: Tensor, visible: Tensor, wanted: Wanted = FUSED_ONLY
