@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple, Protocol
+from collections.abc import Mapping
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,6 +13,8 @@ from fnetcli.models.base import Fusion, Wanted
 LARGEST_FEATURE = float(np.finfo(np.float16).max)  # 65504; what lies beyond is taken for it
 BUILDING = "compiling the network's inner loop for this processor: once, some seconds"
 Values = NDArray[np.floating[Any]]
+Into = Mapping[str, NDArray[np.float16]]  # features to fill, by name
+NOWHERE: Into = {}
 
 
 class Inner(NamedTuple):
@@ -36,15 +39,37 @@ class Executor(Protocol):
     def grain(self) -> tuple[int, int]:
         """Rows and columns that tiles should start at a multiple of."""
 
-    def run(self, x: Values, y: Values, inner: Inner, wanted: Wanted) -> Fusion[Values]:
+    @property
+    def smaller(self) -> Executor | None:
+        """What runs the network where images do not fit whole; None: this one, in tiles."""
+
+    def run(
+        self, x: Values, y: Values, inner: Inner, wanted: Wanted, into: Into = NOWHERE
+    ) -> Fusion[Values]:
         """Fuse luminances (N, H, W); return what lies inside.
 
-        Images are (N, h, w), features (N, C, h, w) float16, limited to LARGEST_FEATURE. Raise
+        Images are (N, h, w), features (N, C, h, w) float16, limited to LARGEST_FEATURE. Features
+        are returned, or written where `into` has room for what lies inside of them. Raise
         MemoryError.
         """
 
     def bytes_needed(self, count: int, height: int, width: int, wanted: Wanted) -> int:
         """Return the peak working memory of `run`, roughly."""
+
+
+@runtime_checkable
+class SceneExecutor(Executor, Protocol):
+    """Runs tiles with what it has seen of the whole image: seamless, nearly what the whole gives.
+
+    It takes one pair at a time.
+    """
+
+    @property
+    def difference(self) -> str:
+        """Why the result differs from that of the whole image, for a notice."""
+
+    def prepare(self, x: Values, y: Values) -> None:
+        """See all of a pair, (1, H, W), before its tiles are run. Raise MemoryError."""
 
 
 def as_features(values: NDArray[np.floating[Any]]) -> NDArray[np.float16]:
