@@ -16,7 +16,7 @@ from fnetcli.engine.executors.base import NOWHERE, Executor, Inner, Into, SceneE
 from fnetcli.engine.executors.table import choose_executor
 from fnetcli.engine.options import EngineOptions, Precision
 from fnetcli.engine.tiles import SMALLEST, Span, Tile, Tiling, fitting
-from fnetcli.errors import PairError, UsageError
+from fnetcli.errors import NotFiniteError, PairError, UsageError
 from fnetcli.models.base import Fusion, Maps, Network, Wanted
 
 Allocate = Callable[[tuple[int, ...]], NDArray[np.float16]]  # shape -> array to fill
@@ -88,9 +88,8 @@ class Engine:
 
     def require_memory(self, wanted: Wanted = PARTS_ONLY) -> None:
         """Raise UsageError where --max-memory is less than a large image takes at least."""
-        executor = self._executors[-1]
-        far = 4 * (_margin(executor) + SMALLEST)
-        self._require(self._whole(executor, far, far), wanted)
+        far = 4 * (_margin(self._executors[-1]) + SMALLEST)
+        self._require(far, far, wanted)
 
     def run(
         self,
@@ -106,7 +105,7 @@ class Engine:
         the shape of each. Raise PairError, and UsageError for --max-memory as `require_memory`.
         """
         count, height, width = first.shape
-        self._require(self._whole(self._executors[-1], height, width), wanted)
+        self._require(height, width, wanted)
         result = _Result(self.network, first.shape, wanted, allocate)
         start = 0
         while start < count:
@@ -175,7 +174,7 @@ class Engine:
         found = executor.run(x, y, inner, wanted, into)
         for image in _images(found):
             if not np.isfinite(image).all():
-                raise PairError("the network's result is not finite; check the weights")
+                raise NotFiniteError("the network's result is not finite; check the weights")
         return found
 
     def _padded(self, image: Maps) -> NDArray[Any]:
@@ -210,7 +209,7 @@ class Engine:
             )
         budget = self._budget()
         for executor in executors:
-            images = count
+            images = 1 if isinstance(executor, SceneExecutor) else count
             while images > 1 and executor.bytes_needed(images, height, width, wanted) > budget:
                 images = (images + 1) // 2
             if executor.bytes_needed(images, height, width, wanted) <= budget:
@@ -226,12 +225,16 @@ class Engine:
             return min(known)
         return memory.budget(self.device, takes_all=self._executor.margin is None)
 
-    def _require(self, whole: Tiling, wanted: Wanted) -> None:
-        """Raise UsageError where --max-memory is less than the smallest tile takes."""
+    def _require(self, height: int, width: int, wanted: Wanted) -> None:
+        """Raise UsageError where --max-memory is less than what takes least needs."""
         given = self.options.max_memory
         if given is None:
             return
-        needed = self._executors[-1].bytes_needed(1, *_smallest(whole).largest, wanted)
+        *others, last = self._executors
+        smallest = _smallest(self._whole(last, height, width))
+        needed = last.bytes_needed(1, *smallest.largest, wanted)
+        for executor in others:
+            needed = min(needed, executor.bytes_needed(1, height, width, wanted))
         if given < needed:
             megabytes = _megabytes(needed)
             raise UsageError(

@@ -36,9 +36,10 @@ SAMPLE = 32  # pixels, side of a sample without its margin
 SAMPLES = 8  # along each side of a scene
 WORK = 14  # maps of dim channels that a piece takes while it is worked on
 
-# Hears features of one image: their name, rows, columns, values (N, C, h, w).
-Take = Callable[[str, slice, slice, Tensor], object]
-Place = tuple[slice, slice, slice, slice]
+Place = tuple[slice, slice, slice, slice]  # images, channels, rows, columns of a map
+ALL = slice(None)
+# Hears features of one of the images: their name, where they are, values (1, C, h, w).
+Take = Callable[[str, Place, Tensor], object]
 
 
 # --- pieces of a map ------------------------------------------------------------------------------
@@ -55,8 +56,9 @@ class Strip:
 
 @dataclass(frozen=True)
 class Piece:
-    """A rectangle of a map, and its values with those around that the result depends on."""
+    """A rectangle of an image's map, and its values with those around that decide the result."""
 
+    image: slice
     rows: slice
     columns: slice
     window: Tensor
@@ -70,7 +72,7 @@ class Piece:
     @property
     def place(self) -> Place:
         """Where the rectangle is in the map."""
-        return slice(None), slice(None), self.rows, self.columns
+        return self.image, ALL, self.rows, self.columns
 
     @property
     def outer(self) -> Place:
@@ -78,11 +80,11 @@ class Piece:
         top = self.rows.start - self.inside[0].start
         left = self.columns.start - self.inside[1].start
         height, width = self.window.shape[2:]
-        return slice(None), slice(None), slice(top, top + height), slice(left, left + width)
+        return self.image, ALL, slice(top, top + height), slice(left, left + width)
 
 
 def strips(x: Tensor, halo: int, rows: int) -> Iterator[Strip]:
-    """Cut (N, C, H, W) into strips; the rows of one may be replaced before the next is taken."""
+    """Cut (1, C, H, W) into strips; the rows of one may be replaced before the next is taken."""
     above, height = x[..., :0, :], x.shape[2]
     for top in range(0, height, rows):
         bottom = min(top + rows, height)
@@ -98,14 +100,19 @@ def pieces(x: Tensor, halo: int, side: int) -> Iterator[Piece]:
     """Cut (N, C, H, W) into pieces; each may be replaced before the next is taken."""
     height, width = x.shape[2:]
     step = _part(width, side)
-    for strip in strips(x, halo, _part(height, side)):
-        for left in range(0, width, step):
-            right = min(left + step, width)
-            start = max(0, left - halo)
-            window = strip.window[..., start : right + halo]
-            inside = (strip.inside, slice(left - start, right - start))
-            window = window.contiguous(memory_format=torch.channels_last)
-            yield Piece(strip.rows, slice(left, right), window, inside)
+    for image in _each(x):
+        for strip in strips(x[image], halo, _part(height, side)):
+            for left in range(0, width, step):
+                right = min(left + step, width)
+                start = max(0, left - halo)
+                window = strip.window[..., start : right + halo]
+                inside = (strip.inside, slice(left - start, right - start))
+                window = window.contiguous(memory_format=torch.channels_last)
+                yield Piece(image, strip.rows, slice(left, right), window, inside)
+
+
+def _each(x: Tensor) -> Iterator[slice]:
+    return (slice(i, i + 1) for i in range(len(x)))
 
 
 def _part(length: int, side: int) -> int:
@@ -125,11 +132,11 @@ class Banded:
         self.network = network
         self.side = side
 
-    def numbers_needed(self, height: int, width: int) -> int:
-        """Return how many numbers the maps and the work on a piece take, for one pair."""
+    def numbers_needed(self, count: int, height: int, width: int) -> int:
+        """Return how many numbers the maps of so many pairs and the work on a piece take."""
         side = self.side + 2 * COUPLING_HALO * max(1, self.network.config.couplings)
         rows, columns = min(height, side), min(width, side)
-        of_maps = self.maps * height * width
+        of_maps = self.maps * count * height * width
         return self.network.config.dim * (of_maps + rows * width + WORK * rows * columns)
 
     @torch.inference_mode()
@@ -160,7 +167,7 @@ class Banded:
         for piece in self._pieces(x, COUPLING_HALO * len(encoder.detail)):
             detail = piece.inner(encoder.detail(piece.window))
             if take:
-                take(f"detail_{name}", piece.rows, piece.columns, detail)
+                take(f"detail_{name}", piece.place, detail)
             result[piece.place] += detail
         self.apply(encoder.base, x)
         self._give(f"base_{name}", x, take)
@@ -189,27 +196,29 @@ class Banded:
         self.mix(block, x, self.matrix(block, x))
 
     def mix(self, block: nn.Module, x: Tensor, matrix: Tensor) -> None:
-        """Replace x by what a transformer block makes of it with this attention matrix."""
+        """Replace x by what a transformer block makes of it with these attention matrices."""
         block = _known(block)
         attention, norm = block.attention, block.attention_norm
-
-        def run(window: Tensor) -> Tensor:
-            mixed = attention.mix(attention.v(norm(window)), matrix)
-            return block.add_feed_forward(window + mixed)
-
-        self._replace(x, BLOCK_HALO, run)
+        for piece in self._pieces(x, BLOCK_HALO):
+            mixed = attention.mix(attention.v(norm(piece.window)), matrix[piece.image])
+            x[piece.place] = piece.inner(block.add_feed_forward(piece.window + mixed))
 
     def matrix(self, block: nn.Module, x: Tensor) -> Tensor:
-        """Return the attention matrix of the whole image."""
-        total = reduce(add, self.sums(_known(block), self._pieces(x, 1)))
-        return _known(block).attention.matrix(Statistics(*(one.to(x.dtype) for one in total)))
+        """Return the attention matrix of each image, (N, C, C)."""
+        attention = _known(block).attention
+        totals = [self.sums(_known(block), x[image]) for image in _each(x)]
+        return torch.cat([attention.matrix(total) for total in totals])
 
-    def sums(self, block: Block, some: Iterator[Piece]) -> Iterator[Statistics]:
-        """Yield the sums of pieces, in float64: there may be very many."""
+    def sums(self, block: Block, x: Tensor) -> Statistics:
+        """Return the sums over an image, (1, C, H, W); those of pieces are added in float64."""
         attention, norm = block.attention, block.attention_norm
-        for piece in some:
+
+        def of(piece: Piece) -> Statistics:
             found = attention.statistics(piece.inner(attention.qk(norm(piece.window))))
-            yield Statistics(*(one.double() for one in found))
+            return Statistics(*(one.double() for one in found))
+
+        total = reduce(add, map(of, self._pieces(x, 1)))
+        return Statistics(*(one.to(x.dtype) for one in total))
 
     def _replace(self, x: Tensor, halo: int, run: Callable[[Tensor], Tensor]) -> None:
         for piece in self._pieces(x, halo):
@@ -218,7 +227,7 @@ class Banded:
     def _give(self, name: str, x: Tensor, take: Take | None) -> None:
         if take:
             for piece in self._pieces(x):
-                take(name, piece.rows, piece.columns, piece.window)
+                take(name, piece.place, piece.window)
 
     def _pieces(self, x: Tensor, halo: int = 0) -> Iterator[Piece]:
         return pieces(x, halo, self.side)
@@ -244,12 +253,12 @@ class Lean(Banded):
         self.of_base = shallow + BLOCK_HALO
         self.of_detail = shallow + COUPLING_HALO * couplings
 
-    def numbers_needed(self, height: int, width: int) -> int:
+    def numbers_needed(self, count: int, height: int, width: int) -> int:
         """See `Banded`."""
         side = self.tile + 2 * max(self.of_base, self.of_detail)
         tile = min(height, side) * min(width, side)
-        in_tiles = self.network.config.dim * (height * width + WORK * tile)
-        return max(in_tiles, super().numbers_needed(height, width))
+        in_tiles = self.network.config.dim * (count * height * width + WORK * tile)
+        return max(in_tiles, super().numbers_needed(count, height, width))
 
     @torch.inference_mode()
     def __call__(self, first: Tensor, second: Tensor, take: Take | None = None) -> Tensor:
@@ -262,25 +271,23 @@ class Lean(Banded):
 
         self.mix(encoder.base, x, of_second[-1])
         self._give("base_second", x, take)
-        for tile, place, window in self._tiles(x, self.of_base):
-            with self._frozen(of_first):
-                base = _inner(tile, encoder.base(self._shallow(first[window])))
+        for tile in self._tiles(x, self.of_base):
+            with self._frozen(of_first, tile.image):
+                base = tile.inner(encoder.base(self._shallow(first[tile.outer])))
             if take:
-                take("base_first", tile.rows.kept, tile.columns.kept, base)
-            x[place] += base
+                take("base_first", tile.place, base)
+            x[tile.place] += base
         self.apply(network.base_fusion, x)
 
-        for tile, place, window in self._tiles(x, self.of_detail):
-            total: Tensor | None = None
+        for tile in self._tiles(x, self.of_detail):
+            details = []
             for name, image in images.items():
-                with self._frozen(known[name]):
-                    detail = encoder.detail(self._shallow(image[window]))
+                with self._frozen(known[name], tile.image):
+                    details.append(encoder.detail(self._shallow(image[tile.outer])))
                 if take:
-                    inner = _inner(tile, detail)
-                    take(f"detail_{name}", tile.rows.kept, tile.columns.kept, inner)
-                total = detail if total is None else total + detail
-            fused = _inner(tile, network.detail_fusion(total))
-            x[place] = network.decoder.reduce(torch.cat((x[place], fused), dim=1))
+                    take(f"detail_{name}", tile.place, tile.inner(details[-1]))
+            fused = tile.inner(network.detail_fusion(details[0] + details[1]))
+            x[tile.place] = network.decoder.reduce(torch.cat((x[tile.place], fused), dim=1))
         return self.decode(x, network.skip(first, second))
 
     def _learn(self, image: Tensor) -> tuple[Tensor, list[Tensor]]:
@@ -298,22 +305,39 @@ class Lean(Banded):
         )
         return found
 
-    def _frozen(self, matrices: list[Tensor]) -> AbstractContextManager[None]:
+    def _frozen(self, matrices: list[Tensor], image: slice) -> AbstractContextManager[None]:
         encoder = self.network.encoder
         attentions = [_known(block).attention for block in (*encoder.blocks, encoder.base)]
-        return frozen(attentions, matrices)
+        return frozen(attentions, [matrix[image] for matrix in matrices])
 
-    def _tiles(self, x: Tensor, margin: int) -> Iterator[tuple[Tile, Place, Place]]:
+    def _tiles(self, x: Tensor, margin: int) -> Iterator[_Tile]:
         height, width = x.shape[2:]
         sides = (_part(height, self.tile), _part(width, self.tile))
-        everything = (slice(None), slice(None))
-        for tile in Tiling(height, width, *sides, margin):
-            kept = (*everything, tile.rows.kept, tile.columns.kept)
-            yield tile, kept, (*everything, tile.rows.computed, tile.columns.computed)
+        for image in _each(x):
+            for tile in Tiling(height, width, *sides, margin):
+                yield _Tile(image, tile)
 
 
-def _inner(tile: Tile, x: Tensor) -> Tensor:
-    return x[..., tile.rows.inner, tile.columns.inner]
+@dataclass(frozen=True)
+class _Tile:
+    """A tile of one of the images."""
+
+    image: slice
+    tile: Tile
+
+    @property
+    def place(self) -> Place:
+        """Where it is."""
+        return self.image, ALL, self.tile.rows.kept, self.tile.columns.kept
+
+    @property
+    def outer(self) -> Place:
+        """Where it is with its margin."""
+        return self.image, ALL, self.tile.rows.computed, self.tile.columns.computed
+
+    def inner(self, x: Tensor) -> Tensor:
+        """Return what lies inside of what was made of it and its margin."""
+        return x[..., self.tile.rows.inner, self.tile.columns.inner]
 
 
 # --- matrices of a scene --------------------------------------------------------------------------
@@ -336,11 +360,11 @@ class Sampled(Banded):
         attention, norm = _known(block).attention, _known(block).attention_norm
         down, across = (slice(margin, -margin or None) for margin in self.margins)
 
-        def sums(sample: Tensor) -> Statistics:
+        def of(sample: Tensor) -> Statistics:
             found = attention.statistics(attention.qk(norm(sample))[..., down, across])
             return Statistics(*(one.double() for one in found))
 
-        total = reduce(add, map(sums, x.split(1)))
+        total = reduce(add, map(of, x.split(1)))
         self.matrices.append(attention.matrix(Statistics(*(one.to(x.dtype) for one in total))))
         return self.matrices[-1].expand(len(x), -1, -1)
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 
 import torch
 from torch import Tensor
@@ -14,8 +13,10 @@ from fnetcli.engine.executors.cddfuse.bands import (
     PIECE,
     Banded,
     Given,
+    Place,
     Sampled,
     Samples,
+    Take,
 )
 from fnetcli.engine.executors.plain import as_half, to_arrays, to_device
 from fnetcli.models.base import Fusion, Network, Wanted
@@ -57,25 +58,23 @@ class Setting:
 
     def bytes_needed(self, runner: Banded, count: int, height: int, width: int) -> int:
         """Return the peak working memory of `run`, roughly."""
-        numbers = runner.numbers_needed(height, width) + IMAGES * height * width
-        return count * self.itemsize * numbers
+        of_images = IMAGES * count * height * width
+        return self.itemsize * (runner.numbers_needed(count, height, width) + of_images)
 
 
-def _writer(
-    into: Into, inner: Inner, shape: tuple[int, ...]
-) -> Callable[[str, slice, slice, Tensor], None]:
+def _writer(into: Into, inner: Inner, shape: tuple[int, ...]) -> Take:
     """Return what puts the features of a rectangle into arrays of what lies inside."""
     kept = [slice(*one.indices(side)) for one, side in zip(inner, shape, strict=True)]
 
-    def write(name: str, rows: slice, columns: slice, values: Tensor) -> None:
+    def write(name: str, where: Place, values: Tensor) -> None:
         places, parts = [], []
-        for place, one in zip((rows, columns), kept, strict=True):
+        for place, one in zip(where[2:], kept, strict=True):
             start, stop = max(place.start, one.start), min(place.stop, one.stop)
             if start >= stop:
                 return
             places.append(slice(start - one.start, stop - one.start))
             parts.append(slice(start - place.start, stop - place.start))
-        into[name][:, :, places[0], places[1]] = as_half(values[:, :, parts[0], parts[1]])
+        into[name][where[0], :, places[0], places[1]] = as_half(values[..., parts[0], parts[1]])
 
     return write
 
