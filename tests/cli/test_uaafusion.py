@@ -176,7 +176,7 @@ class TestLargePictures:
         assert "reduced" not in fuse(*pair, "-o", tmp_path / "whole.tif")
         said = fuse(*pair, "-o", tmp_path / "tiles.tif", "--tile", self.SIDE)
         assert "blended" not in said
-        assert "reduced" not in said
+        assert "differs" not in said
         whole, tiled = (tifffile.imread(tmp_path / f"{name}.tif") for name in ("whole", "tiles"))
         np.testing.assert_allclose(tiled, whole, atol=2e-5)
         for name in ("stage_3", "weight_ir", "attention_2"):
@@ -190,12 +190,13 @@ class TestLargePictures:
         self, tmp_path: Path, pair: tuple[object, ...], monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.setattr(UAAFusionConfig, "guide_pixels", 60 * 60)
-        monkeypatch.setattr("fnetcli.engine.executors.uaafusion.guided.LARGEST_TILE", self.SIDE)
+        monkeypatch.setattr("fnetcli.engine.memory.MOST", 12 << 20)  # of tiles of 64 pixels
         said = fuse(*pair, "-o", tmp_path / "tiles.tif")
         assert said.count("weights, attention and segmentation are those of the image reduced") == 1
         assert "170x150: " in said
         assert "--tile 0" in said
-        monkeypatch.setattr("fnetcli.engine.executors.uaafusion.guided.LARGEST_TILE", 1000)
+        monkeypatch.undo()
+        monkeypatch.setattr(UAAFusionConfig, "guide_pixels", 60 * 60)
         assert "reduced" in fuse(*pair, "-o", tmp_path / "one.tif")
         assert "reduced" not in fuse(*pair, "-o", tmp_path / "whole.tif", "--tile", "0")
         tiled, one, whole = (
