@@ -1,4 +1,4 @@
-"""`fnet train`: a recipe and pairs in, weights out."""
+"""`fnet train`: read a recipe and pairs, write weights."""
 
 from __future__ import annotations
 
@@ -29,14 +29,14 @@ def train(
     device: GivenDevice,
     talking: GivenQuiet,
 ) -> int:
-    """Train a network on aligned pairs, stage after stage.
+    """Train a network on aligned pairs, stage by stage.
 
-    The recipe names the model and decides every number (without a recipe: FNet's as published, or
-    with --resume the run's own). Image options name folders and replace those of the recipe, for
+    The recipe names the model and sets all numbers (default: FNet's published recipe, or with
+    --resume the run's own). Image options name folders and replace those of the recipe, for
     validation too. UAAFusion learns from labels: --labels, or labels in the recipe. Ctrl-C saves
-    the state and ends; resuming gives results identical to those of an uninterrupted run. Writes
-    best.safetensors, last.safetensors, log.jsonl, loss.png, recipe.toml and state.pt into the run
-    folder.
+    the state and stops; resuming with --resume gives results identical to those of an
+    uninterrupted run. Writes best.safetensors, last.safetensors, log.jsonl, loss.png, recipe.toml
+    and state.pt to the run folder.
     """
     with leaving_at_once():
         from fnetcli.engine import choose_device
@@ -62,7 +62,7 @@ def train(
             observer=observer,
         )
     except loop.Stopped:
-        console.error(f"interrupted; the state is saved, go on with --resume -o {run}")
+        console.error(f"interrupted; the state is saved, resume with --resume -o {run}")
         return EXIT_INTERRUPTED
     finally:
         observer.close()
@@ -73,7 +73,7 @@ def train(
 
 
 class _Observer:
-    """Shows losses and time left, stage by stage."""
+    """Shows losses and the time left, stage by stage."""
 
     def __init__(self, console: Console, recipe: Recipe) -> None:
         self.console, self.recipe = console, recipe
@@ -105,7 +105,7 @@ class _Observer:
 
 
 def _recipe_of(run: Path, *, resume: bool) -> Path | None:
-    """Return the recipe that a resumed run keeps in its folder."""
+    """Return the recipe in the folder of a run to resume."""
     from fnetcli.training.loop import RECIPE_FILE
 
     kept = run / RECIPE_FILE
@@ -113,7 +113,7 @@ def _recipe_of(run: Path, *, resume: bool) -> Path | None:
 
 
 def _plan(recipe: Path | None, given: GivenTraining, folders: dict[str, Path]) -> Recipe:
-    """Return the recipe with the folders that the command line names."""
+    """Return the recipe with the folders named on the command line."""
     from fnetcli.errors import ConfigError
     from fnetcli.training.config import LabelledRecipe
     from fnetcli.training.recipes import default_recipe, read_recipe
@@ -127,7 +127,7 @@ def _plan(recipe: Path | None, given: GivenTraining, folders: dict[str, Path]) -
         plan = dataclasses.replace(plan, validation=validation)
     if not plan.data:
         raise ConfigError(
-            "no training pairs named; give --vis DIR --ir DIR or [data] in the recipe"
+            "no training pairs given; use --vis DIR --ir DIR, or [data] in the recipe"
         )
     if isinstance(plan, LabelledRecipe):
         return _plan_labels(plan, given, is_elsewhere=bool(folders))
@@ -172,7 +172,7 @@ def _check_run_folder(run: Path, *, resume: bool) -> None:
     if run.exists() and not run.is_dir():
         raise UsageError(f"{run}: is a file; give a folder for the run")
     if not resume and run.is_dir() and any(run.iterdir()):
-        raise UsageError(f"{run}: not empty; go on with --resume, or choose another folder with -o")
+        raise UsageError(f"{run}: not empty; use --resume, or choose another folder with -o")
 
 
 def _largest_crop(recipe: Recipe) -> int:
@@ -218,8 +218,8 @@ def _pairs(folders: dict[str, str], console: Console, smallest: int = 1) -> Pair
     pairing = pair_paths(Path(folders[first]), Path(folders[second]))
     if not pairing.cases:
         raise TrainingError(
-            f"{folders[first]} and {folders[second]}: no pairs, no two files have the same name; "
-            "check the folders"
+            f"{folders[first]} and {folders[second]}: no pairs, as no two files have the same "
+            "name; check the folders"
         )
     if pairing.unpaired:
         console.warning(f"{len(pairing.unpaired)} files without a partner are not used")
@@ -232,7 +232,7 @@ def _pairs(folders: dict[str, str], console: Console, smallest: int = 1) -> Pair
 
 
 def _draw_curves(console: Console, run: Path) -> None:
-    """Draw what the log holds, however training ended."""
+    """Draw the log's losses, however training ended."""
     from fnetcli.reports.plots import draw_loss_curves
     from fnetcli.training.loop import LOG_FILE
 

@@ -12,7 +12,7 @@ from typing import Generic, Literal
 from fnetcli.errors import ReadError, UsageError
 from fnetcli.inputs.pairing import Case, Pairing
 from fnetcli.runs.manifest import DONE, Manifest, content, deciding
-from fnetcli.runs.process import CaseTask, MadeT, PathsT, PreparedT, ResultPaths, Walk, is_whole
+from fnetcli.runs.process import CaseTask, MadeT, PathsT, Pipeline, PreparedT, ResultPaths, is_whole
 from fnetcli.runs.protect import Inputs
 
 Existing = Literal["skip", "overwrite", "error"]
@@ -23,7 +23,7 @@ class Job(Generic[PathsT, PreparedT, MadeT]):
     """What is to be fused, how, and where it goes; `out` is a folder, or a file for one pair."""
 
     pairing: Pairing
-    walk: Walk[PathsT, PreparedT, MadeT]
+    pipeline: Pipeline[PathsT, PreparedT, MadeT]
     out: Path
     weights: Mapping[str, str]  # name, sha256
     is_file: bool = False
@@ -36,8 +36,8 @@ class Job(Generic[PathsT, PreparedT, MadeT]):
 
     def task(self, case: Case) -> CaseTask[PathsT, PreparedT, MadeT]:
         """Return all that is needed to fuse one of the cases."""
-        paths = self.walk.paths(case, self.out, is_file=self.is_file)
-        return CaseTask(case, self.walk, paths, self.out, self.pairing.roots, self.weights)
+        paths = self.pipeline.paths(case, self.out, is_file=self.is_file)
+        return CaseTask(case, self.pipeline, paths, self.out, self.pairing.roots, self.weights)
 
 
 @dataclass(frozen=True)

@@ -92,7 +92,7 @@ class FusionRun(Generic[PathsT, PreparedT, MadeT]):
                     read=self._read,
                     work=lambda case, read: self._work(engine, case, read),
                     write=self._write,
-                    weigh=lambda read: self.job.walk.nbytes(read.prepared),
+                    weigh=lambda read: self.job.pipeline.nbytes(read.prepared),
                 ),
                 on_done=self._done,
                 on_failed=self._failed,
@@ -118,7 +118,7 @@ class FusionRun(Generic[PathsT, PreparedT, MadeT]):
     def summary(self) -> Record:
         """Return what run.json holds."""
         now = datetime.now(UTC)
-        first, second = self.job.walk.modalities
+        first, second = self.job.pipeline.modalities
         return {
             "status": self.status,
             "command": self.command,
@@ -129,7 +129,7 @@ class FusionRun(Generic[PathsT, PreparedT, MadeT]):
             | {"python": platform.python_version()},
             "device": self._device,
             "weights": dict(self.job.weights),
-            "options": self.job.walk.record(),
+            "options": self.job.pipeline.record(),
             "inputs": {
                 modality: str(root)
                 for modality, root in zip((first, second), self.job.pairing.roots, strict=True)
