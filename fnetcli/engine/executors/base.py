@@ -1,4 +1,4 @@
-"""What the engine asks of an executor."""
+"""The interface of executors."""
 
 from __future__ import annotations
 
@@ -11,34 +11,34 @@ from numpy.typing import NDArray
 from fnetcli.engine.tiles import Tile
 from fnetcli.models.base import Fusion, Wanted
 
-LARGEST_FEATURE = float(np.finfo(np.float16).max)  # 65504; what lies beyond is taken for it
-BUILDING = "compiling the network's inner loop for this processor: once, some seconds"
+LARGEST_FEATURE = float(np.finfo(np.float16).max)  # 65504; larger values are clipped to it
+BUILDING = "compiling the network's inner loop for this processor, once: takes some seconds"
 Values = NDArray[np.floating[Any]]
 Into = Mapping[str, NDArray[np.float16]]  # features to fill, by name
 NOWHERE: Into = {}
 
 
 class Inner(NamedTuple):
-    """The rows and columns of a tile that are kept."""
+    """The inner rows and columns of a tile, which are kept."""
 
     rows: slice
     columns: slice
 
 
 class Executor(Protocol):
-    """What runs a network on images that fit into memory."""
+    """Runs a network on images that fit into memory."""
 
     @property
     def name(self) -> str:
-        """A word for it."""
+        """A word for the executor."""
 
     @property
     def margin(self) -> int | None:
-        """Pixels around a tile that can change it, by rounding too; None: all of the image."""
+        """Pixels around a tile that can change it, if only by rounding; None: the whole image."""
 
     @property
     def grain(self) -> tuple[int, int]:
-        """Rows and columns that tiles should start at a multiple of."""
+        """Tiles should start at multiples of these rows and columns."""
 
     @property
     def smaller(self) -> Executor | None:
@@ -55,7 +55,7 @@ class Executor(Protocol):
         """
 
     def bytes_needed(self, count: int, height: int, width: int, wanted: Wanted) -> int:
-        """Return the peak working memory of `run`, roughly."""
+        """Return roughly the peak working memory of `run`."""
 
 
 @runtime_checkable
