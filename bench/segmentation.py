@@ -70,7 +70,7 @@ def kinds_of_images(weights: Sequence[str]) -> dict[str, Make]:
 
         def fuse(pair: LabelledPair) -> Grey:
             first, second = (
-                one[None].astype(np.float32) / 255 for one in (pair.first, pair.second)
+                np.asarray(one[None] / 255, np.float32) for one in (pair.first, pair.second)
             )
             return to_grey8(255 * np.clip(engine.run(first, second).fused[0], 0, 1))
 
