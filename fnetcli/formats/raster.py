@@ -49,9 +49,7 @@ class Kind:
 
 
 FLIR_SIGNATURE = b"FLIR\0"  # of the APP1 segments in which thermal cameras store temperatures
-FLIR_NOTICE = (
-    "it holds radiometric thermal data (FLIR), which are not read: the rendered picture is used"
-)
+FLIR_NOTICE = "it holds radiometric thermal data (FLIR), but the rendered picture is used"
 
 
 def _open(kind: Kind, file: BinaryIO, options: ReadOptions) -> ImageFile:

@@ -178,7 +178,7 @@ class _Painter:
                 yield Thumbnail(label, problem="its range is not recorded")
                 continue
             scaling = Scaling(limits, is_inverted=chosen.is_inverted)
-            yield self._draw(label, path, reading, partial(_as_seen, scaling=scaling))
+            yield self._draw(label, path, case.reading(reading), partial(_as_seen, scaling=scaling))
 
     def _results(self, case: Case) -> Iterator[Thumbnail]:
         """Draw the fused picture and its parts, if they were written."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import io
 import math
+import re
 from dataclasses import dataclass, replace
 from typing import Any, BinaryIO
 
@@ -27,7 +28,7 @@ from fnetcli.formats.base import (
 from fnetcli.formats.codecs import silence
 from fnetcli.formats.pillow import color_mode, our_rules, to_planes
 from fnetcli.formats.profiles import check_profile
-from fnetcli.formats.tiff import ICC_TAG, NODATA_TAG
+from fnetcli.formats.tiff import ICC_TAG, NODATA_TAG, XMP_TAG
 from fnetcli.formats.tiff.container import (
     CODECS,
     MAX_BANDS,
@@ -76,6 +77,13 @@ WHOLE_BITS = frozenset({8, 16, 32})
 WIDENED_BITS = frozenset({1, 2, 4})  # become 0..255
 UNSIGNED, SIGNED, FLOAT = "u", "i", "f"
 KINDS = {1: UNSIGNED, 2: SIGNED, 3: FLOAT, 4: UNSIGNED}  # 4 is "undefined": unsigned in practice
+
+# An attribute or an element, whatever its namespace.
+KELVIN_PER_COUNT = re.compile(
+    r"""\bTlinearGain(?:\s*=\s*["']\s*([0-9.eE+-]+)|\s*>\s*([0-9.eE+-]+))""", re.IGNORECASE
+)
+LONGEST_XMP = 1 << 16  # bytes
+MIN_GAIN, MAX_GAIN, KELVIN = 0.001, 1.0, 273.15
 
 MIN_IS_WHITE_FLOAT = "it is a negative (min-is-white) in floating point: numbers are used as stored"
 
@@ -164,6 +172,7 @@ def _read(file: BinaryIO, options: ReadOptions) -> Image:
     valid, doubts = _read_mask(page)
     details: dict[str, Any] = {
         "valid": valid,
+        "celsius": _celsius(page),
         "georeference": georeference,
         "color_profile": profile,
         "notices": (*page.notices, *complaints, *more, *words, *doubts),
@@ -341,6 +350,23 @@ def _nodata(tags: Tags) -> tuple[float | None, tuple[str, ...]]:
         return float(content[:LONGEST_TEXT].split(b"\0")[0].decode("ascii")), ()
     except (ContentError, ValueError):
         return None, ("its nodata value cannot be read: all pixels are taken as valid",)
+
+
+def _celsius(page: Page) -> tuple[float, float] | None:
+    """Return how counts become degrees Celsius, where XMP data say how many kelvin one is.
+
+    FLIR's cameras call it TlinearGain: 0.01 (centikelvin) or 0.04, 0.4 in the wide range.
+    """
+    if page.layout.dtype != np.uint16 or page.bands.colors != 1 or XMP_TAG not in page.tags:
+        return None
+    try:
+        text = (page.tags.content(XMP_TAG) or b"")[:LONGEST_XMP].decode("utf-8", "replace")
+        gains = {float(one or other) for one, other in KELVIN_PER_COUNT.findall(text)}
+    except (ContentError, ValueError):
+        return None
+    if len(gains) != 1 or not MIN_GAIN <= max(gains) <= MAX_GAIN:
+        return None
+    return max(gains), -KELVIN
 
 
 def _georeference(tags: Tags) -> tuple[Georeference | None, tuple[str, ...]]:
