@@ -121,6 +121,7 @@ class Image:
     bits: int | None = (
         None  # per channel, where the file says that fewer are used than the type has
     )
+    reflectance: tuple[float, float] | None = None  # the stored numbers of 0 and 1, if it holds it
     nodata: float | None = None  # the stored number that means "nothing seen"
     georeference: Georeference | None = None
     color_profile: bytes | None = None  # ICC, where it is not sRGB

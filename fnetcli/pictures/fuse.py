@@ -46,7 +46,7 @@ if TYPE_CHECKING:  # reading and preparing starts without torch
 
 # Raised whenever the same command would give other pixels than before: what older versions of fnet
 # made is then made anew.
-PIXELS_VERSION = 1
+PIXELS_VERSION = 2
 
 PLAIN = MixOptions()
 
@@ -95,7 +95,7 @@ class Fused:
     image: Image  # its pixels are in [0, 1], or as they will be stored
     fusion: Fusion[Maps]
     modalities: tuple[str, str]
-    ranges: dict[str, dict[str, float]]  # stored numbers that became 0 and 1; pixels without data
+    ranges: dict[str, dict[str, Any]]  # numbers that became 0 and 1, pixels without data; and more
     notices: list[str]
 
     @property
@@ -134,7 +134,10 @@ def finish(
     giver = giver_of_color(prepared, mix)
     image = in_place_of(prepared, mixed_picture(giver, fusion, mix.gains, np.dtype(kind)))
     ranges = {
-        modality: {"low": scaled.low, "high": scaled.high, "invalid": scaled.invalid}
+        modality: {
+            **{"low": scaled.low, "high": scaled.high, "invalid": scaled.invalid},
+            **scaled.facts,
+        }
         for modality, scaled in zip(prepared.modalities, prepared.scaled, strict=True)
     }
     return Fused(image, fusion, prepared.modalities, ranges, notices_of(prepared, image))

@@ -12,9 +12,10 @@ from fnetcli.errors import PairError, UsageError
 from fnetcli.formats import ReadOptions, read_image
 from fnetcli.imaging import color
 from fnetcli.imaging.image import Grid, Image
-from fnetcli.imaging.intensity import Scaled, ScalingOptions, scale
+from fnetcli.imaging.intensity import Scaled, ScalingOptions
 from fnetcli.inputs.pairing import Case
 from fnetcli.pictures.align import onto_one_grid
+from fnetcli.pictures.sources import scale_source
 
 Luminance = NDArray[np.float32]  # (slices, H, W) in [0, 1]
 
@@ -93,7 +94,7 @@ def read_case(case: Case, options: PrepareOptions) -> Prepared:
 def prepare(first: Image, second: Image, options: PrepareOptions) -> Prepared:
     """Choose each image's intensity scaling and put both on one grid. Raise PairError."""
     x, y = (
-        scale(image, scaling.choose(image.stored_type, modality, image.bits))
+        scale_source(image, modality, scaling)
         for image, scaling, modality in zip(
             (first, second), options.scaling, options.modalities, strict=True
         )

@@ -1,0 +1,50 @@
+"""One picture as read to one that is scaled: corrections, the choice of a range, and doubts."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from fnetcli.imaging.corrections import correct
+from fnetcli.imaging.image import Image
+from fnetcli.imaging.intensity import Scaled, Scaling, ScalingOptions, percent, scale, seen_pixels
+from fnetcli.imaging.ranges import find_gap
+
+
+def scale_source(image: Image, modality: str, options: ScalingOptions) -> Scaled:
+    """Correct a picture, choose its range and scale it; say where the range does not fit it."""
+    corrected = correct(image, modality, options.corrections)
+    image = corrected.image
+    scaling = options.choose_for(image, modality)
+    scaled = scale(image, scaling)
+    doubts = range_doubts(image, modality, options, scaled)
+    return replace(scaled, notices=(*scaled.notices, *doubts), facts=corrected.facts)
+
+
+def scale_again(image: Image, modality: str, options: ScalingOptions, scaling: Scaling) -> Scaled:
+    """Scale a picture as it was scaled before, by a range that is known."""
+    return scale(correct(image, modality, options.corrections).image, scaling)
+
+
+def range_doubts(
+    image: Image, modality: str, options: ScalingOptions, scaled: Scaled
+) -> tuple[str, ...]:
+    """Say where most of a range that was chosen, by hand or by percentiles, holds no pixels.
+
+    The fixed ranges of 8-bit and visible pictures are no choice, and one range for a folder is
+    looked at when it is chosen.
+    """
+    if image.is_unit or not options.is_chosen(image.stored_type, modality):
+        return ()
+    gap = find_gap(seen_pixels(image), (scaled.low, scaled.high))
+    if gap is None:
+        return ()
+    low, high = gap.bulk
+    options_text = (
+        f"--range {modality}={low:.6g},{high:.6g} or --stretch {modality}=2,98 leaves them out, "
+        f"--nodata {modality}=VALUE and --repair-dead {modality} say that they are none"
+    )
+    return (
+        f"{100 * gap.of_range:.0f} % of the range {scaled.low:g} to {scaled.high:g} hold almost no "
+        f"pixels ({percent(gap.of_pixels)} between {gap.low:.6g} and {gap.high:.6g}): details in "
+        f"the rest are lost; {options_text}",
+    )
