@@ -28,13 +28,13 @@ def train(
     device: GivenDevice,
     talking: GivenQuiet,
 ) -> int:
-    """Train FNet on aligned pairs: stage I with the inverse network, stage II alone.
+    """Train a network on aligned pairs, stage after stage.
 
-    Every number comes from the recipe (without one: the published recipe, or with --resume the
-    run's own); image options name folders and replace those of the recipe, for validation too.
-    Ctrl-C saves the state and ends; --resume goes on with the same numbers as an uninterrupted
-    run. Writes best.safetensors, last.safetensors, log.jsonl, loss.png, recipe.toml and state.pt
-    into the run folder.
+    The recipe names the model and decides every number (without a recipe: FNet's as published, or
+    with --resume the run's own). Image options name folders and replace those of the recipe, for
+    validation too. Ctrl-C saves the state and ends; resuming gives results identical to those of
+    an uninterrupted run. Writes best.safetensors, last.safetensors, log.jsonl, loss.png,
+    recipe.toml and state.pt into the run folder.
     """
     with leaving_at_once():
         from fnetcli.engine import choose_device

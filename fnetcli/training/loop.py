@@ -238,9 +238,10 @@ class _Trainer:
     def _iterate(self, stage: Stage) -> None:
         progress, started = self.state.progress, time.monotonic()
         optimizers = self.state.optimizers.values()
-        for optimizer in optimizers:
+        for name, optimizer in self.state.optimizers.items():
             for group in optimizer.param_groups:
-                group["lr"] = stage.config.rate(progress.iteration)
+                factor = stage.rate_factors.get(name, 1.0)
+                group["lr"] = stage.config.rate(progress.iteration) * factor
         losses = stage.losses((self.recipe.seed, progress.stage, progress.iteration))
         total = torch.stack(list(losses.values())).sum()
         for optimizer in optimizers:

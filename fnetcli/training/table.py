@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from fnetcli.errors import ConfigError
+from fnetcli.training.cddfuse.recipe import CDDFuseRecipe
 from fnetcli.training.config import Recipe
 from fnetcli.training.fnet.recipe import FNetRecipe
 
@@ -14,7 +15,7 @@ if TYPE_CHECKING:
     from fnetcli.training.base import Procedure
     from fnetcli.training.data import Pairs
 
-RECIPES: dict[str, type[Recipe]] = {"fnet": FNetRecipe}
+RECIPES: dict[str, type[Recipe]] = {"fnet": FNetRecipe, "cddfuse": CDDFuseRecipe}
 
 
 def procedure_of(
@@ -26,5 +27,9 @@ def procedure_of(
             from fnetcli.training.fnet.procedure import FNetProcedure  # torch, only where it works
 
             return FNetProcedure(recipe, pairs, validation, device)
+        case CDDFuseRecipe():
+            from fnetcli.training.cddfuse.procedure import CDDFuseProcedure
+
+            return CDDFuseProcedure(recipe, pairs, validation, device)
         case _:
             raise ConfigError(f"model {recipe.model!r}: nobody has told how it is trained")
