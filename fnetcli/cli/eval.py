@@ -116,6 +116,8 @@ def evaluate(
         )
     for notice in surveyed.notices:
         console.notice(notice)
+    for warning in surveyed.warnings:
+        console.warning(warning)
     job = EvalJob(
         pairing=found,
         options=surveyed.options,

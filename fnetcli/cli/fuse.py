@@ -152,6 +152,8 @@ def fuse(
         )
     for notice in surveyed.notices:
         console.notice(notice)
+    for warning in surveyed.warnings:
+        console.warning(warning)
     return session.run(surveyed.job, network, surveyed.options)
 
 

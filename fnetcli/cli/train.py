@@ -20,6 +20,9 @@ if TYPE_CHECKING:
     from fnetcli.training.data import Pairs
 
 
+SHOWN_WARNINGS = 5  # of files
+
+
 @exits_properly
 @takes_groups
 def train(
@@ -165,8 +168,15 @@ def _pairs(folders: dict[str, str], console: Console, smallest: int = 1) -> Pair
     found = survey(pairing.cases, PrepareOptions((first, second)))
     for notice in found.notices:
         console.notice(notice)
+    for warning in found.warnings:
+        console.warning(warning)
     pairs = Pairs(pairing.cases, smallest, (first, second), found.options.scaling)
     pairs.check()
+    warnings = [(path, text) for path, texts in pairs.warnings.items() for text in texts]
+    for path, text in warnings[:SHOWN_WARNINGS]:
+        console.warning(f"{path}: {text}")
+    if len(warnings) > SHOWN_WARNINGS:
+        console.warning(f"{len(warnings) - SHOWN_WARNINGS} more warnings of this kind")
     return pairs
 
 

@@ -48,9 +48,16 @@ class Kind:
     most_pixels: float  # that a byte can hold
 
 
-FLIR_SIGNATURE = b"FLIR\0"  # of the APP1 segments in which thermal cameras keep temperatures
-FLIR_NOTICE = (
-    "it holds radiometric thermal data (FLIR), which are not read: the rendered picture is used"
+# Segments in which thermal cameras keep their numbers: FLIR by name; InfiRay's begin with a
+# version, then a name; DJI's APP3 are numbers from the first byte on, and so are others'.
+FLIR_SIGNATURE, INFIRAY_SIGNATURE = b"FLIR\0", b"IJPEG\0"
+DJI = b"DJI"  # how the maker's name begins
+MAKER_TAG = 0x010F  # EXIF
+NUMBERS_SEGMENT = "APP3"
+MIN_NUMBERS = 2 * 80 * 60  # bytes of the smallest sensors' counts
+OTHER_SEGMENTS = (b"Meta\0", b"META\0", b"Exif\0", b"_JPSJPS_")  # known ones, with other content
+RADIOMETRIC_NOTICE = (
+    "it holds radiometric thermal data ({maker}), which are not read: the rendered picture is used"
 )
 
 
@@ -80,7 +87,7 @@ def _read(kind: Kind, file: BinaryIO, options: ReadOptions) -> Image:
             alpha,
             exif_orientation(picture),
             color_profile=profile,
-            notices=(*_flir_notices(picture), *words),
+            notices=(*_radiometric_notices(picture), *words),
         )
 
 
@@ -92,10 +99,35 @@ def _probe(kind: Kind, file: BinaryIO, options: ReadOptions) -> Header:
     return Header(kind.name, height, width, channels, np.dtype(np.uint8))
 
 
-def _flir_notices(picture: ImageFile) -> tuple[str, ...]:
+def _radiometric_notices(picture: ImageFile) -> tuple[str, ...]:
+    """Say that a camera's numbers stand beside the picture, and are not read."""
     segments = picture.applist if isinstance(picture, JpegImageFile) else []
-    is_flir = any(name == "APP1" and body.startswith(FLIR_SIGNATURE) for name, body in segments)
-    return (FLIR_NOTICE,) if is_flir else ()
+    maker = _radiometric_maker(segments, picture)
+    return () if maker is None else (RADIOMETRIC_NOTICE.format(maker=maker),)
+
+
+def _radiometric_maker(segments: list[tuple[str, bytes]], picture: ImageFile) -> str | None:
+    """Return whose numbers are in a JPEG file, or None where there are none."""
+    if any(name == "APP1" and body.startswith(FLIR_SIGNATURE) for name, body in segments):
+        return "FLIR"
+    if any(name == "APP2" and body[4:].startswith(INFIRAY_SIGNATURE) for name, body in segments):
+        return "InfiRay"
+    counts = sum(
+        len(body)
+        for name, body in segments
+        if name == NUMBERS_SEGMENT and not body.startswith(OTHER_SEGMENTS)
+    )
+    if counts < MIN_NUMBERS:
+        return None
+    return "DJI R-JPEG" if _maker(picture).startswith(DJI) else "raw counts"
+
+
+def _maker(picture: ImageFile) -> bytes:
+    """Return the camera's maker as EXIF data say it; nothing where they are broken."""
+    try:
+        return str(picture.getexif().get(MAKER_TAG, "")).encode()
+    except Exception:  # noqa: BLE001 - metadata that no one can read must not cost us the pixels
+        return b""
 
 
 def _open_webp(file: BinaryIO) -> ImageFile:

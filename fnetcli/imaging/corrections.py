@@ -15,7 +15,6 @@ from fnetcli.imaging.intensity import Corrections, percent, valid_pixels
 from fnetcli.imaging.nodata import Marked, Telemetry, find_marks, find_telemetry
 from fnetcli.modalities import BY_NAME
 
-
 MAX_FAR = 0.005  # share of pixels that are not of a palette, from which it is said
 
 
@@ -57,9 +56,9 @@ def _without_palette(image: Image, modality: str, name: str, facts: dict[str, An
     fit = palettes.find_palette(rgb, name)
     if name == palettes.AUTO and not fit.is_good:
         notice = (
-            f"its colours are of no known palette (the nearest is {fit.name}, {fit.distance:.0f} of"
-            f" 255 levels away in the mean): its luminance is used, and hot may come out dark; "
-            f"--palette {modality}=NAME chooses one, or export it as plain grey"
+            f"its colours are of no known palette (the nearest, {fit.name}, is {fit.distance:.0f} "
+            f"of 255 levels away in the mean), and none is undone; --palette {modality}=NAME "
+            "chooses one"
         )
         return replace(image, notices=(*image.notices, notice))
     grey, fit = palettes.undo(rgb, fit)
@@ -101,11 +100,12 @@ def palette_words(image: Image) -> str | None:
 
 def _bytes(image: Image) -> Stored:
     """Return the colours (H, W, 3) as 0..255."""
-    pixels = image.pixels[0]
-    white = (1 << (image.bits or 8 * pixels.itemsize)) - 1
+    pixels: Stored = image.pixels[0]
     if pixels.dtype == np.uint8:
         return pixels
-    return np.rint(pixels * (255 / white)).astype(np.uint8)
+    white = (1 << (image.bits or 8 * pixels.itemsize)) - 1
+    scaled: Stored = np.rint(pixels * (255 / white)).astype(np.uint8)
+    return scaled
 
 
 # --- no data --------------------------------------------------------------------------------------

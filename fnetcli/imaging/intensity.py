@@ -119,7 +119,7 @@ class ScalingOptions:
         if kind.kind == "f":
             return (0.0, 1.0), False
         if kind.kind == "u":
-            if reflectance is not None and self.bits is None:
+            if reflectance is not None and not self.bits and BY_NAME[modality].fills_its_type:
                 return reflectance, False
             most = 8 * kind.itemsize
             used = self.bits or bits or self.found_bits or most

@@ -142,7 +142,7 @@ def _mark_at(pixels: Stored, seen: Mask, *, is_high: bool) -> Marked | None:
     if not gap > MIN_GAP * (bulk[1] - bulk[0]):
         return None
     are_specks = _are_specks(where)
-    if not are_specks and not _is_known(value, where, seen, is_high=is_high):
+    if not are_specks and not _is_known(float(value), pixels, where, seen, is_high=is_high):
         return None
     return Marked(float(value), where, low, high, are_specks)
 
@@ -171,13 +171,13 @@ def _are_specks(where: Mask) -> bool:
     return in_specks >= MIN_SPECKS * int(sizes.sum())
 
 
-def _is_known(value: np.generic, where: Mask, seen: Mask, *, is_high: bool) -> bool:
+def _is_known(number: float, pixels: Stored, where: Mask, seen: Mask, *, is_high: bool) -> bool:
     """Whether an area that holds one number is one that programs leave out, and no bright object.
 
     Low marks are numbers that many programs write. A high one, where sensors end, has to be a
     border as well: what is too bright for a sensor lies anywhere.
     """
-    number, kind = float(value), value.dtype
+    kind = pixels.dtype
     share = np.count_nonzero(where) / np.count_nonzero(seen)
     if abs(number) >= BEYOND_NATURE and kind.kind == "f":
         return True
@@ -195,12 +195,13 @@ def _is_border(where: Mask) -> bool:
     top, bottom, left, right = (bool(side.all()) for side in sides)
     if (top and bottom) or (left and right):
         return True
-    corners = where[[0, 0, -1, -1], [0, -1, 0, -1]]
-    if np.count_nonzero(corners) >= 3:
+    corners = (where[0, 0], where[0, -1], where[-1, 0], where[-1, -1])
+    if sum(map(bool, corners)) >= 3:
         return True
-    whole_rows, whole_columns = where.all(axis=1), where.all(axis=0)
+    whole_rows = np.logical_and.reduce(where, axis=1)
+    whole_columns = np.logical_and.reduce(where, axis=0)
     rows, columns = (int(np.count_nonzero(whole)) for whole in (whole_rows, whole_columns))
-    in_lines = int(np.count_nonzero(where & (whole_rows[:, None] | whole_columns[None])))
+    in_lines = int(np.count_nonzero(where & (whole_rows[:, np.newaxis] | whole_columns)))
     is_thin = rows <= min(MAX_LINES, len(where) // 16) and columns <= min(
         MAX_LINES, where.shape[1] // 16
     )

@@ -17,15 +17,16 @@ from fnetcli.imaging.image import Stored
 
 AUTO, NONE = "auto", "none"
 LEVELS = 256  # of a palette, and of the grey picture that it becomes
-MAX_DISTANCE = 20.0  # levels of 255; a picture whose colours lie further away, in the mean, is of
-# another palette: JPEG moves the colours of a small picture by up to 10
+# Levels of 255: a picture whose colours lie further away, in the mean, is of another palette. JPEG
+# moves colours, too.
+MAX_DISTANCE = 20.0
 FAR = 60.0  # levels; a pixel that lies further away is text, a logo, or another palette's
 MIN_CHROMA = 0.02  # share of pixels that have colour, in a palette's picture
 SAMPLES = 1 << 14  # pixels that tell the palette
 CHUNK = 1 << 14  # colours that are compared at once
 
-# Colours at equal steps from cold to hot, 0..255, linear in between. Iron as FLIR's cameras store it
-# in their files, to the nearest level at 17 of its 224 colours.
+# Colours at equal steps from cold to hot, 0..255, linear in between. Iron is what FLIR's cameras
+# store in their files, at 17 of its 224 colours.
 IRON = (
     *((0, 31, 37), (29, 17, 103), (72, 11, 141), (110, 10, 160), (143, 17, 161), (171, 29, 149)),
     *((193, 46, 127), (210, 65, 98), (224, 87, 69), (234, 111, 41), (241, 136, 21), (244, 158, 9)),

@@ -19,6 +19,7 @@ from numpy.typing import DTypeLike, NDArray
 from fnetcli.files.output_folder import InPlace
 from fnetcli.files.scratch import scratch_array
 from fnetcli.formats import content_sha256
+from fnetcli.imaging.corrections import facts_words
 from fnetcli.imaging.image import Image
 from fnetcli.inputs.pairing import Case
 from fnetcli.mixing import Products, gain_list
@@ -135,7 +136,9 @@ def finish(
     image = in_place_of(prepared, mixed_picture(giver, fusion, mix.gains, np.dtype(kind)))
     ranges = {
         modality: {
-            **{"low": scaled.low, "high": scaled.high, "invalid": scaled.invalid},
+            "low": scaled.low,
+            "high": scaled.high,
+            "invalid": scaled.invalid,
             **scaled.facts,
         }
         for modality, scaled in zip(prepared.modalities, prepared.scaled, strict=True)
@@ -215,4 +218,10 @@ class Pictures:
         fused = finish(prepared, fusion, self.options.mix, kind)
         with in_place():
             notices = write_fused(fused.image, fusion, self.modalities, paths, self.options.output)
-        return {"ranges": fused.ranges, "notices": fused.notices + notices}
+        record = {"ranges": fused.ranges, "notices": fused.notices + notices}
+        said = [
+            f"{modality}: {words}"
+            for modality, scaled in zip(prepared.modalities, prepared.scaled, strict=True)
+            for words in facts_words(scaled.facts)
+        ]
+        return record | ({"said": said} if said else {})

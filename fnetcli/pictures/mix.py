@@ -106,7 +106,8 @@ def notices_of(prepared: Prepared, fused: Image) -> list[str]:
         if not BY_NAME[modality].carries_color and has_color(scaled):
             notices.append(
                 f"the {modality} picture has colours, which mean nothing there: its luminance is "
-                "used; export it as plain grey for a better result"
+                f"used, and hot may come out dark; --palette {modality}=auto undoes a known palette"
+                ", or export it as plain grey"
             )
     return notices + _place_notices(prepared, fused)
 

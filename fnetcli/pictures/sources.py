@@ -39,12 +39,11 @@ def range_doubts(
     if gap is None:
         return ()
     low, high = gap.bulk
-    options_text = (
-        f"--range {modality}={low:.6g},{high:.6g} or --stretch {modality}=2,98 leaves them out, "
-        f"--nodata {modality}=VALUE and --repair-dead {modality} say that they are none"
-    )
-    return (
+    words = (
         f"{100 * gap.of_range:.0f} % of the range {scaled.low:g} to {scaled.high:g} hold almost no "
-        f"pixels ({percent(gap.of_pixels)} between {gap.low:.6g} and {gap.high:.6g}): details in "
-        f"the rest are lost; {options_text}",
+        f"pixels ({percent(gap.of_pixels)} between {gap.low:.6g} and {gap.high:.6g}): details of "
+        f"the rest are lost; --range {modality}={low:.6g},{high:.6g} or --stretch {modality}=2,98 "
+        f"shows them; of dead pixels or no data, --repair-dead {modality} or --nodata "
+        f"{modality}=VALUE rids it"
     )
+    return (words,)

@@ -15,9 +15,10 @@ from torch import Tensor
 from fnetcli.errors import TrainingError
 from fnetcli.formats import content_sha256, read_image
 from fnetcli.imaging.color import luminance
-from fnetcli.imaging.intensity import ScalingOptions, to_unit
+from fnetcli.imaging.intensity import ScalingOptions
 from fnetcli.inputs.pairing import Case
 from fnetcli.metrics import quantise, to_grey8
+from fnetcli.pictures.sources import scale_source
 
 Luminance = NDArray[np.uint8]
 CACHE_BYTES = 4 << 30
@@ -32,6 +33,7 @@ class Pairs:
     smallest: int = 1  # shortest side allowed: the crop
     modalities: tuple[str, str] = ("ir", "vis")
     scaling: tuple[ScalingOptions, ScalingOptions] = (ScalingOptions(), ScalingOptions())
+    warnings: dict[Path, tuple[str, ...]] = field(default_factory=dict)  # of what was read so far
     _cache: dict[int, tuple[Luminance, Luminance]] = field(default_factory=dict)
     _cached_bytes: int = 0
 
@@ -45,7 +47,7 @@ class Pairs:
             return self._cache[index]
         case = self.cases[index]
         first, second = (
-            read_luminance(path, modality, scaling)
+            self._read(path, modality, scaling)
             for path, modality, scaling in zip(
                 (case.first, case.second), self.modalities, self.scaling, strict=True
             )
@@ -64,6 +66,12 @@ class Pairs:
             self._cache[index] = (first, second)
             self._cached_bytes += first.nbytes + second.nbytes
         return first, second
+
+    def _read(self, path: Path, modality: str, scaling: ScalingOptions) -> Luminance:
+        levels, notices = _read_levels(path, modality, scaling)
+        if notices:
+            self.warnings[path] = tuple(f"{modality}: {text}" for text in notices)
+        return levels
 
     def __iter__(self) -> Iterator[tuple[Luminance, Luminance]]:
         """Yield the pairs, in order."""
@@ -128,13 +136,21 @@ def read_luminance(path: Path, modality: str, scaling: ScalingOptions | None = N
 
     8-bit pictures are taken as they are, all others are scaled as `fnet fuse` does it.
     """
+    return _read_levels(path, modality, scaling or ScalingOptions())[0]
+
+
+def _read_levels(
+    path: Path, modality: str, scaling: ScalingOptions
+) -> tuple[Luminance, tuple[str, ...]]:
+    """Return luminance, and what could be wrong with the way to it."""
     image = read_image(path)
     if image.stored_type == np.uint8:
         pixels = image.pixels[0].astype(np.float32)
-        return to_grey8(pixels if image.is_color else pixels[..., 0])
-    chosen = (scaling or ScalingOptions()).choose(image.stored_type, modality, image.bits)
-    unit = to_unit(image, chosen).image.pixels[0]
-    return quantise(luminance(unit)[..., 0] if image.is_color else unit[..., 0])
+        return to_grey8(pixels if image.is_color else pixels[..., 0]), image.notices
+    scaled = scale_source(image, modality, scaling)
+    unit = scaled.in_full().image.pixels[0]
+    levels = quantise(luminance(unit)[..., 0] if image.is_color else unit[..., 0])
+    return levels, (*scaled.image.notices, *scaled.notices)
 
 
 def _size(image: Luminance) -> str:
