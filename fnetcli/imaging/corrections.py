@@ -15,7 +15,7 @@ from fnetcli.imaging.intensity import Corrections, percent, valid_pixels
 from fnetcli.imaging.nodata import Marked, Telemetry, find_marks, find_telemetry
 from fnetcli.modalities import BY_NAME
 
-MAX_FAR = 0.005  # share of pixels that are not of a palette, from which it is said
+MAX_DRAWN_OVER = 0.005  # share of pixels that are not of a palette, from which it is said
 
 
 @dataclass(frozen=True)
@@ -69,10 +69,11 @@ def _without_palette(image: Image, modality: str, name: str, facts: dict[str, An
             f"its colours lie {fit.distance:.0f} of 255 levels beside the palette {fit.name} in "
             f"the mean: it may be another one; --palette {modality}=auto looks for it"
         )
-    elif fit.far > MAX_FAR:
+    elif fit.drawn_over > MAX_DRAWN_OVER:
         notices.append(
-            f"{percent(fit.far)} of the pixels are not of the palette {fit.name} (text, a logo?): "
-            "what they became means nothing; crop them off, or export it without them"
+            f"{percent(fit.drawn_over)} of the pixels are grey, and not of the palette {fit.name} "
+            "(text, a logo?): what they became means nothing; crop them off, or export it without "
+            "them"
         )
     return replace(
         image,
@@ -165,8 +166,10 @@ def _mark_words(mark: Marked, modality: str, *, is_repaired: bool) -> str:
     share = percent(float(np.mean(mark.pixels)))
     count = int(np.count_nonzero(mark.pixels))
     where = f"{count} pixels ({share}) hold {mark.value:g}, far from all others ({mark.low:g} to "
+    if mark.are_specks and is_repaired:
+        return f"{where}{mark.high:g}): repaired; --nodata {modality}=none if they are data"
     words = f"{where}{mark.high:g}): taken as no data; --nodata {modality}=none if they are data"
-    if mark.are_specks and not is_repaired:
+    if mark.are_specks:
         words += f", --repair-dead {modality} if they are dead pixels"
     return words
 

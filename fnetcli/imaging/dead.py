@@ -14,7 +14,7 @@ SHARE = 0.25  # of the spread between these percentiles, that it differs at leas
 SPREAD = (1, 99)
 MAX_ALIKE = 2  # neighbours that are dead with it
 REACH = 2  # pixels around a dead one whose median takes its place
-NORMAL = 1.4826  # standard deviations in a median of absolute differences
+USUAL, NORMAL = 90, 1.645  # percentile of differences, and how many standard deviations it is
 
 
 @dataclass(frozen=True)
@@ -46,7 +46,7 @@ def _find_in(values: NDArray[np.float64], seen: Mask) -> Mask:
     values = np.where(seen, values, usual)
     median = ndimage.median_filter(values, 2 * REACH + 1, mode="mirror")
     difference = values - median
-    noise = NORMAL * float(np.median(np.abs(difference[seen])))
+    noise = float(np.percentile(np.abs(difference[seen]), USUAL)) / NORMAL
     low, high = np.percentile(median[seen], SPREAD)
     least = max(NOISE * noise, SHARE * float(high - low))
     far = np.abs(difference) > max(least, np.finfo(np.float64).tiny)

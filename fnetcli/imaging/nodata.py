@@ -163,11 +163,11 @@ def _are_specks(where: Mask) -> bool:
     labels, _ = ndimage.label(where)
     sizes = np.bincount(labels.ravel())[1:]
     in_specks = int(sizes[sizes <= MAX_SPECK].sum())
-    for label in np.flatnonzero(sizes > MAX_SPECK)[:MAX_LINES] + 1:
-        rows, columns = ndimage.find_objects(labels == label)[0]
-        spans = (rows.stop - rows.start, columns.stop - columns.start)
-        is_line = 1 in spans and max(spans) >= max(where.shape) // 4
-        in_specks += int(sizes[label - 1]) if is_line else 0
+    boxes = ndimage.find_objects(labels)
+    for index in np.flatnonzero(sizes > MAX_SPECK):
+        spans = [side.stop - side.start for side in boxes[index]]
+        if 1 in spans and max(spans) >= max(where.shape) // 4:
+            in_specks += int(sizes[index])
     return in_specks >= MIN_SPECKS * int(sizes.sum())
 
 

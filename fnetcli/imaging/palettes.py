@@ -13,14 +13,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fnetcli.imaging import color
-from fnetcli.imaging.image import Stored
+from fnetcli.imaging.image import Mask, Stored
 
 AUTO, NONE = "auto", "none"
 LEVELS = 256  # of a palette, and of the grey picture that it becomes
 # Levels of 255: a picture whose colours lie further away, in the mean, is of another palette. JPEG
 # moves colours, too.
 MAX_DISTANCE = 20.0
-FAR = 60.0  # levels; a pixel that lies further away is text, a logo, or another palette's
+FAR = 60.0  # levels; a grey pixel that lies further away is text or a logo, drawn over the picture
+GREY = 24  # levels between the channels of such a pixel, at most
 MIN_CHROMA = 0.02  # share of pixels that have colour, in a palette's picture
 SAMPLES = 1 << 14  # pixels that tell the palette
 CHUNK = 1 << 14  # colours that are compared at once
@@ -64,7 +65,7 @@ class Fit:
     name: str
     variant: int
     distance: float  # mean over the pixels
-    far: float  # share of pixels further away than FAR
+    drawn_over: float  # share of pixels that are grey and further away than FAR
 
     @property
     def is_good(self) -> bool:
@@ -79,7 +80,7 @@ def find_palette(rgb: Stored, name: str = AUTO) -> Fit:
     names = PALETTES if name == AUTO else (name,)
     return min(
         (
-            _fit(one, variant, _nearest(some, one, variant)[1])
+            _fit(one, variant, _nearest(some, one, variant)[1], _are_grey(some))
             for one in names
             for variant in range(len(PALETTES[one]))
         ),
@@ -101,7 +102,7 @@ def undo(rgb: Stored, fit: Fit) -> tuple[NDArray[np.uint8], Fit]:
     colors = np.stack([known >> 16, known >> 8 & 255, known & 255], axis=-1)
     places, distances = _nearest(colors, fit.name, fit.variant)
     index = np.searchsorted(known, codes)
-    measured = _fit(fit.name, fit.variant, distances[index])
+    measured = _fit(fit.name, fit.variant, distances[index], _are_grey(colors)[index])
     return places[index].reshape(*rgb.shape[:2], 1), measured
 
 
@@ -111,9 +112,14 @@ def has_colors(rgb: Stored) -> bool:
     return bool(np.mean(spread > 2 * color.GRAY_TOLERANCE) >= MIN_CHROMA)
 
 
-def _fit(name: str, variant: int, distances: NDArray[np.float32]) -> Fit:
-    far = float(np.mean(distances > FAR))
-    return Fit(name, variant, float(distances.mean()), far)
+def _fit(name: str, variant: int, distances: NDArray[np.float32], are_grey: Mask) -> Fit:
+    drawn_over = float(np.mean(are_grey & (distances > FAR)))
+    return Fit(name, variant, float(distances.mean()), drawn_over)
+
+
+def _are_grey(colors: Stored) -> Mask:
+    spread: Mask = colors.max(axis=-1).astype(np.int64) - colors.min(axis=-1) <= GREY
+    return spread
 
 
 def _nearest(

@@ -13,60 +13,63 @@ from fnetcli.imaging.image import Stored
 from fnetcli.imaging.intensity import Limits
 
 BINS = 128
-MIN_EMPTY = 2 / 3  # share of a range that holds next to nothing, from which it is said
+MIN_EMPTY = 0.9  # share of a range that holds next to nothing, from which it is said
 MAX_SHARE = 0.01  # of the pixels: next to nothing
+APART = 1 / 4  # of the range, between groups of numbers
 SAMPLES = 1 << 20  # pixels, on a regular lattice, that are counted
 
 
 @dataclass(frozen=True)
-class Gap:
-    """A part of a range that holds next to no pixels, and between what the others lie."""
+class Emptiness:
+    """How much of a range holds next to no pixels, and between which numbers most of them lie."""
 
-    low: float  # the part of the range, in stored numbers
-    high: float
-    of_range: float  # its share of the range
-    of_pixels: float  # the share of the pixels in it
-    bulk: Limits  # the numbers at that side of the part where most pixels lie
+    of_range: float  # the share of the range that holds next to nothing
+    bulk: Limits  # of the largest group of pixels
+    of_pixels: float  # the share of the pixels that this is
+    others: Limits | None  # the lowest and highest number beyond it, if there are any
 
 
-def find_gap(seen: Stored, limits: Limits) -> Gap | None:
-    """Return the longest part of a range with next to no pixels, if it is most of the range.
+def find_emptiness(seen: Stored, limits: Limits) -> Emptiness | None:
+    """Tell where most of a range holds next to no pixels, so that few grey levels are left.
 
-    `seen` are the numbers, (pixels, channels), that count. Numbers beyond the range are taken as
-    its ends, which they become.
+    `seen` are the numbers, (pixels, channels), that count. Those beyond the range are taken as its
+    ends, which they become.
     """
     low, high = limits
-    if not low < high or not seen.size:
+    if not 0 < high - low < math.inf or not seen.size:
         return None
     some = seen[:: math.ceil(len(seen) / SAMPLES)].astype(np.float64).ravel()
     unit = (np.clip(some, low, high) - low) / (high - low)
-    counts = np.bincount((unit * BINS).astype(np.int64).clip(0, BINS - 1), minlength=BINS)
-    first, last = _longest(counts, MAX_SHARE * some.size)
-    if last - first < MIN_EMPTY * BINS:
+    bins = (unit * BINS).astype(np.int64).clip(0, BINS - 1)
+    counts = np.bincount(bins, minlength=BINS)
+    rising = np.argsort(counts, kind="stable")
+    empty = int(np.searchsorted(np.cumsum(counts[rising]), MAX_SHARE * some.size, side="right"))
+    if empty < MIN_EMPTY * BINS:
         return None
-    ends = low + (high - low) * np.array([first, last]) / BINS
-    below, above = int(counts[:first].sum()), int(counts[last:].sum())
-    bulk = some[some < ends[0]] if below >= above else some[some >= ends[1]]
-    return Gap(
-        low=float(ends[0]),
-        high=float(ends[1]),
-        of_range=(last - first) / BINS,
-        of_pixels=float(counts[first:last].sum() / some.size),
-        bulk=_percentiles(bulk),
+    first, last = _largest_group(counts, np.sort(rising[empty:]))
+    is_in = (bins >= first) & (bins <= last)
+    bulk = _percentiles(some[is_in])
+    if not bulk[0] < bulk[1]:  # nothing can be told apart there in any range
+        return None
+    others = some[~is_in]
+    return Emptiness(
+        of_range=empty / BINS,
+        bulk=bulk,
+        of_pixels=float(np.mean(is_in)),
+        others=(float(others.min()), float(others.max())) if others.size else None,
     )
+
+
+def _largest_group(counts: NDArray[np.int64], full: NDArray[np.int64]) -> tuple[int, int]:
+    """Return the first and last bin of the group of full bins that holds most pixels."""
+    splits = np.flatnonzero(np.diff(full) > APART * BINS) + 1
+    groups = [(int(group[0]), int(group[-1])) for group in np.split(full, splits)]
+    return max(groups, key=lambda ends: int(counts[ends[0] : ends[1] + 1].sum()))
 
 
 def _percentiles(values: Stored) -> Limits:
     low, high = np.percentile(values, (0.1, 99.9))
     return float(low), float(high)
-
-
-def _longest(counts: NDArray[np.int64], most: float) -> tuple[int, int]:
-    """Return the longest run of bins, from first to before last, that hold at most so many."""
-    sums = np.concatenate([[0], np.cumsum(counts)])
-    lasts = np.searchsorted(sums, sums[:-1] + most, side="right") - 1
-    first = int(np.argmax(lasts - np.arange(len(counts))))
-    return first, int(lasts[first])
 
 
 def stray_ranges(ranges: Sequence[Limits]) -> list[int]:

@@ -7,7 +7,7 @@ from dataclasses import replace
 from fnetcli.imaging.corrections import correct
 from fnetcli.imaging.image import Image
 from fnetcli.imaging.intensity import Scaled, Scaling, ScalingOptions, percent, scale, seen_pixels
-from fnetcli.imaging.ranges import find_gap
+from fnetcli.imaging.ranges import find_emptiness
 
 
 def scale_source(image: Image, modality: str, options: ScalingOptions) -> Scaled:
@@ -35,15 +35,20 @@ def range_doubts(
     """
     if image.is_unit or not options.is_chosen(image.stored_type, modality):
         return ()
-    gap = find_gap(seen_pixels(image), (scaled.low, scaled.high))
-    if gap is None:
+    found = find_emptiness(seen_pixels(image), (scaled.low, scaled.high))
+    if found is None:
         return ()
-    low, high = gap.bulk
+    low, high = (f"{number:.6g}" for number in found.bulk)
     words = (
-        f"{100 * gap.of_range:.0f} % of the range {scaled.low:g} to {scaled.high:g} hold almost no "
-        f"pixels ({percent(gap.of_pixels)} between {gap.low:.6g} and {gap.high:.6g}): details of "
-        f"the rest are lost; --range {modality}={low:.6g},{high:.6g} or --stretch {modality}=2,98 "
-        f"shows them; of dead pixels or no data, --repair-dead {modality} or --nodata "
-        f"{modality}=VALUE rids it"
+        f"{100 * found.of_range:.0f} % of the range {scaled.low:g} to {scaled.high:g} hold almost "
+        f"no pixels: {percent(found.of_pixels)} lie between {low} and {high}"
+    )
+    if found.others is not None:
+        lowest, highest = found.others
+        words += f", the others from {lowest:.6g} to {highest:.6g}"
+    words += (
+        f"; details are lost: --range {modality}={low},{high} or --stretch {modality}=2,98 shows "
+        f"them; numbers from no sensor are left out by --nodata {modality}=VALUE, dead pixels by "
+        f"--repair-dead {modality}"
     )
     return (words,)
