@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from fnetcli.engine import memory
 from fnetcli.engine.device import Device
-from fnetcli.engine.executors.base import Executor, Inner
+from fnetcli.engine.executors.base import CutsItself, Executor, Inner
 from fnetcli.engine.executors.table import choose_executor
 from fnetcli.engine.options import EngineOptions, Precision
 from fnetcli.engine.tiles import SMALLEST, Span, Tile, Tiling, fitting
@@ -186,6 +186,9 @@ class Engine:
             return self._executor.bytes_needed(images, rows, columns, wanted)
 
         tile, whole = self.options.tile, self._whole(height, width)
+        if isinstance(self._executor, CutsItself):
+            self._executor.limit(self._budget(), tile if self._learned is None else None)
+            return whole, 1
         if tile is not None and self._learned is None:
             return (replace(whole, tile_height=tile, tile_width=tile) if tile else whole), 1
         budget, images = self._budget(), count
@@ -246,9 +249,12 @@ class Engine:
     def _go_smaller(self, tiling: Tiling, images: int, wanted: Wanted) -> None:
         """Remember that memory ran out; raise PairError where tiles cannot get any smaller."""
         needed = self._executor.bytes_needed(images, *tiling.largest, wanted)
+        is_smallest = tiling == _smallest(tiling) and images == 1
+        if isinstance(self._executor, CutsItself) and self._learned is not None:
+            is_smallest |= needed > self._learned
         self._learned = needed // 2
         size = f"{tiling.width}x{tiling.height}"
-        if tiling == _smallest(tiling) and images == 1:
+        if is_smallest:
             others = "fewer --workers or smaller images"
             raise PairError(
                 f"{size}: not enough memory on {self.device}, the smallest tile takes "

@@ -8,8 +8,12 @@ from fnetcli.checkpoints.loading import Weights
 from fnetcli.inspection.base import Inspector
 from fnetcli.inspection.fnet.inspector import FNetInspector
 from fnetcli.inspection.generic import GenericInspector
+from fnetcli.inspection.uaafusion.inspector import UAAFusionInspector
 
-INSPECTORS: dict[str, Callable[[Weights], Inspector]] = {"fnet": FNetInspector}
+INSPECTORS: dict[str, Callable[[Weights], Inspector]] = {
+    "fnet": FNetInspector,
+    "uaafusion": UAAFusionInspector,
+}
 
 
 def inspector_of(weights: Weights) -> Inspector:

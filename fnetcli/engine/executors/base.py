@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -45,6 +45,17 @@ class Executor(Protocol):
 
     def bytes_needed(self, count: int, height: int, width: int, wanted: Wanted) -> int:
         """Return the peak working memory of `run`, roughly."""
+
+
+@runtime_checkable
+class CutsItself(Executor, Protocol):
+    """An executor that takes images of any size and cuts them by itself: it knows better how."""
+
+    def limit(self, budget: int, tile: int | None) -> None:
+        """Hear how many bytes `run` may take, and the side of tiles where it was given (0: none).
+
+        The smallest tiles may take more.
+        """
 
 
 def as_features(values: NDArray[np.floating[Any]]) -> NDArray[np.float16]:

@@ -8,6 +8,7 @@ from typing import Any
 from fnetcli.engine.device import Device
 from fnetcli.engine.executors.base import Executor
 from fnetcli.engine.executors.fnet import choose_fnet
+from fnetcli.engine.executors.uaafusion import choose_uaafusion
 from fnetcli.engine.options import Precision
 from fnetcli.models.base import Network
 
@@ -15,7 +16,7 @@ from fnetcli.models.base import Network
 # long.
 Choose = Callable[[Network[Any], Device, Precision, Callable[[str], None]], tuple[Executor, str]]
 
-EXECUTORS: dict[str, Choose] = {"fnet": choose_fnet}
+EXECUTORS: dict[str, Choose] = {"fnet": choose_fnet, "uaafusion": choose_uaafusion}
 
 
 def choose_executor(
