@@ -351,10 +351,10 @@ class TestNodata:
     @pytest.mark.parametrize(
         ("values", "words"),
         [
-            (["ir"], "--nodata ir: give it as --nodata ir=VALUE or --nodata vis=VALUE, or none"),
-            (["5"], "--nodata 5: give it as"),
-            (["nir=5"], "--nodata nir=5: give it as"),
-            (["ir="], "--nodata ir=: give it as"),
+            (["ir"], "--nodata ir: give --nodata ir=VALUE or --nodata vis=VALUE, or none"),
+            (["5"], "--nodata 5: give"),
+            (["nir=5"], "--nodata nir=5: give"),
+            (["ir="], "--nodata ir=: give"),
             (["ir=x"], "--nodata ir=x: give a number, or none"),
             (["ir=nan"], "--nodata ir=nan: give a number, or none; NaN is never data"),
             (["ir=inf"], "--nodata ir=inf: give a number"),
@@ -377,7 +377,7 @@ class TestNodata:
         given = ("--ct", tmp_path / "ct.nii", "--mri", tmp_path / "mri.nii", *option)
         result = fnet("fuse", *given, "-o", tmp_path / "out")
         assert result.exit_code == 2
-        assert f"{option[0]}: is for pictures" in result.stderr
+        assert f"{option[0]}: applies only to pictures" in result.stderr
 
 
 class TestDeadPixels:

@@ -71,7 +71,7 @@ def numbers_per_modality(
         name, _, value = text.partition("=")
         if name not in modalities or not value:
             raise UsageError(
-                f"{option} {text}: give it as {option} {modalities[0]}=VALUE or "
+                f"{option} {text}: give {option} {modalities[0]}=VALUE or "
                 f"{option} {modalities[1]}=VALUE, or none in place of the value"
             )
         try:
