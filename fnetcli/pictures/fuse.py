@@ -1,9 +1,10 @@
 """The pipeline for one pair: read this file first.
 
-disk -> formats -> Image -> intensity (unit range) -> align (one grid) -> color (luminance)
+disk -> formats -> Image -> corrections -> intensity (unit range) -> align (one grid)
+     -> color (luminance)
      -> engine -> color (colour back) -> intensity (stored range) -> formats -> disk
 
-`prepare.py` implements the first line, `mix.py` and `outputs.py` the second.
+`prepare.py` implements what stands before the engine, `mix.py` and `outputs.py` what follows.
 """
 
 from __future__ import annotations
