@@ -12,7 +12,8 @@ from fnetcli.imaging.image import Mask, Stored
 NOISE = 10.0  # times the noise of the picture, that a dead pixel differs from the median around it
 SHARE = 0.25  # of the spread between these percentiles, that it differs at least
 SPREAD = (1, 99)
-MAX_ALIKE = 2  # neighbours that are dead with it
+MAX_ALIKE = 1  # neighbours that are dead with it; a wire has two that are like it
+BLURRED = 0.25  # of a point's height: what a lens gives its neighbours at least
 REACH = 2  # pixels around a dead one whose median takes its place
 USUAL, NORMAL = 90, 1.645  # percentile of differences, and how many standard deviations it is
 
@@ -29,7 +30,7 @@ def find_dead(pixels: Stored, seen: Mask) -> Mask:
     """Return where (H, W) pixels differ from the median around them as no scene does.
 
     An edge or a thin line has neighbours that are like it, and lenses blur what is small: a pixel
-    is dead where at most MAX_ALIKE of its eight neighbours are nearer to it than to the median.
+    is dead where at most MAX_ALIKE of its eight neighbours differ likewise.
     """
     found = np.zeros(seen.shape, bool)
     for channel in np.moveaxis(pixels, -1, 0):
@@ -59,7 +60,7 @@ def _find_in(values: NDArray[np.float64], seen: Mask) -> Mask:
                 continue
             beside = padded[places[:, 0] + row, places[:, 1] + column]
             own, around = values[far], median[far]
-            alike += np.abs(beside - own) < np.abs(beside - around)
+            alike += (beside - around) / (own - around) > BLURRED
     found = np.zeros(seen.shape, bool)
     found[tuple(places[alike <= MAX_ALIKE].T)] = True
     return found
