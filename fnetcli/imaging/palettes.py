@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fnetcli.imaging import color
-from fnetcli.imaging.image import Mask, Stored
+from fnetcli.imaging.image import Mask, Stored, bands
 
 AUTO, NONE = "auto", "none"
 LEVELS = 256  # of a palette, and of the grey picture that it becomes
@@ -24,6 +24,7 @@ FAR = 60.0  # levels; a grey pixel that lies further away is text or a logo, dra
 GREY = 24  # levels between the channels of such a pixel, at most
 MIN_CHROMA = 0.02  # share of pixels that have colour, in a palette's picture
 SAMPLES = 1 << 14  # pixels that tell the palette
+COLORS = 1 << 24  # of 8 bits
 CHUNK = 1 << 14  # colours that are compared at once
 
 # Colours at equal steps from cold to hot, 0..255, linear in between. Iron is what FLIR's cameras
@@ -93,17 +94,31 @@ def undo(rgb: Stored, fit: Fit) -> tuple[NDArray[np.uint8], Fit]:
 
     And how well all of them lie there.
     """
-    packed = rgb.astype(np.uint32)
-    codes = (packed[..., 0] << 16 | packed[..., 1] << 8 | packed[..., 2]).ravel()
-    del packed
-    is_there = np.zeros(1 << 24, bool)
-    is_there[codes] = True
-    known = np.flatnonzero(is_there).astype(np.uint32)
+    height, width = rgb.shape[:2]
+    is_there = np.zeros(COLORS, bool)
+    for band in bands((height, width)):
+        is_there[_codes(rgb[band])] = True
+    known = np.flatnonzero(is_there)
     colors = np.stack([known >> 16, known >> 8 & 255, known & 255], axis=-1)
     places, distances = _nearest(colors, fit.name, fit.variant)
-    index = np.searchsorted(known, codes)
-    measured = _fit(fit.name, fit.variant, distances[index], _are_grey(colors)[index])
-    return places[index].reshape(*rgb.shape[:2], 1), measured
+    index = np.zeros(COLORS, np.uint32)
+    index[known] = np.arange(len(known))
+    grey = np.empty((height, width, 1), np.uint8)
+    counts = np.zeros(len(known), np.int64)
+    for band in bands((height, width)):
+        found = index[_codes(rgb[band])]
+        grey[band, :, 0] = places[found]
+        counts += np.bincount(found.ravel(), minlength=len(known))
+    return grey, _fit(fit.name, fit.variant, distances, _are_grey(colors), counts)
+
+
+def _codes(rgb: Stored) -> NDArray[np.uint32]:
+    """Return each colour as one number."""
+    codes = rgb[..., 0].astype(np.uint32)
+    for channel in (1, 2):
+        codes <<= 8
+        codes |= rgb[..., channel]
+    return codes
 
 
 def has_colors(rgb: Stored) -> bool:
@@ -112,9 +127,16 @@ def has_colors(rgb: Stored) -> bool:
     return bool(np.mean(spread > 2 * color.GRAY_TOLERANCE) >= MIN_CHROMA)
 
 
-def _fit(name: str, variant: int, distances: NDArray[np.float32], are_grey: Mask) -> Fit:
-    drawn_over = float(np.mean(are_grey & (distances > FAR)))
-    return Fit(name, variant, float(distances.mean()), drawn_over)
+def _fit(
+    name: str,
+    variant: int,
+    distances: NDArray[np.float32],
+    are_grey: Mask,
+    counts: NDArray[np.int64] | None = None,
+) -> Fit:
+    """Return how well colours lie on a palette, of which there are `counts`, or one each."""
+    drawn_over = np.average(are_grey & (distances > FAR), weights=counts)
+    return Fit(name, variant, float(np.average(distances, weights=counts)), float(drawn_over))
 
 
 def _are_grey(colors: Stored) -> Mask:
