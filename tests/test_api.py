@@ -66,7 +66,7 @@ def test_arrays_of_other_depths_are_scaled_as_files_are(tmp_path: Path) -> None:
 
 def test_wrong_calls_are_named(tmp_path: Path) -> None:
     network, grey = load_network(tiny_weights(tmp_path)), np.zeros((4, 4), np.uint8)
-    with pytest.raises(UsageError, match="sonar: no modality"):
+    with pytest.raises(UsageError, match="sonar: not a modality"):
         fuse(network, vis=grey, sonar=grey)
     with pytest.raises(UsageError, match="exactly two"):
         fuse(network, vis=grey)
@@ -203,7 +203,7 @@ class TestFolders:
         write_pairs(tmp_path, 1)
         network = load_network(tiny_weights(tmp_path), device="cpu")
         images = {"vis": tmp_path / "vis", "ir": tmp_path / "ir"}
-        with pytest.raises(UsageError, match="lies in the input folder"):
+        with pytest.raises(UsageError, match="is in the input folder"):
             fuse_folder(network, tmp_path / "vis" / "out", images)
         with pytest.raises(UsageError, match="nir: not one of the two images"):
             fuse_folder(network, tmp_path / "out", images, suffixes={"nir": "_N"})
@@ -218,8 +218,8 @@ class TestFolders:
 @pytest.mark.parametrize(
     ("asked", "words"),
     [
-        ({"maps": "preview"}, "--maps preview: this network shows nothing"),
-        ({"maps": "none"}, "--maps none: this network shows nothing"),
+        ({"maps": "preview"}, "--maps preview: this network has no parts or maps"),
+        ({"maps": "none"}, "--maps none: this network has no parts or maps"),
         ({"has_gains": True}, "--gain: this network's fused image is not a sum of parts"),
         ({"features": True}, "--features: this network has no features"),
     ],

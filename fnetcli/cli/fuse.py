@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,7 +14,7 @@ from fnetcli.cli.console import (
     leaving_at_once,
     tell_unpaired,
 )
-from fnetcli.cli.fuse_console import Watcher, tell_end, tell_plan, write_report
+from fnetcli.cli.fuse_console import Watcher, tell_end, tell_merged, tell_plan, write_report
 from fnetcli.cli.options.files import GivenPairing, GivenReading
 from fnetcli.cli.options.group import takes_groups
 from fnetcli.cli.options.images import GivenImages
@@ -110,6 +110,9 @@ def fuse(
     require_outside(out, found.pairing)
     tell_unpaired(console, found.pairing.unpaired)
     found.pairing.require_cases(may_look_deeper=not pairing.recursive)
+    part = running.chosen_part(is_file=is_file, wants_report=results.report)
+    if running.merge_parts:
+        return tell_merged(console, out, found.pairing)
     source = NetworkSource(weights.weights, device.device, engine_options)
     further = [path for path in (weights.path, pairing.pairs, alignment.transform) if path]
     workers = running.workers or default_workers()
@@ -129,7 +132,7 @@ def fuse(
             existing=results.existing.value,
         )
         job = volume_job(found.pairing, volumes, network, out, options)
-        return session.run(job, network, counts_slices=True)
+        return session.run(replace(job, part=part), network, counts_slices=True)
     prepare = PrepareOptions(modalities, scalings, reading.options(modalities), size.resize)
     network = session.load(source, len(found.pairing.cases), has_features=results.features)
     with Progress(None, "headers and ranges", console) as progress:
@@ -154,7 +157,7 @@ def fuse(
         console.notice(notice)
     for warning in surveyed.warnings:
         console.warning(warning)
-    return session.run(surveyed.job, network, surveyed.options)
+    return session.run(replace(surveyed.job, part=part), network, surveyed.options)
 
 
 @dataclass(frozen=True)
@@ -205,7 +208,7 @@ class _Session:
         console, running = self.console, self.running
         watcher = Watcher(console, counts_slices=counts_slices)
         run = FusionRun(job, watcher, command=["fnet", *sys.argv[1:]])
-        with Progress(len(job.pairing.cases), "cases compared", console) as progress:
+        with Progress(len(job.cases), "cases compared", console) as progress:
             run.look(progress.step)
         if run.damaged_lines:
             console.warning(

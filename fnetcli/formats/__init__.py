@@ -1,7 +1,7 @@
-"""Image files in and out.
+"""Reading and writing of image files.
 
-`FORMATS` is the whole list: a further format is one file with a `Format` in it, one line in this
-tuple, and one row in the conformance test.
+`FORMATS` lists all formats: a new format is one file with a `Format` in it, one line in this tuple,
+and one row in the conformance test.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ __all__ = [
 
 
 def read_image(path: Path, options: ReadOptions = DEFAULT_OPTIONS) -> Image:
-    """Read one image; its kind is recognised by content, whatever the suffix says.
+    """Read one image; its format is recognised by content, whatever its suffix.
 
     Pixels are the stored numbers in the file's own type (grey of 1, 2 and 4 bits and palettes:
     0..255), upright (EXIF orientation applied), alpha in [0, 1]. Raise ReadError, with one line
@@ -62,9 +62,9 @@ def read_image(path: Path, options: ReadOptions = DEFAULT_OPTIONS) -> Image:
 
 
 def probe_image(path: Path, options: ReadOptions = DEFAULT_OPTIONS) -> Header:
-    """Tell what `read_image` would give, from the file's header alone; decode no pixels.
+    """Return the properties of the image from the file's header; decode no pixels.
 
-    Raise ReadError for whatever the header shows to be unreadable. Damage further on shows only
+    Raise ReadError if the header shows that the image cannot be read. Other damage is found only
     when the image is read.
     """
     return probe_with(FORMATS, path, options)

@@ -1,4 +1,4 @@
-"""TIFF files, read by tifffile; it is imported with the first of them, since that takes long."""
+"""TIFF files, read by tifffile; it is imported with the first file, since the import is slow."""
 
 from __future__ import annotations
 
