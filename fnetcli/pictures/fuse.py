@@ -220,9 +220,9 @@ class Pictures:
         with in_place():
             notices = write_fused(fused.image, fusion, self.modalities, paths, self.options.output)
         record = {"ranges": fused.ranges, "notices": fused.notices + notices}
-        said = [
+        sentences = [
             f"{modality}: {words}"
             for modality, scaled in zip(prepared.modalities, prepared.scaled, strict=True)
             for words in facts_words(scaled.facts)
         ]
-        return record | ({"said": said} if said else {})
+        return record | ({"said": sentences} if sentences else {})

@@ -35,7 +35,7 @@ FoundT = TypeVar("FoundT")
 
 @dataclass(frozen=True)
 class Survey:
-    """The options with what the folder decides filled in, the headers, and what is to be said."""
+    """The options with what the folder decides filled in, the headers, and notices of all files."""
 
     options: PrepareOptions
     headers: tuple[dict[Path, Header], dict[Path, Header]]  # of the files that can be read
@@ -55,7 +55,7 @@ def survey(
 
     Files that cannot be read are left for their own turn.
     """
-    said = _Said()
+    messages = _Messages()
     sides = [[case.first for case in cases], [case.second for case in cases]]
     headers: list[dict[Path, Header]] = []
     scalings: list[ScalingOptions] = []
@@ -65,10 +65,10 @@ def survey(
         found = _headers(paths, reading, workers, on_step)
         side = _Side(modality, found, reading, scaling, workers)
         headers.append(found)
-        scalings.append(_complete(side, scope, said, on_step))
+        scalings.append(_complete(side, scope, messages, on_step))
     first, second = scalings
     completed = replace(options, scaling=(first, second))
-    return Survey(completed, (headers[0], headers[1]), said.notices, said.warnings)
+    return Survey(completed, (headers[0], headers[1]), messages.notices, messages.warnings)
 
 
 def fitting_kind(found: Survey, depth: Depth) -> tuple[str, str | None]:
@@ -98,8 +98,8 @@ def lost_depth(found: Survey, options: OutputOptions) -> list[str]:
 
 
 @dataclass(frozen=True)
-class _Said:
-    """What is to be said of the files as a whole."""
+class _Messages:
+    """What a user should know of the files as a whole."""
 
     notices: list[str] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
@@ -159,24 +159,24 @@ def _headers(
 
 
 def _complete(
-    side: _Side, scope: Scope, said: _Said, on_step: Callable[[], None]
+    side: _Side, scope: Scope, messages: _Messages, on_step: Callable[[], None]
 ) -> ScalingOptions:
     """Fill in the bits that visible files use, and the limits of a folder."""
     scaling, modality = side.scaling, side.modality
     found = _find_brightness(side, on_step)
     if found is not None and found.bits is not None:
         scaling = replace(scaling, found_bits=found.bits)
-        said.notices.append(_bits_words(found, modality))
+        messages.notices.append(_bits_words(found, modality))
     if found is not None and found.is_dark:
-        said.warnings.append(
+        messages.warnings.append(
             f"{modality}: only {100 - HIGH} % of the pixels of the brightest image are above "
             f"{found.high:.6g}, {percent(found.high / found.white)} of white ({found.white:g}), so "
             f"all come out dark; --bits {modality}=N, --range {modality}=LO,HI or --stretch "
             f"{modality}=0.1,99.9 makes them brighter"
         )
-    limits = _folder_limits(side, said, on_step) if scope == "folder" else None
+    limits = _folder_limits(side, messages, on_step) if scope == "folder" else None
     if limits is not None:
-        said.notices.append(
+        messages.notices.append(
             f"{modality}: {limits[0]:g} to {limits[1]:g} become black to white in all images"
         )
         scaling = replace(scaling, folder_limits=limits)
@@ -287,7 +287,7 @@ def _bits_words(found: _Brightness, modality: str) -> str:
 # --- one range for a folder -----------------------------------------------------------------------
 
 
-def _folder_limits(side: _Side, said: _Said, on_step: Callable[[], None]) -> Limits | None:
+def _folder_limits(side: _Side, messages: _Messages, on_step: Callable[[], None]) -> Limits | None:
     """Return one range for all images that are stretched: no image loses more than on its own.
 
     It reaches from the lowest of the images' low percentiles to the highest of their high ones; if
@@ -311,7 +311,7 @@ def _folder_limits(side: _Side, said: _Said, on_step: Callable[[], None]) -> Lim
     for limits in zip(*found, strict=True):  # the percentiles of all images, then their extremes
         low, high = min(low for low, _ in limits), max(high for _, high in limits)
         if low < high:
-            said.warnings.extend(_stray_words(side.modality, paths, limits))
+            messages.warnings.extend(_stray_words(side.modality, paths, limits))
             return low, high
     return None
 
