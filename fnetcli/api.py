@@ -14,11 +14,12 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from fnetcli.errors import PairError, UsageError
-from fnetcli.formats import ReadOptions, read_image
+from fnetcli.formats import ReadOptions, read_image, usual_layer
 from fnetcli.formats.transforms import read_transform
 from fnetcli.formats.volumes import VolumeOptions
 from fnetcli.imaging.image import Grid, Image
 from fnetcli.imaging.intensity import ScalingOptions
+from fnetcli.inputs.camera_files import CAMERA_LAYERS, CAMERA_MODALITIES, pair_camera_files
 from fnetcli.inputs.layout import AskedKind, read_layout
 from fnetcli.inputs.pairing import Pairing, PairingOptions, pair_list, pair_paths, pair_rows
 from fnetcli.modalities import MODALITIES, VOLUMETRIC, network_order
@@ -73,20 +74,21 @@ def fuse(
     features if requested. Raise UsageError for a wrong choice of modalities, ReadError or PairError
     for the images.
     """
-    modalities = first, second = _modalities(images)
+    modalities = _modalities(images)
     products = network.products
     mix = MixOptions(_gains(gains, products, modalities), gray)
     require_products(products, has_gains=bool(mix.gains), features=features)
     prepare = PrepareOptions(modalities, _of_both(scaling, modalities), resize_to=resize)
     options = FuseOptions(prepare, products, mix, OutputOptions(with_features=features))
-    return fuse_images(_image(images[first]), _image(images[second]), network.engine, options)
+    x, y = (_image(images[name], name) for name in modalities)
+    return fuse_images(x, y, network.engine, options)
 
 
-def _image(source: str | Path | Image | ArrayLike) -> Image:
+def _image(source: str | Path | Image | ArrayLike, modality: str) -> Image:
     if isinstance(source, Image):
         return source
     if isinstance(source, str | Path):
-        return read_image(Path(source))
+        return read_image(Path(source), ReadOptions(layer=usual_layer(modality)))
     pixels = np.asarray(source)
     pixels = pixels.astype(pixels.dtype.newbyteorder("="), copy=False)
     if pixels.dtype not in ARRAY_TYPES or pixels.ndim not in (2, 3) or pixels.size == 0:
@@ -127,6 +129,7 @@ def fuse_folder(
     images: Mapping[str, str | Path] | None = None,
     *,
     pairs: str | Path | Iterable[Mapping[str, str | Path]] | None = None,
+    flir: str | Path | None = None,
     recursive: bool = False,
     suffixes: Mapping[str, str] | None = None,
     pages: Mapping[str, int] | None = None,
@@ -145,18 +148,33 @@ def fuse_folder(
     """Fuse all pairs of two folders, of a list, or two files: what `fnet fuse -o OUT` does.
 
     ``fuse_folder(network, "out", {"vis": "VIS_DIR", "ir": "IR_DIR"})`` pairs files by name without
-    suffix; ``pairs`` is a CSV file or its rows, ``[{"vis": PATH, "ir": PATH, "case": NAME}]``.
+    suffix; ``pairs`` is a CSV file or its rows, ``[{"vis": PATH, "ir": PATH, "case": NAME}]``;
+    ``flir`` a FLIR file, or a folder of them, that hold both images.
     Results and OUT/manifest.jsonl are those of the command, and finished cases are skipped. A pair
     that fails is in the report's ``failed``, and stops no other. All other options are those of the
     command; `settings` are `RunSettings`. Raise UsageError for wrong arguments, FnetError if there
     is no pair, OutputError if no further result can be written.
     """
-    modalities, pairing = _paired(images or {}, pairs, suffixes, is_recursive=recursive)
-    first, second = modalities
+    if flir is None:
+        modalities, pairing = _paired(images or {}, pairs, suffixes, is_recursive=recursive)
+    elif images or pairs is not None or suffixes or pages:
+        raise UsageError("flir: names files of both images; leave images, pairs, ... out")
+    else:
+        modalities = CAMERA_MODALITIES
+        pairing = pair_camera_files(Path(flir), is_recursive=recursive)
     of_pages = pages or {}
-    reading = tuple(ReadOptions(of_pages.get(name), pixel_limit) for name in (first, second))
+
+    def reading(modality: str) -> ReadOptions:
+        layer = usual_layer(modality) if flir is None else CAMERA_LAYERS[modality]
+        return ReadOptions(of_pages.get(modality), pixel_limit, layer=layer)
+
+    first, second = modalities
     prepare = PrepareOptions(
-        modalities, _of_both(scaling, modalities), (reading[0], reading[1]), resize
+        modalities,
+        _of_both(scaling, modalities),
+        (reading(first), reading(second)),
+        resize,
+        aligns_by_camera=flir is not None,
     )
     on_progress = settings.get("on_progress", _silent)
     workers = settings.get("workers") or default_workers()

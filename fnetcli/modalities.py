@@ -36,6 +36,7 @@ class Modality:
     about: str
     carries_color: bool = False  # its colours are meaningful; others are a palette
     fills_its_type: bool = False  # 16-bit pictures use a fixed range, and are not stretched
+    is_thermal: bool = False  # cameras' files may hold temperatures beside a rendered picture
     is_emission: bool = False  # 0 means that nothing was measured
     dicom: str | None = None
     windows: Windows | None = None
@@ -57,7 +58,7 @@ TABLE = (
     Modality(
         "vis", "visible", "Visible light, colour or grey", carries_color=True, fills_its_type=True
     ),
-    Modality("ir", "thermal infrared", "Thermal infrared"),
+    Modality("ir", "thermal infrared", "Thermal infrared", is_thermal=True),
     Modality("nir", "near infrared", "Near infrared"),
     Modality("ct", "CT", "CT", dicom="CT", windows=CT_WINDOWS),
     Modality("mri", "MRI", "MRI", dicom="MR"),

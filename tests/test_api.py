@@ -23,6 +23,7 @@ from fnetcli import (
 from fnetcli.errors import FnetError, PairError, ReadError, UsageError
 from fnetcli.products import Products
 from fnetcli.runs.network import require_products
+from tests import flir_files
 from tests.cli.command import fnet, tiny_weights
 from tests.drawn_pictures import smooth_noise, write, write_pairs
 
@@ -239,3 +240,24 @@ def test_what_was_scaled_is_not_scaled_again(tmp_path: Path) -> None:
     fused = fuse(network, vis=unit / 2, ir=unit)
     again = fuse(network, vis=fused.image, ir=unit)
     assert again.ranges["vis"] == {"low": 0, "high": 1, "invalid": 0}
+
+
+class TestThermalCameras:
+    def test_both_images_of_a_file(self, tmp_path: Path) -> None:
+        network = load_network(tiny_weights(tmp_path))
+        path = tmp_path / "camera" / "IR_1.jpg"
+        path.parent.mkdir()
+        path.write_bytes(flir_files.flir_jpeg(flir_files.records()))
+        report = fuse_folder(network, tmp_path / "out", flir=path.parent, maps="none")
+        assert not report.failed
+        (record,) = map(json.loads, (tmp_path / "out" / "manifest.jsonl").read_text().splitlines())
+        assert record["alignment"]["source"] == "factory"
+        with pytest.raises(UsageError, match="leave images"):
+            fuse_folder(network, tmp_path / "o", {"vis": path, "ir": path}, flir=path)
+
+    def test_thermal_numbers_are_read(self, tmp_path: Path) -> None:
+        network = load_network(tiny_weights(tmp_path))
+        path = tmp_path / "IR_1.jpg"
+        path.write_bytes(flir_files.flir_jpeg(flir_files.records()))
+        fused = fuse(network, vis=np.zeros((32, 24), np.uint8), ir=path)
+        assert 38 < fused.ranges["ir"]["high"] < 41

@@ -15,6 +15,7 @@ from fnetcli.cli.console import (
     tell_unpaired,
 )
 from fnetcli.cli.fuse_console import Watcher, tell_end, tell_merged, tell_plan, write_report
+from fnetcli.cli.options.cameras import GivenCamera
 from fnetcli.cli.options.files import GivenPairing, GivenReading
 from fnetcli.cli.options.group import takes_groups
 from fnetcli.cli.options.images import GivenImages
@@ -27,7 +28,6 @@ from fnetcli.cli.options.volumes import (
     GivenLayout,
     GivenVolume,
     GivenVolumeResults,
-    find_inputs,
     refuse_for_pictures,
     refuse_for_volumes,
     require_folder,
@@ -47,6 +47,7 @@ if TYPE_CHECKING:
 @takes_groups
 def fuse(
     images: GivenImages,
+    camera: GivenCamera,
     pairing: GivenPairing,
     reading: GivenReading,
     scaling: GivenScaling,
@@ -90,7 +91,7 @@ def fuse(
         is_verbose=verbosity.verbose,
         has_results=not running.dry_run and not files.has_stdout,
     )
-    found = find_inputs(images.given, pairing, layout)
+    found = camera.find(images.given, pairing, reading, layout)
     if found.info:
         console.notice(found.info)
     modalities, out = found.modalities, results.out
@@ -102,6 +103,7 @@ def fuse(
         of_files = {"--suffix": pairing.suffix, "--recursive": pairing.recursive}
         of_results = {**results.of_pictures(), f"-o {out}": is_file}
         sees = {**of_files, "--page": reading.page, **scaling.of_pictures(), **scope.given()}
+        sees |= camera.given()
         refuse_for_volumes({**sees, **size.given(), **of_results})
     else:
         refuse_for_pictures(volume.given(), alignment.given(), volume_results.given())
@@ -133,7 +135,13 @@ def fuse(
         )
         job = volume_job(found.pairing, volumes, network, out, options)
         return session.run(replace(job, part=part), network, counts_slices=True)
-    prepare = PrepareOptions(modalities, scalings, reading.options(modalities), size.resize)
+    prepare = PrepareOptions(
+        modalities,
+        scalings,
+        camera.applied_to(reading.options(modalities), modalities),
+        size.resize,
+        aligns_by_camera=camera.has_both,
+    )
     network = session.load(source, len(found.pairing.cases), has_features=results.features)
     with Progress(None, "headers and ranges", console) as progress:
         surveyed = picture_job(

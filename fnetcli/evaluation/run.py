@@ -154,9 +154,10 @@ class EvaluationRun:
     def _read(self, case: Case) -> _Read:
         sources = {
             "sources": [content_sha256(case.first), content_sha256(case.second)],
+            **({} if case.page is None else {"page": case.page}),
             "options": self._deciding(),
         }
-        header = probe_image(case.second, self.job.options.reading[1])
+        header = probe_image(case.second, case.reading(self.job.options.reading[1]))
         rows, known, wanted = dict[str, str](), dict[str, Known](), dict[str, list[str]]()
         for entrant in self.job.entrants:
             name = entrant.method.name

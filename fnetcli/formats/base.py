@@ -7,7 +7,7 @@ import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, BinaryIO, NoReturn, TypeVar
+from typing import Any, BinaryIO, Literal, NoReturn, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,6 +16,7 @@ from fnetcli.errors import ReadError
 from fnetcli.files.guarded import RefusedError, open_ordinary, system_reason
 from fnetcli.imaging.image import Image
 from fnetcli.memory import free_memory
+from fnetcli.modalities import BY_NAME
 
 HEAD_BYTES = 256  # enough for every signature, also for those that do not start at byte 0
 LONGEST_DETAIL = 80  # characters; longer messages of decoders are not for users
@@ -29,6 +30,10 @@ COPY_AGAIN = "copy or export the file again"
 # Beyond these limits a unit is wrong or a number damaged.
 SMALLEST_VOXEL, LARGEST_VOXEL, FARTHEST = 1e-3, 1e4, 1e6  # mm
 
+# Of a thermal camera's file: the picture that every viewer shows; the thermal numbers where there
+# are some, else that picture; the thermal numbers; the visible picture beside them.
+Layer = Literal["rendered", "numbers", "thermal", "visible"]
+
 Read = TypeVar("Read")
 
 
@@ -36,12 +41,21 @@ Read = TypeVar("Read")
 class ReadOptions:
     """What to read from a file, and how much at most.
 
-    `page` is the page of a multi-page TIFF, counted from 1; other files ignore it. `pixel_limit` is
-    width x height; larger images are treated as decompression bombs.
+    `page` is the page of a multi-page TIFF, or the frame of a sequence, counted from 1; other files
+    ignore it. `pixel_limit` is width x height; larger images are treated as decompression bombs.
+    `layer` selects one of several images in a thermal camera's file, `raw_size` (width, height) is
+    the size of files without a header.
     """
 
     page: int | None = None
     pixel_limit: int = 500_000_000
+    layer: Layer = "rendered"
+    raw_size: tuple[int, int] | None = None
+
+
+def usual_layer(modality: str) -> Layer:
+    """Return which layer of a thermal camera's file is an image of this modality."""
+    return "numbers" if BY_NAME[modality].is_thermal else "rendered"
 
 
 @dataclass(frozen=True)

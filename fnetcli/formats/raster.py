@@ -59,6 +59,7 @@ OTHER_SEGMENTS = (b"Meta\0", b"META\0", b"Exif\0", b"_JPSJPS_")  # known ones, w
 RADIOMETRIC_NOTICE = (
     "it holds radiometric thermal data ({maker}), which are not read: the rendered picture is used"
 )
+FLIR_NOTICE = "it holds radiometric thermal data (FLIR), but the rendered picture is used"
 
 
 def _open(kind: Kind, file: BinaryIO, options: ReadOptions) -> ImageFile:
@@ -103,6 +104,8 @@ def _radiometric_notices(picture: ImageFile) -> tuple[str, ...]:
     """Say that a camera's numbers stand beside the picture, and are not read."""
     segments = picture.applist if isinstance(picture, JpegImageFile) else []
     maker = _radiometric_maker(segments, picture)
+    if maker == "FLIR":
+        return (FLIR_NOTICE,)
     return () if maker is None else (RADIOMETRIC_NOTICE.format(maker=maker),)
 
 

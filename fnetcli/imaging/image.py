@@ -103,6 +103,21 @@ class NiftiSpace:
 
 
 @dataclass(frozen=True)
+class Alignment:
+    """How a picture lies in another one: a 3x3 matrix, and where it comes from.
+
+    It maps (x, y, 1) of this picture to the other one's, in pixels; whole numbers are centres of
+    pixels. `size` is (width, height) of the other picture, `source` "factory", "assumed" or what
+    else found it.
+    """
+
+    matrix: NDArray[np.float64]
+    size: tuple[int, int]
+    source: str
+    notices: tuple[str, ...] = ()  # what a user should know of it
+
+
+@dataclass(frozen=True)
 class Image:
     """A picture or volume: pixels (slices, height, width, channels), channels 1 (grey) or 3 (RGB).
 
@@ -124,10 +139,13 @@ class Image:
     georeference: Georeference | None = None
     color_profile: bytes | None = None  # ICC, if it is not sRGB
     notices: tuple[str, ...] = ()  # what a user should know about the file
-    unit: str | None = None  # of the numbers: "HU", "SUVbw", "Bq/ml", "counts"; None: unknown
+    unit: str | None = None  # of the numbers: "HU", "SUVbw", "Bq/ml", "counts", "°C"; None: unknown
     frame_of_reference: str | None = None  # DICOM UID of the patient's space; never written
     series: DicomSeries | None = None
     nifti: NiftiSpace | None = None
+    celsius: tuple[float, float] | None = None  # °C = stored number x the first + the second
+    alignment: Alignment | None = None  # in the visible picture of the same camera
+    details: tuple[str, ...] = ()  # what else the file says, good to know
 
     def __post_init__(self) -> None:
         """Set the stored type to that of the pixels by default."""

@@ -14,6 +14,7 @@ from fnetcli.imaging.image import Image, Mask, Pixels, Stored, bands
 from fnetcli.modalities import BY_NAME
 
 PREVIEW_RANGE = 0.5  # the value shown as white; its negative is black
+CELSIUS = "°C"  # unit of temperatures
 DEFAULT_STRETCH = (0.1, 99.9)  # percentiles that become black and white
 # The lowest and highest float32 and float64 stand for "no data" in many programs' files, often
 # undeclared; no sensor measures that much.
@@ -69,6 +70,7 @@ class ScalingOptions:
     folder_limits: Limits | None = None
     is_inverted: bool = False
     corrections: Corrections = Corrections()
+    in_celsius: bool = False  # `limits` are degrees Celsius, and fit no other numbers
 
     def choose(
         self,
@@ -125,6 +127,25 @@ class ScalingOptions:
             used = self.bits or bits or self.found_bits or most
             return (0.0, 2.0 ** (min(used, most) if most > 8 else most) - 1), False
         return (float(np.iinfo(kind).min), float(np.iinfo(kind).max)), False
+
+
+def in_stored_numbers(options: ScalingOptions, image: Image, modality: str) -> ScalingOptions:
+    """Return options whose limits are stored numbers of an image.
+
+    Raise ImageError if they are degrees Celsius and the image does not say what its numbers are.
+    """
+    if not options.in_celsius or options.limits is None:
+        return options
+    low, high = options.limits
+    if image.celsius is None:
+        raise ImageError(
+            f"the numbers of {modality} are not known to be temperatures, but --range "
+            f"{modality}={low:g},{high:g}C gives degrees Celsius; leave out the C and give stored "
+            "numbers"
+        )
+    gain, offset = image.celsius
+    limits = ((low - offset) / gain, (high - offset) / gain)
+    return replace(options, limits=limits, in_celsius=False)
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,7 @@ Of a patient's header only the kind of scanner is used.
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -76,6 +76,8 @@ class ImageFacts:
     numbers: Numbers | None  # None: no pixel has data
     scaling: list[Way]
     notices: list[str]
+    celsius: list[float] | None = None  # lowest, highest, mean temperature
+    details: list[str] = field(default_factory=list)  # what else the file says
 
     def record(self) -> dict[str, Any]:
         """Return the facts, ready for JSON."""
@@ -85,9 +87,8 @@ class ImageFacts:
 # --- a picture ------------------------------------------------------------------------------------
 
 
-def image_facts(path: Path, page: int | None, pixel_limit: int) -> ImageFacts:
+def image_facts(path: Path, reading: ReadOptions) -> ImageFacts:
     """Return the facts about a picture. Raise ReadError."""
-    reading = ReadOptions(page, pixel_limit)
     header, image = probe_image(path, reading), read_image(path, reading)
     return ImageFacts(
         file=str(path),
@@ -108,6 +109,8 @@ def image_facts(path: Path, page: int | None, pixel_limit: int) -> ImageFacts:
         numbers=_numbers(image),
         scaling=_ways(path, image, reading),
         notices=[*image.notices, *([words] if (words := palette_words(image)) else [])],
+        celsius=_temperatures(image),
+        details=list(image.details),
     )
 
 
@@ -194,6 +197,14 @@ def _window(image: Image, modality: str) -> Way:
 def _without_data(image: Image) -> int:
     valid = valid_pixels(image)
     return 0 if valid is None else int(valid.size - np.count_nonzero(valid))
+
+
+def _temperatures(image: Image) -> list[float] | None:
+    found = _numbers(image)
+    if image.celsius is None or found is None:
+        return None
+    gain, offset = image.celsius
+    return [round(one * gain + offset, 3) for one in (found.lowest, found.highest, found.mean)]
 
 
 def _numbers(image: Image) -> Numbers | None:

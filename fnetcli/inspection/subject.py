@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from fnetcli.errors import UsageError
 from fnetcli.imaging.corrections import facts_words
 from fnetcli.imaging.image import Grid, Image
-from fnetcli.imaging.intensity import Scaled, to_stored, valid_pixels
+from fnetcli.imaging.intensity import CELSIUS, Scaled, to_stored, valid_pixels
 from fnetcli.inputs.pairing import Case
 from fnetcli.models.base import Fusion, Maps
 from fnetcli.pictures.fuse import finish
@@ -67,7 +67,7 @@ def two_pictures(case: Case, options: PrepareOptions) -> Subject:
         name=case.name,
         luminances=(x[0], y[0]),
         sources=(first, second),
-        info=(*found.notices, *_ranges(prepared)),
+        info=(*found.notices, *_ranges(prepared), *_placed(prepared)),
         finish=finished,
     )
 
@@ -78,11 +78,19 @@ def _ranges(prepared: Prepared) -> list[str]:
         prepared.modalities, prepared.grids, prepared.scaled, strict=True
     ):
         found.append(
-            f"{modality}: {grid.size}, {scaled.low:g} to {scaled.high:g} become "
+            f"{modality}: {grid.size}, {scaled.low:g} to {scaled.high:g}{_unit(scaled)} become "
             + ("white to black" if scaled.is_inverted else "black to white")
         )
         found += [f"{modality}: {words}" for words in facts_words(scaled.facts)]
     return found
+
+
+def _unit(scaled: Scaled) -> str:
+    return f" {CELSIUS}" if scaled.image.unit == CELSIUS else ""
+
+
+def _placed(prepared: Prepared) -> list[str]:
+    return [] if prepared.placed is None else [prepared.placed.sentence]
 
 
 def _levels(scaled: Scaled) -> Levels:

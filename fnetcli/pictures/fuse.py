@@ -225,4 +225,7 @@ class Pictures:
             for modality, scaled in zip(prepared.modalities, prepared.scaled, strict=True)
             for words in facts_words(scaled.facts)
         ]
+        if prepared.placed is not None:
+            record["alignment"] = prepared.placed.record()
+            sentences.append(prepared.placed.sentence)
         return record | ({"said": sentences} if sentences else {})

@@ -109,6 +109,8 @@ def notices_of(prepared: Prepared, fused: Image) -> list[str]:
                 f"is used, and hot may come out dark; --palette {modality}=auto undoes a known "
                 "palette, or export it as plain grey"
             )
+    if prepared.placed is not None:
+        notices += prepared.placed.notices
     return notices + _place_notices(prepared, fused)
 
 

@@ -6,12 +6,24 @@ from dataclasses import replace
 
 from fnetcli.imaging.corrections import correct
 from fnetcli.imaging.image import Image
-from fnetcli.imaging.intensity import Scaled, Scaling, ScalingOptions, percent, scale, seen_pixels
+from fnetcli.imaging.intensity import (
+    Scaled,
+    Scaling,
+    ScalingOptions,
+    in_stored_numbers,
+    percent,
+    scale,
+    seen_pixels,
+)
 from fnetcli.imaging.ranges import find_emptiness
 
 
 def scale_source(image: Image, modality: str, options: ScalingOptions) -> Scaled:
-    """Correct a picture, choose its range and scale it; say where the range does not fit it."""
+    """Correct a picture, choose its range and scale it; say where the range does not fit it.
+
+    Raise ImageError for a range in degrees Celsius if the picture holds no temperatures.
+    """
+    options = in_stored_numbers(options, image, modality)
     corrected = correct(image, modality, options.corrections)
     image = corrected.image
     scaling = options.choose_for(image, modality)

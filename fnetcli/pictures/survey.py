@@ -6,7 +6,6 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 from typing import Literal, TypeVar
 
 import numpy as np
@@ -17,7 +16,7 @@ from fnetcli.imaging.corrections import correct
 from fnetcli.imaging.image import Image
 from fnetcli.imaging.intensity import Limits, ScalingOptions, own_limits, percent, seen_pixels
 from fnetcli.imaging.ranges import stray_ranges
-from fnetcli.inputs.pairing import Case
+from fnetcli.inputs.pairing import Case, Source
 from fnetcli.modalities import BY_NAME
 from fnetcli.pictures.outputs import Depth, OutputOptions
 from fnetcli.pictures.prepare import PrepareOptions
@@ -38,7 +37,7 @@ class Survey:
     """The options with what the folder decides filled in, the headers, and notices of all files."""
 
     options: PrepareOptions
-    headers: tuple[dict[Path, Header], dict[Path, Header]]  # of the files that can be read
+    headers: tuple[dict[Source, Header], dict[Source, Header]]  # of the files that can be read
     notices: list[str] = field(default_factory=list)  # good to know
     warnings: list[str] = field(default_factory=list)  # perhaps not wanted
 
@@ -56,8 +55,8 @@ def survey(
     Files that cannot be read are left for their own turn.
     """
     messages = _Messages()
-    sides = [[case.first for case in cases], [case.second for case in cases]]
-    headers: list[dict[Path, Header]] = []
+    sides = [[case.sources[i] for case in cases] for i in (0, 1)]
+    headers: list[dict[Source, Header]] = []
     scalings: list[ScalingOptions] = []
     for modality, paths, reading, scaling in zip(
         options.modalities, sides, options.reading, options.scaling, strict=True
@@ -110,22 +109,22 @@ class _Side:
     """The images of one modality that can be read."""
 
     modality: str
-    headers: dict[Path, Header]
+    headers: dict[Source, Header]
     reading: ReadOptions
     scaling: ScalingOptions
     workers: int
 
     def measure(
-        self, paths: list[Path], find: Callable[[Image], FoundT | None]
-    ) -> Iterator[tuple[Path, FoundT]]:
+        self, paths: list[Source], find: Callable[[Image], FoundT | None]
+    ) -> Iterator[tuple[Source, FoundT]]:
         """Read images side by side, correct them, and yield what is found in them, in order.
 
         Those that fail are left out; large ones are read one at a time.
         """
 
-        def read(path: Path) -> FoundT | None:
+        def read(path: Source) -> FoundT | None:
             try:
-                image = read_image(path, self.reading)
+                image = read_image(path.path, path.reading(self.reading))
                 return find(correct(image, self.modality, self.scaling.corrections).image)
             except ReadError:
                 return None
@@ -142,11 +141,11 @@ def _bytes(header: Header) -> int:
 
 
 def _headers(
-    paths: list[Path], reading: ReadOptions, workers: int, on_step: Callable[[], None]
-) -> dict[Path, Header]:
-    def probe(path: Path) -> Header | None:
+    paths: list[Source], reading: ReadOptions, workers: int, on_step: Callable[[], None]
+) -> dict[Source, Header]:
+    def probe(path: Source) -> Header | None:
         try:
-            return probe_image(path, reading)
+            return probe_image(path.path, path.reading(reading))
         except ReadError:
             return None
 
@@ -303,7 +302,7 @@ def _folder_limits(side: _Side, messages: _Messages, on_step: Callable[[], None]
     ]
     stretch = scaling.stretch
     found: list[tuple[Limits, Limits]] = []
-    paths: list[Path] = []
+    paths: list[Source] = []
     for path, one in side.measure(stretched, lambda image: own_limits(image, stretch)):
         on_step()
         found.append(one)
@@ -316,7 +315,7 @@ def _folder_limits(side: _Side, messages: _Messages, on_step: Callable[[], None]
     return None
 
 
-def _stray_words(modality: str, paths: list[Path], ranges: Sequence[Limits]) -> Iterator[str]:
+def _stray_words(modality: str, paths: list[Source], ranges: Sequence[Limits]) -> Iterator[str]:
     """Say which images have nothing in common with the others, so that one range fits none."""
     strays = stray_ranges(ranges)
     if not strays:

@@ -187,7 +187,7 @@ class _Painter:
                 continue
             scaling = Scaling(limits, is_inverted=chosen.is_inverted)
             draw = partial(_as_scaled, modality=modality, options=chosen, scaling=scaling)
-            yield self._draw(label, path, reading, draw)
+            yield self._draw(label, path, case.reading(reading), draw)
 
     def _results(self, case: Case) -> Iterator[Thumbnail]:
         """Draw the fused picture and its parts, if they were written."""

@@ -144,6 +144,11 @@ def image_lines(facts: ImageFacts) -> list[str]:
     ]
     if facts.pages > 1:
         lines += _fact("pages", f"{facts.pages}; --page chooses")
+    if facts.celsius is not None:
+        low, high, mean = facts.celsius
+        lines += _fact("temperatures", f"{low:.1f} to {high:.1f} °C, mean {mean:.1f} °C")
+    for detail in facts.details:
+        lines += _fact("holds", detail)
     if facts.is_georeferenced:
         lines += _fact("georeference", "yes")
     if facts.format in {"DICOM", "NIfTI"}:

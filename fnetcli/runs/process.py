@@ -24,6 +24,7 @@ from fnetcli.runs.network import NetworkSource, loaded
 if TYPE_CHECKING:
     from fnetcli.engine import Engine
 
+_known_hashes: dict[tuple[Path, int, int], str] = {}  # of the last sequence
 OnSlices = Callable[[int, int, int], None]  # slices just done; done of this volume; its total
 
 
@@ -113,8 +114,27 @@ class CaseTask(Generic[PathsT, PreparedT, MadeT]):
 
     def hash_inputs(self, inputs: Record) -> None:
         """Add the hashes of the files. Raise ReadError."""
+        hashes: dict[Path, str] = {}  # one file may hold both images
         for known, path in zip(inputs.values(), (self.case.first, self.case.second), strict=True):
-            known["sha256"] = self.pipeline.sha256(path)
+            if path not in hashes:
+                hashes[path] = self._hash(path)
+            known["sha256"] = hashes[path]
+
+    def _hash(self, path: Path) -> str:
+        """Return a file's hash; that of a sequence is computed once, not for every frame."""
+        if self.case.page is None:
+            return self.pipeline.sha256(path)
+        try:
+            state = path.stat()
+        except OSError:
+            return self.pipeline.sha256(path)
+        key = (path, state.st_size, state.st_mtime_ns)
+        found = _known_hashes.get(key)
+        if found is None:
+            found = self.pipeline.sha256(path)
+            _known_hashes.clear()
+            _known_hashes[key] = found
+        return found
 
     def record(self, inputs: Record) -> Record:
         """Return the part of the case's record that is known before it is fused."""

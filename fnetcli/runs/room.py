@@ -34,7 +34,8 @@ def features_room(
     if not options.output.with_features or not count:
         return None
     try:
-        header = probe_image(plan.todo[0].second, options.prepare.reading[1])
+        case = plan.todo[0]
+        header = probe_image(case.second, case.reading(options.prepare.reading[1]))
     except ReadError:
         return None  # it is reported when its turn comes
     one = features_bytes(header.height, header.width, options.products.feature_channels)

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from fnetcli.errors import TrainingError
-from fnetcli.formats import content_sha256, read_image
+from fnetcli.formats import ReadOptions, content_sha256, read_image, usual_layer
 from fnetcli.imaging.color import luminance
 from fnetcli.imaging.intensity import ScalingOptions
 from fnetcli.inputs.pairing import Case
@@ -143,7 +143,7 @@ def _read_levels(
     path: Path, modality: str, scaling: ScalingOptions
 ) -> tuple[Luminance, tuple[str, ...]]:
     """Return luminance, and what could be wrong with the way to it."""
-    image = read_image(path)
+    image = read_image(path, ReadOptions(layer=usual_layer(modality)))
     if image.stored_type == np.uint8:
         pixels = image.pixels[0].astype(np.float32)
         return to_grey8(pixels if image.is_color else pixels[..., 0]), image.notices

@@ -285,7 +285,6 @@ COUNTS = (2900 + np.arange(HEIGHT * WIDTH) % 300).astype("<u2").tobytes()
         ([(3, COUNTS)], None, "raw counts"),
         ([(3, COUNTS)], "Autel Robotics", "raw counts"),
         ([(2, b"\1\0\0\0IJPEG\0" + bytes(60))], None, "InfiRay"),
-        ([(1, b"FLIR\0\1\0\0" + bytes(64))], None, "FLIR"),
     ],
 )
 def test_numbers_that_are_not_read_are_said(

@@ -66,6 +66,7 @@ def commands(subject: str) -> dict[str, list[str]]:
     return {
         "vis": [*fuse, "--vis", subject, "--ir", "ir.png", "-o", "o1"],
         "volume": [*fuse, "--mri", "mri.nii", "--pet", subject, "-o", "o2"],
+        "flir": [*fuse, "--flir", subject, "-o", "o8"],
         "fuse --weights": ["fuse", *pair, "--weights", subject, "-o", "o3"],
         "fuse --pairs": [*fuse, "--pairs", subject, "-o", "o4"],
         "fuse --transform": [*fuse, *volumes, "--transform", subject, "-o", "o5"],

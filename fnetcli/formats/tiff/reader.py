@@ -28,7 +28,7 @@ from fnetcli.formats.base import (
 from fnetcli.formats.codecs import silence
 from fnetcli.formats.pillow import color_mode, our_rules, to_planes
 from fnetcli.formats.profiles import check_profile
-from fnetcli.formats.tiff import ICC_TAG, METADATA_TAG, NODATA_TAG
+from fnetcli.formats.tiff import ICC_TAG, METADATA_TAG, NODATA_TAG, XMP_TAG
 from fnetcli.formats.tiff.container import (
     CODECS,
     MAX_BANDS,
@@ -88,6 +88,12 @@ QUANTUM_ITEM = re.compile(
 )
 # Steps of reflectance from one stored number to the next: of 8 bits, and of 16.
 MAX_REFLECTANCE_STEP, MIN_REFLECTANCE_STEP = 1 / 255, 1 / 65535
+# An attribute or an element, whatever its namespace.
+KELVIN_PER_COUNT = re.compile(
+    r"""\bTlinearGain(?:\s*=\s*["']\s*([0-9.eE+-]+)|\s*>\s*([0-9.eE+-]+))""", re.IGNORECASE
+)
+LONGEST_XMP = 1 << 16  # bytes
+MIN_GAIN, MAX_GAIN, KELVIN = 0.001, 1.0, 273.15
 
 MIN_IS_WHITE_FLOAT = "it is a negative (min-is-white) in floating point: numbers are used as stored"
 
@@ -177,6 +183,7 @@ def _read(file: BinaryIO, options: ReadOptions) -> Image:
     details: dict[str, Any] = {
         "valid": valid,
         "reflectance": _reflectance(page),
+        "celsius": _celsius(page),
         "georeference": georeference,
         "color_profile": profile,
         "notices": (*page.notices, *complaints, *more, *words, *doubts),
@@ -378,6 +385,23 @@ def _reflectance(page: Page) -> tuple[float, float] | None:
     if not (MIN_REFLECTANCE_STEP <= scale <= MAX_REFLECTANCE_STEP and abs(offset) <= 1 / 2):
         return None
     return -offset / scale, (1 - offset) / scale
+
+
+def _celsius(page: Page) -> tuple[float, float] | None:
+    """Return how counts become degrees Celsius, where XMP data say how many kelvin one is.
+
+    FLIR's cameras call it TlinearGain: 0.01 (centikelvin) or 0.04, 0.4 in the wide range.
+    """
+    if page.layout.dtype != np.uint16 or page.bands.colors != 1 or XMP_TAG not in page.tags:
+        return None
+    try:
+        text = (page.tags.content(XMP_TAG) or b"")[:LONGEST_XMP].decode("utf-8", "replace")
+        gains = {float(one or other) for one, other in KELVIN_PER_COUNT.findall(text)}
+    except (ContentError, ValueError):
+        return None
+    if len(gains) != 1 or not MIN_GAIN <= max(gains) <= MAX_GAIN:
+        return None
+    return max(gains), -KELVIN
 
 
 def _georeference(tags: Tags) -> tuple[Georeference | None, tuple[str, ...]]:
