@@ -206,7 +206,8 @@ def test_other_modalities(runs: Runs) -> None:
     ],
 )
 def test_what_makes_no_sense(value: str, words: str, runs: Runs) -> None:
-    result = fnet("fuse", "--vis", runs.vis, "--ir", runs.vis, "--palette", value)
+    ir = runs.save(colored(temperatures(), "jet"), "ir.png")
+    result = fnet("fuse", "--vis", runs.vis, "--ir", ir, "--palette", value)
     assert result.exit_code == 2
     assert words in result.stderr
 
