@@ -6,10 +6,14 @@ from collections.abc import Callable
 
 from fnetcli.checkpoints.loading import Weights
 from fnetcli.inspection.base import Inspector
+from fnetcli.inspection.cddfuse.inspector import CDDFuseInspector
 from fnetcli.inspection.fnet.inspector import FNetInspector
 from fnetcli.inspection.generic import GenericInspector
 
-INSPECTORS: dict[str, Callable[[Weights], Inspector]] = {"fnet": FNetInspector}
+INSPECTORS: dict[str, Callable[[Weights], Inspector]] = {
+    "fnet": FNetInspector,
+    "cddfuse": CDDFuseInspector,
+}
 
 
 def inspector_of(weights: Weights) -> Inspector:
