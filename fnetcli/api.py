@@ -20,7 +20,6 @@ from fnetcli.imaging.image import Grid, Image
 from fnetcli.imaging.intensity import ScalingOptions
 from fnetcli.inputs.layout import AskedKind, read_layout
 from fnetcli.inputs.pairing import Pairing, PairingOptions, pair_list, pair_paths, pair_rows
-from fnetcli.mixing import Products
 from fnetcli.modalities import MODALITIES, VOLUMETRIC, network_order
 from fnetcli.pictures.fuse import Fused, FuseOptions
 from fnetcli.pictures.fuse import fuse as fuse_images
@@ -28,8 +27,9 @@ from fnetcli.pictures.mix import MixOptions
 from fnetcli.pictures.outputs import Depth, MapsKind, OutputOptions
 from fnetcli.pictures.prepare import PrepareOptions
 from fnetcli.pictures.survey import Scope
-from fnetcli.runs.jobs import PictureRunOptions, default_workers, picture_job
+from fnetcli.products import Products
 from fnetcli.runs.network import LoadedNetwork, NetworkSource, require_products
+from fnetcli.runs.picture_jobs import PictureRunOptions, default_workers, picture_job
 from fnetcli.runs.plan import Existing
 from fnetcli.runs.report import OnProgress, Progress, RunReport, run_job
 from fnetcli.runs.volume_jobs import VolumeRunOptions, volume_job

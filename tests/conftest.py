@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import os
+import signal
 
 import hypothesis
 
 # Threads of torch that wait for work keep a core busy, which small networks on a busy machine pay
 # for dearly. Set before torch is imported; child processes inherit it.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+# A shell that starts the tests in its background lets them ignore Ctrl-C, and so would every child.
+if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # No deadlines: times vary on shared machines. Derandomised: a red run can be repeated.
 hypothesis.settings.register_profile("fnet", deadline=None, derandomize=True, max_examples=50)

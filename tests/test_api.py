@@ -21,7 +21,7 @@ from fnetcli import (
     read_image,
 )
 from fnetcli.errors import FnetError, PairError, ReadError, UsageError
-from fnetcli.mixing import Products
+from fnetcli.products import Products
 from fnetcli.runs.network import require_products
 from tests.cli.command import fnet, tiny_weights
 from tests.drawn_pictures import smooth_noise, write, write_pairs

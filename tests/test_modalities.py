@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fnetcli.mixing import Products, gain_list
 from fnetcli.modalities import BY_NAME, MODALITIES, PAIRS, partners, shown_name
+from fnetcli.products import Products, gain_list
 
 PAIR = st.sampled_from(PAIRS)
 

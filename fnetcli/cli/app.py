@@ -15,11 +15,11 @@ from fnetcli.cli.train import train
 app = typer.Typer(
     name="fnet",
     cls=LiteralGroup,
-    help="Fuse what two sensors see, and show what each of them saw.",
+    help="Fuse images from two sensors, and show what each of them contributes.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
-    epilog="Exit codes: 0 all done; 1 something failed or there was nothing to do; "
+    epilog="Exit codes: 0 success; 1 something failed or there was nothing to do; "
     "2 wrong usage or missing path; 130 interrupted.",
 )
 
@@ -36,10 +36,10 @@ def _version(is_wanted: bool) -> None:
 def main(
     version: Annotated[
         bool,
-        typer.Option("--version", callback=_version, is_eager=True, help="Show the version."),
+        typer.Option("--version", callback=_version, is_eager=True, help="Print the version."),
     ] = False,
 ) -> None:
-    """Fuse what two sensors see, and show what each of them saw."""
+    """Fuse images from two sensors, and show what each of them contributes."""
 
 
 app.command(no_args_is_help=True, cls=LiteralCommand)(fuse)

@@ -31,36 +31,36 @@ WIDEST = 10_000  # of a table that is not printed to a terminal
 
 
 class Console:
-    """Words for the user; `is_quiet` leaves errors and warnings only."""
+    """Print messages; `is_quiet` leaves only errors and warnings."""
 
     def __init__(
         self, *, is_quiet: bool = False, is_verbose: bool = False, has_results: bool = True
     ) -> None:
         self.is_quiet = is_quiet
         self.is_verbose = is_verbose
-        self.has_results = has_results  # False where stdout is for something else
+        self.has_results = has_results  # False if stdout is used for something else
 
     def result(self, text: str) -> None:
-        """Print one line of result: as it is into a pipe, without what a terminal would obey."""
+        """Print one line of results: raw into a pipe, escaped on a terminal."""
         self.lines(on_stdout(text))
 
     def lines(self, text: str) -> None:
-        """Print lines of result that hold nothing foreign, or have been made printable."""
+        """Print lines of results that hold no foreign text, or escaped text only."""
         if self.has_results and not self.is_quiet:
             to_stdout(f"{text}\n")
 
     @property
     def is_terminal(self) -> bool:
-        """Whether results go to a terminal, which knows bold and underlined."""
+        """Whether results go to a terminal, which can show bold and underline."""
         return _is_terminal()
 
     @property
     def width(self) -> int | None:
-        """How many columns results should have; None where nobody folds them."""
+        """The width of results in columns; None if stdout is not a terminal."""
         return shutil.get_terminal_size().columns if self.is_terminal else None
 
     def table(self, title: str, *tables: Table) -> None:
-        """Print tables as a result, below a line; too wide for the terminal rather than cut."""
+        """Print tables as a result, under a title; a table may be too wide but is never cut."""
         from rich.console import Console as Terminal
         from rich.measure import Measurement
 
@@ -74,25 +74,25 @@ class Console:
         self.lines("\n".join([on_stdout(title), *(line.rstrip() for line in lines)]))
 
     def notice(self, text: str) -> None:
-        """Print what is good to know."""
+        """Print something that is good to know."""
         if not self.is_quiet:
             self._stderr(text)
 
     def detail(self, text: str) -> None:
-        """Print what only those who ask (-v) want to know."""
+        """Print a detail, with -v only."""
         if self.is_verbose:
             self.notice(text)
 
     def warning(self, text: str) -> None:
-        """Print what is probably not wanted."""
+        """Print something that is possibly not what the user wanted."""
         self._stderr(text, f"{_colored('warning', 'yellow')}: ")
 
     def error(self, text: str) -> None:
-        """Print what failed: one line."""
+        """Print one line about a failure."""
         self._stderr(text, f"{_colored('error', 'red')}: ")
 
     def _stderr(self, text: str, start: str = "") -> None:
-        # A closed terminal, or `2>&1 | head`: there is nobody to tell.
+        # With a closed terminal, or `2>&1 | head`, nobody can read it.
         with contextlib.suppress(OSError), _around_progress():
             typer.echo(start + visible(text), err=True)
 
@@ -102,12 +102,12 @@ def _is_terminal() -> bool:
 
 
 def on_stdout(text: str) -> str:
-    """Return one line of foreign text as stdout takes it: seen, not obeyed, by a terminal."""
+    """Return one line of foreign text for stdout, escaped if that is a terminal."""
     return escaped(text) if _is_terminal() else text
 
 
 def to_stdout(content: str | bytes) -> None:
-    """Print what has its line ends. Raise OutputError, or BrokenPipeError where nobody reads."""
+    """Print content unchanged. Raise OutputError, or BrokenPipeError if the reader has gone."""
     try:
         with _around_progress():
             typer.echo(content, file=sys.stdout, nl=False, color=True)  # as it is
@@ -124,7 +124,7 @@ def _colored(text: str, color: str) -> str:
 
 
 def tell_unpaired(console: Console, files: Sequence[Path]) -> None:
-    """Warn of files without a partner."""
+    """Warn about files without a partner."""
     if files:
         shown = ", ".join(map(str, files[:SHOWN_UNPAIRED]))
         more = len(files) - SHOWN_UNPAIRED
@@ -135,7 +135,7 @@ def tell_unpaired(console: Console, files: Sequence[Path]) -> None:
 
 
 class Progress:
-    """A bar on a terminal; a plain line every few seconds otherwise; nothing when quiet."""
+    """A bar on a terminal; otherwise a plain line every few seconds; nothing if quiet."""
 
     SECONDS = 15.0  # between two plain lines
 
@@ -150,7 +150,7 @@ class Progress:
             self._bar = tqdm(total=total, unit=f" {unit}", dynamic_ncols=True, leave=False)
 
     def step(self, text: str = "", count: int = 1) -> None:
-        """Say that `count` more are finished."""
+        """Count `count` more as finished."""
         self.count += count
         if self._bar is not None:
             self._bar.set_postfix_str(visible(text), refresh=False)
@@ -174,7 +174,7 @@ class Progress:
         self.close()
 
     def close(self) -> None:
-        """Take the bar away."""
+        """Remove the bar."""
         if self._bar is not None:
             self._bar.close()
 
@@ -191,9 +191,9 @@ def _duration(seconds: float) -> str:
 
 @contextlib.contextmanager
 def leaving_at_once() -> Iterator[None]:
-    """While nothing is written yet, let an interrupt end the process on the spot.
+    """Let an interrupt end the process at once, while nothing has been written yet.
 
-    An exception in the middle of an import may be swallowed there, or come out as another one.
+    An exception in the middle of an import may be swallowed there, or surface as another one.
     """
 
     def leave(*_: object) -> None:
@@ -228,7 +228,7 @@ AS_FAR_AS_POSSIBLE = "fnet-as-far-as-possible"
 
 
 def _as_far_as_possible(error: UnicodeError) -> tuple[bytes, int]:
-    """Encode bytes of file names as they were, and what the encoding does not know as "?"."""
+    """Encode undecodable bytes of file names as they were, and unknown characters as "?"."""
     if not isinstance(error, UnicodeEncodeError):
         raise error
     letters = error.object[error.start : error.end]
@@ -242,7 +242,7 @@ codecs.register_error(AS_FAR_AS_POSSIBLE, _as_far_as_possible)
 
 
 def _endings() -> list[signal.Signals]:
-    """Return the signals that end a run as Ctrl-C does: also a closed terminal, but for nohup."""
+    """Return the signals that end a run like Ctrl-C: a closed terminal too, except under nohup."""
     numbers = [signal.SIGTERM]
     if hasattr(signal, "SIGHUP") and signal.getsignal(signal.SIGHUP) != signal.SIG_IGN:
         numbers.append(signal.SIGHUP)
@@ -250,7 +250,7 @@ def _endings() -> list[signal.Signals]:
 
 
 def exits_properly(command: Callable[P, int]) -> Callable[P, None]:
-    """Turn a command's return value and every exception into a line and an exit code."""
+    """Turn a command's return value or exception into an exit code and a line of error."""
 
     @functools.wraps(command)
     def wrapped(*args: P.args, **kwargs: P.kwargs) -> None:
@@ -272,19 +272,19 @@ def exits_properly(command: Callable[P, int]) -> Callable[P, None]:
 
 
 def _explain(error: BaseException, console: Console) -> int:
-    """Print one line about what ended a command; return the exit code."""
+    """Print one line about the error that ended a command; return the exit code."""
     match error:
         case KeyboardInterrupt():
-            console.error("interrupted; what was finished is on disk")
+            console.error("interrupted; finished results are on disk")
             return EXIT_INTERRUPTED
-        case BrokenPipeError():  # of `| head`: nothing more can be said on stdout
+        case BrokenPipeError():  # as with `| head`: nothing more can be printed on stdout
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             console.error(
-                "standard output: closed by its reader, which ended this; what was finished is on "
+                "standard output: closed by its reader, so the run ended; finished results are on "
                 "disk"
             )
             return EXIT_FAILED
-        case OSError():  # a path that is too long, a parent that may not be searched
+        case OSError():  # such as a path that is too long, or a parent without permission
             console.error(
                 f"{error.filename or 'a file or stream'}: {error.strerror}; check the path"
             )

@@ -1,4 +1,4 @@
-"""`fnet eval`: fused images of any method in, scores and comparisons out."""
+"""`fnet eval`: read fused images of any method, write scores and comparisons."""
 
 from __future__ import annotations
 
@@ -37,10 +37,10 @@ from fnetcli.runs.batch import EXIT_DONE, EXIT_FAILED
 from fnetcli.runs.protect import Inputs, ResultFiles
 
 if TYPE_CHECKING:
-    from fnetcli.evaluation.entrants import FoundMethods
+    from fnetcli.evaluation.fused_files import FoundMethods
     from fnetcli.evaluation.run import EvalJob, EvaluationRun
 
-MAX_WORKERS = 8  # unless told otherwise
+MAX_WORKERS = 8  # by default
 
 
 @exits_properly
@@ -62,17 +62,17 @@ def evaluate(
     verbosity: GivenVerbosity,
     quiet: GivenQuiet,
 ) -> int:
-    """Score fused images against their sources, for one method or several.
+    """Score fused images against their sources, for one or several methods.
 
     One method: fnet eval --vis DIR --ir DIR --fused DIR. Several: --fused CDDFuse=DIR --fused
-    ours=DIR --baselines. Weights: --weights FILE fuses in memory. The table goes to stdout, best in
-    bold, second underlined (* and + where stdout is a file), unless one of the results below is
-    written there (-). docs/metrics.md says what the numbers mean. Scores are kept in the user's
-    cache: a second run only computes what is new.
+    ours=DIR --baselines. To fuse in memory and score: --weights FILE. The table goes to stdout,
+    with the best in bold and the second best underlined (* and + in files and pipes), unless a
+    result below is written there (-). docs/metrics.md explains the scores. Scores are cached, so a
+    second run computes only new ones.
     """
     with leaving_at_once():
-        from fnetcli.evaluation.entrants import fused_methods, require_names, split_suffixes
-        from fnetcli.evaluation.methods import choose_metrics
+        from fnetcli.evaluation.fused_files import fused_methods, require_names, split_suffixes
+        from fnetcli.evaluation.metric_names import choose_metrics
         from fnetcli.evaluation.run import EvalJob
         from fnetcli.pictures.prepare import PrepareOptions
         from fnetcli.pictures.survey import survey
@@ -143,7 +143,7 @@ def evaluate(
 
 
 def _tell_strays(console: Console, fused: FoundMethods) -> None:
-    """Say which images belong to no case."""
+    """Print which images belong to no case."""
     for name, strays in fused.strays.items():
         console.notice(f"{name}: {len(strays)} images belong to no case")
         for stray in strays[:SHOWN_PROBLEMS]:
@@ -170,10 +170,10 @@ def _only_cost(
     *,
     has_files: bool,
 ) -> int:
-    """Measure without images."""
+    """Measure the cost only, without images."""
     unfit = [option for option in files.paths if option not in cost_contents([])]
     for option in (*(["--fused"] if has_files else []), *unfit):
-        raise UsageError(f"{option}: is for scores, --cost alone has none; give images as well")
+        raise UsageError(f"{option}: needs scores, but --cost alone has none; give images as well")
     files.check(Inputs(makers.paths))
     if not makers.weights and not makers.has_baselines:
         makers.weights = [DEFAULT]

@@ -1,4 +1,4 @@
-"""What `fnet eval` says and writes of its scores."""
+"""What `fnet eval` prints and writes about its scores."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ SHOWN_PROBLEMS = 20
 
 
 def score_all(console: Console, run: EvaluationRun) -> Evaluation:
-    """Score everything with a bar; list what failed. Raise EvaluationError where nothing came."""
+    """Score all cases, showing progress and failures. Raise EvaluationError if none has scores."""
     with Progress(len(run.job.pairing.cases), "pairs scored", console) as progress:
 
         def step(name: str, problems: list[str]) -> None:
@@ -44,7 +44,7 @@ def score_all(console: Console, run: EvaluationRun) -> Evaluation:
         console.warning(f"{problem.case}, {problem.method}: {problem.text}")
     if len(missing) > SHOWN_PROBLEMS:
         console.warning(
-            f"{len(missing) - SHOWN_PROBLEMS} more such problems; --json and --html list all"
+            f"{len(missing) - SHOWN_PROBLEMS} more such problems; --json and --html list them all"
         )
     if not evaluation.is_scored.any():
         raise EvaluationError("no case could be scored; see the lines above")
@@ -52,7 +52,7 @@ def score_all(console: Console, run: EvaluationRun) -> Evaluation:
 
 
 class Results:
-    """The evaluation with what it says."""
+    """The evaluation and its summary."""
 
     def __init__(self, evaluation: Evaluation, *, all_cases: bool) -> None:
         from fnetcli.evaluation.statistics import summarise
@@ -61,7 +61,7 @@ class Results:
         self.summary: Summary = summarise(evaluation, all_cases=all_cases)
 
     def tell(self, console: Console) -> None:
-        """Print the tables, and before them how numbers became comparable."""
+        """Print the tables, after notices on how numbers were made comparable."""
         from fnetcli.reports import tables
 
         evaluation, summary = self.evaluation, self.summary
@@ -70,7 +70,7 @@ class Results:
         if not summary.common.any() and not summary.all_cases:
             console.warning(
                 "no case has fused images of all methods, so nothing can be compared; "
-                "--all-cases averages each method over its own"
+                "--all-cases averages each method over its own cases"
             )
         _tell_table(
             console,
@@ -93,7 +93,7 @@ class Results:
     def contents(
         self, costs: list[Cost], run: EvaluationRun, report_cases: int, console: Console
     ) -> Contents:
-        """Return what makes every result file."""
+        """Return a function for each result file that generates its content."""
         from fnetcli.reports import tables
         from fnetcli.reports.eval_page import eval_page
 
@@ -120,7 +120,7 @@ def _tell_table(console: Console, title: str, heads: Sequence[str], rows: Iterat
 
 
 def tell_costs(console: Console, costs: list[Cost]) -> None:
-    """Print what methods cost."""
+    """Print the cost of each method."""
     from fnetcli.evaluation.cost import FORMULA
     from fnetcli.reports import tables
 
@@ -131,7 +131,7 @@ def tell_costs(console: Console, costs: list[Cost]) -> None:
 
 
 def tell_end(console: Console, run: EvaluationRun, evaluation: Evaluation) -> None:
-    """Say what was scored."""
+    """Print how many pairs were scored."""
     scored, total = int(evaluation.is_scored.any(axis=0).sum()), len(evaluation.cases)
     known = "" if run.computed else ", all scores known from earlier runs"
     console.notice(
@@ -144,7 +144,7 @@ def tell_end(console: Console, run: EvaluationRun, evaluation: Evaluation) -> No
 
 
 def cost_contents(costs: list[Cost]) -> Contents:
-    """Return what makes every result file where nothing is scored."""
+    """Return a function for each result file that generates its content, if only costs exist."""
     from fnetcli.reports import tables
 
     return {
@@ -155,7 +155,7 @@ def cost_contents(costs: list[Cost]) -> Contents:
 
 
 def write_files(files: ResultFiles, contents: Contents, errors: Errors, console: Console) -> None:
-    """Write what was asked for; what cannot be written stops none of the others."""
+    """Write the requested files; a file that cannot be written does not stop the others."""
     for option, path in files.paths.items():
         with kept(errors):
             _write(path, contents[option]())
@@ -179,7 +179,7 @@ def _encoded(text: str) -> list[bytes]:
 def _shown(
     evaluation: Evaluation, run: EvaluationRun, report_cases: int, console: Console
 ) -> Iterator[ShownCase]:
-    """Draw the cases that are on the page."""
+    """Draw the cases shown on the page."""
     from fnetcli.evaluation.statistics import chosen_cases
     from fnetcli.reports.eval_page import ShownCase
 
@@ -187,13 +187,13 @@ def _shown(
     with Progress(len(chosen), "pictures drawn", console) as progress:
         for index, place in chosen:
             case = run.job.pairing.cases[index]
-            with suppress(FnetError):  # gone meanwhile
+            with suppress(FnetError):  # its files have gone meanwhile
                 yield ShownCase(case.name, place, run.pictures(case))
             progress.step(case.name)
 
 
 def tell_errors(console: Console, errors: Errors) -> None:
-    """Print what was kept for the end; raise what nobody is left to read."""
+    """Print the errors kept for the end; raise BrokenPipeError if there is one."""
     for text in dict.fromkeys(str(error) for error in errors if isinstance(error, FnetError)):
         console.error(text)
     for error in errors:

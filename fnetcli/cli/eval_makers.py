@@ -1,4 +1,4 @@
-"""The methods that `fnet eval` fuses with in memory: weights and baselines, and what they cost."""
+"""The methods that `fnet eval` runs in memory, weights and baselines, and their cost."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ if TYPE_CHECKING:
     from fnetcli.baselines import Baseline
     from fnetcli.engine import Engine, EngineOptions
     from fnetcli.evaluation.cost import Cost
-    from fnetcli.evaluation.run import NetworkEntrant, RuleEntrant
+    from fnetcli.evaluation.entrants import NetworkEntrant, RuleEntrant
 
 Errors = list[FnetError | BrokenPipeError]
 
 
 @contextmanager
 def kept(errors: Errors) -> Iterator[None]:
-    """Keep an error for the end: what else there is to do is done all the same."""
+    """Keep an error for the end, so that the remaining work is done all the same."""
     try:
         yield
     except (FnetError, BrokenPipeError) as error:
@@ -32,7 +32,7 @@ def kept(errors: Errors) -> Iterator[None]:
 
 @dataclass
 class Makers:
-    """The methods that fuse in memory: weights, and baselines where wanted."""
+    """The methods that fuse in memory: weights, and optionally baselines."""
 
     console: Console
     weights: list[str]
@@ -42,12 +42,12 @@ class Makers:
 
     @property
     def paths(self) -> list[Path]:
-        """The weights files that were named."""
+        """The named weights files."""
         return [self._load_name(text)[1] for text in self.weights]
 
     def entrants(self) -> list[NetworkEntrant | RuleEntrant]:
         """Load all weights. Raise CheckpointError."""
-        from fnetcli.evaluation.run import rule_entrants
+        from fnetcli.evaluation.entrants import rule_entrants
 
         rules = rule_entrants() if self.has_baselines else []
         return [*map(self._network, self.weights), *rules]
@@ -61,7 +61,7 @@ class Makers:
         if self.has_baselines:
             methods += [(one.name, one) for one in BASELINES]
         if not methods:
-            self.console.warning("--cost: measures weights and baselines; none was given")
+            self.console.warning("--cost: measures weights and baselines, but none were given")
         costs = []
         with Progress(len(methods), "methods measured", self.console) as progress:
             for name, origin in methods:
@@ -76,19 +76,19 @@ class Makers:
         return costs
 
     def _load_name(self, text: str) -> tuple[str, Path]:
-        """Return what a method is called, and its weights."""
+        """Return a method's name and the path of its weights."""
         from fnetcli.checkpoints.shipped import find_weights
-        from fnetcli.evaluation.entrants import split_name
+        from fnetcli.evaluation.fused_files import split_name
 
         name, weights = split_name("--weights", text)
         path = find_weights(weights)
         return name or path.stem, path
 
     def _network(self, text: str) -> NetworkEntrant:
-        """Return weights that are loaded when they are needed first: all scores may be known."""
+        """Return a method whose weights are loaded on first use: all scores may be cached."""
         from fnetcli.errors import ReadError
+        from fnetcli.evaluation.entrants import NetworkEntrant
         from fnetcli.evaluation.results import Method
-        from fnetcli.evaluation.run import NetworkEntrant
         from fnetcli.formats import content_sha256
         from fnetcli.pictures.fuse import PIXELS_VERSION
 
@@ -99,7 +99,7 @@ class Makers:
             sha256 = content_sha256(path)
         except ReadError:
             sha256 = ""
-        if not sha256 or precision != "fp32":  # loading says what is wrong, or what it can do
+        if not sha256 or precision != "fp32":  # loading tells the error, or the actual precision
             precision = engine().precision
         origin = f"{path.name}, sha256 {sha256}"
         digest = f"weights {sha256} {precision} {PIXELS_VERSION}"

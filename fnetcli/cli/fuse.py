@@ -1,4 +1,4 @@
-"""`fnet fuse`: pairs in, fused images and maps out."""
+"""`fnet fuse`: read pairs, write fused images, parts and maps."""
 
 from __future__ import annotations
 
@@ -67,21 +67,21 @@ def fuse(
 ) -> int:
     """Fuse one pair of files, all pairs of two folders or a list, or volumes.
 
-    Two files: fnet fuse --vis a.png --ir b.png. Two folders: fnet fuse --vis DIR --ir DIR -o OUT;
-    they are paired by file name without suffix. Results: OUT/fused, OUT/unique_<modality>,
-    OUT/common. OUT/manifest.jsonl says what was made of what: the same command again goes on where
-    it was stopped. Paths of the fused images go to stdout. Volumes: fnet fuse --ct CT_DIR --mri
-    scan.nii.gz -o OUT writes OUT/fused/<case>.nii.gz on the MRI's grid.
+    Two files: fnet fuse --vis a.png --ir b.png. Two folders: fnet fuse --vis DIR --ir DIR -o OUT
+    pairs files with the same name, whatever their suffixes. Results: OUT/fused,
+    OUT/unique_<modality>, OUT/common. OUT/manifest.jsonl records how each result was made; run the
+    same command again to resume. Paths of the fused images go to stdout. Volumes: fnet fuse --ct
+    CT_DIR --mri scan.nii.gz -o OUT writes OUT/fused/<case>.nii.gz on the MRI's grid.
     """
     with leaving_at_once():
         from fnetcli.pictures.prepare import PrepareOptions
-        from fnetcli.runs.jobs import (
+        from fnetcli.runs.network import NetworkSource
+        from fnetcli.runs.picture_jobs import (
             PictureRunOptions,
             default_workers,
             kind_of_file,
             picture_job,
         )
-        from fnetcli.runs.network import NetworkSource
         from fnetcli.runs.protect import ResultFiles, require_outside
 
     files = ResultFiles({"--json": running.summary})
@@ -157,7 +157,7 @@ def fuse(
 
 @dataclass(frozen=True)
 class _Session:
-    """One call of the command, from the loaded network to the exit code."""
+    """One call of the command, from loading the network to the exit code."""
 
     console: Console
     running: GivenRun
@@ -171,7 +171,7 @@ class _Session:
     def load(
         self, source: NetworkSource, count: int, *, has_features: bool = False
     ) -> LoadedNetwork:
-        """Load the network and say what there is to know of it."""
+        """Load the network and print what it is."""
         from fnetcli.engine import Wanted
 
         network = source.load(self.console.notice)
@@ -193,7 +193,7 @@ class _Session:
         *,
         counts_slices: bool = False,
     ) -> int:
-        """Plan, work and say how it ended; return the exit code."""
+        """Plan and run all cases, and print how the run ended; return the exit code."""
         from fnetcli.runs.protect import Inputs
         from fnetcli.runs.room import features_room
         from fnetcli.runs.run import FusionRun
@@ -207,8 +207,8 @@ class _Session:
             run.look(progress.step)
         if run.damaged_lines:
             console.warning(
-                f"{run.manifest_path}: {run.damaged_lines} lines are damaged; their cases are made "
-                "anew"
+                f"{run.manifest_path}: {run.damaged_lines} lines are damaged; their cases are "
+                "fused again"
             )
         if running.dry_run:
             return tell_plan(run, running.summary, is_strict=self.is_strict)

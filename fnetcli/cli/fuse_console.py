@@ -1,4 +1,4 @@
-"""What `fnet fuse` says: of every case, of its plan, and of how it ended."""
+"""Messages of `fnet fuse`: about each case, the plan, and how the run ended."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ if TYPE_CHECKING:
     from fnetcli.runs.process import MadeT, PathsT, PreparedT, ResultPaths
     from fnetcli.runs.run import FusionRun
 
-SHOWN_ALIKE = 3  # warnings that differ in nothing but the case
+SHOWN_ALIKE = 3  # warnings that differ only in the case
 
 
 class Watcher:
-    """Tells what becomes of every case."""
+    """Prints the outcome of every case."""
 
     def __init__(self, console: Console, *, counts_slices: bool) -> None:
         self.console = console
@@ -37,7 +37,7 @@ class Watcher:
         self.told: Counter[str] = Counter()
 
     def done(self, case: Case, paths: ResultPaths, record: Record) -> None:
-        """Hear that a case is on disk."""
+        """Report that a case is on disk."""
         self._step(case)
         self.console.result(str(paths.fused))
         self.console.detail(_details(record))
@@ -49,18 +49,18 @@ class Watcher:
                 self.console.warning(f"{case.name}: {notice}")
 
     def failed(self, case: Case, text: str) -> None:
-        """Hear that a case failed."""
+        """Report that a case failed."""
         self.failures += 1
         self._step(case)
         self.console.error(text)
 
     def slices(self, count: int, done: int, of: int) -> None:
-        """Hear that so many slices have gone through the network, and how far their volume is."""
+        """Report that the network has fused `count` more slices: `done` of `of` in their volume."""
         if self.progress is not None:
             self.progress.step(f"{done} of {of} of this volume", count)
 
     def tell_rest(self) -> None:
-        """Count the warnings that were not repeated for every case."""
+        """Print how often each warning was not repeated."""
         for notice, count in self.warned.items():
             if count > SHOWN_ALIKE:
                 self.console.warning(f"{count - SHOWN_ALIKE} more cases: {notice}")
@@ -72,14 +72,14 @@ class Watcher:
 
 
 def _is_news(text: str, told: Counter[str]) -> bool:
-    """Whether this was not told of SHOWN_ALIKE cases yet, whatever its numbers."""
+    """Count a text; return whether fewer than SHOWN_ALIKE like it, numbers aside, were shown."""
     alike = re.sub(r"[0-9][0-9.]*", "N", text)
     told[alike] += 1
     return told[alike] <= SHOWN_ALIKE
 
 
 def _details(record: Record) -> str:
-    """Say in one line what was made of what."""
+    """Return one line about a case: inputs, ranges and times."""
     inputs = ", ".join(
         f"{modality} {known['size']} {known['path']} "
         f"[{record['ranges'][modality]['low']:g}, {record['ranges'][modality]['high']:g}]"
@@ -87,14 +87,14 @@ def _details(record: Record) -> str:
     )
     return (
         f"{record['case']}: {inputs}; {record['seconds']:.2f} s, "
-        f"{record['network_seconds']:.2f} s of them in the network"
+        f"of which {record['network_seconds']:.2f} s in the network"
     )
 
 
 def tell_plan(
     run: FusionRun[PathsT, PreparedT, MadeT], summary: Path | None, *, is_strict: bool
 ) -> int:
-    """Print what a run would do, one case a line, separated by tabs; return the exit code."""
+    """Print what a run would do, one case per line, separated by tabs; return the exit code."""
     skipped = {case.name for case in run.plan.skipped}
     if summary is not None:
         write_summary(summary, run)
@@ -119,11 +119,11 @@ def tell_end(
     *,
     is_ending: bool = False,
 ) -> None:
-    """Say how it ended; `is_ending`: an error is under way that must not be hidden."""
+    """Print how the run ended; `is_ending`: an error is being raised and must not be hidden."""
     watcher.tell_rest()
     totals = run.totals()
     left = f", {totals['left']} left" if totals["left"] else ""
-    where = f"; list: {run.manifest_path}" if run.manifest_path else ""
+    where = f"; manifest: {run.manifest_path}" if run.manifest_path else ""
     console.notice(
         f"{totals['done']} fused, {totals['skipped']} skipped, {totals['failed']} failed, "
         f"{totals['unpaired']} unpaired{left}{where}"
@@ -138,7 +138,7 @@ def tell_end(
 
 
 def write_summary(path: Path, run: FusionRun[PathsT, PreparedT, MadeT]) -> None:
-    """Write what run.json holds to a file, or to stdout. Raise WriteError, OutputError."""
+    """Write the content of run.json to a file or to stdout. Raise WriteError, OutputError."""
     from fnetcli.files.durable import atomic_write
 
     text = json.dumps(run.summary(), indent=2)
@@ -154,7 +154,7 @@ def write_report(
     options: FuseOptions,
     workers: int,
 ) -> None:
-    """Write the contact sheet, and say where it is."""
+    """Write the contact sheet and print its path."""
     from fnetcli.reports.contact_sheet import write_contact_sheet
 
     with Progress(None, "pictures drawn", console) as progress:

@@ -1,4 +1,4 @@
-"""Help that says what was written: square brackets in it are words, not markup."""
+"""Help texts shown literally: square brackets are text, not rich markup."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ PARTS = ("help", "short_help", "epilog", "rich_help_panel")
 
 
 def literal(text: str) -> str:
-    """Return text in which rich sees no markup; as `rich.markup.escape`, but without rich."""
+    """Escape rich markup in a text, like `rich.markup.escape` but without importing rich."""
     return MARKUP.sub(lambda found: f"{found[1] * 2}\\{found[2]}", text)
 
 
 @contextmanager
 def literal_help(command: Any) -> Iterator[None]:
-    """Let all words of a command, of its options and of the commands in it be literal."""
+    """Escape all help texts of a command, its options and its sub-commands meanwhile."""
     with ExitStack() as stack:
         for owner in (command, *command.params, *getattr(command, "commands", {}).values()):
             stack.enter_context(_literal(owner))
@@ -43,18 +43,18 @@ def _literal(owner: object) -> Iterator[None]:
 
 
 class LiteralCommand(OnceCommand):
-    """A command whose help is shown as it is written."""
+    """A command whose help is shown literally."""
 
     def format_help(self, ctx: Any, formatter: Any) -> None:
-        """Write the help."""
+        """Write the help text."""
         with literal_help(self):
             super().format_help(ctx, formatter)
 
 
 class LiteralGroup(TyperGroup):
-    """A group of commands whose help is shown as it is written."""
+    """A group of commands whose help is shown literally."""
 
     def format_help(self, ctx: Any, formatter: Any) -> None:
-        """Write the help."""
+        """Write the help text."""
         with literal_help(self):
             super().format_help(ctx, formatter)

@@ -1,4 +1,4 @@
-"""`fnet inspect`: what the network separated, and why; a weights file; what the loader sees."""
+"""`fnet inspect`: show what the network separated and why, a weights file, or an image as read."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from fnetcli.errors import UsageError
 from fnetcli.runs.protect import STDOUT, Inputs
 
 WEIGHTS_SUFFIXES = (".safetensors", ".pth", ".pt", ".ckpt")
-PICKLES = {bytes([0x80, protocol]) for protocol in range(2, 6)}  # how they begin
+PICKLES = {bytes([0x80, protocol]) for protocol in range(2, 6)}  # their first bytes
 
 SubjectKind = Literal["pair", "weights", "image"]
 WORDS: dict[SubjectKind, str] = {
@@ -55,21 +55,21 @@ def inspect(
         Path | None,
         typer.Argument(
             metavar="[FILE]",
-            help="A weights file, an image, a volume or a DICOM folder. Without it and without "
-            "images: the default weights.",
+            help="A weights file, an image, a volume or a DICOM folder. Default, if no images are "
+            "given: the default weights.",
             show_default=False,
         ),
     ] = None,
     list_shipped: Annotated[
         bool,
-        typer.Option("--list", help="List the weights that ship with fnet, by name."),
+        typer.Option("--list", help="List the weights that ship with fnet."),
     ] = False,
 ) -> int:
-    """Look into the network: a pair, a weights file, or an image as fnet sees it.
+    """Inspect how the network fuses a pair, a weights file, or an image as fnet reads it.
 
     A pair: fnet inspect --vis a.png --ir b.png -o OUT writes codes, parts, residuals, pictures and
     report.html, a page to explore them. Weights: fnet inspect FNet.pth. An image: fnet inspect
-    thermal.tif says what is in the file and how it would be scaled.
+    thermal.tif shows what the file contains and how it would be scaled.
     """
     console = Console(
         is_quiet=quiet.quiet,
@@ -78,7 +78,7 @@ def inspect(
     )
     if list_shipped:
         if subject is not None or images.given or results.out is not None:
-            raise UsageError("--list: lists the shipped weights; leave out everything but --json")
+            raise UsageError("--list: takes no other option but --json; leave out the others")
         return list_weights(console, results.json_file)
     kind = _kind_of(subject, images.given)
     of_volume = volume.given()
@@ -114,10 +114,12 @@ def inspect(
 
 
 def _kind_of(subject: Path | None, images: Mapping[str, Path]) -> SubjectKind:
-    """Tell what is to be inspected. Raise UsageError for a file and a pair."""
+    """Find out what to inspect. Raise UsageError if a file and a pair are given."""
     if images:
         if subject is not None:
-            raise UsageError(f"{subject} and --{min(images)}: a file and a pair; give one of them")
+            raise UsageError(
+                f"{subject} and --{min(images)}: a file and a pair; give only one of them"
+            )
         return "pair"
     if subject is None or subject.suffix.lower() in WEIGHTS_SUFFIXES or _holds_weights(subject):
         return "weights"
@@ -125,24 +127,24 @@ def _kind_of(subject: Path | None, images: Mapping[str, Path]) -> SubjectKind:
 
 
 def _holds_weights(path: Path) -> bool:
-    """Whether a file begins as safetensors, or as what PyTorch saves: a zip file or a pickle."""
+    """Whether a file starts like safetensors, or like what PyTorch saves: a zip or a pickle."""
     from fnetcli.files.guarded import RefusedError, open_ordinary
 
     try:
         with open_ordinary(path) as file:
             start, size = file.read(1024), path.stat().st_size
     except (OSError, RefusedError):
-        return False  # what reads it tells why
+        return False  # the reader will tell why
     is_safetensors = start[8:9] == b"{" and int.from_bytes(start[:8], "little") < size
     is_zip = start.startswith(b"PK\3\4") and b"/data.pkl" in start
     return is_safetensors or is_zip or start[:2] in PICKLES
 
 
 def _refuse(kind: SubjectKind, given: Mapping[str, object], *kinds: SubjectKind) -> None:
-    """Raise UsageError for an option that was given, but means nothing here."""
+    """Raise UsageError if an option was given that does not apply to this kind of subject."""
     for option, value in given.items():
         if value and kind not in kinds:
             fitting = " or ".join(WORDS[one] for one in kinds)
             raise UsageError(
-                f"{option}: is for {fitting}, but {WORDS[kind]} is inspected; leave it out"
+                f"{option}: applies only to {fitting}, but {WORDS[kind]} is inspected; leave it out"
             )

@@ -1,4 +1,4 @@
-"""Where `fnet inspect` writes, and that nothing is lost there."""
+"""Checks that `fnet inspect` overwrites nothing it should keep; the folder it writes to."""
 
 from __future__ import annotations
 
@@ -23,14 +23,16 @@ def require_places(
 ) -> None:
     """Refuse results that would replace an input, a folder or each other; check `--json`.
 
-    `other_names` are those of results that another call puts into the same folder.
+    `other_names` are the results that another call writes to the same folder.
     """
     if out is not None and out.exists() and not out.is_dir():
         raise UsageError(f"-o {out}: is a file; give a folder")
     names = tuple(names)
     for path in [] if out is None else [out / name for name in names]:
         if path.is_dir():
-            raise UsageError(f"{path}: a folder where a result goes; move it or choose another -o")
+            raise UsageError(
+                f"{path}: is a folder, but a result has this name; move it or choose another -o"
+            )
         inputs.require_free(path)
     results = () if out is None else [out / name for name in (*names, *other_names)]
     require_json(json_file, out, inputs, results)
@@ -39,7 +41,7 @@ def require_places(
 def require_json(
     path: Path | None, out: Path | None, inputs: Inputs, results: Iterable[Path] = ()
 ) -> None:
-    """Refuse a file of numbers that would replace an input or a result, or cannot be made."""
+    """Refuse a JSON file that would replace an input or a result, or cannot be created."""
     if path is None or path == STDOUT:
         return
     label = f"--json {path}"
@@ -51,7 +53,7 @@ def require_json(
 
 @contextmanager
 def results_in(out: Path) -> Iterator[None]:
-    """Hold the folder for results; where nothing comes of it, remove what was made of it."""
+    """Lock the folder for results; if an error ends the work, remove the folders created for it."""
     from fnetcli.files.output_folder import OutputFolder, sweep
 
     made = [folder for folder in (out, *out.parents) if not folder.exists()]
@@ -61,13 +63,13 @@ def results_in(out: Path) -> Iterator[None]:
             yield
     except BaseException:
         for folder in made:
-            with suppress(OSError):  # something is in it after all
+            with suppress(OSError):  # it is not empty after all
                 folder.rmdir()
         raise
 
 
 def write_json(path: Path | None, record: Mapping[str, Any]) -> None:
-    """Write numbers to a file, or to stdout. Raise WriteError, OutputError."""
+    """Write a record as JSON to a file or to stdout. Raise WriteError, OutputError."""
     from fnetcli.files.durable import atomic_write
 
     if path is None:
@@ -80,7 +82,7 @@ def write_json(path: Path | None, record: Mapping[str, Any]) -> None:
 
 
 def _plain(value: Any) -> Any:
-    """Return what JSON knows: no NaN."""
+    """Return a value that JSON can represent: NaN and infinity become None."""
     if isinstance(value, Mapping):
         return {key: _plain(inner) for key, inner in value.items()}
     if isinstance(value, list | tuple):

@@ -1,4 +1,4 @@
-"""`fnet inspect` of an image or a volume: what the loader sees in it."""
+"""`fnet inspect` of an image or a volume: what the file contains, as fnet reads it."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ def inspect_image(
     given_reading: GivenReading,
     given_volume: GivenVolume,
 ) -> int:
-    """Say what is in an image or volume, and how each modality would scale it."""
+    """Print what an image or volume contains, and how each modality would scale it."""
     reading = given_reading.of_page(_only("--page", given_reading.page))
     choice = _only("--series", given_volume.series)
     number = _only("--volume", given_volume.volume)
     if number is not None and not (number.isdecimal() and len(number) <= MAX_DIGITS):
-        raise UsageError(f"--volume {number}: not a number; use one from 1 on")
+        raise UsageError(f"--volume {number}: not a number; give 1 or more")
     with leaving_at_once():
         from fnetcli.formats.volumes import VolumeOptions, is_volume
         from fnetcli.inspection.image_facts import image_facts, volume_facts
@@ -36,13 +36,15 @@ def inspect_image(
         raise UsageError(f"{path}: no such file or folder; check the path")
     if is_volume(path):
         if given_reading.page:
-            raise UsageError("--page: is for pictures, but a volume is inspected; leave it out")
+            raise UsageError(
+                "--page: applies only to pictures, but a volume is inspected; leave it out"
+            )
         wanted = VolumeOptions(choice, None if number is None else int(number), reading.pixel_limit)
         facts = volume_facts(path, wanted)
     else:
         for option, value in (("--series", choice), ("--volume", number)):
             if value is not None:
-                raise UsageError(f"{option}: is for volumes (DICOM, NIfTI); leave it out")
+                raise UsageError(f"{option}: applies only to volumes (DICOM, NIfTI); leave it out")
         facts = image_facts(path, reading.page, reading.pixel_limit)
     for line in image_lines(facts):
         console.result(line)
@@ -53,14 +55,14 @@ def inspect_image(
 
 
 def _only(option: str, values: list[str] | None) -> str | None:
-    """Return the one value, without the modality that `fnet fuse` wants in front of it."""
+    """Return the only value, without the modality that `fnet fuse` expects in front of it."""
     from fnetcli.modalities import MODALITIES
 
     if values is None or not values:
         return None
     if len(values) > 1:
         raise UsageError(
-            f"{option}: said {len(values)} times, but one image is inspected; say it once"
+            f"{option}: given {len(values)} times, but one image is inspected; give it once"
         )
     name, mark, rest = values[0].partition("=")
     return rest if mark and name in MODALITIES else values[0]

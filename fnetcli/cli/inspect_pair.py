@@ -43,7 +43,7 @@ DEFAULT_OUT = Path("fnet-inspect")
 
 @dataclass(frozen=True)
 class GivenPair:
-    """What was given of a pair."""
+    """The options given for a pair."""
 
     images: dict[str, Path]
     weights: str | None
@@ -59,7 +59,7 @@ class GivenPair:
         return self.results.out or DEFAULT_OUT
 
     def command(self) -> str:
-        """Return the command that fuses this pair to the same pixels."""
+        """Return the command that fuses this pair into the same pixels."""
         axis = self.volume.axis
         given: dict[str, list[str] | str | None] = {
             **{f"--{name}": str(path) for name, path in self.images.items()},
@@ -90,7 +90,7 @@ def inspect_pair(
     device: str,
     engine_options: EngineOptions,
 ) -> int:
-    """Look into a pair, write everything and say what was found; return the exit code."""
+    """Inspect a pair, write all results and print the findings; return the exit code."""
     with leaving_at_once():
         from fnetcli.inspection.base import InspectOptions, written_names
         from fnetcli.inspection.pair import PairTask, require_fitting
@@ -119,11 +119,11 @@ def inspect_pair(
 
 
 def _find_pair(given: GivenPair, found: FoundInputs) -> Callable[[], Subject]:
-    """Return what reads the pair. Raise UsageError."""
+    """Return a function that reads the pair. Raise UsageError."""
     found.pairing.require_cases(may_look_deeper=False)
     if len(found.pairing.cases) > 1:
         raise UsageError(
-            f"{len(found.pairing.cases)} pairs: one is inspected at a time; name two files"
+            f"{len(found.pairing.cases)} pairs: only one can be inspected at a time; give two files"
             + " or volumes" * found.has_volumes
         )
     (case,) = found.pairing.cases
@@ -135,12 +135,12 @@ def _find_pair(given: GivenPair, found: FoundInputs) -> Callable[[], Subject]:
 
 
 def _require_outside(out: Path, case: Case) -> None:
-    """Refuse a folder for results that holds an input, or lies among inputs."""
+    """Refuse a results folder that holds an input or lies in an input folder."""
     for path in (case.first, case.second):
         if path.is_dir() and is_below(out, path):
             raise UsageError(f"-o {out}: lies in an input folder; choose a folder outside")
         if not path.is_dir() and os.path.realpath(out) == os.path.realpath(path.parent):
-            raise UsageError(f"-o {out}: holds an input; choose another folder")
+            raise UsageError(f"-o {out}: contains an input; choose another folder")
 
 
 def _pictures(given: GivenPair, modalities: tuple[str, str], case: Case) -> Callable[[], Subject]:
@@ -150,7 +150,7 @@ def _pictures(given: GivenPair, modalities: tuple[str, str], case: Case) -> Call
     refuse_for_pictures(given.volume.given())
     if given.results.slice_number is not None:
         raise UsageError(
-            "--slice: is for volumes (DICOM, NIfTI), but pictures are given; leave it out"
+            "--slice: applies only to volumes (DICOM, NIfTI), but pictures are given; leave it out"
         )
     options = PrepareOptions(
         modalities=modalities,
@@ -177,7 +177,7 @@ def _volume_slice(
 def _inspect(
     console: Console, inspector: Inspector, network: LoadedNetwork, task: PairTask, out: Path
 ) -> tuple[InspectedPair, dict[str, str]]:
-    """Look into a pair and write everything; return it, and what the scale of each file is."""
+    """Inspect a pair and write all results; return it, and the scale of each file."""
     from fnetcli.files.scratch import scratch_array
     from fnetcli.inspection.base import FEATURES_FILE
     from fnetcli.inspection.pair import count_steps, look_into_pair
@@ -213,7 +213,7 @@ def _tell_pair(
         console.warning(notice)
     words = pair.misalignment.describe(*pair.modalities)
     if pair.misalignment.is_large:
-        console.warning(f"the images do not lie on each other: {words}; align them first")
+        console.warning(f"the images are not aligned: {words}; align them first")
     else:
         console.notice(words)
     for table in pair.findings.tables:

@@ -11,7 +11,7 @@ from fnetcli.runs.protect import Inputs
 
 
 def list_weights(console: Console, json_file: Path | None) -> int:
-    """Print name, model, what it was trained for, size and hash of each; return the exit code."""
+    """Print name, model, modalities trained on, size and hash of each; return the exit code."""
     from fnetcli.checkpoints.shipped import shipped_weights
     from fnetcli.inspection.shipped import shipped_cards
 
@@ -19,7 +19,7 @@ def list_weights(console: Console, json_file: Path | None) -> int:
     cards = shipped_cards()
     for card in cards:
         mark = " (default)" if card.is_default else ""
-        trained = ", ".join(card.trained_for) or "not said"
+        trained = ", ".join(card.trained_for) or "unknown pairs"
         console.result(f"{card.name}{mark}: model {card.model}, trained for {trained}")
         console.result(f"    {card.size / 1e6:.2f} MB, sha256 {card.sha256}")
     write_json(json_file, {"weights": [card.record() for card in cards]})

@@ -13,7 +13,7 @@ from fnetcli.runs.protect import Inputs
 def inspect_weights(
     console: Console, path: str | None, inputs: Inputs, results: GivenInspection, device: str
 ) -> int:
-    """Say what is in a weights file, and draw what there is of it; return the exit code."""
+    """Print what a weights file contains, and draw its pictures; return the exit code."""
     with leaving_at_once():
         from fnetcli.inspection.base import written_names
         from fnetcli.inspection.table import inspector_of
@@ -26,7 +26,7 @@ def inspect_weights(
     require_places(out, pictures, results.json_file, inputs, written_names(inspector))
     if out is not None and not pictures:
         model = network.weights.network.spec.name
-        raise UsageError(f"-o {out}: nothing is drawn of weights of '{model}'; leave it out")
+        raise UsageError(f"-o {out}: weights of '{model}' have no pictures to draw; leave it out")
     facts, runs_here = inspector.facts(), network.engine.path
     for line in weights_lines(facts, runs_here):
         console.result(line)

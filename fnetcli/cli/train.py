@@ -1,4 +1,4 @@
-"""`fnet train`: a recipe and pairs in, weights out."""
+"""`fnet train`: read a recipe and pairs, write weights."""
 
 from __future__ import annotations
 
@@ -16,8 +16,9 @@ from fnetcli.cli.options.training import GivenTraining
 from fnetcli.runs.batch import EXIT_DONE, EXIT_INTERRUPTED
 
 if TYPE_CHECKING:
-    from fnetcli.training.config import Recipe
+    from fnetcli.training.config import LabelledRecipe, Recipe
     from fnetcli.training.data import Pairs
+    from fnetcli.training.loop import PairList
 
 
 @exits_properly
@@ -28,13 +29,14 @@ def train(
     device: GivenDevice,
     talking: GivenQuiet,
 ) -> int:
-    """Train FNet on aligned pairs: stage I with the inverse network, stage II alone.
+    """Train a network on aligned pairs, stage by stage.
 
-    Every number comes from the recipe (without one: the published recipe, or with --resume the
-    run's own); image options name folders and replace those of the recipe, for validation too.
-    Ctrl-C saves the state and ends; --resume goes on with the same numbers as an uninterrupted
-    run. Writes best.safetensors, last.safetensors, log.jsonl, loss.png, recipe.toml and state.pt
-    into the run folder.
+    The recipe names the model and sets all numbers (default: FNet's published recipe, or with
+    --resume the run's own). Image options name folders and replace those of the recipe, for
+    validation too. UAAFusion learns from labels: --labels, or labels in the recipe. Ctrl-C saves
+    the state and stops; resuming with --resume gives results identical to those of an
+    uninterrupted run. Writes best.safetensors, last.safetensors, log.jsonl, loss.png, recipe.toml
+    and state.pt to the run folder.
     """
     with leaving_at_once():
         from fnetcli.engine import choose_device
@@ -43,10 +45,9 @@ def train(
     console = Console(is_quiet=talking.quiet)
     recipe, resume = given.recipe, given.resume
     run = given.out or Path("runs") / (recipe.stem if recipe else "paper")
-    plan = _plan(recipe or _recipe_of(run, resume=resume), given.validation, images.given)
+    plan = _plan(recipe or _recipe_of(run, resume=resume), given, images.given)
     _check_run_folder(run, resume=resume)
-    pairs = _pairs(plan.data, console, smallest=_largest_crop(plan))
-    validation_pairs = _pairs(plan.validation, console) if plan.validation else None
+    pairs, validation_pairs = _training_pairs(plan, console)
     chosen = choose_device(device.device)
     console.notice(f"{len(pairs)} pairs, device {chosen}, run folder {run}")
     observer = _Observer(console, plan)
@@ -61,7 +62,7 @@ def train(
             observer=observer,
         )
     except loop.Stopped:
-        console.error(f"interrupted; the state is saved, go on with --resume -o {run}")
+        console.error(f"interrupted; the state is saved, resume with --resume -o {run}")
         return EXIT_INTERRUPTED
     finally:
         observer.close()
@@ -72,7 +73,7 @@ def train(
 
 
 class _Observer:
-    """Shows losses and time left, stage by stage."""
+    """Shows losses and the time left, stage by stage."""
 
     def __init__(self, console: Console, recipe: Recipe) -> None:
         self.console, self.recipe = console, recipe
@@ -104,29 +105,63 @@ class _Observer:
 
 
 def _recipe_of(run: Path, *, resume: bool) -> Path | None:
-    """Return the recipe that a resumed run keeps in its folder."""
+    """Return the recipe in the folder of a run to resume."""
     from fnetcli.training.loop import RECIPE_FILE
 
     kept = run / RECIPE_FILE
     return kept if resume and os.path.lexists(kept) else None
 
 
-def _plan(recipe: Path | None, validation: Path | None, folders: dict[str, Path]) -> Recipe:
-    """Return the recipe with the folders that the command line names."""
+def _plan(recipe: Path | None, given: GivenTraining, folders: dict[str, Path]) -> Recipe:
+    """Return the recipe with the folders named on the command line."""
     from fnetcli.errors import ConfigError
+    from fnetcli.training.config import LabelledRecipe
     from fnetcli.training.recipes import default_recipe, read_recipe
 
     plan = read_recipe(recipe) if recipe else default_recipe()
     if folders:
         data = {name: str(path.resolve()) for name, path in folders.items()}
         plan = dataclasses.replace(plan, data=data, validation={})
-    if validation is not None:
-        plan = dataclasses.replace(
-            plan, validation={name: str((validation / name).resolve()) for name in plan.data}
-        )
+    if given.validation is not None:
+        validation = {name: str((given.validation / name).resolve()) for name in plan.data}
+        plan = dataclasses.replace(plan, validation=validation)
     if not plan.data:
         raise ConfigError(
-            "no training pairs named; give --vis DIR --ir DIR or [data] in the recipe"
+            "no training pairs given; use --vis DIR --ir DIR, or [data] in the recipe"
+        )
+    if isinstance(plan, LabelledRecipe):
+        return _plan_labels(plan, given, is_elsewhere=bool(folders))
+    if given.labels is not None:
+        raise ConfigError(
+            f"--labels: the recipe trains {plan.model}, which learns without labels; leave the "
+            "option out, or name a recipe of uaafusion"
+        )
+    return plan
+
+
+def _plan_labels(
+    plan: LabelledRecipe, given: GivenTraining, *, is_elsewhere: bool
+) -> LabelledRecipe:
+    """Return the recipe with the labels that belong to its folders; those of others are dropped."""
+    from fnetcli.errors import ConfigError
+
+    if is_elsewhere:
+        plan = dataclasses.replace(plan, labels="", validation_labels="")
+    if given.labels is not None:
+        plan = dataclasses.replace(plan, labels=str(given.labels.resolve()))
+    if given.validation is not None:
+        folder = given.validation / "label"
+        labels = str(folder.resolve()) if folder.is_dir() else ""
+        plan = dataclasses.replace(plan, validation_labels=labels)
+    if not plan.labels:
+        raise ConfigError(
+            f"{plan.model} learns from labelled pairs, and no labels are named; give --labels DIR "
+            "or labels in the recipe"
+        )
+    if not plan.classes.names:
+        raise ConfigError(
+            "the recipe does not say what the numbers in labels mean; name the classes, from 1 on, "
+            "as names under [classes]"
         )
     return plan
 
@@ -137,11 +172,37 @@ def _check_run_folder(run: Path, *, resume: bool) -> None:
     if run.exists() and not run.is_dir():
         raise UsageError(f"{run}: is a file; give a folder for the run")
     if not resume and run.is_dir() and any(run.iterdir()):
-        raise UsageError(f"{run}: not empty; go on with --resume, or choose another folder with -o")
+        raise UsageError(f"{run}: not empty; use --resume, or choose another folder with -o")
 
 
 def _largest_crop(recipe: Recipe) -> int:
     return max((stage.crop for stage in recipe.stages if stage.iterations), default=1)
+
+
+def _training_pairs(plan: Recipe, console: Console) -> tuple[PairList, PairList | None]:
+    """Find, read and check all training and validation pairs, with labels if they are learnt."""
+    from fnetcli.training.config import LabelledRecipe
+    from fnetcli.training.labelled import LabelledPairs, find_labels
+
+    smallest = _largest_crop(plan)
+    pairs = _pairs(plan.data, console, smallest)
+    validation = _pairs(plan.validation, console) if plan.validation else None
+    if not isinstance(plan, LabelledRecipe):
+        return pairs, validation
+    classes = len(plan.classes.names) + 1
+    unlabelled = _pairs(plan.unlabelled, console, smallest) if plan.unlabelled else None
+    labelled = LabelledPairs(
+        pairs, find_labels(pairs.cases, Path(plan.labels)), classes, unlabelled
+    )
+    labelled.check()
+    if validation is None:
+        return labelled, None
+    if not plan.validation_labels:
+        return labelled, LabelledPairs(validation, [None] * len(validation), classes)
+    found = find_labels(validation.cases, Path(plan.validation_labels))
+    labelled_validation = LabelledPairs(validation, found, classes)
+    labelled_validation.check()
+    return labelled, labelled_validation
 
 
 def _pairs(folders: dict[str, str], console: Console, smallest: int = 1) -> Pairs:
@@ -157,8 +218,8 @@ def _pairs(folders: dict[str, str], console: Console, smallest: int = 1) -> Pair
     pairing = pair_paths(Path(folders[first]), Path(folders[second]))
     if not pairing.cases:
         raise TrainingError(
-            f"{folders[first]} and {folders[second]}: no pairs, no two files have the same name; "
-            "check the folders"
+            f"{folders[first]} and {folders[second]}: no pairs, as no two files have the same "
+            "name; check the folders"
         )
     if pairing.unpaired:
         console.warning(f"{len(pairing.unpaired)} files without a partner are not used")
@@ -171,7 +232,7 @@ def _pairs(folders: dict[str, str], console: Console, smallest: int = 1) -> Pair
 
 
 def _draw_curves(console: Console, run: Path) -> None:
-    """Draw what the log holds, however training ended."""
+    """Draw the log's losses, however training ended."""
     from fnetcli.reports.plots import draw_loss_curves
     from fnetcli.training.loop import LOG_FILE
 

@@ -12,7 +12,14 @@ from numpy.typing import NDArray
 
 from fnetcli.engine import memory
 from fnetcli.engine.device import Device
-from fnetcli.engine.executors.base import NOWHERE, Executor, Inner, Into, SceneExecutor
+from fnetcli.engine.executors.base import (
+    NOWHERE,
+    CutsItself,
+    Executor,
+    Inner,
+    Into,
+    SceneExecutor,
+)
 from fnetcli.engine.executors.table import choose_executor
 from fnetcli.engine.options import EngineOptions, Precision
 from fnetcli.engine.tiles import SMALLEST, Span, Tile, Tiling, fitting
@@ -200,6 +207,9 @@ class Engine:
     def _plan(self, count: int, height: int, width: int, wanted: Wanted) -> _Plan:
         """Return what runs images, how they are cut, and how many go through together."""
         executors, tile = self._executors, self.options.tile
+        if isinstance(self._executor, CutsItself):
+            self._executor.limit(self._budget(), tile if self._learned is None else None)
+            return _Plan(self._executor, self._whole(self._executor, height, width))
         if tile is not None and self._learned is None:
             is_cut = 0 < tile < max(height, width)
             executor = executors[-1 if is_cut else 0]
@@ -282,10 +292,12 @@ class Engine:
         """Remember that memory ran out; raise PairError where tiles cannot get any smaller."""
         tiling = plan.tiling
         needed = plan.executor.bytes_needed(plan.images, *tiling.largest, wanted)
+        is_smallest = tiling == _smallest(tiling) and plan.images == 1
+        if isinstance(plan.executor, CutsItself) and self._learned is not None:
+            is_smallest |= needed > self._learned
         self._learned = needed // 2
         size = f"{tiling.width}x{tiling.height}"
-        is_last = plan.executor.smaller is None
-        if tiling == _smallest(tiling) and plan.images == 1 and is_last:
+        if is_smallest and plan.executor.smaller is None:
             others = "fewer --workers or smaller images"
             raise PairError(
                 f"{size}: not enough memory on {self.device}, the smallest tile takes "

@@ -1,102 +1,47 @@
-"""Which methods are compared: fused images in files, by the names that a user gives them."""
+"""What is compared: fused files, networks, baselines, each under a name."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from fnetcli.errors import UsageError
-from fnetcli.evaluation.methods import find_fused
+from fnetcli.baselines import BASELINES, Baseline
 from fnetcli.evaluation.results import Method
-from fnetcli.evaluation.run import FilesEntrant
-from fnetcli.inputs.pairing import Pairing, listed_paths
-from fnetcli.modalities import MODALITIES
+
+if TYPE_CHECKING:
+    from fnetcli.engine import Engine
 
 
 @dataclass(frozen=True)
-class FoundMethods:
-    """Methods whose images are files, and the images that belong to no case, by method."""
+class FilesEntrant:
+    """A method whose fused images are files."""
 
-    entrants: list[FilesEntrant] = field(default_factory=list)
-    strays: dict[str, list[Path]] = field(default_factory=dict)
-
-
-def fused_methods(
-    pairing: Pairing,
-    fused: Sequence[str],
-    suffixes: Mapping[str, str],
-    *,
-    is_recursive: bool = False,
-) -> FoundMethods:
-    """Find the files of ``[NAME=]DIR`` and, of a list of pairs, of the columns so called.
-
-    Nothing named stands for all further columns of the list. Raise UsageError.
-    """
-    found, unused = FoundMethods(), dict(suffixes)
-    for text in fused or pairing.further:
-        if text in pairing.further:
-            found.entrants.append(_column(pairing, text))
-            continue
-        name, named = split_name("--fused", text)
-        path = Path(named)
-        name = name or _name_of(path)
-        files = find_fused(
-            pairing, name, path, suffix=unused.pop(name, ""), is_recursive=is_recursive
-        )
-        found.entrants.append(files.entrant)
-        if files.strays:
-            found.strays[name] = files.strays
-    for name, value in unused.items():
-        raise UsageError(f"--suffix {name}={value}: neither a modality nor a method of --fused")
-    return found
+    method: Method
+    files: Mapping[str, Path]  # by case
 
 
-def _column(pairing: Pairing, name: str) -> FilesEntrant:
-    origin = f"{pairing.list_name}, column {name!r}"
-    files = listed_paths(pairing, name, Path(pairing.list_name))
-    return FilesEntrant(Method(name, "files", origin), files)
+@dataclass(frozen=True)
+class NetworkEntrant:
+    """Weights: the fused luminance, as `fnet fuse --gray` writes it, is scored."""
+
+    method: Method
+    engine: Callable[[], Engine]  # loads it at the first call
+    digest: str
 
 
-def split_name(option: str, text: str) -> tuple[str, str]:
-    """Part ``NAME=PATH``, or ``PATH`` without a name. Raise UsageError."""
-    name, mark, path = text.partition("=")
-    if not mark or Path(text).exists():
-        return "", text
-    if not name.strip() or not path:
-        raise UsageError(f"{option} {text}: give it as {option} NAME=PATH or {option} PATH")
-    return name.strip(), path
+@dataclass(frozen=True)
+class RuleEntrant:
+    """A baseline."""
+
+    method: Method
+    baseline: Baseline
 
 
-def split_suffixes(values: Sequence[str]) -> tuple[dict[str, str], list[str]]:
-    """Part the endings of methods' files from those of the modalities'."""
-    of_methods, others = dict[str, str](), list[str]()
-    for text in values:
-        name, mark, value = text.partition("=")
-        if mark and value and name not in MODALITIES:
-            of_methods[name] = value
-        else:
-            others.append(text)
-    return of_methods, others
+Entrant = FilesEntrant | NetworkEntrant | RuleEntrant
 
 
-def _name_of(path: Path) -> str:
-    """Name a method after its folder; what `fnet fuse` made is named after the output folder."""
-    folder = path.resolve() if path.is_dir() else path.resolve().parent
-    return folder.parent.name if folder.name == "fused" and folder.parent.name else folder.name
-
-
-def require_names(names: list[str], modalities: tuple[str, str]) -> None:
-    """Raise UsageError where there is no method, or two have one name."""
-    if not names:
-        raise UsageError(
-            "nothing to score; give --fused DIR, --weights FILE (or --weights default), "
-            "or --baselines"
-        )
-    for name in names:
-        if names.count(name) > 1:
-            raise UsageError(
-                f"two methods are called {name!r}; name one: --fused NAME=DIR, --weights NAME=FILE"
-            )
-        if name in modalities:
-            raise UsageError(f"a method is called {name!r} as a source is; give it another name")
+def rule_entrants() -> list[RuleEntrant]:
+    """Return all baselines as methods."""
+    return [RuleEntrant(Method(one.name, "baseline", one.description), one) for one in BASELINES]

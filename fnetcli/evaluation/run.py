@@ -7,22 +7,21 @@ import os
 import re
 import signal
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field
 from multiprocessing import resource_tracker
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
-from fnetcli.baselines import BASELINES, Baseline
 from fnetcli.errors import EvaluationError, ReadError
 from fnetcli.evaluation.cache import Known, ScoreCache, key
+from fnetcli.evaluation.entrants import Entrant, FilesEntrant, NetworkEntrant, RuleEntrant
 from fnetcli.evaluation.grey import Levels, read_fused, to_levels, to_picture
-from fnetcli.evaluation.results import Evaluation, Method, Problem
+from fnetcli.evaluation.results import Evaluation, Problem
 from fnetcli.evaluation.scoring import Scored, Task, begin_worker, score_task
 from fnetcli.formats import ReadOptions, content_sha256, probe_image
 from fnetcli.inputs.pairing import Case, Pairing
@@ -31,40 +30,9 @@ from fnetcli.pictures.fuse import finish
 from fnetcli.pictures.prepare import Prepared, PrepareOptions, read_case
 from fnetcli.runs.batch import Batch, Stages
 
-if TYPE_CHECKING:
-    from fnetcli.engine import Engine
-
 BYTES_A_PIXEL = 120  # of one case in a worker: two sources, a fused image, and what metrics derive
 # Not what belongs to a word: uint8 and uint16 are different, 2x3 and 4x5 are not.
 NUMBER = re.compile(r"(?:(?<![A-Za-z\d])|(?<=\dx))-?\d[\d.]*(?:e[+-]?\d+)?")
-
-
-@dataclass(frozen=True)
-class FilesEntrant:
-    """A method whose fused images are files."""
-
-    method: Method
-    files: Mapping[str, Path]  # by case
-
-
-@dataclass(frozen=True)
-class NetworkEntrant:
-    """Weights: the fused luminance, as `fnet fuse --gray` writes it, is scored."""
-
-    method: Method
-    engine: Callable[[], Engine]  # loads it at the first call
-    digest: str
-
-
-@dataclass(frozen=True)
-class RuleEntrant:
-    """A baseline."""
-
-    method: Method
-    baseline: Baseline
-
-
-Entrant = FilesEntrant | NetworkEntrant | RuleEntrant
 
 
 @dataclass(frozen=True)
@@ -344,11 +312,6 @@ def _interrupts_blocked() -> Iterator[None]:
         yield
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
-
-
-def rule_entrants() -> list[RuleEntrant]:
-    """Return all baselines as methods."""
-    return [RuleEntrant(Method(one.name, "baseline", one.description), one) for one in BASELINES]
 
 
 def _digest(entrant: Entrant, case: Case) -> str | None:

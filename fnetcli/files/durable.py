@@ -43,6 +43,7 @@ def atomic_write(path: Path, write: Callable[[BinaryIO], object]) -> None:
             file.flush()
             os.fsync(file.fileno())
         temporary.replace(path)
+        sync_folder(path.parent)
     except OSError as error:
         remove(temporary)
         raise refused(path, error) from None
@@ -88,6 +89,7 @@ def atomic_folder(path: Path) -> Iterator[Path]:
             with suppress(OSError):
                 older.replace(path)
             raise
+        sync_folder(path.parent)
         shutil.rmtree(older, ignore_errors=True)
     except OSError as error:
         shutil.rmtree(temporary, ignore_errors=True)

@@ -80,7 +80,7 @@ class Head:
 
 def read(file: BinaryIO, options: ReadOptions) -> Image:
     """Read a PNG."""
-    head = _read_head(file, options)
+    head = read_head(file, options)
     file.seek(0)
     require_room(2 * head.height * head.width * BANDS[head.color] * head.dtype.itemsize)
     with silence:
@@ -100,12 +100,13 @@ def read(file: BinaryIO, options: ReadOptions) -> Image:
 
 def probe(file: BinaryIO, options: ReadOptions) -> Header:
     """Tell what `read` would give."""
-    head = _read_head(file, options)
+    head = read_head(file, options)
     height, width = upright_size(head.height, head.width, _orientation(head))
     return Header("PNG", height, width, head.channels, head.dtype)
 
 
-def _read_head(file: BinaryIO, options: ReadOptions) -> Head:
+def read_head(file: BinaryIO, options: ReadOptions) -> Head:
+    """Read what stands around the pixels. Raise ContentError."""
     begin = file.read(33)  # signature, and the first chunk with its checksum
     if len(begin) < 33:
         raise ContentError("not a complete PNG (ends early)", COPY_AGAIN)

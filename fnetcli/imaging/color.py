@@ -12,7 +12,6 @@ from numpy.typing import NDArray
 Values = NDArray[np.float32]
 
 RED, GREEN, BLUE = np.float32(0.299), np.float32(0.587), np.float32(0.114)  # weights of Y
-BLUE_SPAN, RED_SPAN = np.float32(2 * (1 - 0.114)), np.float32(2 * (1 - 0.299))  # of B - Y, R - Y
 GRAY_TOLERANCE = 2.0  # levels of 255
 
 
@@ -21,22 +20,6 @@ def luminance(rgb: Values) -> Values:
     red, green, blue = rgb[..., 0:1], rgb[..., 1:2], rgb[..., 2:3]
     grey: Values = RED * red + GREEN * green + BLUE * blue
     return grey
-
-
-def split(rgb: Values) -> tuple[Values, Values]:
-    """Return luminance (..., 1) and chroma (Cb, Cr), (..., 2), of RGB (..., 3)."""
-    grey = luminance(rgb)
-    blue_difference = (rgb[..., 2:3] - grey) / BLUE_SPAN
-    red_difference = (rgb[..., 0:1] - grey) / RED_SPAN
-    return grey, np.concatenate([blue_difference, red_difference], axis=-1)
-
-
-def join(luminance: Values, chroma: Values) -> Values:
-    """Return RGB (..., 3) of luminance (..., 1) and chroma (..., 2), unclipped: undoes `split`."""
-    blue = luminance + BLUE_SPAN * chroma[..., 0:1]
-    red = luminance + RED_SPAN * chroma[..., 1:2]
-    green = (luminance - RED * red - BLUE * blue) / GREEN
-    return np.concatenate([red, green, blue], axis=-1)
 
 
 def with_luminance(rgb: Values, new_luminance: Values) -> Values:

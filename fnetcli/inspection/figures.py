@@ -128,4 +128,13 @@ class KernelGrids:
     grids: tuple[tuple[str, Map], ...]
 
 
-FigureData = MapRow | LengthRow | ChannelSheet | HistogramRow | LineRow | KernelGrids
+@dataclass(frozen=True)
+class ClassMaps:
+    """Maps (H, W) of numbers of classes by label, side by side, a colour for each of `names`."""
+
+    title: str
+    maps: Mapping[str, NDArray[np.intp]]
+    names: Mapping[int, str]
+
+
+FigureData = MapRow | LengthRow | ChannelSheet | HistogramRow | LineRow | KernelGrids | ClassMaps

@@ -51,6 +51,7 @@ from fnetcli.inspection.wording import (
     value,
     with_modalities,
 )
+from fnetcli.products import CLASS_MAPS
 
 Modalities = tuple[str, str]
 
@@ -389,6 +390,7 @@ def _histograms(seen: _Seen) -> HistogramRow:
         seen.named(label_of(name)): one[0]
         for images in (seen.fusion.parts, seen.fusion.maps)
         for name, one in images.items()
+        if name not in CLASS_MAPS
     }
     panels = [_panel("luminance", luminances)]
     panels += [_panel("parts and maps", others)] if others else []

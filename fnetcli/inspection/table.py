@@ -9,10 +9,12 @@ from fnetcli.inspection.base import Inspector
 from fnetcli.inspection.cddfuse.inspector import CDDFuseInspector
 from fnetcli.inspection.fnet.inspector import FNetInspector
 from fnetcli.inspection.generic import GenericInspector
+from fnetcli.inspection.uaafusion.inspector import UAAFusionInspector
 
 INSPECTORS: dict[str, Callable[[Weights], Inspector]] = {
     "fnet": FNetInspector,
     "cddfuse": CDDFuseInspector,
+    "uaafusion": UAAFusionInspector,
 }
 
 

@@ -1,1 +1,1 @@
-"""Networks: torch only; no files, no devices, no command line."""
+"""Networks, at rest and in torch; no files, no devices, no command line."""

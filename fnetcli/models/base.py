@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Generic, Protocol, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from fnetcli.mixing import Products
+from fnetcli.products import Products
 
 if TYPE_CHECKING:
     import torch

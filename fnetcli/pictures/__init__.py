@@ -1,1 +1,1 @@
-"""The walk of two pictures."""
+"""The pipeline for two pictures."""

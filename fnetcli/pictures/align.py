@@ -1,4 +1,4 @@
-"""Bring two images onto one grid."""
+"""Put two images on one grid."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ LARGEST_STRETCH = 1.02  # aspect ratios further apart than this show different s
 def onto_one_grid(
     first: Scaled, second: Scaled, modalities: tuple[str, str], resize_to: str | None
 ) -> tuple[Scaled, Scaled]:
-    """Return both images with one size.
+    """Return both images with the same size.
 
-    `resize_to` names the modality whose size is kept; without it unequal sizes raise PairError.
+    `resize_to` names the modality whose size is kept; without it, raise PairError if sizes differ.
     """
     one, other = first.image.grid, second.image.grid
     if one.shape == other.shape:
@@ -33,8 +33,8 @@ def onto_one_grid(
     stretch = _aspect(one) / _aspect(other)
     if max(stretch, 1 / stretch) > LARGEST_STRETCH:
         raise PairError(
-            f"shapes differ by more than 2 %: {sizes}; they do not show the same field: "
-            "crop or register them first"
+            f"aspect ratios differ by more than 2 %: {sizes}; the images do not show the same "
+            "field of view: crop or register them first"
         )
     if resize_to == modalities[0]:
         return first, _resize_scaled(second, one)
@@ -47,10 +47,11 @@ def _resize_scaled(scaled: Scaled, grid: Grid) -> Scaled:
 
 
 def resize(image: Image, grid: Grid) -> Image:
-    """Resample a picture in [0, 1] or any other range, which is kept.
+    """Resample a picture in [0, 1] or any other range, and keep the range.
 
-    Along a growing side bicubic, along a shrinking one the mean of the covered pixels, or where
-    they are no whole number a Hamming-windowed mean: a box would shift and weigh them unevenly.
+    A side is enlarged with bicubic interpolation, and reduced to the mean of the covered pixels.
+    If the reduction is not by a whole number, the mean is Hamming-windowed: a box would shift and
+    weight pixels unevenly.
     """
     pixels = np.stack([_resize_slice(part, grid) for part in image.pixels])
     alpha = image.alpha
@@ -58,7 +59,7 @@ def resize(image: Image, grid: Grid) -> Image:
         alpha = np.stack([_resize_slice(part[..., None], grid)[..., 0] for part in alpha])
         alpha = np.clip(alpha, 0, 1)
     valid = image.valid
-    if valid is not None:  # where most of what a new pixel covers holds data, it does
+    if valid is not None:  # a new pixel is valid if most of what it covers is
         shares = [_resize_slice(part[..., None].astype(np.float32), grid) for part in valid]
         valid = np.stack(shares)[..., 0] > 0.5
     low, high = float(image.pixels.min()), float(image.pixels.max())

@@ -1,9 +1,9 @@
-"""The walk of one pair: read this file first.
+"""The pipeline for one pair: read this file first.
 
 disk -> formats -> Image -> intensity (unit range) -> align (one grid) -> color (luminance)
      -> engine -> color (colour back) -> intensity (stored range) -> formats -> disk
 
-`prepare.py` holds the first line, `mix.py` and `outputs.py` the second.
+`prepare.py` implements the first line, `mix.py` and `outputs.py` the second.
 """
 
 from __future__ import annotations
@@ -21,7 +21,6 @@ from fnetcli.files.scratch import scratch_array
 from fnetcli.formats import content_sha256
 from fnetcli.imaging.image import Image
 from fnetcli.inputs.pairing import Case
-from fnetcli.mixing import Products, gain_list
 from fnetcli.models.base import Fusion, Maps, Wanted
 from fnetcli.pictures.mix import (
     MixOptions,
@@ -40,12 +39,13 @@ from fnetcli.pictures.outputs import (
     write_fused,
 )
 from fnetcli.pictures.prepare import Prepared, PrepareOptions, prepare, read_case
+from fnetcli.products import Products, gain_list
 
 if TYPE_CHECKING:  # reading and preparing starts without torch
     from fnetcli.engine import Engine
 
-# Raised whenever the same command would give other pixels than before: what older versions of fnet
-# made is then made anew.
+# Increased whenever the same command would compute other pixels than before: results of older
+# versions of fnet are then computed again.
 PIXELS_VERSION = 1
 
 PLAIN = MixOptions()
@@ -53,7 +53,7 @@ PLAIN = MixOptions()
 
 @dataclass(frozen=True)
 class FuseOptions:
-    """What decides the pixels, and which files are written; `products`: what the network makes."""
+    """What decides the pixels and the files; `products`: the outputs of the network."""
 
     prepare: PrepareOptions
     products: Products
@@ -62,11 +62,11 @@ class FuseOptions:
 
     @property
     def modalities(self) -> tuple[str, str]:
-        """First, second, in the network's order."""
+        """First and second, in the network's order."""
         return self.prepare.modalities
 
     def wanted(self) -> Wanted:
-        """Return what the network is to make beside the fused image."""
+        """Return which outputs are needed besides the fused image."""
         shows_images = self.output.maps_of(self.products) != "none"
         return Wanted(
             parts=shows_images or bool(self.mix.gains),
@@ -75,7 +75,7 @@ class FuseOptions:
         )
 
     def record(self) -> dict[str, Any]:
-        """Return everything that changes pixels or the set of files, as JSON takes it."""
+        """Return everything that changes pixels or the set of files, ready for JSON."""
         gains = gain_list(self.mix.gains, self.products.parts)
         return {
             **self.prepare.record(),
@@ -90,9 +90,9 @@ class FuseOptions:
 
 @dataclass(frozen=True)
 class Fused:
-    """A fused picture, grey or RGB, with everything it was made from."""
+    """A fused picture, grey or RGB, with everything it was computed from."""
 
-    image: Image  # its pixels are in [0, 1], or as they will be stored
+    image: Image  # its pixels are in [0, 1], or in the type that will be stored
     fusion: Fusion[Maps]
     modalities: tuple[str, str]
     ranges: dict[str, dict[str, float]]  # stored numbers that became 0 and 1; pixels without data
@@ -100,17 +100,17 @@ class Fused:
 
     @property
     def parts(self) -> dict[str, Maps]:
-        """The signed parts (slices, H, W) by name; their sum is the unclipped luminance."""
+        """The signed parts (slices, H, W) by name; they sum to the unclipped luminance."""
         return shown_images(self.fusion.parts, self.modalities)
 
     @property
     def maps(self) -> dict[str, Maps]:
-        """What else the network has to show, (slices, H, W) by name."""
+        """The network's maps, (slices, H, W) by name."""
         return shown_images(self.fusion.maps, self.modalities)
 
     @property
     def features(self) -> dict[str, NDArray[Any]]:
-        """The features that were asked for, (slices, channels, H, W) by name."""
+        """The requested features, (slices, channels, H, W) by name."""
         return dict(self.fusion.features)
 
 
@@ -127,7 +127,7 @@ def finish(
     mix: MixOptions = PLAIN,
     kind: DTypeLike = np.float32,
 ) -> Fused:
-    """Give the fused luminance its colour, and what else the two images hand on.
+    """Add colour, transparency and metadata of the two images to the fused luminance.
 
     `kind` is the type of the picture's numbers: float32 in [0, 1], or uint8 or uint16 up to white.
     """
@@ -140,18 +140,18 @@ def finish(
     return Fused(image, fusion, prepared.modalities, ranges, notices_of(prepared, image))
 
 
-# --- as a run takes it ----------------------------------------------------------------------------
+# --- as part of a run -----------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
 class Pictures:
-    """The walk of a case of two pictures, step by step (runs.process.Walk)."""
+    """The pipeline for a case of two pictures, step by step (runs.process.Pipeline)."""
 
     options: FuseOptions
 
     @property
     def modalities(self) -> tuple[str, str]:
-        """First, second, in the network's order."""
+        """First and second, in the network's order."""
         return self.options.modalities
 
     def record(self) -> dict[str, Any]:
@@ -159,7 +159,7 @@ class Pictures:
         return self.options.record()
 
     def paths(self, case: Case, out: Path, *, is_file: bool) -> PicturePaths:
-        """Return where the results of a case go."""
+        """Return the paths of a case's results."""
         known = (self.options.modalities, self.options.products, self.options.output)
         return paths_beside_file(out, *known) if is_file else paths_in_folder(case, out, *known)
 
@@ -172,14 +172,14 @@ class Pictures:
         return read_case(case, self.options.prepare)
 
     def sizes(self, prepared: Prepared) -> tuple[str, str]:
-        """Return the sizes of both images before they came onto one grid."""
+        """Return the sizes of both images before they were put on one grid."""
         first, second = prepared.grids
         return first.size, second.size
 
     def nbytes(self, prepared: Prepared) -> int:
-        """Return what a case takes from reading to writing, roughly.
+        """Return roughly how many bytes a case needs from reading to writing.
 
-        Large features take room on the disk, not in memory, and there, too, it is bounded.
+        Large features are on disk, not in memory; there, too, their size is limited.
         """
         _, height, width = prepared.images[1].grid.shape
         stored = sum(image.pixels.nbytes for image in prepared.images)
@@ -196,7 +196,7 @@ class Pictures:
         in_place: InPlace,
         on_slices: Callable[[int, int, int], None] = lambda *_: None,  # noqa: ARG002  there is one
     ) -> Fusion[Maps]:
-        """Run the network; features too large for memory lie beside the results."""
+        """Run the network; features too large for memory are kept in files beside the results."""
 
         def allocate(shape: tuple[int, ...]) -> NDArray[np.float16]:
             with in_place():
@@ -207,7 +207,7 @@ class Pictures:
     def write(
         self, prepared: Prepared, fusion: Fusion[Maps], paths: PicturePaths, in_place: InPlace
     ) -> dict[str, Any]:
-        """Write picture, maps and features; return ranges and notices."""
+        """Write the picture, maps and features; return ranges and notices."""
         kind = self.options.output.stored_type(prepared.images[1].stored_type)
         fused = finish(prepared, fusion, self.options.mix, kind)
         with in_place():

@@ -1,17 +1,17 @@
-"""By how much two images of different modality are displaced, or that this cannot be told.
+"""Estimate the displacement between two images of different modality, or report it as unknown.
 
-Edge-based phase correlation. Where a road is bright in one image it may be dark in the other, but
-its edges run in the same direction. So each image becomes a field of edge directions, as complex
-numbers of twice the angle, in which an edge and its negative are the same, and magnitudes count
-by their rank rather than their size. The fields' cross-power spectrum is averaged over overlapping
-windowed blocks (Welch), each frequency weighed by the two fields' power there (the smoothed
+Edge-based phase correlation. A road that is bright in one image may be dark in the other, but its
+edges run in the same direction. So each image becomes a field of edge directions: complex numbers
+with twice the angle, in which an edge and its negative are the same, and magnitudes count by
+their rank rather than their size. The fields' cross-power spectrum is averaged over overlapping
+windowed blocks (Welch), each frequency weighted by the two fields' power there (the smoothed
 coherence transform of Knapp and Carter, 1976) and limited to a band, beyond which edges of two
-sensors no longer agree. The place of the highest peak of its inverse transform is the displacement.
+sensors no longer agree. The highest peak of its inverse transform is at the displacement.
 
-How far to believe it is found by resampling: scenes with depth, moving things or different edges
-have blocks that contradict each other, and with other blocks the peak would be elsewhere. The
-confidence is the share of resamples that put it at the same place. It is 0 where the peak is no
-higher than chance makes peaks.
+The confidence is found by resampling: scenes with depth, moving objects or different edges have
+blocks that contradict each other, so that the peak of other blocks would be elsewhere. It is the
+share of resamples whose peak is at the same position, and 0 if the peak is no higher than chance
+peaks.
 """
 
 from __future__ import annotations
@@ -27,32 +27,32 @@ from scipy import fft, ndimage
 Luminance = NDArray[np.float32]
 Field = NDArray[np.complex64]
 
-SMALLEST = 32  # pixels of the shorter side: below, there is too little to compare
-MAX_PIXELS = 1 << 20  # larger images are shrunk by a whole number first
-BLOCK = 160  # pixels, side of a block; smaller in small images, so that there are some to resample
+SMALLEST = 32  # pixels of the shorter side: below that there is too little to compare
+MAX_PIXELS = 1 << 20  # larger images are first reduced by a whole number
+BLOCK = 160  # pixels, side of a block; smaller in small images, so that several can be resampled
 EDGE_WIDTH = 1.0  # pixels, of the Gaussian whose derivatives find edges
 BAND = 0.12  # cycles per pixel, width of the Gaussian that limits the spectrum
-FARTHEST = 16  # pixels, at the size that is looked at
-COARSE = 4  # how much smaller images are looked at where that is not far enough
-CHANCE = 6.0  # standard deviations of the correlation's noise that a peak must rise above
+FARTHEST = 16  # pixels, at the size in use
+COARSE = 4  # by which images are reduced to search farther
+CHANCE = 6.0  # standard deviations of the correlation's noise; a peak must be higher
 RESAMPLES = 80
-TOGETHER = 16  # of them
+TOGETHER = 16  # of them, computed at once
 FLAT = 1e-5  # a gradient that may be rounding
 SAME_PLACE = 1.0  # pixels
-KNOWN = 0.25  # confidence below which the displacement cannot be told
-CERTAIN = 0.8  # confidence from which on a user is warned
+KNOWN = 0.25  # confidence below which the displacement is unknown
+CERTAIN = 0.8  # least confidence for a warning
 TOLERATED = 2.0  # pixels
 
 
 @dataclass(frozen=True)
 class Misalignment:
-    """Where the second image lies on the first: second(p) shows what first(p - shift) shows.
+    """The displacement of the second image: second(p) shows what first(p - shift) shows.
 
-    `rows` and `columns` are in pixels, positive down and to the right; both are None where the
-    displacement cannot be told. `confidence`, in [0, 1], is the share of resamples that agree on
-    it within a pixel, `confidence_large` the share that also lie farther than two pixels. `peak`
-    is the height of the correlation's peak in standard deviations of its noise; noise alone makes
-    peaks of up to five.
+    `rows` and `columns` are in pixels, positive down and to the right; both are None if the
+    displacement is unknown. `confidence`, in [0, 1], is the share of resamples that agree with it
+    within a pixel, `confidence_large` the share that are also larger than two pixels. `peak` is the
+    height of the correlation's peak in standard deviations of its noise; noise alone has peaks of
+    up to five.
     """
 
     rows: float | None
@@ -63,24 +63,24 @@ class Misalignment:
 
     @property
     def is_known(self) -> bool:
-        """Whether the displacement can be told."""
+        """Whether the displacement is known."""
         return self.rows is not None
 
     @property
     def distance(self) -> float | None:
-        """Length of the displacement in pixels."""
+        """The length of the displacement in pixels."""
         if self.rows is None or self.columns is None:
             return None
         return math.hypot(self.rows, self.columns)
 
     @property
     def is_large(self) -> bool:
-        """Whether it is worth a warning: surely more than two pixels."""
+        """Whether it deserves a warning: more than two pixels with high confidence."""
         distance = self.distance
         return distance is not None and self.confidence_large >= CERTAIN
 
     def describe(self, first: str, second: str) -> str:
-        """Say it in words; `first` and `second` are the names of the two images."""
+        """Describe it in words; `first` and `second` are the names of the two images."""
         if self.rows is None or self.columns is None:
             return (
                 f"cannot tell how {second} lies on {first}: their edges have too little in common"
@@ -95,7 +95,7 @@ class Misalignment:
         )
 
     def record(self) -> dict[str, Any]:
-        """Return the fields, `distance`, `is_known` and `is_large` as JSON takes them."""
+        """Return the fields, `distance`, `is_known` and `is_large`, ready for JSON."""
         derived = {name: getattr(self, name) for name in ("distance", "is_known", "is_large")}
         return {**asdict(self), **derived}
 
@@ -104,13 +104,13 @@ UNKNOWN = Misalignment(None, None, 0.0, 0.0, 0.0)
 
 
 def estimate_misalignment(first: Luminance, second: Luminance) -> Misalignment:
-    """Estimate the translation between two luminances (H, W) of one size. Raise ValueError.
+    """Estimate the translation between two luminances (H, W) of the same size. Raise ValueError.
 
-    Deterministic. Displacements up to 16 pixels are found (in images over a megapixel: of the
-    shrunk image), or up to 64 if they are clear; at most a sixth of a small image.
+    Deterministic. Displacements of up to 16 pixels are found (of the reduced image, if it has more
+    than a megapixel), or up to 64 if they are clear; at most a sixth of a small image.
     """
     if first.shape != second.shape:
-        raise ValueError(f"images of one size are needed, not {first.shape} and {second.shape}")
+        raise ValueError(f"images must have the same size, not {first.shape} and {second.shape}")
     factor = math.ceil(math.sqrt(first.size / MAX_PIXELS))
     x, y = _shrink(first, factor), _shrink(second, factor)
     tolerated = TOLERATED / factor
@@ -123,7 +123,7 @@ def estimate_misalignment(first: Luminance, second: Luminance) -> Misalignment:
 
 
 def _from_afar(x: Luminance, y: Luminance, tolerated: float) -> Misalignment | None:
-    """Look for a larger displacement in smaller images, then again without most of it."""
+    """Search for a larger displacement in reduced images; remove it, and estimate the rest."""
     coarse = _estimate(_shrink(x, COARSE), _shrink(y, COARSE), tolerated)
     if coarse.rows is None or coarse.columns is None or coarse.confidence < CERTAIN:
         return None
@@ -134,7 +134,7 @@ def _from_afar(x: Luminance, y: Luminance, tolerated: float) -> Misalignment | N
 
 
 def _overlap(image: Luminance, rows: int, columns: int) -> Luminance:
-    """Cut off so many rows at the top (negative: at the bottom) and columns at the left (right)."""
+    """Crop `rows` at the top (negative: bottom) and `columns` at the left (negative: right)."""
     return image[_cut(rows), _cut(columns)]
 
 
@@ -143,7 +143,7 @@ def _cut(count: int) -> slice:
 
 
 def _shrink(image: Luminance, factor: int) -> Luminance:
-    """Return the means of squares of factor x factor pixels; what is left at the ends is cut."""
+    """Return the means of squares of factor x factor pixels; crop the rest at the ends."""
     if factor == 1:
         return image
     height, width = (side // factor for side in image.shape)
@@ -159,7 +159,7 @@ def _shrink(image: Luminance, factor: int) -> Luminance:
 def _estimate(
     x: Luminance, y: Luminance, tolerated: float, before: tuple[int, int] = (0, 0)
 ) -> Misalignment:
-    """Estimate the translation at the size given, which comes on top of that of `before`."""
+    """Estimate the translation at the given size, to be added to that of `before`."""
     shorter = min(x.shape)
     if shorter < SMALLEST:
         return UNKNOWN
@@ -188,7 +188,7 @@ def _estimate(
 def _edge_directions(image: Luminance) -> Field:
     """Return a complex number of twice the gradient's angle; weak edges count less.
 
-    A gradient of m gets the length m / (m + median of the gradients that are not 0).
+    A gradient of magnitude m gets the length m / (m + median of the nonzero gradients).
     """
     down = ndimage.gaussian_filter(image, EDGE_WIDTH, order=(1, 0), mode="nearest")
     right = ndimage.gaussian_filter(image, EDGE_WIDTH, order=(0, 1), mode="nearest")
@@ -205,7 +205,7 @@ def _edge_directions(image: Luminance) -> Field:
 
 @dataclass(frozen=True)
 class _Blocks:
-    """Cross-power, and the two powers, of every block: (blocks, half a spectrum of size x size)."""
+    """The cross-power and both powers of every block: (blocks, half a spectrum of size x size)."""
 
     size: int
     cross: Field
@@ -214,7 +214,7 @@ class _Blocks:
 
     @classmethod
     def of(cls, x: Field, y: Field, size: int) -> _Blocks:
-        """Cut two fields (H, W) into windowed blocks; a field's two components count alike."""
+        """Cut two fields (H, W) into windowed blocks; both components of a field count equally."""
         window = _window(size)
         share = window / window.sum()
         height, width = x.shape
@@ -241,13 +241,13 @@ class _Blocks:
 
     @property
     def count(self) -> int:
-        """How many there are."""
+        """The number of blocks."""
         return len(self.cross)
 
     def correlations(self, drawn: Luminance) -> Luminance:
         """Return n correlations (n, size, size).
 
-        `drawn`, (n, blocks), says how often each block counts.
+        `drawn`, (n, blocks), holds how often each block counts.
         """
         cross: Field = (drawn @ self.cross.view(np.float32)).view(np.complex64)
         power = np.sqrt((drawn @ self.first) * (drawn @ self.second))
@@ -267,13 +267,13 @@ def _window(size: int) -> Luminance:
 
 
 def _starts(length: int, size: int) -> list[int]:
-    """Return where blocks start: evenly spread, at most half a block apart."""
+    """Return the starts of blocks: evenly spaced, at most half a block apart."""
     count = math.ceil((length - size) / (size / 2)) + 1
     return [round(i * (length - size) / max(1, count - 1)) for i in range(count)]
 
 
 def _highest(surface: Luminance, farthest: int) -> tuple[int, int]:
-    """Return the place of the highest value, at most `farthest` rows and columns from 0."""
+    """Return the position of the highest value, at most `farthest` rows and columns from 0."""
     reach = np.arange(-farthest, farthest + 1)
     near = surface[np.ix_(reach, reach)]
     row, column = np.unravel_index(np.argmax(near), near.shape)
@@ -281,16 +281,16 @@ def _highest(surface: Luminance, farthest: int) -> tuple[int, int]:
 
 
 def _is_peak(surface: Luminance, place: tuple[int, int]) -> bool:
-    """Whether no neighbour is higher; else this is the flank of a peak that lies farther out."""
+    """Whether no neighbour is higher; otherwise it is on the slope of a peak farther out."""
     row, column = place
     around = np.ix_(np.arange(row - 1, row + 2), np.arange(column - 1, column + 2))
     return bool(surface[place] >= surface[around].max())
 
 
 def _height(surface: Luminance, place: tuple[int, int]) -> float:
-    """Return the height at a place in standard deviations of the surface away from it.
+    """Return the height at a position, in standard deviations of the surface away from it.
 
-    What is noise there has the window's shape: the farther, the fewer pixels meet each other.
+    The noise has the window's shape: the farther out, the fewer pixels overlap.
     """
     size = len(surface)
     meeting = fft.irfft2(np.abs(fft.rfft2(_window(size) ** 2)) ** 2, s=surface.shape)
@@ -304,7 +304,7 @@ def _height(surface: Luminance, place: tuple[int, int]) -> float:
 
 
 def _resample(blocks: _Blocks, farthest: int) -> NDArray[np.float64]:
-    """Return the displacements (n, 2) of other sets of the blocks, drawn with replacement."""
+    """Return the displacements (n, 2) of resampled sets of blocks, drawn with replacement."""
     random = np.random.default_rng(0)
     found = []
     for _ in range(0, RESAMPLES, TOGETHER):
@@ -316,7 +316,7 @@ def _resample(blocks: _Blocks, farthest: int) -> NDArray[np.float64]:
 
 
 def _between_pixels(surface: Luminance, place: tuple[int, int]) -> tuple[float, float]:
-    """Return the peak's place by parabolas through the highest pixel and its neighbours."""
+    """Return the peak's position, by parabolas through the highest pixel and its neighbours."""
     row, column = place
     size = len(surface)
     down = surface[[(row - 1) % size, row, (row + 1) % size], column]
@@ -325,7 +325,7 @@ def _between_pixels(surface: Luminance, place: tuple[int, int]) -> tuple[float, 
 
 
 def _refine(surface: Luminance, place: tuple[int, int]) -> tuple[float, float]:
-    """Return the peak's place exactly: the correlation is known between pixels, as a sum of waves.
+    """Return the peak's exact position: between pixels, the correlation is a sum of waves.
 
     It is evaluated every tenth of a pixel around the highest pixel; parabolas do the rest.
     """
@@ -343,7 +343,7 @@ def _refine(surface: Luminance, place: tuple[int, int]) -> tuple[float, float]:
 
 
 def _vertex(values: NDArray[Any]) -> float:
-    """Return where, from the middle, a parabola through three values is highest."""
+    """Return the offset from the middle at which a parabola through three values is highest."""
     before, here, after = (float(value) for value in values)
     bend = before - 2 * here + after
     return min(max(0.5 * (before - after) / bend, -1.0), 1.0) if bend < 0 else 0.0

@@ -1,4 +1,4 @@
-"""From what the network made to a picture: parts weighed and summed, in colour, in its place."""
+"""Turn a network's output into a picture: scale and sum the parts, add colour and metadata."""
 
 from __future__ import annotations
 
@@ -10,22 +10,22 @@ import numpy as np
 from fnetcli.imaging import color
 from fnetcli.imaging.image import Image, Mask, Pixels, Stored, bands
 from fnetcli.imaging.intensity import Scaled, to_stored
-from fnetcli.mixing import Gains
 from fnetcli.modalities import BY_NAME
 from fnetcli.models.base import Fusion, Maps
 from fnetcli.pictures.prepare import Prepared, has_color
+from fnetcli.products import Gains
 
 
 @dataclass(frozen=True)
 class MixOptions:
-    """How the fused picture is made of what the network made."""
+    """How to turn a network's output into the fused picture."""
 
     gains: Gains = field(default_factory=dict)
     is_gray: bool = False  # luminance only
 
 
 def giver_of_color(prepared: Prepared, mix: MixOptions) -> Scaled | None:
-    """Return the image whose colours mean something, if it has any and they are wanted."""
+    """Return the image whose colours are meaningful, if it has any and they are wanted."""
     if not mix.is_gray:
         for scaled, modality in zip(prepared.scaled, prepared.modalities, strict=True):
             if BY_NAME[modality].carries_color and has_color(scaled):
@@ -36,7 +36,7 @@ def giver_of_color(prepared: Prepared, mix: MixOptions) -> Scaled | None:
 def mixed_picture(
     giver: Scaled | None, fusion: Fusion[Maps], gains: Gains, kind: np.dtype[Any]
 ) -> Stored:
-    """Return the fused luminance in the colours of `giver`, (slices, H, W, 1 or 3); clip once."""
+    """Return the fused luminance with the colours of `giver`, (slices, H, W, 1 or 3); clip once."""
     some = fusion.whole if fusion.whole is not None else next(iter(fusion.parts.values()))
     shape = some.shape
     picture = np.empty((*shape, 1 if giver is None else 3), kind)
@@ -49,7 +49,7 @@ def mixed_picture(
 
 
 def _mixed(fusion: Fusion[Maps], gains: Gains) -> Maps:
-    """Return the fused luminance with every part weighed; gains of 1 change no bit."""
+    """Return the fused luminance with every part scaled by its gain; gains of 1 change no bit."""
     if all(gain == 1 for gain in gains.values()):
         return fusion.fused
     weighed = {role: np.float32(gains.get(role, 1.0)) * part for role, part in fusion.parts.items()}
@@ -65,7 +65,7 @@ def _rows(fusion: Fusion[Maps], band: slice) -> Fusion[Maps]:
 
 
 def in_place_of(prepared: Prepared, pixels: Stored) -> Image:
-    """Return the fused image with the place, transparency and profile that its sources give it."""
+    """Return the fused image with the georeference, transparency and profile of its sources."""
     x, y = prepared.images
     was_first_resized, was_second_resized = prepared.were_resized
     kept = [y] * (not was_second_resized) + [x] * (not was_first_resized)
@@ -90,7 +90,7 @@ def _both_valid(first: Mask | None, second: Mask | None) -> Mask | None:
 
 
 def _alpha(prepared: Prepared) -> Pixels | None:
-    """Return the transparency of the image that gives colour, else of the other one."""
+    """Return the transparency of the image that provides colour, else of the other one."""
     by_importance = sorted(
         zip(prepared.images, prepared.modalities, strict=True),
         key=lambda pair: not BY_NAME[pair[1]].carries_color,
@@ -99,24 +99,24 @@ def _alpha(prepared: Prepared) -> Pixels | None:
 
 
 def notices_of(prepared: Prepared, fused: Image) -> list[str]:
-    """Say what a user should know of this pair."""
+    """Return what a user should know about this pair."""
     notices = []
     for modality, scaled in zip(prepared.modalities, prepared.scaled, strict=True):
         notices += [f"{modality}: {text}" for text in (*scaled.image.notices, *scaled.notices)]
         if not BY_NAME[modality].carries_color and has_color(scaled):
             notices.append(
-                f"the {modality} picture has colours, which mean nothing there: its luminance is "
-                "used; export it as plain grey for a better result"
+                f"the {modality} picture has colours, which have no meaning there: its luminance "
+                "is used; export it as plain grey for a better result"
             )
     return notices + _place_notices(prepared, fused)
 
 
 def _place_notices(prepared: Prepared, fused: Image) -> list[str]:
-    """Say where georeferences contradict each other, or get lost."""
+    """Return whether georeferences contradict each other or get lost."""
     found = [image.georeference for image in prepared.images if image.georeference]
     if found and not fused.georeference:
-        return ["the resized image's georeference is lost: the size of the other one was kept"]
+        return ["the georeference of the resized image is lost: the other image's size was kept"]
     if len(found) == 2 and not any(prepared.were_resized) and found[0].place != found[1].place:
-        notice = "the two images lie at different places on the map: they may not show the same"
-        return [f"{notice} scene; the result is placed as {prepared.modalities[1]}"]
+        notice = "the two images are at different places on the map: they may not show the same"
+        return [f"{notice} scene; the result has the georeference of {prepared.modalities[1]}"]
     return []

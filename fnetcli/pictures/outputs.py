@@ -1,4 +1,4 @@
-"""The files that are made of a pair of pictures: which, where, of which kind and depth."""
+"""The files written for a pair of pictures: which, where, in which format and depth."""
 
 from __future__ import annotations
 
@@ -11,12 +11,13 @@ import numpy as np
 
 from fnetcli.errors import UsageError
 from fnetcli.formats import PICTURE_KINDS, write_npz, write_picture, write_png, write_tiff_float
+from fnetcli.formats.labels import write_labels
 from fnetcli.imaging.image import Image, Mask, Stored
 from fnetcli.imaging.intensity import mark_nodata, preview, to_stored
 from fnetcli.inputs.pairing import Case
-from fnetcli.mixing import Products
 from fnetcli.modalities import shown_name
 from fnetcli.models.base import Fusion, Maps
+from fnetcli.products import CLASS_MAPS, Products
 
 MapsKind = Literal["preview", "float", "none"]
 Depth = Literal["auto", "8", "16", "float"]
@@ -29,11 +30,11 @@ class OutputOptions:
 
     kind: str = "png"  # of the fused picture's file
     depth: Depth = "auto"  # of the fused picture; auto: that of the second image
-    maps: MapsKind | None = None  # None: previews of what the network shows, if it shows anything
+    maps: MapsKind | None = None  # None: previews, if the network has parts or maps
     with_features: bool = False
 
     def __post_init__(self) -> None:
-        """Raise UsageError where two choices contradict each other."""
+        """Raise UsageError if two choices contradict each other."""
         if self.depth != "auto" and not self._holds(DEPTHS[self.depth]):
             raise UsageError(
                 f"--depth {self.depth}: a {self.kind} file cannot hold it; use TIFF "
@@ -41,7 +42,7 @@ class OutputOptions:
             )
 
     def stored_type(self, source: np.dtype[Any]) -> np.dtype[Any]:
-        """Return the type of the fused picture's numbers, where `source` is the second image's."""
+        """Return the type of the fused picture's numbers; `source` is that of the second image."""
         if self.depth != "auto":
             return np.dtype(DEPTHS[self.depth])
         wanted: type[np.generic] = np.uint8 if source.itemsize == 1 else np.uint16
@@ -51,7 +52,7 @@ class OutputOptions:
         return np.dtype(next(kind for kind in kinds if self._holds(kind)))
 
     def maps_of(self, products: Products) -> MapsKind:
-        """Return how the images beside the fused one are written."""
+        """Return how parts and maps are written."""
         return self.maps or ("preview" if products.images else "none")
 
     def _holds(self, kind: type[np.generic]) -> bool:
@@ -63,14 +64,14 @@ class OutputOptions:
 
 @dataclass(frozen=True)
 class PicturePaths:
-    """Where the results of one case go; None is not written. Maps are by the names people know."""
+    """The paths of one case's results; None is not written. Maps have the names users know."""
 
     fused: Path
     maps: dict[str, Path]
     features: Path | None
 
     def all(self) -> dict[str, Path]:
-        """Return every path by its name; the fused picture, which is written last, comes last."""
+        """Return all paths by name; the fused picture is written last and comes last."""
         features = {"features": self.features} if self.features else {}
         return {**self.maps, **features, "fused": self.fused}
 
@@ -96,7 +97,7 @@ def paths_in_folder(
 def paths_beside_file(
     file: Path, modalities: tuple[str, str], products: Products, options: OutputOptions
 ) -> PicturePaths:
-    """Return the named file for the fused image, ``<stem>-maps/`` beside it for everything else."""
+    """Return the named file for the fused image, and ``<stem>-maps/`` for everything else."""
     folder = file.with_name(f"{file.stem}-maps")
     suffix = _map_suffix(options.maps_of(products))
     names = map_names(modalities, products, options)
@@ -108,7 +109,7 @@ def paths_beside_file(
 
 
 def map_names(modalities: tuple[str, str], products: Products, options: OutputOptions) -> list[str]:
-    """Return what people call the images that are written beside the fused one."""
+    """Return the names, as users know them, of the parts and maps that are written."""
     if options.maps_of(products) == "none":
         return []
     return [shown_name(role, modalities) for role in products.images]
@@ -128,9 +129,9 @@ def write_fused(
     paths: PicturePaths,
     options: OutputOptions,
 ) -> list[str]:
-    """Write one slice's picture, maps and features; the fused picture, as it is, comes last.
+    """Write one slice's picture, maps and features; write the fused picture last.
 
-    Return what a user should know of the files. Raise WriteError, OutputError.
+    Return what a user should know about the files. Raise WriteError, OutputError.
     """
     valid = None if image.valid is None else image.valid[0]
     _write_maps(image, valid, fusion, modalities, paths, is_float=options.maps == "float")
@@ -140,7 +141,7 @@ def write_fused(
     pixels, nodata = image.pixels[0], None
     if alpha is None:
         pixels, nodata = _with_nodata(pixels, image, options)
-    elif valid is not None:  # transparent says it: a number beside it would contradict it
+    elif valid is not None:  # transparency marks these pixels: a nodata number could contradict it
         alpha[~valid] = 0
     write_picture(
         paths.fused,
@@ -152,7 +153,7 @@ def write_fused(
         color_profile=image.color_profile,
     )
     if image.alpha is not None and not PICTURE_KINDS[options.kind].keeps_alpha:
-        return [f"{options.kind} cannot hold transparency: left out; use --format png"]
+        return [f"{options.kind} cannot hold transparency, so it is omitted; use --format png"]
     return []
 
 
@@ -165,19 +166,24 @@ def _write_maps(
     *,
     is_float: bool,
 ) -> None:
-    """Write parts on a signed scale, other maps on that of pictures; or both as numbers."""
+    """Write parts on a signed scale, other maps on that of pictures; or both as numbers.
+
+    Maps of classes have a colour for each, and the class as the number of the colour.
+    """
     for images, picture in ((fusion.parts, preview), (fusion.maps, to_stored)):
         for name, values in shown_images(images, modalities).items():
             if name not in paths.maps:
                 continue
             if is_float:
                 _write_numbers(paths.maps[name], values[0], image, valid)
+            elif name in CLASS_MAPS:
+                write_labels(paths.maps[name], values[0].astype(np.uint8))
             else:
                 write_png(paths.maps[name], picture(values[0]))
 
 
 def _write_numbers(path: Path, values: Maps, image: Image, valid: Mask | None) -> None:
-    """Write float32, NaN where no sensor saw anything."""
+    """Write float32, with NaN for pixels without data."""
     if valid is not None:
         values = np.where(valid, values, np.float32(np.nan))
     nodata = None if valid is None else np.nan
@@ -185,14 +191,14 @@ def _write_numbers(path: Path, values: Maps, image: Image, valid: Mask | None) -
 
 
 def shown_images(images: Mapping[str, Maps], modalities: tuple[str, str]) -> dict[str, Maps]:
-    """Return images by the names that people know."""
+    """Return images by the names that users know."""
     return {shown_name(role, modalities): values for role, values in images.items()}
 
 
 def _with_nodata(
     pixels: Stored, image: Image, options: OutputOptions
 ) -> tuple[Stored, float | None]:
-    """Mark what no sensor saw, where the format can say so; return the mark too."""
+    """Mark pixels without data, if the format can hold a mark; return the mark, too."""
     is_needed = image.valid is not None or image.nodata is not None
     if not is_needed or not PICTURE_KINDS[options.kind].keeps_nodata:
         return pixels, None
@@ -202,7 +208,7 @@ def _with_nodata(
 
 
 def _fitting_nodata(declared: float | None, kind: np.dtype[Any]) -> float:
-    """Return the source's own mark if this type can hold it, else NaN or 0."""
+    """Return the source's own nodata number if this type can hold it, else NaN or 0."""
     if kind.kind == "f":
         is_free = declared is not None and 1 < abs(declared) < np.finfo(np.float32).max
         return float(np.float32(declared)) if declared is not None and is_free else np.nan
@@ -218,5 +224,5 @@ def _stored_alpha(image: Image, options: OutputOptions) -> Stored | None:
 
 
 def features_bytes(height: int, width: int, channels: int) -> int:
-    """Return the size of one features file: float16 numbers of so many channels."""
+    """Return the size of a features file: float16 numbers, `channels` per pixel."""
     return channels * height * width * 2

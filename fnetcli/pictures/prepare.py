@@ -1,4 +1,4 @@
-"""What the network sees of two pictures: both read, scaled to [0, 1] and brought onto one grid."""
+"""Prepare two pictures for the network: read them, scale them to [0, 1], put them on one grid."""
 
 from __future__ import annotations
 
@@ -26,10 +26,10 @@ class PrepareOptions:
     modalities: tuple[str, str]  # first, second, in the network's order
     scaling: tuple[ScalingOptions, ScalingOptions] = (ScalingOptions(), ScalingOptions())
     reading: tuple[ReadOptions, ReadOptions] = (ReadOptions(), ReadOptions())
-    resize_to: str | None = None  # modality whose size is kept where the two differ
+    resize_to: str | None = None  # modality whose size is kept if the two differ
 
     def __post_init__(self) -> None:
-        """Raise UsageError where `resize_to` is none of the two."""
+        """Raise UsageError if `resize_to` is neither of the two."""
         if self.resize_to not in (None, *self.modalities):
             raise UsageError(
                 f"--resize {self.resize_to}: not one of the two images; "
@@ -37,7 +37,7 @@ class PrepareOptions:
             )
 
     def record(self) -> dict[str, Any]:
-        """Return everything that changes pixels, as JSON takes it."""
+        """Return everything that changes pixels, ready for JSON."""
         return {
             "modalities": list(self.modalities),
             "scaling": {
@@ -51,10 +51,10 @@ class PrepareOptions:
 
 @dataclass(frozen=True)
 class Prepared:
-    """Two images on one grid, ready for the network; what it takes is made when it is asked for."""
+    """Two images on one grid, ready for the network; luminances are computed on demand."""
 
     modalities: tuple[str, str]
-    grids: tuple[Grid, Grid]  # before both came onto one
+    grids: tuple[Grid, Grid]  # before both were put on one grid
     scaled: tuple[Scaled, Scaled]
 
     @property
@@ -71,7 +71,7 @@ class Prepared:
 
     @property
     def were_resized(self) -> tuple[bool, bool]:
-        """Which of the two did not keep its grid."""
+        """Whether each of the two was resized."""
         first, second = (
             image.grid is not grid for image, grid in zip(self.images, self.grids, strict=True)
         )

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import io
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -23,8 +23,10 @@ import PIL.ImageFont
 from numpy.typing import NDArray
 
 from fnetcli.files.durable import atomic_write
+from fnetcli.formats.labels import class_colors
 from fnetcli.inspection.figures import (
     ChannelSheet,
+    ClassMaps,
     Distribution,
     FigureData,
     HistogramPanel,
@@ -110,6 +112,8 @@ def draw(data: FigureData) -> Figure:
             return draw_lines(data)
         case KernelGrids():
             return draw_kernels(data)
+        case ClassMaps():
+            return draw_classes(data)
 
 
 # --- maps -----------------------------------------------------------------------------------------
@@ -173,6 +177,37 @@ def draw_channels(data: ChannelSheet) -> Figure:
     heading = f"{data.title}: {data.channels} by energy (share of the sum of squares)"
     sheet = _sheet(_magnified(tiles), labels, COLUMNS)
     return Figure(_png(_titled(sheet, heading, scale)), scale, limit)
+
+
+def draw_classes(data: ClassMaps) -> Figure:
+    """Draw maps of classes in colours, with the colour of each class below them."""
+    colors = class_colors(1 + max(data.names))
+    tiles = [colors[_thinned(numbers)] for numbers in data.maps.values()]
+    sheet = _sheet(tiles, list(data.maps), min(len(tiles), MAX_IN_A_ROW))
+    key = _color_key({name: tuple(colors[number]) for number, name in data.names.items()})
+    both = PIL.Image.new(
+        "RGB", (max(sheet.width, key.width), sheet.height + GAP + key.height), BACKGROUND
+    )
+    both.paste(sheet, (0, 0))
+    both.paste(key, (0, sheet.height + GAP))
+    scale = "a colour for each class"
+    return Figure(_png(_titled(both, data.title, scale)), scale)
+
+
+def _color_key(colors: Mapping[str, tuple[int, ...]]) -> PIL.Image.Image:
+    """Return swatches with their names, in rows."""
+    font = _font(13)
+    width = LABEL + 2 * GAP + max(math.ceil(font.getlength(name)) for name in colors)
+    columns = max(1, LONGEST_SIDE // width)
+    rows = math.ceil(len(colors) / columns)
+    key = PIL.Image.new("RGB", (min(columns, len(colors)) * width, rows * LABEL), BACKGROUND)
+    pen = PIL.ImageDraw.Draw(key)
+    for i, (name, color) in enumerate(colors.items()):
+        row, column = divmod(i, columns)
+        left, top = column * width, row * LABEL
+        pen.rectangle((left, top + 2, left + LABEL - 4, top + LABEL - 4), color, FRAME)
+        pen.text((left + LABEL, top), name, INK, font)
+    return key
 
 
 def draw_kernels(data: KernelGrids) -> Figure:
@@ -320,6 +355,12 @@ def _fitted(values: Map) -> Map:
     size = max(1, round(width * ratio)), max(1, round(height * ratio))
     picture = PIL.Image.fromarray(np.ascontiguousarray(values, np.float32))
     return np.asarray(picture.resize(size, PIL.Image.Resampling.BOX))
+
+
+def _thinned(numbers: NDArray[np.intp]) -> NDArray[np.intp]:
+    """Return numbers that fit: every n-th, since classes have no means."""
+    step = math.ceil(max(numbers.shape) / LONGEST_SIDE)
+    return numbers[::step, ::step]
 
 
 def _magnified(tiles: list[Colors]) -> list[Colors]:

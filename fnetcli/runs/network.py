@@ -10,8 +10,8 @@ from pathlib import Path
 from fnetcli.checkpoints.loading import Weights, load_weights
 from fnetcli.engine import Engine, EngineOptions, choose_device
 from fnetcli.errors import UsageError
-from fnetcli.mixing import Products
 from fnetcli.models.base import Wanted
+from fnetcli.products import Products
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ from typing import Generic, Literal
 from fnetcli.errors import ReadError, UsageError
 from fnetcli.inputs.pairing import Case, Pairing
 from fnetcli.runs.manifest import DONE, Manifest, content, deciding
-from fnetcli.runs.process import CaseTask, MadeT, PathsT, PreparedT, ResultPaths, Walk, is_whole
+from fnetcli.runs.process import CaseTask, MadeT, PathsT, Pipeline, PreparedT, ResultPaths, is_whole
 from fnetcli.runs.protect import Inputs
 
 Existing = Literal["skip", "overwrite", "error"]
@@ -23,7 +23,7 @@ class Job(Generic[PathsT, PreparedT, MadeT]):
     """What is to be fused, how, and where it goes; `out` is a folder, or a file for one pair."""
 
     pairing: Pairing
-    walk: Walk[PathsT, PreparedT, MadeT]
+    pipeline: Pipeline[PathsT, PreparedT, MadeT]
     out: Path
     weights: Mapping[str, str]  # name, sha256
     is_file: bool = False
@@ -36,12 +36,12 @@ class Job(Generic[PathsT, PreparedT, MadeT]):
 
     def task(self, case: Case) -> CaseTask[PathsT, PreparedT, MadeT]:
         """Return all that is needed to fuse one of the cases."""
-        paths = self.walk.paths(case, self.out, is_file=self.is_file)
-        return CaseTask(case, self.walk, paths, self.out, self.pairing.roots, self.weights)
+        paths = self.pipeline.paths(case, self.out, is_file=self.is_file)
+        return CaseTask(case, self.pipeline, paths, self.out, self.pairing.roots, self.weights)
 
 
 @dataclass(frozen=True)
-class Plan(Generic[PathsT, PreparedT, MadeT]):
+class RunPlan(Generic[PathsT, PreparedT, MadeT]):
     """The task of every case, and which cases need no work."""
 
     tasks: dict[str, CaseTask[PathsT, PreparedT, MadeT]]
@@ -59,7 +59,7 @@ class Plan(Generic[PathsT, PreparedT, MadeT]):
 
 def make_plan(
     job: Job[PathsT, PreparedT, MadeT], manifest: Manifest | None, on_step: Callable[[], None]
-) -> Plan[PathsT, PreparedT, MadeT]:
+) -> RunPlan[PathsT, PreparedT, MadeT]:
     """Sort the cases into done and to do. Raise UsageError where existing files forbid work."""
     tasks = {case.name: job.task(case) for case in job.pairing.cases}
     require_places({name: task.paths for name, task in tasks.items()}, Inputs(job.input_paths))
@@ -70,7 +70,7 @@ def make_plan(
                     raise UsageError(
                         f"{path}: exists; remove it, or use --existing skip or overwrite"
                     )
-    plan = Plan(tasks, [], [])
+    plan = RunPlan(tasks, [], [])
     for case in job.pairing.cases:
         is_done = job.existing == "skip" and manifest is not None
         is_done = is_done and manifest is not None and _is_done(tasks[case.name], manifest)

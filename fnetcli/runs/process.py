@@ -43,7 +43,7 @@ PreparedT = TypeVar("PreparedT")
 MadeT = TypeVar("MadeT")
 
 
-class Walk(Protocol[PathsT, PreparedT, MadeT]):
+class Pipeline(Protocol[PathsT, PreparedT, MadeT]):
     """The way of a case from disk to disk: of two pictures, of two volumes. Options, no state.
 
     What `read` gives goes to `work`, what that gives to `write`.
@@ -90,7 +90,7 @@ class CaseTask(Generic[PathsT, PreparedT, MadeT]):
     """One case, how it is fused and where its results go; picklable."""
 
     case: Case
-    walk: Walk[PathsT, PreparedT, MadeT]
+    pipeline: Pipeline[PathsT, PreparedT, MadeT]
     paths: PathsT
     out: Path
     roots: tuple[Path, Path]  # the folders that both images are told of relative to
@@ -104,14 +104,17 @@ class CaseTask(Generic[PathsT, PreparedT, MadeT]):
                 "sha256": None,
             }
             for modality, path, root in zip(
-                self.walk.modalities, (self.case.first, self.case.second), self.roots, strict=True
+                self.pipeline.modalities,
+                (self.case.first, self.case.second),
+                self.roots,
+                strict=True,
             )
         }
 
     def hash_inputs(self, inputs: Record) -> None:
         """Fill in what the files hold. Raise ReadError."""
         for known, path in zip(inputs.values(), (self.case.first, self.case.second), strict=True):
-            known["sha256"] = self.walk.sha256(path)
+            known["sha256"] = self.pipeline.sha256(path)
 
     def record(self, inputs: Record) -> Record:
         """Return the part of the case's record that is known before it is made."""
@@ -119,7 +122,7 @@ class CaseTask(Generic[PathsT, PreparedT, MadeT]):
             "case": self.case.name,
             "inputs": inputs,
             "weights": dict(self.weights),
-            "options": self.walk.record(),
+            "options": self.pipeline.record(),
             "pixels_version": PIXELS_VERSION,
             "outputs": {
                 name: relative_path(path, self.out)
@@ -167,8 +170,8 @@ def read_case(task: CaseTask[PathsT, PreparedT, MadeT], inputs: Record) -> CaseR
     """Hash and read the images; fill in what `inputs` lack. Raise ImageError."""
     started = time.perf_counter()
     task.hash_inputs(inputs)
-    prepared = task.walk.read(task.case)
-    for known, size in zip(inputs.values(), task.walk.sizes(prepared), strict=True):
+    prepared = task.pipeline.read(task.case)
+    for known, size in zip(inputs.values(), task.pipeline.sizes(prepared), strict=True):
         known["size"] = size
     return CaseRead(inputs, prepared, time.perf_counter() - started)
 
@@ -183,7 +186,7 @@ def work_on_case(
     """Run the network. Raise ImageError, OutputError."""
     started = time.perf_counter()
     try:
-        made = task.walk.work(engine, read.prepared, task.paths, in_place, on_slices)
+        made = task.pipeline.work(engine, read.prepared, task.paths, in_place, on_slices)
     except PairError as error:
         of = f", weights {task.weights['name']}" if isinstance(error, NotFiniteError) else ""
         raise PairError(f"{task.case.first} and {task.case.second}{of}: {error}") from None
@@ -197,7 +200,7 @@ def write_case(
 ) -> Record:
     """Write the results; return the record of the case that is done. Raise WriteError."""
     started = time.perf_counter()
-    found = task.walk.write(case.read.prepared, case.made, task.paths, in_place)
+    found = task.pipeline.write(case.read.prepared, case.made, task.paths, in_place)
     folders = folders_of(task.paths)
     seconds = case.read.seconds + case.seconds + time.perf_counter() - started
     return task.record(case.read.inputs) | {

@@ -11,7 +11,7 @@ from fnetcli.files import scratch
 from fnetcli.formats import probe_image
 from fnetcli.pictures.fuse import FuseOptions
 from fnetcli.pictures.outputs import features_bytes
-from fnetcli.runs.plan import Plan
+from fnetcli.runs.plan import RunPlan
 from fnetcli.runs.process import MadeT, PathsT, PreparedT
 
 
@@ -24,7 +24,7 @@ class Room:
 
 
 def features_room(
-    plan: Plan[PathsT, PreparedT, MadeT], out: Path, options: FuseOptions
+    plan: RunPlan[PathsT, PreparedT, MadeT], out: Path, options: FuseOptions
 ) -> Room | None:
     """Say how much room the features will take, from the size of the first pair.
 

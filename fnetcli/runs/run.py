@@ -16,7 +16,7 @@ from fnetcli.files.output_folder import OutputFolder, sweep
 from fnetcli.inputs.pairing import Case
 from fnetcli.runs.batch import Batch, Report, Stages
 from fnetcli.runs.manifest import MANIFEST_FILE, Manifest, Record, write_run
-from fnetcli.runs.plan import Job, Plan, make_plan
+from fnetcli.runs.plan import Job, RunPlan, make_plan
 from fnetcli.runs.process import (
     CaseMade,
     CaseRead,
@@ -55,7 +55,7 @@ class FusionRun(Generic[PathsT, PreparedT, MadeT]):
     events: Events
     command: list[str] = field(default_factory=list)
     report: Report[Case] = field(default_factory=Report)
-    plan: Plan[PathsT, PreparedT, MadeT] = field(default_factory=lambda: Plan({}, [], []))
+    plan: RunPlan[PathsT, PreparedT, MadeT] = field(default_factory=lambda: RunPlan({}, [], []))
     status: str = "planned"
     _device: str = ""
     _manifest: Manifest | None = None
@@ -92,7 +92,7 @@ class FusionRun(Generic[PathsT, PreparedT, MadeT]):
                     read=self._read,
                     work=lambda case, read: self._work(engine, case, read),
                     write=self._write,
-                    weigh=lambda read: self.job.walk.nbytes(read.prepared),
+                    weigh=lambda read: self.job.pipeline.nbytes(read.prepared),
                 ),
                 on_done=self._done,
                 on_failed=self._failed,
@@ -118,7 +118,7 @@ class FusionRun(Generic[PathsT, PreparedT, MadeT]):
     def summary(self) -> Record:
         """Return what run.json holds."""
         now = datetime.now(UTC)
-        first, second = self.job.walk.modalities
+        first, second = self.job.pipeline.modalities
         return {
             "status": self.status,
             "command": self.command,
@@ -129,7 +129,7 @@ class FusionRun(Generic[PathsT, PreparedT, MadeT]):
             | {"python": platform.python_version()},
             "device": self._device,
             "weights": dict(self.job.weights),
-            "options": self.job.walk.record(),
+            "options": self.job.pipeline.record(),
             "inputs": {
                 modality: str(root)
                 for modality, root in zip((first, second), self.job.pairing.roots, strict=True)

@@ -44,5 +44,5 @@ def volume_job(
     with_maps = None if options.maps is None else options.maps != "none"
     output = VolumeOutputOptions(options.target, with_maps)
     require_target(pairing.cases, prepare, output)
-    walk = Volumes(VolumeFuseOptions(prepare, products, options.mix, output))
-    return Job(pairing, walk, out, network.record(), existing=options.existing)
+    pipeline = Volumes(VolumeFuseOptions(prepare, products, options.mix, output))
+    return Job(pairing, pipeline, out, network.record(), existing=options.existing)

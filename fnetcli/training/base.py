@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from torch import Tensor, nn
@@ -30,6 +30,7 @@ class Stage:
     keeps_optimizers: bool = False
     starts_from_average: bool = False
     is_validated: bool = True
+    rate_factors: Mapping[str, float] = field(default_factory=dict)  # of groups, if not 1
 
 
 class Procedure(Protocol):

@@ -20,6 +20,7 @@ LOG = FileKind("a log of losses", 1 << 30, "remove it", TrainingError)
 Precision = Literal["fp32", "bf16"]
 Optimizer = Literal["adam", "muon"]
 DEFAULT_MODEL = "fnet"  # of a recipe that names none
+MAX_CLASSES = 255
 
 
 @dataclass(frozen=True)
@@ -36,7 +37,7 @@ class StageConfig:
     def __post_init__(self) -> None:
         """Raise ValueError where a number is out of range."""
         weights = [one.name for one in dataclasses.fields(self) if one.name.endswith("_weight")]
-        _require(
+        require(
             self, ("batch", "crop", "learning_rate"), ("iterations", "warmup", "decay", *weights)
         )
 
@@ -58,6 +59,7 @@ class Recipe:
     """Everything that decides the numbers of a run; a model's own class adds network and stages."""
 
     model: ClassVar[str] = ""
+    paths: ClassVar[tuple[str, ...]] = ("data", "validation")  # fields that hold folders
 
     seed: int = 1
     precision: Precision = "fp32"
@@ -81,7 +83,7 @@ class Recipe:
 
     def __post_init__(self) -> None:
         """Raise ValueError where a number is out of range."""
-        _require(self, ("validate_every", "checkpoint_every"), ("seed", "gradient_clip"))
+        require(self, ("validate_every", "checkpoint_every"), ("seed", "gradient_clip"))
         if not 0 <= self.ema < 1:
             raise ValueError(f"ema must lie in [0, 1), not {self.ema}")
 
@@ -104,6 +106,32 @@ class Recipe:
             else:
                 scalars.append(f"{key} = {json.dumps(value)}")
         return "\n\n".join(["\n".join(scalars), *tables]) + "\n"
+
+
+@dataclass(frozen=True)
+class ClassesConfig:
+    """What the numbers in label images mean."""
+
+    names: tuple[str, ...] = ()  # of classes 1, 2, ...; 0 is unlabelled
+
+    def __post_init__(self) -> None:
+        """Raise ValueError where names are empty, repeated or too many for 8 bits."""
+        if len(set(self.names)) < len(self.names) or not all(self.names):
+            raise ValueError("names must differ from each other, and none may be empty")
+        if len(self.names) > MAX_CLASSES:
+            raise ValueError(f"names must be at most {MAX_CLASSES}, as labels have 8 bits")
+
+
+@dataclass(frozen=True)
+class LabelledRecipe(Recipe):
+    """A recipe of a model that learns the class of each pixel of the training pairs."""
+
+    paths: ClassVar[tuple[str, ...]] = (*Recipe.paths, "labels", "validation_labels", "unlabelled")
+
+    labels: str = ""  # folder with one label image for each pair of [data]
+    validation_labels: str = ""  # likewise of [validation]; may be left out
+    unlabelled: dict[str, str] = field(default_factory=dict)  # further pairs, as in [data]
+    classes: ClassesConfig = field(default_factory=ClassesConfig)
 
 
 def build(kind: type, table: dict[str, Any], path: str, section: str = "") -> Any:
@@ -138,6 +166,8 @@ def _value(wanted: Any, value: Any, path: str, name: str) -> Any:
             choices = ", ".join(map(str, typing.get_args(wanted)))
             raise ConfigError(f"{path}: {name} = {value!r}; must be one of {choices}")
         return value
+    if wanted == tuple[str, ...]:
+        return _words(value, path, name)
     if wanted is float and isinstance(value, int) and not isinstance(value, bool):
         return float(value)
     if type(value) is not wanted:
@@ -145,7 +175,14 @@ def _value(wanted: Any, value: Any, path: str, name: str) -> Any:
     return value
 
 
-def _require(value: Any, positive: tuple[str, ...], not_negative: tuple[str, ...]) -> None:
+def _words(value: Any, path: str, name: str) -> tuple[str, ...]:
+    if not (isinstance(value, list) and all(isinstance(item, str) for item in value)):
+        raise ConfigError(f"{path}: {name} = {value!r}; must be a list of words")
+    return tuple(value)
+
+
+def require(value: Any, positive: tuple[str, ...], not_negative: tuple[str, ...]) -> None:
+    """Raise ValueError if a field of a dataclass is not positive, or negative, or not a number."""
     for name in positive:
         number = getattr(value, name)
         if not (math.isfinite(number) and number > 0):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -21,6 +21,7 @@ from fnetcli.metrics import quantise, to_grey8
 
 Luminance = NDArray[np.uint8]
 CACHE_BYTES = 4 << 30
+MAX_DRAWS = 50  # of a crop that is worth training on; then any will do
 
 
 @dataclass
@@ -82,22 +83,39 @@ class Pairs:
                 digest.update(f"{case.name}\t{content}\n".encode())
         return digest.hexdigest()
 
-    def batch(self, size: int, crop: int, seed: tuple[int, ...]) -> tuple[Tensor, Tensor]:
+    def batch(
+        self,
+        size: int,
+        crop: int,
+        seed: tuple[int, ...],
+        is_worth_it: Callable[[Luminance, Luminance], bool] = lambda _first, _second: True,
+    ) -> tuple[Tensor, Tensor]:
         """Return random crops of both images, each (size, 1, crop, crop) in [0, 1].
 
-        Pair, place and one of the eight flips and rotations depend on `seed` alone.
+        Pair, place and one of the eight flips and rotations depend on `seed` alone. Crops that are
+        not worth training on are drawn again.
         """
         random = np.random.default_rng(seed)
         crops = np.empty((2, size, 1, crop, crop), dtype=np.uint8)
         for i in range(size):
-            first, second = self[int(random.integers(len(self)))]
-            top = int(random.integers(first.shape[0] - crop + 1))
-            left = int(random.integers(first.shape[1] - crop + 1))
-            quarter_turns, is_flipped = int(random.integers(4)), bool(random.integers(2))
-            for side, image in enumerate((first, second)):
-                piece = np.rot90(image[top : top + crop, left : left + crop], quarter_turns)
-                crops[side, i, 0] = piece[:, ::-1] if is_flipped else piece
+            for _ in range(MAX_DRAWS):
+                pieces = self._draw(crop, random)
+                if is_worth_it(*pieces):
+                    break
+            crops[:, i, 0] = pieces
         return to_tensor(crops[0]), to_tensor(crops[1])
+
+    def _draw(self, crop: int, random: np.random.Generator) -> tuple[Luminance, Luminance]:
+        first, second = self[int(random.integers(len(self)))]
+        top = int(random.integers(first.shape[0] - crop + 1))
+        left = int(random.integers(first.shape[1] - crop + 1))
+        quarter_turns, is_flipped = int(random.integers(4)), bool(random.integers(2))
+
+        def cut(image: Luminance) -> Luminance:
+            piece = np.rot90(image[top : top + crop, left : left + crop], quarter_turns)
+            return piece[:, ::-1] if is_flipped else piece
+
+        return cut(first), cut(second)
 
 
 def to_tensor(pixels: Luminance) -> Tensor:

@@ -1,14 +1,16 @@
 """Training pairs with labels: one 8-bit grey image a pair whose pixels are classes.
 
 0 means unlabelled. Pairs without a label are all 0. Labels are cropped and mirrored with their
-images and never resampled, so classes stay whole numbers.
+images and never interpolated, so classes stay whole numbers.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import hashlib
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 import torch
@@ -16,11 +18,13 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from fnetcli.errors import TrainingError
-from fnetcli.formats import read_image
+from fnetcli.formats import content_sha256
+from fnetcli.formats.labels import read_labels
 from fnetcli.inputs.pairing import Case, images_by_name
 from fnetcli.training.data import Pairs, to_tensor
 
 Label = NDArray[np.uint8]
+PixelT = TypeVar("PixelT", bound=np.generic)
 
 
 @dataclass(frozen=True)
@@ -34,6 +38,13 @@ class LabelledBatch:
     second: Tensor
     label: Tensor
     weight: Tensor | None = None
+
+    def to(self, device: torch.device) -> LabelledBatch:
+        """Return the batch on a device."""
+        weight = None if self.weight is None else self.weight.to(device)
+        return LabelledBatch(
+            self.first.to(device), self.second.to(device), self.label.to(device), weight
+        )
 
 
 @dataclass(frozen=True)
@@ -50,19 +61,26 @@ Weigh = Callable[[int, LabelledPair], NDArray[np.float16]]
 
 @dataclass
 class LabelledPairs:
-    """Aligned pairs in memory with their labels, each read and checked when it is first used."""
+    """Aligned pairs in memory with their labels, each read and checked when it is first used.
+
+    Further pairs without labels may follow them: they teach what needs none.
+    """
 
     pairs: Pairs
     labels: list[Path | None]  # one a pair; None: all of it is unlabelled
     classes: int  # with class 0
+    unlabelled: Pairs | None = None
     _cache: dict[int, Label] = field(default_factory=dict)
 
     def __len__(self) -> int:
-        """Return the number of pairs."""
-        return len(self.pairs)
+        """Return the number of pairs, labelled ones first."""
+        return len(self.pairs) + len(self.unlabelled or ())
 
     def __getitem__(self, index: int) -> LabelledPair:
         """Return a whole pair. Raise ReadError, TrainingError."""
+        if self.unlabelled is not None and index >= len(self.pairs):
+            first, second = self.unlabelled[index - len(self.pairs)]
+            return LabelledPair(first, second, np.zeros(first.shape, np.uint8))
         first, second = self.pairs[index]
         if index not in self._cache:
             path = self.labels[index]
@@ -72,19 +90,48 @@ class LabelledPairs:
                 self._cache[index] = read_label(path, self.classes, first.shape)
         return LabelledPair(first, second, self._cache[index])
 
+    def __iter__(self) -> Iterator[LabelledPair]:
+        """Yield the pairs, in order."""
+        return (self[index] for index in range(len(self)))
+
+    def check(self) -> None:
+        """Read every label once, so that a bad one is known before hours of training.
+
+        Raise ReadError, TrainingError, also where nothing is labelled.
+        """
+        if not self.shares().any():
+            raise TrainingError(
+                f"{self.labels[0]}: this label and all others hold class 0 alone, unlabelled; "
+                "give labels whose pixels are classes"
+            )
+
+    def list_sha256(self) -> str:
+        """Return a hash over the names and contents of all files, in order."""
+        digest = hashlib.sha256(self.pairs.list_sha256().encode())
+        for path in self.labels:
+            digest.update(f"{content_sha256(path) if path else ''}\n".encode())
+        if self.unlabelled is not None:
+            digest.update(self.unlabelled.list_sha256().encode())
+        return digest.hexdigest()
+
     def batch(
-        self, size: int, crop: int, seed: tuple[int, ...], weigh: Weigh | None = None
+        self,
+        size: int,
+        crop: int,
+        seed: tuple[int, ...],
+        weigh: Weigh | None = None,
+        labelled_share: float = 1.0,
     ) -> LabelledBatch:
         """Return random crops, half of them mirrored left to right.
 
         Pair, place and mirroring depend on `seed` alone. Never turned or put upside down: what is
         sky and what is road shows in where it is. `weigh` gives the weight map of a whole pair, by
-        its number.
+        its number. `labelled_share` is the probability of a labelled pair, if there are others.
         """
         random = np.random.default_rng(seed)
         crops: list[tuple[NDArray[np.generic], ...]] = []
         for _ in range(size):
-            index = int(random.integers(len(self)))
+            index = self._draw(random, labelled_share)
             pair = self[index]
             images: tuple[NDArray[np.generic], ...] = (pair.first, pair.second, pair.label)
             if weigh:
@@ -103,36 +150,65 @@ class LabelledPairs:
             torch.from_numpy(weight[0].astype(np.float32))[:, None] if weight else None,
         )
 
+    def _draw(self, random: np.random.Generator, labelled_share: float) -> int:
+        """Return the number of a pair, drawn at random."""
+        is_labelled = self.unlabelled is None or random.random() < labelled_share
+        start, end = (0, len(self.pairs)) if is_labelled else (len(self.pairs), len(self))
+        return int(random.integers(start, end))
+
     def shares(self) -> NDArray[np.float64]:
         """Return each class's share of the labelled pixels, (C,); class 0 has none."""
         counts = np.zeros(self.classes)
-        for index in range(len(self)):
+        for index in range(len(self.pairs)):
             counts += np.bincount(self[index].label.ravel(), minlength=self.classes)
         counts[0] = 0
         shares: NDArray[np.float64] = counts / max(counts.sum(), 1)
         return shares
 
 
+def whole_batch(pair: LabelledPair, weight: NDArray[np.float16], side: int = 0) -> LabelledBatch:
+    """Return a whole pair as a batch of one, or its middle of at most `side` pixels each way."""
+    first, second, label = (cut_middle(im, side) for im in (pair.first, pair.second, pair.label))
+    return LabelledBatch(
+        to_tensor(first)[None, None],
+        to_tensor(second)[None, None],
+        torch.from_numpy(label.astype(np.int64))[None],
+        torch.from_numpy(cut_middle(weight, side).astype(np.float32))[None, None],
+    )
+
+
+def cut_middle(image: NDArray[PixelT], side: int) -> NDArray[PixelT]:
+    """Cut the middle of an image, (H, W), at most `side` pixels each way; 0: return all of it."""
+    if not side:
+        return image
+    top, left = (max(0, length - side) // 2 for length in image.shape)
+    return image[top : top + side, left : left + side]
+
+
 def find_labels(cases: list[Case], folder: Path) -> list[Path | None]:
-    """Return each pair's label in a folder, by name. Raise TrainingError where none is found."""
+    """Return each pair's label in a folder, by name. Raise TrainingError if one has none."""
     files = images_by_name(folder)
-    found: list[Path | None] = [files.get(case.name) for case in cases]
-    if not any(found):
+    missing = [case.name for case in cases if case.name not in files]
+    if len(missing) == len(cases):
         raise TrainingError(f"{folder}: no label has the name of a training pair; check the folder")
-    return found
+    if missing:
+        raise TrainingError(
+            f"{folder}: no label for {missing[0]} ({len(missing)} of {len(cases)} pairs); add the "
+            "label, or move such pairs to the folders of [unlabelled] in the recipe"
+        )
+    return [files[case.name] for case in cases]
 
 
 def read_label(path: Path, classes: int, shape: tuple[int, ...]) -> Label:
     """Read a label image, (H, W), classes 0 ... `classes` - 1. Raise ReadError, TrainingError."""
-    image = read_image(path)
+    image = read_labels(path)
     if image.is_color:
         raise TrainingError(
-            f"{path}: a label in colour; give one grey 8-bit image whose pixels are classes"
+            f"{path}: a label in colour; give an 8-bit image whose pixels are classes, grey or "
+            "with a palette"
         )
     if image.stored_type != np.uint8 or image.pixels.shape[0] != 1:
-        raise TrainingError(
-            f"{path}: a label of {image.stored_type} pixels; give one grey 8-bit image"
-        )
+        raise TrainingError(f"{path}: a label of {image.stored_type} pixels; give an 8-bit image")
     label = np.asarray(image.pixels[0, ..., 0], np.uint8)
     if label.shape != shape:
         raise TrainingError(

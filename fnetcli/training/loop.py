@@ -22,7 +22,6 @@ from fnetcli.files.durable import atomic_write
 from fnetcli.files.guarded import FileKind, open_file, read_text
 from fnetcli.training.base import Procedure, Stage
 from fnetcli.training.config import LOG, Recipe
-from fnetcli.training.data import Pairs
 from fnetcli.training.optimizers import Muon
 from fnetcli.training.table import procedure_of
 
@@ -30,6 +29,16 @@ STATE_VERSION = 2
 STATE = FileKind("a training state", 64 << 30, "start again in another folder", TrainingError)
 STATE_FILE, LOG_FILE, RECIPE_FILE = "state.pt", "log.jsonl", "recipe.toml"
 BEST_FILE, LAST_FILE = "best.safetensors", "last.safetensors"
+
+
+class PairList(Protocol):
+    """Pairs to train on or to validate with, of the kind that the recipe's model needs."""
+
+    def __len__(self) -> int:
+        """Return the number of pairs."""
+
+    def list_sha256(self) -> str:
+        """Return a hash over all that they hold."""
 
 
 class Observer(Protocol):
@@ -58,8 +67,8 @@ class Stopped(Exception):  # noqa: N818  it is a way to end, not an error
 
 def train(
     recipe: Recipe,
-    pairs: Pairs,
-    validation: Pairs | None,
+    pairs: PairList,
+    validation: PairList | None,
     run: Path,
     *,
     device: torch.device,
@@ -238,9 +247,10 @@ class _Trainer:
     def _iterate(self, stage: Stage) -> None:
         progress, started = self.state.progress, time.monotonic()
         optimizers = self.state.optimizers.values()
-        for optimizer in optimizers:
+        for name, optimizer in self.state.optimizers.items():
             for group in optimizer.param_groups:
-                group["lr"] = stage.config.rate(progress.iteration)
+                factor = stage.rate_factors.get(name, 1.0)
+                group["lr"] = stage.config.rate(progress.iteration) * factor
         losses = stage.losses((self.recipe.seed, progress.stage, progress.iteration))
         total = torch.stack(list(losses.values())).sum()
         for optimizer in optimizers:
@@ -250,11 +260,7 @@ class _Trainer:
         norms = [nn.utils.clip_grad_norm_(group, clip) for group in stage.groups.values()]
         values = {name: loss.item() for name, loss in losses.items()}
         if not all(map(math.isfinite, (total.item(), *(norm.item() for norm in norms)))):
-            raise TrainingError(
-                f"{self.folder}: loss or gradient is not a number at stage {progress.stage}, "
-                f"iteration {progress.iteration}; lower learning_rate or set gradient_clip and "
-                "start again, or go on from the last checkpoint with --resume"
-            )
+            raise self._lost("loss or gradient is not a number")
         for optimizer in optimizers:
             optimizer.step()
         decay = self.recipe.average_decay(progress.iteration)
@@ -263,6 +269,14 @@ class _Trainer:
         progress.iteration += 1
         progress.seconds += time.monotonic() - started
         self._record(stage, values)
+
+    def _lost(self, what: str) -> TrainingError:
+        progress = self.state.progress
+        return TrainingError(
+            f"{self.folder}: {what} at stage {progress.stage}, iteration {progress.iteration}; "
+            "lower learning_rate or set gradient_clip and start again, or go on from the last "
+            "checkpoint with --resume"
+        )
 
     def _record(self, stage: Stage, values: dict[str, float]) -> None:
         progress, recipe = self.state.progress, self.recipe
@@ -299,13 +313,20 @@ class _Trainer:
         return {"validation": loss}
 
     def _save(self) -> None:
+        """Write state and weights. Raise TrainingError instead of replacing good ones by bad."""
+        for module in (*self.procedure.modules.values(), *self.procedure.averages.values()):
+            for name, value in module.state_dict().items():
+                if not value.isfinite().all():
+                    raise self._lost(f"{name} holds what is not a number")
         self.state.save(self.folder / STATE_FILE)
         self._save_weights(LAST_FILE)
 
     def _save_weights(self, name: str) -> None:
         progress = self.state.progress
-        metadata = {
-            "recipe": {k: v for k, v in self.recipe.as_dict().items() if k not in _FOLDERS},
+        metadata = {  # without somebody's paths
+            "recipe": {
+                k: v for k, v in self.recipe.as_dict().items() if k not in self.recipe.paths
+            },
             "trained": {
                 "stage": progress.stage,
                 "iteration": progress.iteration,
@@ -316,9 +337,6 @@ class _Trainer:
             "training_list_sha256": self.state.lists["training"],
         }
         save_weights(self.folder / name, self.procedure.network(), metadata)
-
-
-_FOLDERS = ("data", "validation")  # somebody's paths do not travel with the weights
 
 
 @torch.no_grad()

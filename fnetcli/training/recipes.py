@@ -34,11 +34,8 @@ def read_recipe(path: Path) -> Recipe:
     except tomllib.TOMLDecodeError as error:
         raise ConfigError(f"{path}: not valid TOML ({error}); correct that line") from None
     recipe: Recipe = build(_kind(path, table), table, str(path))
-    return dataclasses.replace(
-        recipe,
-        data=_resolve(recipe.data, path.parent),
-        validation=_resolve(recipe.validation, path.parent),
-    )
+    folders = {name: _resolve(getattr(recipe, name), path.parent) for name in recipe.paths}
+    return dataclasses.replace(recipe, **folders)
 
 
 def _kind(path: Path, table: dict[str, Any]) -> type[Recipe]:
@@ -50,5 +47,8 @@ def _kind(path: Path, table: dict[str, Any]) -> type[Recipe]:
     return RECIPES[model]
 
 
-def _resolve(folders: dict[str, str], base: Path) -> dict[str, str]:
-    return {modality: str((base / folder).resolve()) for modality, folder in folders.items()}
+def _resolve(value: dict[str, str] | str, base: Path) -> Any:
+    """Return one folder, or those of some modalities, absolute; none stays none."""
+    if isinstance(value, str):
+        return str((base / value).resolve()) if value else ""
+    return {modality: str((base / folder).resolve()) for modality, folder in value.items()}

@@ -1,1 +1,1 @@
-"""The walk of two volumes."""
+"""The pipeline for two volumes."""

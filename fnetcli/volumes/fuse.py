@@ -1,10 +1,10 @@
-"""The walk of one pair of volumes: as `pictures/fuse.py`, with a grid in millimetres and slices.
+"""The pipeline for two volumes: like `pictures/fuse.py`, with slices and a grid in millimetres.
 
-disk -> formats/volumes -> Image -> windows (which numbers become black and white, once a volume)
-     -> registration, if asked for -> resample (onto the reference's grid) -> slices in [0, 1]
+disk -> formats/volumes -> Image -> windows (which numbers become black and white, once per volume)
+     -> registration, if requested -> resample (onto the reference's grid) -> slices in [0, 1]
      -> engine, slab by slab -> NIfTI, DICOM or pictures on the reference's grid -> disk
 
-`prepare.py` holds the first two lines, `mix.py` and `outputs.py` the end of the last.
+`prepare.py` implements the first two lines, `mix.py` and `outputs.py` the end of the last.
 """
 
 from __future__ import annotations
@@ -21,9 +21,9 @@ from fnetcli.files.output_folder import InPlace
 from fnetcli.files.scratch import scratch_array
 from fnetcli.imaging.image import Image, Mask, Pixels
 from fnetcli.inputs.pairing import Case
-from fnetcli.mixing import Gains, Products, gain_list
 from fnetcli.modalities import ORDINALS
 from fnetcli.models.base import Fusion, Maps, Wanted
+from fnetcli.products import Gains, Products, gain_list
 from fnetcli.volumes.mix import VolumeMixOptions, notices_of
 from fnetcli.volumes.outputs import (
     VolumeOutputOptions,
@@ -46,13 +46,13 @@ if TYPE_CHECKING:
 
 OnSlices = Callable[
     [int, int, int], None
-]  # how many slices are done; of this volume so far, of all
+]  # slices just done; slices of this volume done so far, and in total
 HasData = tuple[Mask | None, Mask | None]
 
 
 @dataclass(frozen=True)
 class VolumeFuseOptions:
-    """What decides the voxels, and which files are written; `products`: what the network makes."""
+    """What decides the voxels and the files; `products`: the outputs of the network."""
 
     prepare: VolumePrepareOptions
     products: Products
@@ -60,21 +60,21 @@ class VolumeFuseOptions:
     output: VolumeOutputOptions = field(default_factory=VolumeOutputOptions)
 
     def __post_init__(self) -> None:
-        """Raise UsageError where two choices contradict each other."""
+        """Raise UsageError if two choices contradict each other."""
         self.mix.require_fitting(self.prepare.modalities)
 
     @property
     def modalities(self) -> tuple[str, str]:
-        """First, second, in the network's order."""
+        """First and second, in the network's order."""
         return self.prepare.modalities
 
     def wanted(self) -> Wanted:
-        """Return what the network is to make beside the fused slices."""
+        """Return which outputs are needed besides the fused slices."""
         has_maps = self.output.has_maps(self.products)
         return Wanted(parts=has_maps or bool(self.mix.gains), maps=has_maps)
 
     def record(self) -> dict[str, Any]:
-        """Return everything that changes voxels or the set of files, as JSON takes it."""
+        """Return everything that changes voxels or the set of files, ready for JSON."""
         return {
             **self.prepare.record(),
             "to": self.output.target,
@@ -91,12 +91,12 @@ def fuse_prepared(
     beside: Path,
     on_slices: OnSlices = lambda *_: None,
 ) -> Fusion[Maps]:
-    """Take all slices through the network, slab by slab; large results lie in files beside a path.
+    """Fuse all slices, slab by slab; large results are kept in files beside a path.
 
-    Everything is on the reference's grid, (slices, height, width) in its own order. The whole is
-    what the parts weighed by their gains sum to, clipped to [0, 1]. Where only one volume has data
-    it is the whole and its own unique part, and all else is 0; where neither has, all is. Raise
-    PairError, OutputError.
+    Everything is on the reference's grid, (slices, height, width) in its own order. The fused
+    volume is the sum of the parts scaled by their gains, clipped to [0, 1]. Where only one volume
+    has data, the fused volume and that volume's unique part equal it, and all else is 0; where
+    neither has data, everything is 0. Raise PairError, OutputError.
     """
     shape, products = prepared.grid.shape, options.products
 
@@ -127,7 +127,7 @@ def fuse_prepared(
 def _fuse_slab(
     engine: Engine, luminances: tuple[Pixels, Pixels], has_data: HasData, products: Products
 ) -> Fusion[Maps]:
-    """Fuse some slices; those in which one volume has no data at all are left out: 0."""
+    """Fuse some slices; those in which one volume has no data at all are skipped, and 0."""
     x, y = luminances
     shared = np.ones(len(x), bool)
     for mask in has_data:
@@ -152,9 +152,9 @@ def _fuse_slab(
 def _pass_through(
     fusion: Fusion[Maps], luminances: tuple[Pixels, Pixels], has_data: HasData
 ) -> None:
-    """Give each volume, where it is alone, to its unique part, or to the whole.
+    """Where only one volume has data, copy it to its unique part, or to the fused volume.
 
-    Of parts none of which is one image's own the first takes it, since they sum to the whole.
+    If no part belongs to one image, copy it to the first part, since the parts sum to the whole.
     """
     own_parts = _own_parts(fusion)
     for own, other in ((0, 1), (1, 0)):
@@ -172,7 +172,7 @@ def _pass_through(
 
 
 def _own_parts(fusion: Fusion[Maps]) -> list[Maps]:
-    """Return where what only the first, only the second image shows goes."""
+    """Return the arrays for what only the first, and only the second image shows."""
     if fusion.whole is not None:
         return [fusion.whole, fusion.whole]
     first = next(iter(fusion.parts.values()))
@@ -183,25 +183,25 @@ def _own_parts(fusion: Fusion[Maps]) -> list[Maps]:
 
 
 def _mixed(fusion: Fusion[Maps], gains: Gains) -> Maps:
-    """Return the sum of the parts, each weighed; not clipped."""
+    """Return the sum of the parts, each scaled by its gain; not clipped."""
     if fusion.whole is not None:
         return fusion.whole
     weighed = {role: np.float32(gains.get(role, 1.0)) * part for role, part in fusion.parts.items()}
     return Fusion(None, weighed).fused
 
 
-# --- as a run takes it ----------------------------------------------------------------------------
+# --- as part of a run -----------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
 class Volumes:
-    """The walk of a case of two volumes, step by step (runs.process.Walk)."""
+    """The pipeline for a case of two volumes, step by step (runs.process.Pipeline)."""
 
     options: VolumeFuseOptions
 
     @property
     def modalities(self) -> tuple[str, str]:
-        """First, second, in the network's order."""
+        """First and second, in the network's order."""
         return self.options.modalities
 
     def record(self) -> dict[str, Any]:
@@ -209,7 +209,7 @@ class Volumes:
         return self.options.record()
 
     def paths(self, case: Case, out: Path, *, is_file: bool) -> VolumePaths:
-        """Return where the results of a case go, which is always a folder."""
+        """Return the paths of a case's results; the output is always a folder."""
         if is_file:
             raise UsageError(f"-o {out}: names a file, but volumes are fused; give a folder")
         options = self.options
@@ -222,7 +222,7 @@ class Volumes:
         return volume_sha256(path)
 
     def read(self, case: Case) -> PreparedVolumes:
-        """Read both volumes and bring them onto one grid. Raise ImageError."""
+        """Read both volumes and put them on one grid. Raise ImageError."""
 
         def on_reference(name: str, image: Image) -> None:
             require_reference(name, image, self.options.output)
@@ -235,7 +235,7 @@ class Volumes:
         return first, second
 
     def nbytes(self, prepared: PreparedVolumes) -> int:
-        """Return what a case takes from reading to writing; its results lie on the disk."""
+        """Return how many bytes a case needs from reading to writing; its results are on disk."""
         return prepared.nbytes
 
     def work(
@@ -246,7 +246,7 @@ class Volumes:
         in_place: InPlace,
         on_slices: OnSlices = lambda *_: None,
     ) -> Fusion[Maps]:
-        """Take all slices through the network."""
+        """Fuse all slices."""
         with in_place():
             return fuse_prepared(engine, prepared, self.options, paths.fused, on_slices)
 
@@ -257,7 +257,7 @@ class Volumes:
         paths: VolumePaths,
         in_place: InPlace,
     ) -> dict[str, Any]:
-        """Write everything; return ranges, notices and what is known of the grid."""
+        """Write everything; return ranges, notices and facts about the grid."""
         with in_place():
             write_volumes(prepared, fusion, paths, self.options.mix, self.options.output)
         ranges = {
@@ -272,5 +272,5 @@ class Volumes:
 
 
 def _holes(image: Image) -> int:
-    """Return how many voxels hold no data."""
+    """Return the number of voxels without data."""
     return 0 if image.valid is None else image.valid.size - int(np.count_nonzero(image.valid))

@@ -1,4 +1,4 @@
-"""How fused volumes get colour, and what is to be said of the colours of their sources."""
+"""Add colour to fused volumes; notices about the colours of their sources."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from fnetcli.files.scratch import scratch_array
 from fnetcli.imaging import color
 from fnetcli.imaging.image import Image
 from fnetcli.imaging.intensity import to_stored
-from fnetcli.mixing import Gains
 from fnetcli.modalities import BY_NAME, TABLE
 from fnetcli.models.base import Maps
+from fnetcli.products import Gains
 from fnetcli.volumes.prepare import PreparedVolumes, slabs, unit_slices
 
 DEFAULT_COLORMAP = "hot"
@@ -23,13 +23,13 @@ DEFAULT_COLORMAP = "hot"
 
 @dataclass(frozen=True)
 class VolumeMixOptions:
-    """How the fused volume is made of what the network made."""
+    """How to turn a network's output into the fused volume."""
 
     gains: Gains = field(default_factory=dict)
-    colormap: str | None = None  # of PET or SPECT, laid over the fused volume in a second one
+    colormap: str | None = None  # of PET or SPECT, overlaid on the fused volume in a second file
 
     def require_fitting(self, modalities: tuple[str, str]) -> None:
-        """Raise UsageError for a colour map that does not exist, or has nothing to colour."""
+        """Raise UsageError if the colour map does not exist, or has nothing to colour."""
         if self.colormap is None:
             return
         if self.colormap not in color.COLORMAPS:
@@ -37,17 +37,15 @@ class VolumeMixOptions:
                 f"--colormap {self.colormap}: unknown; use one of {', '.join(color.COLORMAPS)}"
             )
         if not any(BY_NAME[name].is_emission for name in modalities):
-            raise UsageError(
-                "--colormap: colours PET or SPECT, of which there is none; leave it out"
-            )
+            raise UsageError("--colormap: colours PET or SPECT, but neither is given; leave it out")
 
 
 def in_color(
     prepared: PreparedVolumes, fused: Maps, mix: VolumeMixOptions, beside: Path
 ) -> NDArray[np.uint8] | None:
-    """Return the fused volume in colour, (slices, height, width, 3), or None where there is none.
+    """Return the fused volume in colour, (slices, height, width, 3), or None without colours.
 
-    Colours are those of a volume that has its own, or of the colour map, laid over PET or SPECT.
+    Colours are those of a volume in colour, or of the colour map of PET or SPECT.
     """
     giver = _giver(prepared, mix)
     if giver is None:
@@ -70,7 +68,7 @@ def in_color(
 
 
 def _giver(prepared: PreparedVolumes, mix: VolumeMixOptions) -> int | None:
-    """Return which of the two gives colour."""
+    """Return which of the two provides colour."""
     kinds = [BY_NAME[name] for name in prepared.modalities]
     for i, (image, kind) in enumerate(zip(prepared.sources, kinds, strict=True)):
         if kind.carries_color and has_color(image):
@@ -89,7 +87,7 @@ def has_color(image: Image) -> bool:
 
 
 def notices_of(prepared: PreparedVolumes, mix: VolumeMixOptions) -> list[str]:
-    """Return what a user should know of this case."""
+    """Return what a user should know about this case."""
     found = list(prepared.notices)
     for image, modality in zip(prepared.sources, prepared.modalities, strict=True):
         found += _source_notices(image, modality, mix)
@@ -101,22 +99,22 @@ def notices_of(prepared: PreparedVolumes, mix: VolumeMixOptions) -> list[str]:
 
 
 def _source_notices(image: Image, modality: str, mix: VolumeMixOptions) -> list[str]:
-    """Say where files are not what they were given as, and what becomes of their colours."""
+    """Return whether files are of another modality than given, and how their colours are used."""
     found = []
     known = BY_NAME[modality]
     kind = "" if image.series is None else str(image.series.headers[0].get("Modality", ""))
-    # Captures may be anything; only what is a modality of its own contradicts.
+    # Captures may be anything; only another modality is a contradiction.
     if kind != known.dicom and kind in {one.dicom for one in TABLE if one.dicom}:
-        found.append(f"{modality}: its files say that they are {kind}; is it the right folder?")
+        found.append(f"{modality}: its files declare {kind}; check that this is the right folder")
     if not has_color(image):
         return found
     if not known.carries_color:
-        words = "it has colours, which mean nothing there: its luminance is used"
+        words = "it has colours, which have no meaning there: its luminance is used"
     elif mix.colormap is not None:
-        words = "it has colours of its own, which are kept"
+        words = "it is in colour, and its colours are kept"
     else:
         words = (
-            "its colours are shown in the preview; with --colormap they are written, too, to "
+            "its colours are shown in the preview; with --colormap they are also written to "
             "fused_color"
         )
     return [*found, f"{modality}: {words}"]

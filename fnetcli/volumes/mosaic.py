@@ -1,4 +1,4 @@
-"""A volume at a glance: evenly spread slices side by side, as one picture for people to look at."""
+"""A preview of a volume: evenly spaced slices side by side in one picture."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ MAX_SLICES = 20
 LONGEST_SIDE = 256  # of a slice, in pixels
 GAP = 2
 SHAPE = 4 / 3  # width to height of the whole, about
-LONGEST_STRETCH = 8.0  # of a pixel; thicker ones would leave nothing of the rest
+LONGEST_STRETCH = 8.0  # of a pixel; thicker slices would leave no room for the other side
 
 
 def write_mosaic(path: Path, values: NDArray[Any], grid: Grid) -> None:
-    """Write `mosaic` as PNG, whole or not at all; make folders. Raise what both raise."""
+    """Write `mosaic` as PNG, completely or not at all; create folders. Raise what both raise."""
     write_png(path, mosaic(values, grid))
 
 
@@ -31,9 +31,9 @@ def mosaic(values: NDArray[Any], grid: Grid, most: int = MAX_SLICES) -> NDArray[
     """Return at most `most` slices of a volume as one picture, uint8 (H, W, 1 or 3).
 
     `values` is float32 in [0, 1] or uint8, (slices, height, width, 1 or 3), on `grid`. Slices keep
-    the plane they were taken in, turned as radiologists look at it (the patient's left is on the
-    right, the front above, or the head), and their true proportions. Volumes without a place stay
-    as they are. Raise ImageError for NaN and infinity.
+    their plane, turned to the radiological view (the patient's left is on the right, the front or
+    the head at the top), and their true proportions. Volumes without a position stay as they are.
+    Raise ImageError for NaN and infinity.
     """
     turn = Reordering() if grid.affine is None else to_axis(grid, plane_of(grid))
     turned = turn.apply(values)
@@ -51,7 +51,7 @@ def mosaic(values: NDArray[Any], grid: Grid, most: int = MAX_SLICES) -> NDArray[
 
 
 def spread(count: int, most: int) -> list[int]:
-    """Return at most `most` of `count` indices, in the middles of equal parts."""
+    """Return at most `most` of `count` indices, in the middles of equal intervals."""
     chosen = min(count, most)
     return [int((i + 0.5) * count / chosen) for i in range(chosen)]
 

@@ -1,4 +1,4 @@
-"""The files that are made of a pair of volumes: which, where, and of which kind."""
+"""The files written for a pair of volumes: which, where, and in which format."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ from fnetcli.formats.volumes import volume_files
 from fnetcli.imaging.image import Grid, Image
 from fnetcli.imaging.intensity import PREVIEW_RANGE, Limits, to_stored
 from fnetcli.inputs.pairing import Case
-from fnetcli.mixing import Products
 from fnetcli.modalities import shown_name
 from fnetcli.models.base import Fusion, Maps
+from fnetcli.products import CLASS_MAPS, Products
 from fnetcli.volumes.mix import VolumeMixOptions, in_color
 from fnetcli.volumes.mosaic import write_mosaic
 from fnetcli.volumes.prepare import FINEST, PreparedVolumes, VolumePrepareOptions
@@ -32,11 +32,11 @@ from fnetcli.volumes.resample import reference_of
 Target = Literal["nifti", "dicom", "png", "tiff"]
 
 NO_DICOM = (
-    "--to dicom: the {} is the reference and is NIfTI, which has no patient and study to belong to;"
-    " use --to nifti, or the other volume with --reference"
+    "--to dicom: the reference ({}) is NIfTI, which has no patient and study for a DICOM series; "
+    "use --to nifti, or choose the other volume with --reference"
 )
 NOWHERE = Grid((1, 1, 1))
-# Numbers that viewers show as black and white, of signed parts and of other maps.
+# Numbers that viewers show as black and white: for signed parts and for maps.
 OF_PARTS: Limits = (-PREVIEW_RANGE, PREVIEW_RANGE)
 OF_MAPS: Limits = (0.0, 1.0)
 
@@ -46,19 +46,19 @@ class VolumeOutputOptions:
     """Which files are written, and how; nothing here changes what the network sees."""
 
     target: Target = "nifti"
-    with_maps: bool | None = None  # None: what the network shows, if it shows anything
+    with_maps: bool | None = None  # None: if the network has parts or maps
 
     def has_maps(self, products: Products) -> bool:
-        """Whether images are written beside the fused volume."""
+        """Whether parts or maps are written besides the fused volume."""
         return bool(products.images) if self.with_maps is None else self.with_maps
 
 
 def require_target(
     cases: Sequence[Case], options: VolumePrepareOptions, output: VolumeOutputOptions
 ) -> None:
-    """Raise UsageError where already the names of all references say that none can be DICOM.
+    """Raise UsageError if the names of all references already show that none can be DICOM.
 
-    Those of single cases are found as they are read.
+    Single cases are checked when they are read.
     """
     if output.target != "dicom" or options.reference == FINEST or not cases:
         return
@@ -69,7 +69,7 @@ def require_target(
 
 
 def require_reference(name: str, image: Image, output: VolumeOutputOptions) -> None:
-    """Raise PairError where DICOM is to be written, but the reference of this case is none."""
+    """Raise PairError if DICOM is requested, but the reference of this case is not DICOM."""
     if output.target == "dicom" and image.series is None:
         raise PairError(NO_DICOM.format(name))
 
@@ -79,10 +79,10 @@ def require_reference(name: str, image: Image, output: VolumeOutputOptions) -> N
 
 @dataclass(frozen=True)
 class VolumePaths:
-    """Where the results of one case go; `fused` and `color` are folders of DICOM or pictures.
+    """The paths of one case's results; `fused` and `color` may be folders of DICOM or pictures.
 
-    What is not made (colour, where nothing gives any) is not there. Maps are by the names that
-    people know.
+    Results that are not written (colour, if neither volume provides any) are absent. Maps have the
+    names that users know.
     """
 
     fused: Path
@@ -91,7 +91,7 @@ class VolumePaths:
     color: Path | None
 
     def all(self) -> dict[str, Path]:
-        """Return every path by its name; the fused volume, which is written last, comes last."""
+        """Return all paths by name; the fused volume is written last and comes last."""
         colored = {} if self.color is None else {"fused_color": self.color}
         return {**self.maps, **colored, "preview": self.preview, "fused": self.fused}
 
@@ -120,7 +120,7 @@ def volume_paths(
 
 
 def volume_sha256(path: Path) -> str:
-    """Return a hash of all files that a volume may depend on, and their names. Raise ReadError."""
+    """Return a hash of the names and contents of a volume's files. Raise ReadError."""
     files = volume_files(path)
     if files == (path,):
         return content_sha256(path)
@@ -144,7 +144,8 @@ def write_volumes(
         for role, values in images.items():
             name = shown_name(role, prepared.modalities)
             if name in paths.maps:
-                write_nifti(paths.maps[name], values, reference, limits)
+                shown_range = (0.0, float(values.max())) if role in CLASS_MAPS else limits
+                write_nifti(paths.maps[name], values, reference, shown_range)
     colored = in_color(prepared, fused, mix, paths.fused)
     if colored is not None and paths.color is not None:
         _write_volume(paths.color, colored, prepared, output.target)
@@ -167,7 +168,7 @@ def _write_volume(
                 write_dicom(folder, values, reference, prepared.sources, derivation)
             else:
                 _write_slices(folder, prepared.order.apply(values), target)
-        except (WriteError, OutputError) as error:  # nobody has heard of the temporary folder
+        except (WriteError, OutputError) as error:  # users do not know the temporary folder
             raise type(error)(str(error).replace(str(folder), str(path))) from None
 
 
@@ -177,7 +178,7 @@ def _derivation(modalities: tuple[str, str]) -> str:
 
 
 def _write_slices(folder: Path, values: NDArray[Any], kind: Literal["png", "tiff"]) -> None:
-    """Write slices 0001, 0002, ... in the order that was asked for: grey 16-bit PNG, float TIFF."""
+    """Write slices 0001, 0002, ... in the order of the slices: grey 16-bit PNG, float TIFF."""
     suffix = PICTURE_KINDS[kind].suffix
     for i, plane in enumerate(values):
         pixels = plane if plane.ndim == 3 else plane[..., None]

@@ -1,4 +1,4 @@
-"""What the network sees of two volumes: both read, windowed, and on the grid of one of them."""
+"""Prepare two volumes for the network: read and window them, and put them on one grid."""
 
 from __future__ import annotations
 
@@ -30,14 +30,14 @@ from fnetcli.volumes.resample import (
 )
 from fnetcli.volumes.windows import Window, parse_window, window_of
 
-SLAB = 1 << 19  # pixels that go through the network together, about; an interrupt waits for them
-TRUSTED = 0.999  # share of the reference that the other volume covers, from which nothing is said
+SLAB = 1 << 19  # approximate pixels fused together; an interrupt waits for them
+TRUSTED = 0.999  # share of the reference that the other volume covers; no notice above it
 FINEST = "finest"
 
 
 @dataclass(frozen=True)
 class VolumePrepareOptions:
-    """What decides the voxels that the network sees; pairs are of first and second."""
+    """What decides the voxels that the network sees; tuples are (first, second)."""
 
     modalities: tuple[str, str]
     reading: tuple[VolumeOptions, VolumeOptions] = (VolumeOptions(), VolumeOptions())
@@ -49,10 +49,10 @@ class VolumePrepareOptions:
     axis: Axis = "auto"
     registers: bool = False
     transform: Matrix | None = None  # RAS+ millimetres, reference points to moving points
-    assumes_aligned: bool = False  # changes nothing but words
+    assumes_aligned: bool = False  # only suppresses notices and warnings
 
     def __post_init__(self) -> None:
-        """Raise UsageError where choices make no sense, or contradict each other."""
+        """Raise UsageError if a choice is unknown, or two contradict each other."""
         for modality, window, limits in zip(
             self.modalities, self.windows, self.limits, strict=True
         ):
@@ -72,7 +72,7 @@ class VolumePrepareOptions:
             require_simpleitk()
 
     def record(self) -> dict[str, Any]:
-        """Return everything that changes voxels, as JSON takes it."""
+        """Return everything that changes voxels, ready for JSON."""
         return {
             "modalities": list(self.modalities),
             "series": [reading.series for reading in self.reading],
@@ -89,27 +89,27 @@ class VolumePrepareOptions:
 
 
 def require_one_alignment(*, has_transform: bool) -> None:
-    """Raise UsageError where volumes are registered although a transform is given."""
+    """Raise UsageError if volumes are to be registered although a transform is given."""
     if has_transform:
         raise UsageError("--register and --transform: both align the volumes; leave one out")
 
 
 @dataclass(frozen=True)
 class PreparedVolumes:
-    """Two volumes on the reference's grid, in the units of their files, and what is known of them.
+    """Two volumes on the reference's grid, in the units of their files, and facts about them.
 
-    Everything is in the order of the modalities; `order` leads to the slices that the network sees.
+    Tuples are in the order of the modalities; `order` maps to the slices that the network sees.
     """
 
     modalities: tuple[str, str]
-    sources: tuple[Image, Image]  # as read; the other one where a transform puts it
+    sources: tuple[Image, Image]  # as read; the moving one as placed by the transform
     on_grid: tuple[Image, Image]
     windows: tuple[Window, Window]
     are_inverted: tuple[bool, bool]
-    reference: int  # which of the two gave the grid
+    reference: int  # which of the two defines the grid
     order: Reordering
     info: tuple[str, ...] = ()  # good to know
-    notices: tuple[str, ...] = ()  # perhaps not wanted
+    notices: tuple[str, ...] = ()  # possibly not what the user wanted
     facts: dict[str, Any] = field(default_factory=dict)  # for the manifest: numbers, nothing else
 
     @property
@@ -119,12 +119,12 @@ class PreparedVolumes:
 
     @property
     def slices(self) -> int:
-        """How many slices go through the network."""
+        """The number of slices to fuse."""
         return self.order.grid(self.grid).shape[0]
 
     @property
     def nbytes(self) -> int:
-        """What both volumes take, as read and on one grid."""
+        """The bytes of both volumes, as read and on one grid."""
         return sum(
             image.pixels.nbytes + (0 if image.valid is None else image.valid.nbytes)
             for image in {id(image): image for image in (*self.sources, *self.on_grid)}.values()
@@ -132,7 +132,7 @@ class PreparedVolumes:
 
     @property
     def scalings(self) -> tuple[Scaling, Scaling]:
-        """How the numbers of both volumes become [0, 1]."""
+        """How to scale the numbers of both volumes to [0, 1]."""
         first, second = (
             Scaling(window.limits, is_inverted=is_inverted)
             for window, is_inverted in zip(self.windows, self.are_inverted, strict=True)
@@ -140,7 +140,7 @@ class PreparedVolumes:
         return first, second
 
 
-# --- reading, and onto one grid -------------------------------------------------------------------
+# --- reading, and one grid ------------------------------------------------------------------------
 
 OnReference = Callable[[str, Image], None]
 
@@ -148,14 +148,14 @@ OnReference = Callable[[str, Image], None]
 def read_volumes(
     case: Case, options: VolumePrepareOptions, on_reference: OnReference = lambda *_: None
 ) -> PreparedVolumes:
-    """Read both volumes of a case and bring them onto one grid. Raise ImageError."""
+    """Read both volumes of a case and put them on one grid. Raise ImageError."""
     first, second = (
         read_volume(path, reading)
         for path, reading in zip((case.first, case.second), options.reading, strict=True)
     )
     for path, image in ((case.first, first), (case.second, second)):
         if image.valid is not None and not image.valid.any():
-            raise ReadError(f"{path}: no voxel holds data; export it again, or name another one")
+            raise ReadError(f"{path}: no voxel has data; export it again, or give another volume")
     try:
         return prepare_volumes(first, second, options, on_reference)
     except ReadError:
@@ -170,18 +170,18 @@ def prepare_volumes(
     options: VolumePrepareOptions,
     on_reference: OnReference = lambda *_: None,
 ) -> PreparedVolumes:
-    """Choose windows and grid, and resample what is not on it. Raise ImageError, UsageError.
+    """Choose windows and a grid, and resample the volume that is not on it.
 
-    `on_reference` hears which volume gives the grid before anything takes long; it may refuse it
-    with a PairError.
+    `on_reference` is called with the volume that defines the grid, before any slow step; it may
+    refuse it with a PairError. Raise ImageError, UsageError.
     """
     sources, modalities = (first, second), options.modalities
     grids = {name: image.grid for name, image in zip(modalities, sources, strict=True)}
     for name, grid in grids.items():
         if grid.affine is None:
             raise PairError(
-                f"the {name} does not say where it lies in the patient (DICOM: place of its slices;"
-                " NIfTI: sform or qform); name a volume that does, or two pictures"
+                f"the {name} has no position in the patient (DICOM: position of its slices; "
+                "NIfTI: sform or qform); give a volume that has one, or two pictures"
             )
     reference = modalities.index(reference_of(options.reference, grids))
     kept, moving = sources[reference], sources[1 - reference]
@@ -212,12 +212,12 @@ def prepare_volumes(
     if share < TRUSTED:
         notices.append(
             f"the {modalities[1 - reference]} covers {100 * share:.3g} % of the "
-            f"{modalities[reference]}'s grid; beyond, the {modalities[reference]} passes through"
+            f"{modalities[reference]}'s grid; elsewhere the {modalities[reference]} passes through"
         )
     moved = resample(moving, kept.grid, options.interpolation)
     if not _share_data(kept, moved):
         notices.append(
-            "no voxel holds data of both volumes: nothing is fused, and each passes through alone; "
+            "no voxel has data in both volumes: nothing is fused, and each passes through alone; "
             "check that they show the same region"
         )
     on_grid = (kept, moved) if reference == 0 else (moved, kept)
@@ -249,17 +249,17 @@ def _share_data(first: Image, second: Image) -> bool:
 def _trust(
     kept: Image, moving: Image, options: VolumePrepareOptions
 ) -> tuple[list[str], list[str]]:
-    """Say on what the alignment rests: what is good to know, and what is to be warned of."""
+    """Return notices and warnings on how far the alignment can be trusted."""
     spaces = (kept.frame_of_reference, moving.frame_of_reference)
     is_given = options.assumes_aligned or options.registers or options.transform is not None
     if is_given or (None not in spaces and spaces[0] == spaces[1]):
         return [], []
-    further = "--assume-aligned silences this, --register rigid aligns them"
+    further = "--assume-aligned suppresses this, --register rigid aligns them"
     if None in spaces:
-        return [f"that both volumes lie in one space is taken from their headers; {further}"], []
+        return [f"the volumes are assumed to be aligned as their headers say; {further}"], []
     words = (
-        "the two series have different frames of reference: where their headers place them is "
-        "taken as aligned, look at the preview"
+        "the two series have different frames of reference, but are assumed to be aligned as their "
+        "headers say: look at the preview"
     )
     return [], [f"{words}; {further}"]
 
@@ -277,20 +277,20 @@ def slice_luminances(prepared: PreparedVolumes, index: int) -> tuple[Pixels, Pix
 
 
 def slabs(shape: tuple[int, ...]) -> Iterator[slice]:
-    """Yield slices of the first axis, of about SLAB pixels each."""
+    """Yield slices of the first axis with about SLAB pixels each."""
     count = max(1, SLAB // (shape[1] * shape[2]))
     return (slice(top, min(top + count, shape[0])) for top in range(0, shape[0], count))
 
 
 def unit_slab(image: Image, slab: slice, scaling: Scaling) -> tuple[Pixels, Mask | None]:
-    """Return the luminance of some slices in [0, 1], holes filled, and where there is data."""
+    """Return the luminance of some slices in [0, 1], with holes filled, and where data is valid."""
     unit = unit_slices(image, slab, scaling)
     values = color.luminance(unit.pixels) if unit.is_color else unit.pixels
     return np.ascontiguousarray(values[..., 0]), unit.valid
 
 
 def unit_slices(image: Image, slab: slice, scaling: Scaling) -> Image:
-    """Return some slices in [0, 1], holes filled."""
+    """Return some slices in [0, 1], with holes filled."""
     some = replace(
         image,
         pixels=np.ascontiguousarray(image.pixels[slab]),

@@ -1,8 +1,8 @@
-"""How the moving volume lies to the reference, found by mutual information.
+"""Register the moving volume to the reference by mutual information.
 
-A transform is a 4x4 matrix, in millimetres of RAS+, that maps a point of the reference to the same
-point of the patient in the moving volume; `formats.transforms` keeps it as a file. Only this needs
-SimpleITK (`pip install 'fnetcli[register]'`).
+A transform is a 4x4 matrix, in RAS+ millimetres, that maps a point of the reference to the same
+point of the patient in the moving volume; `formats.transforms` reads and writes it as a file. Only
+this module needs SimpleITK (`pip install 'fnetcli[register]'`).
 """
 
 from __future__ import annotations
@@ -25,23 +25,23 @@ from fnetcli.imaging.intensity import valid_pixels
 from fnetcli.interruption import GivenUpError, require_wanted
 from fnetcli.volumes.resample import Matrix, affine_of, overlap, resample, spacing
 
-FINEST = 1.5  # mm; finer voxels are not needed to find six numbers
+FINEST = 1.5  # mm; six parameters do not need finer voxels
 MAX_VOXELS = 1 << 22  # of either volume, while registering
 SHRINKING, SMOOTHING = (4, 2, 1), (4.0, 2.0, 0.0)  # per level; mm
 HISTOGRAM_BINS = 50
 SAMPLED, SEED = 0.2, 20_250_101  # share of the voxels that are compared, and which
 STEP, MIN_STEP, STEPS = 2.0, 1e-4, 300
-CLIP = (0.5, 99.5)  # percentiles; what lies beyond would take up the histogram
-MIN_VOXELS = 4  # along every axis: ITK's smoothing takes no fewer
-LARGE_SHIFT, LARGE_TURN = 15.0, 5.0  # mm, degrees: more than scanning with care leaves
-MIN_OVERLAP = 0.05  # of the reference; below, the search starts with both centres in one place
+CLIP = (0.5, 99.5)  # percentiles; numbers beyond would take up the histogram
+MIN_VOXELS = 4  # along every axis: ITK's smoothing needs as many
+LARGE_SHIFT, LARGE_TURN = 15.0, 5.0  # mm, degrees: more than careful scanning leaves
+MIN_OVERLAP = 0.05  # of the reference; below that the search starts from aligned centres
 
 
 @dataclass(frozen=True)
 class Registered:
-    """A transform that was found, and the mutual information (nats) without and with it.
+    """A registration: its transform, and the mutual information (nats) before and after.
 
-    `shift` (mm) and `turn` (degrees) are what it does to the reference's centre, and about it.
+    `shift` (mm) is the translation of the reference's centre, `turn` (degrees) the rotation.
     """
 
     transform: Matrix
@@ -53,15 +53,15 @@ class Registered:
 
     @property
     def sentence(self) -> str:
-        """What was done, for the user."""
+        """A sentence about the registration, for the user."""
         return (
-            f"rigid registration: moved by {self.shift:.1f} mm and turned by {self.turn:.1f} "
+            f"rigid registration: translated by {self.shift:.1f} mm and rotated by {self.turn:.1f} "
             f"degrees; mutual information {self.before:.3f} before, {self.after:.3f} after"
         )
 
 
 def motion(transform: Matrix, centre: Matrix | None = None) -> tuple[float, float]:
-    """Return how far a rigid transform moves a point, in mm, and how far it turns, in degrees.
+    """Return by how many mm a rigid transform moves a point, and its rotation in degrees.
 
     `centre` is (x, y, z, 1), by default the scanner's.
     """
@@ -75,7 +75,7 @@ def motion(transform: Matrix, centre: Matrix | None = None) -> tuple[float, floa
 
 
 def require_simpleitk() -> Any:
-    """Return the module; raise UsageError where it is not installed."""
+    """Return the SimpleITK module; raise UsageError if it is not installed."""
     try:
         import SimpleITK  # noqa: PLC0415 - large, and needed for this alone
     except ImportError:
@@ -87,19 +87,19 @@ def require_simpleitk() -> Any:
 
 
 def register(reference: Image, moving: Image) -> Registered:
-    """Find the rigid transform under which two volumes tell most of each other.
+    """Find the rigid transform that maximises the mutual information of two volumes.
 
     Mattes' mutual information on the same voxels for every run (one seed, one thread: the same
-    volumes give the same transform), three levels of resolution, regular steps down the gradient.
-    It starts from what the headers say or, where that leaves nothing in common, with both centres
-    in one place. What does not raise the mutual information is not kept. Raise PairError where
-    nothing can be found or one has no place, UsageError where SimpleITK is missing.
+    volumes give the same transform), three levels of resolution, regular-step gradient descent.
+    The search starts from the headers or, if the volumes then hardly overlap, from aligned centres.
+    A result that does not increase the mutual information is discarded. Raise PairError if
+    registration fails or a volume has no position, UsageError if SimpleITK is missing.
     """
     sitk = require_simpleitk()
     start, notices = _start(reference.grid, moving.grid)
     if min(*reference.grid.shape, *moving.grid.shape) < MIN_VOXELS:
         raise PairError(
-            f"registration needs {MIN_VOXELS} voxels in every direction, and one volume has "
+            f"registration needs {MIN_VOXELS} voxels in every direction, but one volume has "
             "fewer; leave it out, or give a transform with --transform"
         )
     fixed, floating = _working(reference), _working(moving)
@@ -127,11 +127,11 @@ def register(reference: Image, moving: Image) -> Registered:
     kept = _from_itk(found)
     if after <= max(before, at_start):
         kept, after = start if at_start > before else np.eye(4), max(before, at_start)
-        notices += ("registration found nothing better than where the volumes lie",)
+        notices += ("registration found nothing better than the positions in the headers",)
     moved, turned = motion(kept, _centre(reference.grid))
     if moved > LARGE_SHIFT or turned > LARGE_TURN:
         notices += (
-            "the correction is large, and such findings are often wrong: look at the result",
+            "the correction is large, and large corrections are often wrong: look at the result",
         )
     return Registered(kept, before, after, moved, turned, notices)
 
@@ -140,13 +140,13 @@ def _start(reference: Grid, moving: Grid) -> tuple[Matrix, tuple[str, ...]]:
     try:
         share = overlap(reference, moving)
     except PairError:
-        affine_of(reference), affine_of(moving)  # those without a place are refused here
+        affine_of(reference), affine_of(moving)  # refuse volumes without a position
         share = 0.0
     start = np.eye(4)
     if share >= MIN_OVERLAP:
         return start, ()
     start[:3, 3] = (_centre(moving) - _centre(reference))[:3]
-    return start, ("by their headers the volumes hardly overlap: started from their centres",)
+    return start, ("the volumes hardly overlap by their headers: started from their centres",)
 
 
 def _centre(grid: Grid) -> Matrix:
@@ -155,7 +155,7 @@ def _centre(grid: Grid) -> Matrix:
 
 
 def _working(image: Image) -> Image:
-    """Return a volume as coarse as is enough, its brightest and darkest clipped."""
+    """Return a volume with voxels coarse enough for registration, and extreme values clipped."""
     volume = math.prod(image.grid.shape) * math.prod(spacing(image.grid))
     least = max(FINEST, (volume / MAX_VOXELS) ** (1 / 3))
     factors = [max(1.0, least / step) for step in spacing(image.grid)]
@@ -172,11 +172,11 @@ def _working(image: Image) -> Image:
     values = grey[..., 0].astype(np.float32)
     seen = values if valid is None else values[valid]
     if not seen.size or seen.min() == seen.max():
-        raise PairError("registration needs contrast, and one volume is constant; leave it out")
+        raise PairError("registration needs contrast, but one volume is constant; leave it out")
     low, high = np.percentile(seen, CLIP)
     if low == high:
         low, high = seen.min(), seen.max()
-    if valid is not None:  # an edge of the filling must not look like one of the patient
+    if valid is not None:  # the edge of filled holes must not look like an edge of the patient
         nearest = ndimage.distance_transform_edt(
             ~valid, return_distances=False, return_indices=True
         )
@@ -187,7 +187,7 @@ def _working(image: Image) -> Image:
 
 @contextmanager
 def _one_thread(sitk: Any) -> Iterator[None]:
-    """Let ITK sum in one order: the number of threads of the method alone does not do it."""
+    """Make ITK sum in a fixed order; setting the threads of the method is not enough."""
     before = sitk.ProcessObject.GetGlobalDefaultNumberOfThreads()
     sitk.ProcessObject.SetGlobalDefaultNumberOfThreads(1)
     try:
@@ -218,12 +218,12 @@ def _method(sitk: Any, fixed: Image, floating: Image) -> Any:
 def _stop_if_unwanted(method: Any) -> None:
     try:
         require_wanted()
-    except GivenUpError:  # which would not find its way through ITK
+    except GivenUpError:  # it cannot pass through ITK
         method.StopRegistration()
 
 
 def _similarity(method: Any, images: tuple[Any, Any], transform: Any) -> float:
-    """Return the mutual information under a transform, 0 where it leaves nothing in common."""
+    """Return the mutual information under a transform, 0 if the volumes do not overlap."""
     method.SetInitialTransform(transform, inPlace=False)
     try:
         return -float(method.MetricEvaluate(*images))
@@ -232,7 +232,7 @@ def _similarity(method: Any, images: tuple[Any, Any], transform: Any) -> float:
 
 
 def _to_itk(sitk: Any, image: Image, values: Any = None) -> Any:
-    """Return an ITK image: its index is (column, row, slice), its millimetres are LPS+."""
+    """Return an ITK image, with index (column, row, slice) and LPS+ millimetres."""
     steps = spacing(image.grid)[::-1]
     affine = (FLIP @ affine_of(image.grid))[:3]
     made = sitk.GetImageFromArray(image.pixels[..., 0] if values is None else values)

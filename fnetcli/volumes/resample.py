@@ -1,18 +1,18 @@
-"""Bring one volume onto the grid of another, by where both lie in the patient.
+"""Resample one volume onto the grid of another, by the position of both in the patient.
 
-Every voxel's index is mapped to millimetres by the reference's affine and from there to an index
-of the moving volume; its value is interpolated there. scipy.ndimage does it. SimpleITK was the
-other choice: it treats borders alike, needs the same filter beforehand, and is two to three times
-as fast (23 against 8 million voxels a second, linear, oblique, one core), which a run with a
-network in it does not notice. But it weighs 264 MB installed, and copies every volume on its way
-in. scipy is a dependency anyway and reads stored integers as they are. nibabel.processing is the
-same scipy call without the filter, on all of the volume at once.
+Every voxel's index is mapped to millimetres by the reference's affine, and from there to an index
+of the moving volume, where its value is interpolated by scipy.ndimage. SimpleITK was the
+alternative: it treats borders the same way, needs the same filter beforehand, and is two to three
+times as fast (23 instead of 8 million voxels per second, linear, oblique, one core), which does not
+matter beside a network. But it takes 264 MB installed, and copies every input volume. scipy is a
+dependency anyway and reads stored integers directly. nibabel.processing is the same scipy call
+without the filter, on the whole volume at once.
 
-A coarser grid: a voxel is taken for a Gaussian of its own spacing's full width at half maximum
-(Cardoso et al., Scale factor point spread function matching, MICCAI 2015). What a Gaussian of the
-moving volume lacks to one of the reference is added beforehand, per axis of the moving volume,
-sigma = sqrt((k^2 - 1) / (8 ln 2)) of its voxels, where k^2 is the sum of squares of the lengths
-that the reference's three steps have along that axis: the ratio of spacings where axes agree.
+A coarser grid: a voxel is modelled as a Gaussian whose full width at half maximum is its spacing
+(Cardoso et al., Scale factor point spread function matching, MICCAI 2015). The moving volume is
+smoothed beforehand by the difference between its Gaussian and the reference's, per axis of the
+moving volume: sigma = sqrt((k^2 - 1) / (8 ln 2)) of its voxels, where k^2 is the sum of squares of
+the reference's three steps along that axis: the squared ratio of spacings if axes agree.
 """
 
 from __future__ import annotations
@@ -37,19 +37,19 @@ Axis = Literal["auto", "axial", "coronal", "sagittal"]
 Matrix = NDArray[np.float64]  # 4x4, of homogeneous coordinates
 
 ORDERS: dict[Interpolation, int] = {"nearest": 0, "linear": 1, "cubic": 3}
-SAME = 1e-4  # voxels: grids that differ by less are one
+SAME = 1e-4  # voxels: grids that differ by less are the same
 SLAB = 1 << 20  # voxels that are computed at once
-WIDE = 32.0  # voxels; beyond, the filter's own length would decide the time
-PER_WIDTH = 1 / (8 * math.log(2))  # variance of a Gaussian by its squared full width at half max.
-# Which way slices, rows and columns run where an anatomical plane is looked at as radiologists do,
-# in RAS+: axial from below (feet to head; rows to the back, columns to the patient's left), coronal
+WIDE = 32.0  # voxels; beyond that the length of the filter would decide the time
+PER_WIDTH = 1 / (8 * math.log(2))  # variance of a Gaussian per squared full width at half maximum
+# The directions of slices, rows and columns in the radiological view of an anatomical plane, in
+# RAS+: axial from below (feet to head; rows to the back, columns to the patient's left), coronal
 # from the front, sagittal from the left. Each is right-handed in DICOM's sense.
 PLANES: dict[Axis, tuple[tuple[int, int, int], ...]] = {
     "axial": ((0, 0, 1), (0, -1, 0), (-1, 0, 0)),
     "coronal": ((0, -1, 0), (0, 0, -1), (-1, 0, 0)),
     "sagittal": ((1, 0, 0), (0, 0, -1), (0, -1, 0)),
 }
-REFERENCES = ("mri", "ct")  # whose grid is kept where nothing is asked for, in this order
+REFERENCES = ("mri", "ct")  # whose grid is kept by default, in this order
 
 
 # --- where ----------------------------------------------------------------------------------------
@@ -59,26 +59,26 @@ def affine_of(grid: Grid) -> Matrix:
     """Return the affine of a volume; raise PairError for a picture, which has none."""
     if grid.affine is None:
         raise PairError(
-            f"a picture ({grid.size}) does not say where it lies in the patient, a volume does; "
-            "give two volumes or two pictures"
+            f"a picture ({grid.size}) has no position in the patient, unlike a volume; give two "
+            "volumes or two pictures"
         )
     return grid.affine
 
 
 def index_map(reference: Grid, moving: Grid) -> Matrix:
-    """Return the 4x4 map of the reference's indices to those of the moving volume.
+    """Return the 4x4 map from the reference's indices to those of the moving volume.
 
-    Raise PairError where one of the two has no place.
+    Raise PairError if one of the two has no position.
     """
     start, target = affine_of(reference), affine_of(moving)
     return np.asarray(np.linalg.solve(target, start), np.float64)
 
 
 def placed(image: Image, transform: Matrix) -> Image:
-    """Return the moving image where a transform puts it.
+    """Return the moving image as placed by a transform.
 
-    `transform` is 4x4 in RAS+ millimetres and maps the reference's points to the moving image's, as
-    `registration` finds and reads it. Only the affine changes.
+    `transform` is 4x4 in RAS+ millimetres and maps the reference's points to the moving image's.
+    Only the affine changes.
     """
     affine = np.linalg.solve(transform, affine_of(image.grid))
     grid = replace(image.grid, affine=np.asarray(affine, np.float64))
@@ -86,7 +86,7 @@ def placed(image: Image, transform: Matrix) -> Image:
 
 
 def spacing(grid: Grid) -> tuple[float, float, float]:
-    """Return the distance of slices, rows and columns in millimetres; raise PairError."""
+    """Return the spacing of slices, rows and columns in millimetres; raise PairError."""
     steps = np.linalg.norm(affine_of(grid)[:3, :3], axis=0)
     return float(steps[0]), float(steps[1]), float(steps[2])
 
@@ -94,9 +94,9 @@ def spacing(grid: Grid) -> tuple[float, float, float]:
 def reference_of(choice: str | None, grids: Mapping[str, Grid]) -> str:
     """Return the modality whose grid is kept.
 
-    `choice` is one of the two modalities, "finest" (the smallest voxels; of equal ones the first)
-    or None: the MRI, else the CT, else the first. Raise UsageError for another one, PairError where
-    "finest" is asked of a picture.
+    `choice` is one of the two modalities, "finest" (the smallest voxels; the first if equal) or
+    None: the MRI, else the CT, else the first. Raise UsageError for any other choice, PairError if
+    "finest" is chosen for pictures.
     """
     if choice is None:
         return next((name for name in REFERENCES if name in grids), next(iter(grids)))
@@ -115,17 +115,17 @@ def reference_grid(choice: str | None, grids: Mapping[str, Grid]) -> Grid:
 
 
 def overlap(reference: Grid, moving: Grid) -> float:
-    """Return the share of the reference's voxels that lie in the moving volume, above 0 up to 1.
+    """Return the share of the reference's voxels that are in the moving volume, above 0 up to 1.
 
-    Raise PairError where there is none, or where one of the two has no place.
+    Raise PairError if there are none, or if one of the two has no position.
     """
     first, end = _covered(index_map(reference, moving), reference.shape, moving.shape)
     share = float(np.maximum(end - first, 0).sum() / math.prod(reference.shape))
     if share == 0:
         apart = np.linalg.norm(_centre(reference) - _centre(moving))
         raise PairError(
-            f"the two volumes have no place in common (their centres are {apart:.0f} mm apart); "
-            "check that they show the same patient and region, or align them first"
+            f"the two volumes do not overlap (their centres are {apart:.0f} mm apart); check that "
+            "they show the same patient and region, or align them first"
         )
     return share
 
@@ -136,17 +136,17 @@ def _centre(grid: Grid) -> Matrix:
 
 
 def _covered(
-    way: Matrix, shape: tuple[int, ...], extent: tuple[int, ...]
+    to_moving: Matrix, shape: tuple[int, ...], extent: tuple[int, ...]
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Return the columns (first, end) of every row, (slices, height), that lie within `extent`.
+    """Return the columns (first, end) of every row, (slices, height), that are within `extent`.
 
-    A volume reaches to the outer faces of its voxels, half a step beyond their centres. It is
-    convex, so a row has one run of columns in it.
+    A volume extends to the outer faces of its voxels, half a step beyond their centres. It is
+    convex, so each row has one range of columns in it.
     """
     slices, height, width = shape
     first = np.zeros((slices, height))
     end = np.full((slices, height), float(width))
-    for row, size in zip(way[:3], extent, strict=True):
+    for row, size in zip(to_moving[:3], extent, strict=True):
         start = row[0] * np.arange(slices)[:, None] + row[1] * np.arange(height) + row[3]
         low, high = -0.5 - SAME - start, size - 0.5 + SAME - start
         if abs(row[2]) * width < SAME / 10:  # this coordinate is the same all along the row
@@ -165,23 +165,23 @@ def _covered(
 def resample(image: Image, grid: Grid, interpolation: Interpolation = "linear") -> Image:
     """Return a volume on another grid, in the same units.
 
-    Where the two grids are the same to SAME voxels, but for whole steps, turned axes and flips,
-    the stored numbers come over as they are, in their own type. Else the pixels are float32, or of
-    the stored type with "nearest". `valid` is False outside of the moving volume, and where more
-    than half of what a value is made of holds no data; what does has all of the weight. Pixels out
-    there have the lowest value that the volume holds. "linear" and "cubic" (B-splines, clipped
-    to the volume's own range) are smoothed before they come onto a coarser grid, "nearest", for
-    labels, never is. Between the outermost centres and the outer faces of the voxels there, the
-    border is reflected.
+    If the two grids are the same within SAME voxels, except for whole steps, permuted axes and
+    flips, the stored numbers are copied in their own type. Otherwise the pixels are float32, or of
+    the stored type with "nearest". `valid` is False outside the moving volume, and where more than
+    half of the weight of a value has no data; valid voxels then share the whole weight. Pixels
+    that are not valid have the lowest value of the volume. "linear" and "cubic" (B-splines, clipped
+    to the volume's own range) are smoothed before they are put on a coarser grid; "nearest", for
+    labels, never is. Between the outermost voxel centres and their outer faces the border is
+    reflected.
 
-    Beside both volumes it takes a slab of SLAB voxels, and one float32 copy of the moving volume
-    where that is smoothed or cubic; the same again where it has holes. Raise PairError where one of
-    the two has no place.
+    Besides both volumes this needs memory for a slab of SLAB voxels, and for one float32 copy of
+    the moving volume if it is smoothed or cubic; twice that if it has holes. Raise PairError if one
+    of the two has no position.
     """
-    way = index_map(grid, image.grid)
-    exact = _whole_steps(way, grid.shape)
+    to_moving = index_map(grid, image.grid)
+    exact = _whole_steps(to_moving, grid.shape)
     pixels, valid = (
-        _interpolate(image, way, grid, ORDERS[interpolation])
+        _interpolate(image, to_moving, grid, ORDERS[interpolation])
         if exact is None
         else _copy(image, exact, grid)
     )
@@ -196,7 +196,7 @@ def resample(image: Image, grid: Grid, interpolation: Interpolation = "linear") 
 
 
 def _lowest(image: Image, valid: Mask | None) -> Any:
-    """Return the lowest of the valid numbers, 0 where there is none."""
+    """Return the lowest of the valid numbers, 0 if there are none."""
     if valid is None:
         return image.pixels.min()
     kind = image.pixels.dtype
@@ -204,15 +204,15 @@ def _lowest(image: Image, valid: Mask | None) -> Any:
     return image.pixels.min(where=valid[..., None], initial=top) if valid.any() else kind.type(0)
 
 
-def _interpolate(image: Image, way: Matrix, grid: Grid, order: int) -> tuple[Stored, Mask]:
+def _interpolate(image: Image, to_moving: Matrix, grid: Grid, order: int) -> tuple[Stored, Mask]:
     seen = valid_pixels(image)
     kind = np.dtype(np.float32) if order else image.pixels.dtype
     lowest = kind.type(_lowest(image, seen))
     channels = image.pixels.shape[3]
     pixels = np.empty((*grid.shape, channels), kind)
     valid = np.empty(grid.shape, bool)
-    weights = None if seen is None else _Source(seen.view(np.uint8), way, order)
-    first, end = _covered(way, grid.shape, image.grid.shape)
+    weights = None if seen is None else _Source(seen.view(np.uint8), to_moving, order)
+    first, end = _covered(to_moving, grid.shape, image.grid.shape)
     columns = np.arange(grid.shape[2])
     for slab in _slabs(grid.shape):
         require_wanted()
@@ -222,14 +222,14 @@ def _interpolate(image: Image, way: Matrix, grid: Grid, order: int) -> tuple[Sto
         valid[slab] = inside
     for channel in range(channels):
         values = image.pixels[..., channel]
-        source = _Source(values if seen is None else np.where(seen, values, 0), way, order)
+        source = _Source(values if seen is None else np.where(seen, values, 0), to_moving, order)
         for slab in _slabs(grid.shape):
             require_wanted()
             part, inside = source.at(slab, grid.shape), valid[slab]
             if weights is not None and order:
                 part /= np.where(inside, weights.at(slab, grid.shape), 1)
             pixels[slab, ..., channel] = np.where(inside, part, lowest)
-    if order > 1:  # splines swing beyond what they go through
+    if order > 1:  # splines overshoot
         highest = image.pixels.max(where=True if seen is None else seen[..., None], initial=lowest)
         np.clip(pixels, lowest, kind.type(highest), out=pixels)
     return pixels, valid
@@ -241,13 +241,13 @@ def _slabs(shape: tuple[int, ...]) -> list[slice]:
 
 
 class _Source:
-    """One channel of the moving volume, ready to be asked for values between its voxels."""
+    """One channel of the moving volume, prepared for interpolation between its voxels."""
 
-    def __init__(self, values: Stored, way: Matrix, order: int) -> None:
-        self.way, self.order = way, order
+    def __init__(self, values: Stored, to_moving: Matrix, order: int) -> None:
+        self.to_moving, self.order = to_moving, order
         self.kind = np.dtype(np.float32) if order else values.dtype
         if order:
-            values = _smoothed(values, smoothing(way))
+            values = _smoothed(values, smoothing(to_moving))
         if order > 1:
             values = ndimage.spline_filter(values, order, output=np.float32, mode="reflect")
         self.values = values
@@ -256,8 +256,8 @@ class _Source:
         """Return the values at some slices of the reference."""
         moved: Stored = ndimage.affine_transform(
             self.values,
-            self.way[:3, :3],
-            offset=self.way[:3, 3] + slab.start * self.way[:3, 0],
+            self.to_moving[:3, :3],
+            offset=self.to_moving[:3, 3] + slab.start * self.to_moving[:3, 0],
             output_shape=(slab.stop - slab.start, *shape[1:]),
             output=self.kind,
             order=self.order,
@@ -267,14 +267,14 @@ class _Source:
         return moved
 
 
-def smoothing(way: Matrix) -> NDArray[np.float64]:
-    """Return the sigmas, in voxels of the moving volume, with which it is smoothed beforehand."""
-    widths = np.square(way[:3, :3]).sum(axis=1)
+def smoothing(to_moving: Matrix) -> NDArray[np.float64]:
+    """Return the sigmas, in voxels of the moving volume, to smooth it with beforehand."""
+    widths = np.square(to_moving[:3, :3]).sum(axis=1)
     return np.asarray(np.sqrt(np.maximum(widths - 1, 0) * PER_WIDTH))
 
 
 def _smoothed(values: Stored, sigmas: NDArray[np.float64]) -> Stored:
-    """Return what scipy's gaussian_filter does, in float32, axis by axis; without sigmas itself."""
+    """Smooth like scipy's gaussian_filter, in float32, axis by axis; unchanged without sigmas."""
     smoothed = values
     for axis, sigma in enumerate(sigmas):
         if sigma == 0:
@@ -290,7 +290,7 @@ def _smoothed(values: Stored, sigmas: NDArray[np.float64]) -> Stored:
 
 
 def _damped(values: Stored, sigma: float, axis: int) -> Stored:
-    """Return the same for wide Gaussians, in the time of a narrow one; `values` are overwritten.
+    """Smooth with a wide Gaussian in the time of a narrow one; overwrite `values`.
 
     Reflected at both ends, a line is a sum of cosines, and a Gaussian damps each by a factor.
     """
@@ -307,9 +307,9 @@ def _damped(values: Stored, sigma: float, axis: int) -> Stored:
 
 @dataclass(frozen=True)
 class Reordering:
-    """A volume's axes in another order, some of them backwards: no value changes.
+    """A permutation of a volume's axes, some of them flipped: no value changes.
 
-    Axis i of the result is axis `axes[i]` of the source, backwards where `flips[i]`.
+    Axis i of the result is axis `axes[i]` of the source, flipped if `flips[i]`.
     """
 
     axes: tuple[int, ...] = (0, 1, 2)
@@ -317,34 +317,34 @@ class Reordering:
 
     @property
     def is_identity(self) -> bool:
-        """Whether everything stays where it is."""
+        """Whether nothing changes."""
         return self == Reordering()
 
     def apply(self, values: Stored) -> Stored:
-        """Return a view, reordered, of an array whose first three axes are those of a volume."""
+        """Return a reordered view of an array whose first three axes are those of a volume."""
         rest = range(3, values.ndim)
         return values.transpose(*self.axes, *rest)[self._steps]
 
     def undo(self, values: Stored) -> Stored:
-        """Return a view of what `apply` gave, or of an array like it, in the source's order."""
+        """Return a view, in the source's order, of an array in the order of `apply`."""
         rest = range(3, values.ndim)
         return values[self._steps].transpose(*np.argsort(self.axes), *rest)
 
     def grid(self, grid: Grid) -> Grid:
-        """Return the grid of what `apply` gives."""
+        """Return the reordered grid."""
         shape = [grid.shape[axis] for axis in self.axes]
         affine = grid.affine
         if affine is not None:
-            way = np.eye(4)
-            way[:3, :3] = 0
+            reorder = np.eye(4)
+            reorder[:3, :3] = 0
             for i, (axis, is_flipped) in enumerate(zip(self.axes, self.flips, strict=True)):
-                way[axis, i] = -1 if is_flipped else 1
-                way[axis, 3] = shape[i] - 1 if is_flipped else 0
-            affine = affine @ way
+                reorder[axis, i] = -1 if is_flipped else 1
+                reorder[axis, 3] = shape[i] - 1 if is_flipped else 0
+            affine = affine @ reorder
         return Grid((shape[0], shape[1], shape[2]), affine)
 
     def image(self, image: Image) -> Image:
-        """Return an image reordered: pixels, mask and grid; what its file said stays with it."""
+        """Return an image with reordered pixels, mask and grid, and its other metadata."""
         return replace(
             image,
             pixels=self.apply(image.pixels),
@@ -359,10 +359,10 @@ class Reordering:
 
 
 def to_axis(grid: Grid, axis: Axis) -> Reordering:
-    """Return the way to slices along an anatomical axis, looked at as radiologists do.
+    """Return the reordering to slices of an anatomical orientation, in the radiological view.
 
-    Of oblique volumes, the axes that are nearest are taken. "auto" leaves everything as stored: the
-    plane of the acquisition. Raise PairError for a picture, unless it stays as it is.
+    For oblique volumes the nearest axes are used. "auto" changes nothing: the plane of the
+    acquisition. Raise PairError for a picture, unless "auto" is chosen.
     """
     if axis == "auto":
         return Reordering()
@@ -375,7 +375,7 @@ def to_axis(grid: Grid, axis: Axis) -> Reordering:
 
 
 def plane_of(grid: Grid) -> Axis:
-    """Return the anatomical plane that is nearest to a volume's slices; raise PairError."""
+    """Return the anatomical plane nearest to a volume's slices; raise PairError."""
     planes: tuple[Axis, ...] = ("axial", "coronal", "sagittal")
     return next(name for name in planes if to_axis(grid, name).axes[0] == 0)
 
@@ -383,17 +383,17 @@ def plane_of(grid: Grid) -> Axis:
 # --- whole steps ----------------------------------------------------------------------------------
 
 
-def _whole_steps(way: Matrix, shape: tuple[int, ...]) -> tuple[Reordering, list[int]] | None:
-    """Return a map as a reordering of the moving volume, and where its first voxel then lies.
+def _whole_steps(to_moving: Matrix, shape: tuple[int, ...]) -> tuple[Reordering, list[int]] | None:
+    """Return a map as a reordering of the moving volume, and the position of its first voxel.
 
-    None where some voxel of the reference does not lie on one of the moving volume's lattice.
+    Return None if some voxel of the reference is not on the moving volume's lattice.
     """
-    whole = np.rint(way)
+    whole = np.rint(to_moving)
     turn = np.abs(whole[:3, :3])
     if not ((turn.sum(axis=0) == 1).all() and (turn.sum(axis=1) == 1).all()):
         return None
     corners = np.array([*itertools.product(*((0, size - 1) for size in shape))]).T
-    apart = (way - whole)[:3] @ np.vstack([corners, np.ones(8)])
+    apart = (to_moving - whole)[:3] @ np.vstack([corners, np.ones(8)])
     if np.abs(apart).max() > SAME:
         return None
     axes = tuple(int(axis) for axis in turn.argmax(axis=0))
@@ -407,7 +407,7 @@ def _copy(
     reordering, firsts = exact
     seen = valid_pixels(image)
     source = reordering.apply(image.pixels)
-    # Index of the source's first voxel in the reference: where its own index is 0, or its last.
+    # Index, in the reference, of the source's first voxel, or its last along flipped axes.
     shifts = [
         first - (size - 1) if is_flipped else -first
         for first, size, is_flipped in zip(firsts, source.shape, reordering.flips, strict=False)

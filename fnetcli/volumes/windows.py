@@ -1,10 +1,9 @@
-"""Which numbers of a medical volume become black and white: once per volume, never per slice.
+"""Choose which numbers of a medical volume become black and white: per volume, never per slice.
 
-CT is measured in Hounsfield units, so a window says it, by width and centre as radiologists do;
-black is centre - width / 2, white centre + width / 2. MRI has no unit: percentiles, taken within
-the body, because how much air a scan holds would decide them otherwise. PET in SUV has a unit
-again; PET in other units and SPECT have a true zero, and their white is a percentile within the
-body.
+CT is measured in Hounsfield units, so a window is used, with a width and a centre as in radiology;
+black is centre - width / 2, white centre + width / 2. MRI has no unit: percentiles are used, within
+the body, since otherwise the share of air in a scan would decide them. PET in SUV has a unit, too;
+PET in other units and SPECT have a true zero, and their white is a percentile within the body.
 """
 
 from __future__ import annotations
@@ -25,30 +24,30 @@ from fnetcli.modalities import BY_NAME, Windows
 STRETCH = (0.5, 99.5)  # percentiles within the body
 HOUNSFIELD = "HU"
 AIR, BONE = -200, 100  # HU; a scan in HU holds numbers below the one and above the other
-MIN_HU, MAX_HU = -32768, 32767  # what 16 bits hold; beyond it lies no HU
+MIN_HU, MAX_HU = -32768, 32767  # of 16 bits; numbers beyond are not HU
 SAMPLES = 1 << 22  # voxels, on a regular lattice, that decide percentiles
-MIN_BODY = 0.005  # share of the voxels; what is smaller is no body, but noise or a marker
+MIN_BODY = 0.005  # share of the voxels; anything smaller is not a body, but noise or a marker
 FAINT, TENTH = (2, 98), 0.1  # of the threshold between noise and tissue
 BINS = 256  # of Otsu's histogram
 
 
 @dataclass(frozen=True)
 class Window:
-    """The stored numbers that become black and white, and what a user is told about it."""
+    """The stored numbers that become black and white, and what to tell the user about them."""
 
     limits: Limits
     sentence: str  # "CT window soft: -160 to 240 HU"
     notices: tuple[str, ...] = ()
 
     def scaling(self, is_inverted: bool = False) -> ScalingOptions:
-        """Return the same as `intensity` takes it."""
+        """Return the window as options of `intensity`."""
         return ScalingOptions(limits=self.limits, is_inverted=is_inverted)
 
 
 def parse_window(text: str, modality: str = "ct") -> Limits | None:
-    """Return the limits that "soft", "400,40" (width, centre) and so on stand for; "auto": None.
+    """Parse a window such as "soft" or "400,40" (width, centre) into limits; "auto" is None.
 
-    Raise UsageError for anything else. Names are CT's only.
+    Raise UsageError for anything else. Only CT has named windows.
     """
     if text == "auto":
         return None
@@ -59,7 +58,7 @@ def parse_window(text: str, modality: str = "ct") -> Limits | None:
             width, centre = (float(part) for part in text.split(","))
         except ValueError:
             width = centre = math.nan
-        with np.errstate(over="ignore", invalid="ignore"):  # as float32, which voxels are
+        with np.errstate(over="ignore", invalid="ignore"):  # as float32, like voxels
             reach = np.float32(centre + width / 2) - np.float32(centre - width / 2)
         if not 0 < reach < math.inf:
             raise UsageError(
@@ -71,7 +70,7 @@ def parse_window(text: str, modality: str = "ct") -> Limits | None:
 
 
 def named_windows(modality: str) -> dict[str, tuple[float, float]]:
-    """Return the windows of a modality that have names: width and centre."""
+    """Return the named windows of a modality: width and centre."""
     known = BY_NAME[modality].windows
     return {} if known is None else known.named
 
@@ -85,11 +84,11 @@ def _ends(size: tuple[float, float]) -> Limits:
 def window_of(
     image: Image, modality: str, choice: str | None = None, limits: Limits | None = None
 ) -> Window:
-    """Return the window of a volume as it was read.
+    """Choose the window of a volume as it was read.
 
-    `choice` is what `parse_window` takes, None the usual one of the modality; `limits`, in stored
-    units, override everything. Raise UsageError for a choice that does not exist, ImageError where
-    a window in HU is asked for and the numbers cannot be HU.
+    `choice` is a text for `parse_window`, or None for the modality's default; `limits`, in stored
+    units, override everything. Raise UsageError for an unknown choice, ImageError if a window in HU
+    is requested but the numbers cannot be HU.
     """
     name, unit = _title(modality), _unit(image)
     if limits is not None:
@@ -114,7 +113,7 @@ def _ct_window(image: Image, known: Windows, choice: str | None, asked: Limits |
     label, limits = choice or usual, asked or _ends(known.default)
     if image.unit == HOUNSFIELD:
         return Window(limits, f"CT window {label}: {_span(limits, ' HU')}")
-    if choice is not None and choice not in known.named:  # numbers are right in any unit
+    if choice is not None and choice not in known.named:  # numbers apply to any unit
         return Window(limits, f"CT window {label}: {_span(limits, '')}")
     low, high = _range(image)
     if MIN_HU <= low < AIR and BONE < high <= MAX_HU:
@@ -123,7 +122,7 @@ def _ct_window(image: Image, known: Windows, choice: str | None, asked: Limits |
     found = f"the numbers ({_span((low, high), '')}) do not look like HU"
     if choice is not None:
         raise ImageError(
-            f"{found}, in which the CT window {choice} is given; use --window ct=auto, "
+            f"{found}, the unit of the CT window {choice}; use --window ct=auto, "
             "--window ct=WIDTH,CENTER in the file's numbers, or --range"
         )
     automatic = _percentile_window(image, "ct")
@@ -135,7 +134,7 @@ def _percentile_window(image: Image, modality: str) -> Window:
     name, unit = _title(modality), _unit(image)
     values, valid = _sample(image)
     if not valid.any():
-        return Window((0.0, 0.0), f"{name}: no voxel holds data: black")
+        return Window((0.0, 0.0), f"{name}: no voxel has data: black")
     body = body_mask(values, valid, modality)
     low, high = (float(value) for value in np.percentile(values[body], STRETCH))
     words = f"percentiles {STRETCH[0]:g} to {STRETCH[1]:g} within the body"
@@ -152,14 +151,14 @@ def _percentile_window(image: Image, modality: str) -> Window:
 
 
 def body_mask(values: NDArray[Any], valid: Mask | None = None, modality: str = "mri") -> Mask:
-    """Return where (slices, height, width) the patient is: not air, noise or table.
+    """Return a mask (slices, height, width) of the patient: not air, noise or table.
 
-    Of what lies above a threshold, the largest connected piece, its holes (sinuses, lungs,
-    ventricles) filled in every slice. Where that leaves less than MIN_BODY of the volume,
-    everything valid. The threshold of CT is Otsu's, which parts air from tissue. In MRI, PET and
-    SPECT it would part dark tissue from bright (muscle from fat, all else from a tumour): there it
-    lies at a tenth of the way from the 2nd to the 98th percentile of what is not the very lowest,
-    as in FSL's BET (Smith, Fast robust automated brain extraction, 2002).
+    It is the largest connected region above a threshold, with its holes (sinuses, lungs,
+    ventricles) filled in every slice; or everything valid, if that region is smaller than MIN_BODY
+    of the volume. The threshold of CT is Otsu's, which separates air from tissue. In MRI, PET and
+    SPECT it would separate dark from bright tissue (muscle from fat, a tumour from all else): there
+    the threshold is a tenth of the way from the 2nd to the 98th percentile of all but the lowest
+    values, as in FSL's BET (Smith, Fast robust automated brain extraction, 2002).
     """
     everything = np.ones(values.shape, bool) if valid is None else valid
     seen = values[everything].astype(np.float32)
@@ -178,10 +177,10 @@ def body_mask(values: NDArray[Any], valid: Mask | None = None, modality: str = "
 
 
 def otsu(values: NDArray[Any]) -> float:
-    """Return the threshold that parts values into two groups of least variance (Otsu, 1979)."""
+    """Return the threshold that splits values into two groups of least variance (Otsu, 1979)."""
     try:
         counts, edges = np.histogram(values, BINS)
-    except ValueError:  # in their own type there are not so many numbers between them
+    except ValueError:  # their type has fewer numbers between them than bins
         counts, edges = np.histogram(values.astype(np.float64), BINS)
     middles = (edges[:-1] + edges[1:]) / 2
     below, above = np.cumsum(counts), np.cumsum(counts[::-1])[::-1]
@@ -196,7 +195,7 @@ def otsu(values: NDArray[Any]) -> float:
 
 
 def _sample(image: Image) -> tuple[NDArray[Any], Mask]:
-    """Return the volume on a lattice of at most SAMPLES voxels, finite, and where it holds data."""
+    """Return the volume on a lattice of at most SAMPLES voxels, finite, and where it is valid."""
     count = math.prod(image.grid.shape)
     step = math.ceil((count / SAMPLES) ** (1 / 3)) if count > SAMPLES else 1
     part = (slice(None, None, step),) * 3

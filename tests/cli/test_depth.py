@@ -295,7 +295,7 @@ class TestOutput:
             (["--bits", "vis=0"], "from 1 to 32"),
             (["--bits", "12"], "--bits vis=VALUE"),
             (["--range", "ir=5,1"], "the lower first"),
-            (["--stretch", "0,101"], "between 0 and 100"),
+            (["--stretch", "0,101"], "from 0 to 100"),
             (["--range", "ir=0,1", "--bits", "ir=12"], "leave one out"),
             (["--invert", "mri"], "use ir or vis"),
             (["--page", "0"], "--page 0"),
@@ -485,7 +485,7 @@ class TestNoData:
         with rasterio.open(tmp_path / "out" / "fused" / "a.tif") as file:
             assert file.transform == transform
         _, record = fuse(tmp_path, vis, path, "--resize", "vis")
-        assert "georeference is lost" in record["stderr"]
+        assert "georeference of the resized image is lost" in record["stderr"]
         with rasterio.open(tmp_path / "out" / "fused" / "a.tif") as file:
             assert file.crs is None
 

@@ -735,7 +735,7 @@ class TestSignals:
         process.send_signal(signal.SIGINT)
         stdout, stderr = process.communicate(timeout=60)
         assert process.returncode == 130, stderr
-        assert errors(stderr) == ["error: interrupted; what was finished is on disk"]
+        assert errors(stderr) == ["error: interrupted; finished results are on disk"]
         assert stdout == ""
         assert self.kept(tmp_path)
 
@@ -744,7 +744,7 @@ class TestSignals:
         os.killpg(process.pid, signal.SIGINT)
         stdout, stderr = process.communicate(timeout=60)
         assert process.returncode == 130, stderr
-        assert stderr == "error: interrupted; what was finished is on disk\n"
+        assert stderr == "error: interrupted; finished results are on disk\n"
         assert stdout == ""
 
     def test_a_worker_that_is_killed_ends_the_run(
@@ -802,7 +802,7 @@ class TestCost:
             result = fnet("eval", "--cost", "16x8", "--baselines", option, path)
             assert result.exit_code == 2
             (line,) = errors(result.stderr)
-            assert f"{option}: is for scores, --cost alone has none" in line
+            assert f"{option}: needs scores, but --cost alone has none" in line
             assert list(tmp_path.iterdir()) == []
 
     @pytest.fixture

@@ -12,7 +12,7 @@ import tifffile
 from fnetcli.api import fuse, load_network
 from fnetcli.cli.options.results import GivenResults
 from fnetcli.errors import UsageError
-from fnetcli.mixing import Products
+from fnetcli.products import Products
 from tests.cli.command import fnet, tiny_weights
 from tests.cli.test_batch import errors, records
 from tests.drawn_pictures import smooth_noise, write
@@ -63,7 +63,7 @@ def test_other_gains_are_another_result(tmp_path: Path, pair: list[object]) -> N
 @pytest.mark.parametrize(
     ("gain", "message"),
     [
-        ("unique_nir=1", "--gain unique_nir=1: give it as PART=NUMBER, PART unique_ir, unique_vis"),
+        ("unique_nir=1", ": give PART=NUMBER, with PART one of unique_ir, unique_vis"),
         ("common", "--gain common: give a number from 0 to 10"),
         ("common=nan", "give a number from 0 to 10"),
         ("common=-1", "give a number from 0 to 10"),
@@ -87,9 +87,9 @@ def test_numbers_as_people_write_them(text: str, gain: float) -> None:
     assert given.gains(products, ("ir", "vis")) == {"unique_first": gain}
 
 
-def test_said_twice(pair: list[object]) -> None:
+def test_given_twice(pair: list[object]) -> None:
     result = fnet("fuse", *pair, "--gain", "common=1", "--gain", "common=2")
-    assert "said twice" in errors(result.stderr)[0]
+    assert "given twice" in errors(result.stderr)[0]
 
 
 def test_python(pair: list[object]) -> None:

@@ -478,7 +478,7 @@ class TestMisalignment:
         assert record["is_large"] is bool(shift)
         assert record["rows"] == pytest.approx(-shift, abs=0.3)
         assert record["columns"] == pytest.approx(shift, abs=0.3)
-        words = "warning: the images do not lie on each other: vis lies 7.0 px higher and 7.0 px"
+        words = "warning: the images are not aligned: vis lies 7.0 px higher and 7.0 px"
         assert (words in found.result.stderr) == bool(shift)
         assert ("vis lies 0.0 px" in found.result.stderr) == (not shift)
 
@@ -554,9 +554,9 @@ class TestVolumes:
         ("option", "message"),
         [
             (["--slice", "6"], "--slice 6: there are 5; give a smaller number"),
-            (["--bits", "ct=12"], "--bits: is for pictures"),
-            (["--resize", "ct"], "--resize: is for pictures"),
-            (["--page", "2"], "--page: is for pictures"),
+            (["--bits", "ct=12"], "--bits: applies only to pictures"),
+            (["--resize", "ct"], "--resize: applies only to pictures"),
+            (["--page", "2"], "--page: applies only to pictures"),
             (["--window", "ct=fog"], "not a window"),
         ],
     )
@@ -575,7 +575,7 @@ class TestVolumes:
         result = fnet("inspect", *arguments)
         assert result.exit_code == 2
         (line,) = errors(result.stderr)
-        assert "2 pairs: one is inspected at a time; name two files or volumes" in line
+        assert "2 pairs: only one can be inspected at a time; give two files or volumes" in line
 
     def test_results_do_not_go_among_inputs(self, study: Path) -> None:
         for out in (study / "CT", study / "CT" / "results"):
@@ -958,7 +958,7 @@ class TestImage:
             assert result.exit_code == 2
             words = f"--page {page}: give a number from 1 to 1000000"
             assert errors(result.stderr) == [f"error: {words}"]
-        assert "say it once" in refused(2, path, "--page", "1", "--page", "2")
+        assert "give it once" in refused(2, path, "--page", "1", "--page", "2")
 
     def test_transparency(self, tmp_path: Path) -> None:
         pixels = np.concatenate([smooth_noise(9, 9, 1, 3), np.full((9, 9, 1), 128, np.uint8)], -1)
@@ -1004,7 +1004,7 @@ class TestImage:
         assert "holds 2 volumes; choose one with --volume" in refused(1, path)
         assert looked_at(path, "--volume", "2")["size"] == "12x14 pixels, 5 slices"
         assert "--volume x: not a number" in refused(2, path, "--volume", "x")
-        assert "say it once" in refused(2, path, "--volume", "1", "--volume", "2")
+        assert "give it once" in refused(2, path, "--volume", "1", "--volume", "2")
 
 
 # --- bad input ------------------------------------------------------------------------------------
@@ -1020,7 +1020,7 @@ class TestBadInput:
 
     def test_a_file_and_a_pair(self, home: Path) -> None:
         line = refused(2, home / "in" / "a.png", *pair_of(home))
-        assert line == f"{home / 'in' / 'a.png'} and --ir: a file and a pair; give one of them"
+        assert line == f"{home / 'in' / 'a.png'} and --ir: a file and a pair; give only one of them"
 
     @pytest.mark.parametrize("is_pair", [True, False])
     def test_damaged_pictures(self, tmp_path: Path, home: Path, is_pair: bool) -> None:
@@ -1046,7 +1046,7 @@ class TestBadInput:
         vis, ir = write_pairs(tmp_path, 2)
         assert "a folder, not an image; name a file in it" in refused(1, vis)
         line = refused(2, "--vis", vis, "--ir", ir)
-        assert line == "2 pairs: one is inspected at a time; name two files"
+        assert line == "2 pairs: only one can be inspected at a time; give two files"
         (tmp_path / "empty").mkdir()
         assert "nothing to do" in refused(1, "--vis", vis, "--ir", tmp_path / "empty")
 
@@ -1065,9 +1065,9 @@ class TestBadInput:
         line = refused(2, *pair_of(home), "-o", tmp_path / "file")
         assert line == f"-o {tmp_path / 'file'}: is a file; give a folder"
         assert "is a file" in refused(2, home / "tiny.safetensors", "-o", tmp_path / "file")
-        assert "holds an input" in refused(2, *pair_of(home), "-o", home / "in")
+        assert "contains an input" in refused(2, *pair_of(home), "-o", home / "in")
         (tmp_path / "link").symlink_to(home / "in")
-        assert "holds an input" in refused(2, *pair_of(home), "-o", tmp_path / "link")
+        assert "contains an input" in refused(2, *pair_of(home), "-o", tmp_path / "link")
         line = refused(1, *pair_of(home), "-o", tmp_path / "file" / "deeper")
         assert "a file stands where a folder is needed" in line
         assert (tmp_path / "file").read_text() == "mine"
@@ -1148,7 +1148,10 @@ class TestBadInput:
         (tmp_path / "o" / name).mkdir(parents=True)
         line = refused(2, *pair_of(home), "-o", tmp_path / "o")
         place = tmp_path / "o" / name
-        assert line == f"{place}: a folder where a result goes; move it or choose another -o"
+        assert (
+            line
+            == f"{place}: is a folder, but a result has this name; move it or choose another -o"
+        )
         assert names(tmp_path / "o") == [name]
 
     def test_results_do_not_replace_the_weights(self, tmp_path: Path, home: Path) -> None:
@@ -1161,7 +1164,7 @@ class TestBadInput:
     @pytest.mark.parametrize(
         ("option", "message"),
         [
-            (["--slice", "1"], "--slice: is for volumes"),
+            (["--slice", "1"], "--slice: applies only to volumes"),
             (["--window", "ct=soft"], "--window: "),
             (["--invert", "ct"], "--invert ct: not one of the two images"),
             (["--resize", "ct"], "--resize ct: not one of the two images"),
@@ -1183,7 +1186,7 @@ class TestBadInput:
             line = refused(2, weights, *option)
             assert line.startswith(str(option[0]))
             assert "but a weights file is inspected" in line
-        assert "--series: is for volumes" in refused(2, image, "--series", "1")
+        assert "--series: applies only to volumes" in refused(2, image, "--series", "1")
 
     @pytest.mark.parametrize("number", [errno.ENOSPC, errno.EACCES])
     def test_full_disk_and_no_permission(

@@ -211,7 +211,7 @@ class TestPair:
         assert "is the name of another result" in result.stderr
         place.mkdir(parents=True)
         result = fnet("inspect", *given)
-        assert f"{place}: a folder where a result goes" in result.stderr
+        assert f"{place}: is a folder, but a result has this name" in result.stderr
         assert files(tmp_path / "o") == {name}
 
 
@@ -242,7 +242,7 @@ class TestWeights:
         result = fnet("inspect", bare, "-o", tmp_path / "o")
         assert result.exit_code == 2
         (line,) = errors(result.stderr)
-        words = "nothing is drawn of weights of 'bare'; leave it out"
+        words = "weights of 'bare' have no pictures to draw; leave it out"
         assert line == f"error: -o {tmp_path / 'o'}: {words}"
         assert not (tmp_path / "o").exists()
         assert done(bare).stdout.startswith("name           bare.safetensors\n")

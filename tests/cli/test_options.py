@@ -76,17 +76,17 @@ class TestPerModality:
         "text", ["", "3", "ir", "=3", "ir=", "mri=3", "IR=3", " ir=3", "x=y=z"]
     )
     def test_what_it_does_not_take(self, text: str) -> None:
-        with refused(f"--x {text}: give it as --x ir=VALUE or --x vis=VALUE"):
+        with refused(f"--x {text}: give --x ir=VALUE or --x vis=VALUE"):
             per_modality("--x", ["vis=1", text], PAIR)
 
     @pytest.mark.parametrize("text", ["=3", "ir=", "mri=3", "IR=3"])
     def test_what_it_does_not_take_either(self, text: str) -> None:
-        with refused(f"--x {text}: give it as --x ir=VALUE or --x vis=VALUE or --x VALUE"):
+        with refused(f"--x {text}: give --x ir=VALUE or --x vis=VALUE or --x VALUE"):
             per_modality("--x", [text], PAIR, has_default=True)
 
     @pytest.mark.parametrize("texts", [["ir=1", "ir=2"], ["ir=1", "vis=1", "ir=1"], ["1", "1"]])
     def test_twice_is_once_too_often(self, texts: list[str]) -> None:
-        with refused(f"--x {texts[-1]}: said twice; leave one out"):
+        with refused(f"--x {texts[-1]}: given twice; leave one out"):
             per_modality("--x", texts, PAIR, has_default=True)
 
 
@@ -144,9 +144,7 @@ class TestScaling:
     @pytest.mark.parametrize("text", ["-1,50", "50,100.1", "-5,101"])
     def test_stretches_beyond_all_pixels(self, text: str) -> None:
         for shown in (text, f"ir={text}"):
-            with refused(
-                f"--stretch {text}: percentiles lie between 0 and 100; or minmax, or none"
-            ):
+            with refused(f"--stretch {text}: give percentiles from 0 to 100, minmax or none"):
                 scale(stretch=shown)
 
     @pytest.mark.parametrize("text", ["99,1", "5,5", "1", "all", "1,99,1", "nan,99", "MINMAX"])
@@ -245,7 +243,7 @@ class TestPairs:
 
     def test_a_suffix_for_nobody(self, tmp_path: Path) -> None:
         for text in ("_T", "mri=_T", "ir="):
-            with refused(f"--suffix {text}: give it as --suffix ir=VALUE or --suffix vis=VALUE"):
+            with refused(f"--suffix {text}: give --suffix ir=VALUE or --suffix vis=VALUE"):
                 GivenPairing(None, False, [text]).find(self.folders(tmp_path))
 
     @pytest.mark.parametrize(

@@ -135,7 +135,7 @@ class TestEnds:
             process.send_signal(getattr(signal, number))
             _, said = process.communicate(timeout=SECONDS)
         assert process.returncode == 130, said
-        assert said.splitlines()[-1] == "error: interrupted; what was finished is on disk"
+        assert said.splitlines()[-1] == "error: interrupted; finished results are on disk"
         assert not list(out.rglob(".fnet-*"))
         assert json.loads((out / "run.json").read_text())["status"] == "interrupted"
 
@@ -167,8 +167,8 @@ class TestEnds:
             assert process.wait(SECONDS) == 1
         (line,) = [line for line in said.splitlines() if line.startswith("error: ")]
         assert line == (
-            "error: standard output: closed by its reader, which ended this; "
-            "what was finished is on disk"
+            "error: standard output: closed by its reader, so the run ended; "
+            "finished results are on disk"
         )
         assert json.loads((tmp_path / "out" / "run.json").read_text())["status"] != "running"
         assert not list((tmp_path / "out").rglob(".fnet-*"))

@@ -293,7 +293,7 @@ class TestWrongData:
     def test_nothing_named(self) -> None:
         result = fnet("train", "--resume")
         assert result.exit_code == 2
-        assert "no training pairs named" in error_line(result.stderr)
+        assert "no training pairs given" in error_line(result.stderr)
 
     def test_missing_recipe_and_folders(self, tmp_path: Path, recipe: Path) -> None:
         for arguments in (

@@ -388,7 +388,7 @@ class TestResults:
         scan = write_nifti(tmp_path / "mr.nii", mri, PLACE)
         ct = write_series(tmp_path / "short", grey(0)[:2], PLACE, "CT")
         result = study.fused("--range", "mri=0,400", ct=ct, mri=scan)
-        words = "the ct covers 40 % of the mri's grid; beyond, the mri passes through"
+        words = "the ct covers 40 % of the mri's grid; elsewhere the mri passes through"
         assert f"warning: mr: {words}" in result.stderr
         unique_mri, unique_ct, common, fused = (
             values(study.out / name / "mr.nii.gz")[0].transpose(2, 1, 0)
@@ -668,7 +668,7 @@ class TestOptions:
             ct=ct,
             mri=tmp_path / "mr.nii.gz",
         )
-        assert "one space" not in result.stderr
+        assert "assumed to be aligned" not in result.stderr
         found = centroid(study.out / "unique_ct" / "mr.nii.gz")
         assert np.abs(found - SPOT).max() < 0.1
 
@@ -685,7 +685,7 @@ class TestOptions:
         result = study.fused(
             *("--register", "rigid", "--maps", "none", "--name", "mr"), ct=ct, mri=mri
         )
-        assert "mr: rigid registration: moved by 5." in result.stderr
+        assert "mr: rigid registration: translated by 5." in result.stderr
         facts = records(study.out)["mr"]["registration"]
         before, after = facts["mutual_information"]
         assert after > before
@@ -733,7 +733,7 @@ class TestOptions:
         assert result.stderr.count("warning: ") == 1
         silent = study.fused("--existing", "overwrite", "--assume-aligned", ct=other)
         assert words not in silent.stderr
-        unknown = "that both volumes lie in one space is taken from their headers"
+        unknown = "the volumes are assumed to be aligned as their headers say"
         result = study.fused(mri=study.scan)
         assert result.stderr.count(unknown) == 1
         assert "warning" not in result.stderr
@@ -742,8 +742,8 @@ class TestOptions:
 
     def test_a_folder_of_the_other_modality(self, study: Study) -> None:
         result = study.fused("--window", "ct=auto", ct=study.mri, mri=study.ct)
-        assert "ct: its files say that they are MR; is it the right folder?" in result.stderr
-        assert "mri: its files say that they are CT; is it the right folder?" in result.stderr
+        assert "ct: its files declare MR; check that this is the right folder" in result.stderr
+        assert "mri: its files declare CT; check that this is the right folder" in result.stderr
 
 
 RADII = ((34.0, 30.0, 26.0), (14.0, 18.0, 12.0), (6.0, 9.0, 16.0))
@@ -804,7 +804,7 @@ class TestColour:
         assert iio.imread(study.out / "preview" / "A.png").ndim == 3
         assert not (study.out / "fused_color").exists()
         result = self.fuse_pet(study, pet, "--colormap", "rainbow")
-        assert "it has colours of its own, which are kept" in result.stderr
+        assert "it is in colour, and its colours are kept" in result.stderr
         stored = np.asarray(load_nifti(study.out / "fused_color" / "A.nii.gz").dataobj)
         red, green, blue = (stored[channel][6, 6, 2].astype(int) for channel in "RGB")
         assert red > green > blue
@@ -833,7 +833,7 @@ class TestColour:
     def test_colours_of_an_mri_mean_nothing(self, study: Study, tmp_path: Path) -> None:
         mri = write_series(tmp_path / "MR", self.colored(), PLACE, "OT")
         result = study.fused(mri=mri)
-        words = "mri: it has colours, which mean nothing there: its luminance is used"
+        words = "mri: it has colours, which have no meaning there: its luminance is used"
         assert words in result.stderr
         assert iio.imread(next((study.out / "preview").iterdir())).ndim == 2
 
@@ -1069,7 +1069,7 @@ class TestResume:
             _, told = process.communicate(timeout=60)
         if number is signal.SIGINT:
             assert process.returncode == 130, told
-            assert "error: interrupted; what was finished is on disk" in told
+            assert "error: interrupted; finished results are on disk" in told
             assert "Traceback" not in told
             assert time.monotonic() - started < 20
             assert json.loads((tmp_path / "out" / "run.json").read_text())["status"] == (
@@ -1155,7 +1155,7 @@ class TestRefusals:
     )
     def test_options_of_pictures(self, study: Study, option: tuple[str, ...]) -> None:
         line = one_line(study.fuse(*option))
-        words = "is for pictures, but volumes (DICOM, NIfTI) are fused; leave it out"
+        words = "applies only to pictures, but volumes (DICOM, NIfTI) are fused; leave it out"
         assert line == f"{option[0]}: {words}"
         assert not study.out.exists()
 
@@ -1183,14 +1183,14 @@ class TestRefusals:
         picture = tmp_path / "a.png"
         given = ("--ct", picture, "--mri", picture, "-o", tmp_path / "out", "--weights", weights)
         line = one_line(fnet("fuse", *given, *option))
-        words = "is for volumes (DICOM, NIfTI), but pictures are fused; leave it out"
+        words = "applies only to volumes (DICOM, NIfTI), but pictures are fused; leave it out"
         assert line == f"{option[0]}: {words}"
 
     def test_layout_of_what_is_never_a_volume(self, tmp_path: Path) -> None:
         given = ("--vis", tmp_path, "--ir", tmp_path, "-o", tmp_path / "out")
         for option in (("--layout", "cases"), ("--name", "A")):
             line = one_line(fnet("fuse", *given, *option))
-            assert line.startswith(f"{option[0]}: is for two of ct, mri, pet, spect")
+            assert line.startswith(f"{option[0]}: applies only to two of ct, mri, pet, spect")
 
     @pytest.mark.parametrize(
         ("option", "words"),
@@ -1198,12 +1198,12 @@ class TestRefusals:
             (("--window", "ct=wide"), "not a window"),
             (("--window", "mri=soft"), "not a window"),
             (("--window", "ct=0,40"), "not a window"),
-            (("--window", "soft"), "give it as --window mri=VALUE or --window ct=VALUE"),
+            (("--window", "soft"), "give --window mri=VALUE or --window ct=VALUE"),
             (("--window", "ct=soft", "--range", "ct=0,1"), "both say how ct is scaled"),
             (("--reference", "pet"), "not one of the two volumes"),
-            (("--colormap", "hot"), "colours PET or SPECT, of which there is none"),
+            (("--colormap", "hot"), "colours PET or SPECT, but neither is given"),
             (("--volume", "mri=0"), "give a number from 1 to"),
-            (("--series", "pet=1"), "give it as --series mri=VALUE or --series ct=VALUE"),
+            (("--series", "pet=1"), "give --series mri=VALUE or --series ct=VALUE"),
             (("--window", "ct=1.7e308,1.7e308"), "not a window"),
             (("--window", "ct=1e-320,0"), "not a window"),
             (("--transform", "none.tfm"), "--transform none.tfm: no such file; check the path"),
@@ -1260,19 +1260,19 @@ class TestRefusals:
         far[2, 3] += 500
         ct = write_series(tmp_path / "far", grey(0), far, "CT")
         line = one_line(study.fuse(ct=ct), 1)
-        assert line.startswith(f"{study.mri} and {ct}: the two volumes have no place in common")
+        assert line.startswith(f"{study.mri} and {ct}: the two volumes do not overlap")
         assert "their centres are 500 mm apart" in line
         assert made(study.out) == []
 
     def test_nifti_does_not_become_dicom(self, study: Study, tmp_path: Path) -> None:
         """Known from the name of the reference: once, before anything is read or written."""
         line = one_line(study.fuse("--to", "dicom", mri=study.scan))
-        assert line.startswith("--to dicom: the mri is the reference and is NIfTI")
+        assert line.startswith("--to dicom: the reference (mri) is NIfTI")
         assert not study.out.exists()
         study.fused("--to", "dicom", "--reference", "ct", mri=study.scan)
         shutil.rmtree(study.out)
         late = study.fuse("--to", "dicom", "--reference", "finest", mri=study.scan)
-        assert "--to dicom: the mri is the reference and is NIfTI" in one_line(late, 1)
+        assert "--to dicom: the reference (mri) is NIfTI" in one_line(late, 1)
         assert made(study.out) == []
         for name in ("A", "B"):
             write_series(tmp_path / "cts" / name, grey(0), PLACE, "CT")
@@ -1419,7 +1419,9 @@ class TestRefusals:
             for option in (("--reference", "ct"), ("--reference", "mri")):
                 line = one_line(study.fuse(*option, **given), 1)
                 named = next(iter(given.values()))
-                assert line == f"{named}: no voxel holds data; export it again, or name another one"
+                assert (
+                    line == f"{named}: no voxel has data; export it again, or give another volume"
+                )
 
     @pytest.mark.parametrize("reference", ["ct", "mri"])
     def test_no_voxel_with_data_of_both(self, study: Study, tmp_path: Path, reference: str) -> None:
@@ -1430,7 +1432,7 @@ class TestRefusals:
             ct=write_nifti(tmp_path / "ct.nii", ct, PLACE),
             mri=write_nifti(tmp_path / "mr.nii", mri, PLACE),
         )
-        assert "warning: A: no voxel holds data of both volumes: nothing is fused" in result.stderr
+        assert "warning: A: no voxel has data in both volumes: nothing is fused" in result.stderr
 
     @pytest.mark.parametrize("step", [1e-8, 1e-4, 1e5])
     def test_voxels_of_a_size_that_nothing_has(

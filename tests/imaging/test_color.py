@@ -12,10 +12,25 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from numpy.typing import NDArray
 
-from fnetcli.imaging.color import is_gray, join, luminance, split, with_luminance
+from fnetcli.imaging.color import BLUE, GREEN, RED, is_gray, luminance, with_luminance
 
 STORED = arrays(np.uint8, st.tuples(st.integers(1, 9), st.integers(1, 9), st.just(3)))
 LEVEL = 1 / 255
+BLUE_SPAN, RED_SPAN = np.float32(2 * (1 - 0.114)), np.float32(2 * (1 - 0.299))  # of B - Y, R - Y
+
+
+def split(rgb: NDArray[np.float32]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Return luminance (..., 1) and chroma (Cb, Cr), (..., 2), of RGB (..., 3)."""
+    grey = luminance(rgb)
+    differences = [(rgb[..., 2:3] - grey) / BLUE_SPAN, (rgb[..., 0:1] - grey) / RED_SPAN]
+    return grey, np.concatenate(differences, axis=-1)
+
+
+def join(grey: NDArray[np.float32], chroma: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Return RGB (..., 3) of luminance and chroma, unclipped: undoes `split`."""
+    blue = grey + BLUE_SPAN * chroma[..., 0:1]
+    red = grey + RED_SPAN * chroma[..., 1:2]
+    return np.concatenate([red, (grey - RED * red - BLUE * blue) / GREEN, blue], axis=-1)
 
 
 def unit(stored: NDArray[np.uint8]) -> NDArray[np.float32]:

@@ -1,4 +1,4 @@
-"""A pair is taken through the walk in bands of rows: the same result, in little memory."""
+"""A pair passes through the pipeline in bands of rows: the same result, in little memory."""
 
 from __future__ import annotations
 

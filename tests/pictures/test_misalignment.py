@@ -128,7 +128,7 @@ def test_small_images_tell_nothing(shape: tuple[int, int]) -> None:
 
 
 def test_two_sizes_are_refused() -> None:
-    with pytest.raises(ValueError, match="one size"):
+    with pytest.raises(ValueError, match="same size"):
         estimate_misalignment(texture(64, 64), texture(64, 65))
 
 

@@ -37,9 +37,9 @@ from fnetcli.reports.contact_sheet import (
     shrink,
     write_contact_sheet,
 )
-from fnetcli.runs.jobs import PictureRunOptions, picture_job
 from fnetcli.runs.manifest import Record
 from fnetcli.runs.network import LoadedNetwork, NetworkSource
+from fnetcli.runs.picture_jobs import PictureRunOptions, picture_job
 from fnetcli.runs.process import ResultPaths
 from fnetcli.runs.run import FusionRun
 from tests.cli.command import fnet, tiny_weights

@@ -13,9 +13,9 @@ import pytest
 
 from fnetcli.inputs.pairing import Case, pair_paths
 from fnetcli.pictures.prepare import PrepareOptions
-from fnetcli.runs.jobs import PictureRunOptions, picture_job
 from fnetcli.runs.manifest import Record
 from fnetcli.runs.network import NetworkSource
+from fnetcli.runs.picture_jobs import PictureRunOptions, picture_job
 from fnetcli.runs.plan import Job
 from fnetcli.runs.process import ResultPaths, process
 from fnetcli.runs.run import FusionRun

@@ -371,7 +371,7 @@ class TestOverlap:
 
     def test_nothing_in_common(self) -> None:
         far = grid_about(np.eye(3), (10, 10, 10), 200)
-        with pytest.raises(PairError, match=r"no place in common .*346 mm apart.*align them"):
+        with pytest.raises(PairError, match=r"do not overlap .*346 mm apart.*align them"):
             overlap(GRIDS["axial"], far)
 
     def test_a_picture_has_no_place(self) -> None:

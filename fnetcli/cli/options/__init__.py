@@ -1,4 +1,4 @@
-"""The options of all commands, a file for each panel of the help; an option is defined once.
+"""The options of all commands: one file per panel of the help, each option defined once.
 
-A group (`group.OptionGroup`) holds what was given of one panel, and reads what its texts mean.
+A group (`group.OptionGroup`) holds the values given for one panel and converts their text.
 """

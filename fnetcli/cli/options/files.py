@@ -30,8 +30,8 @@ class GivenPairing(OptionGroup):
         typer.Option(
             "--pairs",
             metavar="FILE.csv",
-            help="A list instead of two image options: its first line names two modalities, as "
-            "vis,ir, and case if wanted; paths are relative to the list.",
+            help="A list of pairs, instead of two image options. Its first line names two "
+            "modalities (vis,ir) and optionally case; paths are relative to the list.",
             show_default=False,
             rich_help_panel=PANEL,
         ),
@@ -39,7 +39,9 @@ class GivenPairing(OptionGroup):
     recursive: Annotated[
         bool,
         typer.Option(
-            "--recursive", help="Look in sub-folders too; results keep them.", rich_help_panel=PANEL
+            "--recursive",
+            help="Search sub-folders too; results keep the same sub-folders.",
+            rich_help_panel=PANEL,
         ),
     ] = False
     suffix: Annotated[
@@ -47,7 +49,8 @@ class GivenPairing(OptionGroup):
         typer.Option(
             "--suffix",
             metavar="MODALITY=TEXT",
-            help="Take only files whose names end so, and pair them without it: vis=_RGB, ir=_T.",
+            help="Use only files whose names end in TEXT, and ignore TEXT when pairing: vis=_RGB, "
+            "ir=_T.",
             show_default=False,
             rich_help_panel=PANEL,
         ),
@@ -55,12 +58,12 @@ class GivenPairing(OptionGroup):
     strict: Annotated[
         bool,
         typer.Option(
-            "--strict", help="Exit code 1 where files have no partner.", rich_help_panel=PANEL
+            "--strict", help="Exit with code 1 if files have no partner.", rich_help_panel=PANEL
         ),
     ] = False
 
     def find(self, images: dict[str, Path]) -> tuple[tuple[str, str], Pairing]:
-        """Return the modalities in the network's order, and the cases. Raise UsageError."""
+        """Return the modalities in the network's order, and the pairs. Raise UsageError."""
         from fnetcli.inputs.pairing import pair_list, pair_paths
         from fnetcli.modalities import network_order
 
@@ -88,14 +91,14 @@ class GivenPairing(OptionGroup):
 
 @dataclass(frozen=True)
 class GivenReading(OptionGroup):
-    """What of a file is read."""
+    """What is read from a file."""
 
     page: Annotated[
         list[str] | None,
         typer.Option(
             "--page",
             metavar="[MODALITY=]N",
-            help="Which page of multi-page TIFF files, from 1 on.",
+            help="Page of multi-page TIFF files, counted from 1.",
             show_default=False,
             rich_help_panel=PANEL,
         ),
@@ -105,14 +108,14 @@ class GivenReading(OptionGroup):
         typer.Option(
             "--max-pixels",
             metavar="MEGAPIXELS",
-            help="Refuse larger images before they are decoded.",
+            help="Refuse larger images before decoding them.",
             min=0.000001,
             rich_help_panel=PANEL,
         ),
     ] = 500.0
 
     def options(self, modalities: tuple[str, str]) -> tuple[ReadOptions, ReadOptions]:
-        """Return what is read of both images. Raise UsageError."""
+        """Return how to read each image. Raise UsageError."""
         pages = per_modality("--page", self.page, modalities, has_default=True)
         of_each = {name: self.of_page(text) for name, text in pages.items()}
         of_all = of_each.get(BOTH) or self.of_page(None)
@@ -120,7 +123,7 @@ class GivenReading(OptionGroup):
         return of_each.get(first, of_all), of_each.get(second, of_all)
 
     def of_page(self, page: str | None) -> ReadOptions:
-        """Return what is read of one image. Raise UsageError."""
+        """Return how to read one image. Raise UsageError."""
         from fnetcli.formats import ReadOptions
 
         return ReadOptions(whole_number("--page", page, MAX_PAGES), self.pixel_limit)

@@ -1,4 +1,4 @@
-"""Groups of options: a command takes a few of them in place of fifty parameters."""
+"""Groups of options: a command has a few of them instead of fifty parameters."""
 
 from __future__ import annotations
 
@@ -12,22 +12,22 @@ from typer.core import TyperCommand
 
 @dataclass(frozen=True)
 class OptionGroup:
-    """What was given of one panel: every field is an option, Annotated with what typer takes."""
+    """The values given for one panel: every field is an option, annotated for typer."""
 
     @classmethod
     def parameters(cls) -> list[inspect.Parameter]:
-        """Return the options as parameters of a function."""
+        """Return the options as function parameters."""
         hints = get_type_hints(cls, include_extras=True)
         return [parameter(one.name, hints[one.name], _default(one)) for one in fields(cls)]
 
     @classmethod
     def of(cls, values: Mapping[str, Any]) -> Self:
-        """Return the group that holds these values, by the names of the parameters."""
+        """Return the group with these values, keyed by parameter name."""
         return cls(**values)
 
 
 def parameter(name: str, annotation: object, default: object) -> inspect.Parameter:
-    """Return a parameter that can be given by name only."""
+    """Return a keyword-only parameter."""
     kind = inspect.Parameter.KEYWORD_ONLY
     return inspect.Parameter(name, kind, default=default, annotation=annotation)
 
@@ -37,7 +37,7 @@ def _default(field: Field[Any]) -> object:
 
 
 def takes_groups(command: Callable[..., int]) -> Callable[..., int]:
-    """Return a command as typer takes it: its parameters that are groups become their options."""
+    """Return a command for typer: each parameter that is a group is replaced by its options."""
     hints = get_type_hints(command, include_extras=True)
     groups: dict[str, tuple[type[OptionGroup], list[inspect.Parameter]]] = {}
     flat: list[inspect.Parameter] = []
@@ -65,10 +65,10 @@ def takes_groups(command: Callable[..., int]) -> Callable[..., int]:
 
 
 class OnceCommand(TyperCommand):
-    """A command that refuses an option given twice where only the last one would count."""
+    """A command that refuses a repeated option if only the last one would count."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
-        """Read the arguments. Raise click's UsageError."""
+        """Parse the arguments. Raise click's UsageError."""
         if args:
             _, _, order = self.make_parser(ctx).parse_args(args=list(args))
             given = set[str]()

@@ -18,7 +18,7 @@ PANEL = "Images: exactly two that belong together"
 
 @dataclass(frozen=True)
 class GivenImages(OptionGroup):
-    """The images that were given, by modality; one option for each line of `modalities.TABLE`."""
+    """The images given, by modality; one option for each entry of `modalities.TABLE`."""
 
     given: dict[str, Path]
 
@@ -29,7 +29,7 @@ class GivenImages(OptionGroup):
 
     @classmethod
     def of(cls, values: Mapping[str, Any]) -> Self:
-        """Keep those that were given."""
+        """Keep the images that were given."""
         return cls({name: path for name, path in values.items() if path is not None})
 
 

@@ -1,4 +1,4 @@
-"""What `fnet inspect` looks at, and what it writes."""
+"""What `fnet inspect` reads and writes."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ RESULTS = "Results"
 
 @dataclass(frozen=True)
 class GivenInspection(OptionGroup):
-    """Which results are written, and of which slice."""
+    """Which results are written, and for which slice."""
 
     out: Annotated[
         Path | None,
         typer.Option(
             "-o",
             "--out",
-            help="Folder for the results. Of a pair it is fnet-inspect by default; of weights the "
-            "dictionaries are drawn there if it is given.",
+            help="Folder for the results. Default for a pair: fnet-inspect. For weights, their "
+            "dictionaries are drawn only if a folder is given.",
             show_default=False,
             rich_help_panel=RESULTS,
         ),
@@ -33,7 +33,7 @@ class GivenInspection(OptionGroup):
         typer.Option(
             "--json",
             metavar="FILE",
-            help="Write the numbers as JSON; - for stdout, in place of the tables.",
+            help="Write the numbers as JSON; - writes them to stdout instead of the tables.",
             show_default=False,
             rich_help_panel=RESULTS,
         ),
@@ -42,7 +42,8 @@ class GivenInspection(OptionGroup):
         bool,
         typer.Option(
             "--codes/--no-codes",
-            help="Keep the codes u, v, z in features.npz (float16: 118 MB for 640x480).",
+            help="Save the network's features (FNet: the codes u, v, z) to features.npz as "
+            "float16; FNet needs 118 MB for 640x480.",
             rich_help_panel=RESULTS,
         ),
     ] = True
@@ -50,7 +51,8 @@ class GivenInspection(OptionGroup):
         bool,
         typer.Option(
             "--iterations",
-            help="Keep every iteration's codes before and after its threshold (ten times as many).",
+            help="FNet: also save the codes of every iteration, before and after thresholding "
+            "(ten times the size).",
             rich_help_panel=RESULTS,
         ),
     ] = False
@@ -60,7 +62,7 @@ class GivenInspection(OptionGroup):
             "--slice",
             metavar="N",
             min=1,
-            help="Of volumes: which slice, from 1 on. Default: the middle one.",
+            help="Slice of volumes, counted from 1. Default: the middle one.",
             show_default=False,
         ),
     ] = None

@@ -1,4 +1,4 @@
-"""The network: whose weights, and how it works."""
+"""The network: which weights, and how it is run."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from fnetcli.errors import UsageError
 if TYPE_CHECKING:
     from fnetcli.engine import EngineOptions
 
-PANEL = "The network at work"
-MAX_DIGITS = 9  # of a number of pixels
+PANEL = "Running the network"
+MAX_DIGITS = 9  # of a pixel count
 
 
 class PrecisionChoice(StrEnum):
-    """Of the network's multiplications."""
+    """The precision of the network's multiplications."""
 
     fp32 = "fp32"
     bf16 = "bf16"
@@ -29,22 +29,22 @@ class PrecisionChoice(StrEnum):
 
 @dataclass(frozen=True)
 class GivenWeights(OptionGroup):
-    """Which weights."""
+    """Which weights to load."""
 
     weights: Annotated[
         str | None,
         typer.Option(
             "--weights",
             metavar="NAME|FILE",
-            help="The name of shipped weights, or a file: ours (.safetensors) or in a published "
-            "layout (.pth). Default: fnet.",
+            help="Name of shipped weights, or a file: ours (.safetensors) or a published "
+            "checkpoint (.pth). Default: fnet.",
             show_default=False,
         ),
     ] = None
 
     @property
     def path(self) -> Path:
-        """The file that is meant. Raise CheckpointError where nothing ships."""
+        """The weights file. Raise CheckpointError if no weights ship."""
         from fnetcli.checkpoints.shipped import find_weights
 
         return find_weights(self.weights)
@@ -67,14 +67,14 @@ class GivenDevice(OptionGroup):
 
 @dataclass(frozen=True)
 class GivenPrecision(OptionGroup):
-    """With which numbers to compute."""
+    """Which precision to compute in."""
 
     precision: Annotated[
         PrecisionChoice,
         typer.Option(
             "--precision",
-            help="bf16: faster on CUDA devices that have it, within one grey level nearly "
-            "everywhere; elsewhere it brings nothing and fp32 is used.",
+            help="bf16 is faster on CUDA devices that support it, and within one grey level "
+            "almost everywhere; other devices use fp32.",
             rich_help_panel=PANEL,
         ),
     ] = PrecisionChoice.fp32
@@ -82,15 +82,15 @@ class GivenPrecision(OptionGroup):
 
 @dataclass(frozen=True)
 class GivenTiles(OptionGroup):
-    """In which pieces to compute."""
+    """How large the tiles are, and how much memory the network may use."""
 
     tile: Annotated[
         str,
         typer.Option(
             "--tile",
             metavar="auto|N|0",
-            help="Side of the tiles that large images go through the network in; 0: whole. The "
-            "result is the same.",
+            help="Tile size in pixels for large images; 0: no tiles. FNet's result is the same "
+            "for any tile size; other networks may differ, and a notice says so.",
             rich_help_panel=PANEL,
         ),
     ] = "auto"
@@ -99,15 +99,15 @@ class GivenTiles(OptionGroup):
         typer.Option(
             "--max-memory",
             metavar="SIZE",
-            help="Memory that the network may take beside the images, as 500M or 2G. Default: "
-            "what is free, on a CPU at most 1G.",
+            help="Memory the network may use besides the images, such as 500M or 2G. Default: "
+            "all free memory, on a CPU at most 1G.",
             show_default=False,
             rich_help_panel=PANEL,
         ),
     ] = None
 
     def options(self, precision: PrecisionChoice = PrecisionChoice.fp32) -> EngineOptions:
-        """Return how the network is to be run. Raise UsageError."""
+        """Return how to run the network. Raise UsageError."""
         from fnetcli.engine import EngineOptions
 
         tile = self.tile

@@ -1,4 +1,4 @@
-"""What `fnet fuse` writes, and how it goes about it."""
+"""What `fnet fuse` writes, and how it runs."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from fnetcli.cli.options.values import DECIMAL
 from fnetcli.errors import UsageError
 
 if TYPE_CHECKING:
-    from fnetcli.mixing import Gains, Products
     from fnetcli.pictures.mix import MixOptions
     from fnetcli.pictures.outputs import MapsKind
+    from fnetcli.products import Gains, Products
 
 PANEL = "Results"
 RUNNING = "Running"
@@ -25,7 +25,7 @@ MAX_GAIN = 10.0
 
 
 class FormatChoice(StrEnum):
-    """What kind of file the fused pictures are."""
+    """The file format of fused pictures."""
 
     png = "png"
     tiff = "tiff"
@@ -34,7 +34,7 @@ class FormatChoice(StrEnum):
 
 
 class DepthChoice(StrEnum):
-    """How deep the fused pictures are."""
+    """The bit depth of fused pictures."""
 
     auto = "auto"
     eight = "8"
@@ -43,7 +43,7 @@ class DepthChoice(StrEnum):
 
 
 class MapsChoice(StrEnum):
-    """How the images beside the fused one are written."""
+    """How parts and maps are written."""
 
     preview = "preview"
     float = "float"
@@ -51,7 +51,7 @@ class MapsChoice(StrEnum):
 
 
 class ExistingChoice(StrEnum):
-    """What happens to results that are there already."""
+    """What to do with existing results."""
 
     skip = "skip"
     overwrite = "overwrite"
@@ -75,7 +75,7 @@ class GivenResults(OptionGroup):
         FormatChoice | None,
         typer.Option(
             "--format",
-            help="Of the fused pictures. Default: png; tiff for floats and GeoTIFF.",
+            help="File format of the fused pictures. Default: png; tiff for floats and GeoTIFF.",
             show_default=False,
             rich_help_panel=PANEL,
         ),
@@ -84,8 +84,8 @@ class GivenResults(OptionGroup):
         DepthChoice,
         typer.Option(
             "--depth",
-            help="Bits of the fused pictures; auto: as the visible (CT, PET, SPECT) image has; "
-            "float: TIFF.",
+            help="Bit depth of the fused pictures; auto: that of the visible (CT, PET, SPECT) "
+            "image; float: TIFF.",
             rich_help_panel=PANEL,
         ),
     ] = DepthChoice.auto
@@ -98,8 +98,8 @@ class GivenResults(OptionGroup):
         typer.Option(
             "--gain",
             metavar="PART=NUMBER",
-            help="Weigh a part in the fused picture: unique_ir=1.3 for hotter targets, common=0.9. "
-            "The maps stay as they are.",
+            help="Scale a part in the fused picture: unique_ir=1.3 for brighter hot targets, "
+            "common=0.9. The maps do not change.",
             show_default=False,
             rich_help_panel=PANEL,
         ),
@@ -108,9 +108,9 @@ class GivenResults(OptionGroup):
         MapsChoice | None,
         typer.Option(
             "--maps",
-            help="Unique and common maps: 8-bit previews (grey 128 is zero), float32 TIFF "
-            "(their sum is the unclipped fused luminance), or none. Default: previews of what the "
-            "network shows.",
+            help="The network's parts or maps (FNet: unique and common): 8-bit previews (grey 128 "
+            "is zero in a part), float32 TIFF (parts sum to the unclipped fused luminance), or "
+            "none. Default: previews, if the network has any.",
             show_default=False,
             rich_help_panel=PANEL,
         ),
@@ -119,7 +119,7 @@ class GivenResults(OptionGroup):
         bool,
         typer.Option(
             "--features",
-            help="Also write the codes u, v, z as float16 (large).",
+            help="Also write the network's features (FNet: the codes u, v, z) as float16 (large).",
             rich_help_panel=PANEL,
         ),
     ] = False
@@ -135,14 +135,14 @@ class GivenResults(OptionGroup):
         ExistingChoice,
         typer.Option(
             "--existing",
-            help="Results that are there: skip what was made of the same files with the same "
-            "options, overwrite all, or end with an error.",
+            help="For existing results: skip those made from the same files with the same options, "
+            "overwrite all, or stop with an error.",
             rich_help_panel=PANEL,
         ),
     ] = ExistingChoice.skip
 
     def of_pictures(self) -> dict[str, object]:
-        """Return what was given that only pictures have, by option."""
+        """Return the given options that apply only to pictures, with their values."""
         return {
             "--format": self.kind,
             "--depth": self.depth is not DepthChoice.auto,
@@ -153,29 +153,31 @@ class GivenResults(OptionGroup):
 
     @property
     def maps_kind(self) -> MapsKind | None:
-        """How images beside the fused one are written; None where nobody said."""
+        """How parts and maps are written; None if not given."""
         return None if self.maps is None else self.maps.value
 
     def mix(self, gains: Gains) -> MixOptions:
-        """Return how fused pictures are made."""
+        """Return how to mix fused pictures."""
         from fnetcli.pictures.mix import MixOptions
 
         return MixOptions(gains, self.gray)
 
     def gains(self, products: Products, modalities: tuple[str, str]) -> dict[str, float]:
-        """Read ``unique_ir=1.3`` and the like; return the gains by role.
+        """Parse values such as ``unique_ir=1.3``; return the gains by role.
 
-        Raise UsageError for what is not a part or not a number from 0 to MAX_GAIN.
+        Raise UsageError if a name is not a part, or a gain is not a number from 0 to MAX_GAIN.
         """
         roles = products.shown_parts(modalities)
         found: dict[str, float] = {}
         for text in self.gain or []:
             name, _, number = text.partition("=")
             if roles and name not in roles:
-                raise UsageError(f"--gain {text}: give it as PART=NUMBER, PART {', '.join(roles)}")
+                raise UsageError(
+                    f"--gain {text}: give PART=NUMBER, with PART one of {', '.join(roles)}"
+                )
             role = roles.get(name, name)
             if role in found:
-                raise UsageError(f"--gain {text}: said twice; leave one out")
+                raise UsageError(f"--gain {text}: given twice; leave one out")
             gain = float(number) if DECIMAL.fullmatch(number) else math.nan
             if not 0 <= gain <= MAX_GAIN:
                 raise UsageError(f"--gain {text}: give a number from 0 to {MAX_GAIN:g}")
@@ -185,7 +187,7 @@ class GivenResults(OptionGroup):
 
 @dataclass(frozen=True)
 class GivenRun(OptionGroup):
-    """How the run goes."""
+    """How the run proceeds."""
 
     dry_run: Annotated[
         bool,
@@ -198,7 +200,7 @@ class GivenRun(OptionGroup):
     fail_fast: Annotated[
         bool,
         typer.Option(
-            "--fail-fast", help="End at the first pair that fails.", rich_help_panel=RUNNING
+            "--fail-fast", help="Stop at the first pair that fails.", rich_help_panel=RUNNING
         ),
     ] = False
     workers: Annotated[
@@ -208,7 +210,8 @@ class GivenRun(OptionGroup):
             metavar="N",
             min=1,
             max=64,
-            help="Threads that read and write beside the network. Default: one a core, at most 4.",
+            help="Threads that read and write while the network runs. Default: one per core, at "
+            "most 4.",
             show_default=False,
             rich_help_panel=RUNNING,
         ),
@@ -218,7 +221,7 @@ class GivenRun(OptionGroup):
         typer.Option(
             "--json",
             metavar="FILE",
-            help="Write a summary of the run as JSON; - for stdout, in place of the paths.",
+            help="Write a summary of the run as JSON; - writes it to stdout instead of the paths.",
             show_default=False,
             rich_help_panel=RUNNING,
         ),

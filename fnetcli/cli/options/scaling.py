@@ -1,4 +1,4 @@
-"""From stored numbers to grey levels, and onto one size."""
+"""Scaling of stored numbers to grey levels, and resizing to one size."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ MAX_BITS = 32
 
 
 class ScopeChoice(StrEnum):
-    """Over what a stretch is measured."""
+    """Which images a stretch is measured over."""
 
     image = "image"
     folder = "folder"
@@ -35,8 +35,8 @@ class GivenScaling(OptionGroup):
         typer.Option(
             "--bits",
             metavar="MODALITY=N",
-            help="White is 2^N - 1: vis=12. Default: 16-bit visible images that hold nothing above "
-            "4095 (1023) have 12 (10) bits.",
+            help="Bits in use; 2^N - 1 becomes white: vis=12. Default for 16-bit visible images: "
+            "10 if no value in the run exceeds 1023, 12 if none exceeds 4095, else 16.",
             show_default=False,
             rich_help_panel=PANEL,
         ),
@@ -46,7 +46,7 @@ class GivenScaling(OptionGroup):
         typer.Option(
             "--range",
             metavar="MODALITY=LO,HI",
-            help="The stored numbers that become black and white: ir=29315,31315.",
+            help="Stored numbers that become black and white: ir=29315,31315.",
             show_default=False,
             rich_help_panel=PANEL,
         ),
@@ -56,9 +56,9 @@ class GivenScaling(OptionGroup):
         typer.Option(
             "--stretch",
             metavar="[MODALITY=]LO,HI",
-            help="The percentiles that become black and white, or minmax, or none. Applies to "
-            "images that are neither 8-bit nor 16-bit visible; with MODALITY= to all of that "
-            "modality. Default: 0.1,99.9.",
+            help="Percentiles that become black and white, or minmax, or none. Applies to images "
+            "that are neither 8-bit nor 16-bit visible; with MODALITY= to all of that modality. "
+            "Default: 0.1,99.9.",
             show_default=False,
             rich_help_panel=PANEL,
         ),
@@ -68,18 +68,18 @@ class GivenScaling(OptionGroup):
         typer.Option(
             "--invert",
             metavar="MODALITY",
-            help="Exchange black and white: ir for black-hot thermal images.",
+            help="Swap black and white: ir for black-hot thermal images.",
             show_default=False,
             rich_help_panel=PANEL,
         ),
     ] = None
 
     def of_pictures(self) -> dict[str, object]:
-        """Return what was given that only pictures have, by option."""
+        """Return the given options that apply only to pictures, with their values."""
         return {"--bits": self.bits, "--stretch": self.stretch}
 
     def options(self, modalities: tuple[str, str]) -> tuple[ScalingOptions, ScalingOptions]:
-        """Return how both modalities are scaled. Raise UsageError for what makes no sense."""
+        """Return how to scale both modalities. Raise UsageError."""
         from fnetcli.imaging.intensity import DEFAULT_STRETCH, ScalingOptions
 
         rules = {
@@ -115,37 +115,37 @@ class GivenScaling(OptionGroup):
 
 @dataclass(frozen=True)
 class GivenScope(OptionGroup):
-    """Over what a stretch is measured, where there are several images."""
+    """Which images of a run a stretch is measured over."""
 
     stretch_scope: Annotated[
         ScopeChoice,
         typer.Option(
             "--stretch-scope",
-            help="Stretch each image by itself, or all by one range (sequences: no flicker).",
+            help="Stretch each image on its own, or all with one range (no flicker in sequences).",
             rich_help_panel=PANEL,
         ),
     ] = ScopeChoice.image
 
     def given(self) -> dict[str, object]:
-        """Return what was given, by option."""
+        """Return the given options with their values."""
         return {"--stretch-scope": self.stretch_scope is not ScopeChoice.image}
 
 
 @dataclass(frozen=True)
 class GivenSize(OptionGroup):
-    """Which size is kept."""
+    """Which image's size is kept."""
 
     resize: Annotated[
         str | None,
         typer.Option(
             "--resize",
             metavar="MODALITY",
-            help="Where the two sizes differ, keep this image's size and resize the other.",
+            help="If the two sizes differ, keep this image's size and resize the other image.",
             show_default=False,
             rich_help_panel=PANEL,
         ),
     ] = None
 
     def given(self) -> dict[str, object]:
-        """Return what was given, by option."""
+        """Return the given options with their values."""
         return {"--resize": self.resize}

@@ -1,4 +1,4 @@
-"""What `fnet eval` scores, how, and what it writes."""
+"""What `fnet eval` scores, how it scores, and what it writes."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import typer
 from fnetcli.cli.options.group import OptionGroup
 from fnetcli.errors import UsageError
 
-METHODS = "Methods: whose fused images are scored"
+METHODS = "Methods to score"
 SCORES = "Scores"
 RESULTS = "Results"
 RUNNING = "Running"
@@ -21,7 +21,7 @@ MAX_REPORT_CASES = 40
 
 
 class ConventionChoice(StrEnum):
-    """How metrics are defined where definitions differ."""
+    """Which definition to use for metrics that have more than one."""
 
     paper = "paper"
     standard = "standard"
@@ -29,15 +29,15 @@ class ConventionChoice(StrEnum):
 
 @dataclass(frozen=True)
 class GivenMethods(OptionGroup):
-    """Whose fused images are scored."""
+    """Which methods are scored."""
 
     fused: Annotated[
         list[str] | None,
         typer.Option(
             "--fused",
             metavar="[NAME=]DIR",
-            help="Fused images of one method, named as the pairs; again for further methods. For "
-            "one pair a file. With --pairs: the column that names them.",
+            help="Fused images of one method, with the names of the pairs; repeat for more "
+            "methods. For one pair: a file. With --pairs: the column that lists them.",
             show_default=False,
             rich_help_panel=METHODS,
         ),
@@ -47,8 +47,8 @@ class GivenMethods(OptionGroup):
         typer.Option(
             "--weights",
             metavar="[NAME=]WEIGHTS",
-            help="Fuse with these weights, in memory: a file, or the name of shipped ones "
-            "('default', 'fnet'). Again for further ones.",
+            help="Fuse with these weights, in memory: a file or the name of shipped weights "
+            "('default', 'fnet'); repeat for more.",
             show_default=False,
             rich_help_panel=METHODS,
         ),
@@ -57,7 +57,7 @@ class GivenMethods(OptionGroup):
         bool,
         typer.Option(
             "--baselines",
-            help="Add the average, the maximum and a Laplacian pyramid.",
+            help="Also score the average, the maximum and a Laplacian pyramid.",
             rich_help_panel=METHODS,
         ),
     ] = False
@@ -65,14 +65,14 @@ class GivenMethods(OptionGroup):
 
 @dataclass(frozen=True)
 class GivenScores(OptionGroup):
-    """Which numbers are computed."""
+    """Which scores are computed."""
 
     metrics: Annotated[
         str | None,
         typer.Option(
             "--metrics",
             metavar="NAMES",
-            help="Such as MI,VIF,EN; or all. Default: the six of the paper.",
+            help="Comma-separated metrics, such as MI,VIF,EN, or all. Default: the paper's six.",
             show_default=False,
             rich_help_panel=SCORES,
         ),
@@ -81,8 +81,8 @@ class GivenScores(OptionGroup):
         ConventionChoice,
         typer.Option(
             "--convention",
-            help="paper: as published tables are computed; standard: as the metrics are defined "
-            "(SSIM, Qabf and CE differ).",
+            help="paper: as in published tables; standard: as the metrics are defined (SSIM, Qabf "
+            "and CE differ).",
             rich_help_panel=SCORES,
         ),
     ] = ConventionChoice.paper
@@ -90,7 +90,8 @@ class GivenScores(OptionGroup):
         bool,
         typer.Option(
             "--all-cases",
-            help="Average every method over all cases it has; default: over those that all have.",
+            help="Average each method over all its cases. Default: over the cases that all methods "
+            "have.",
             rich_help_panel=SCORES,
         ),
     ] = False
@@ -99,8 +100,8 @@ class GivenScores(OptionGroup):
         typer.Option(
             "--cost",
             metavar="HxW",
-            help="Also measure what a pair of this height and width costs: parameters, "
-            "multiply-adds, seconds, memory. Works without images too.",
+            help="Also measure the cost of a pair of this height and width: parameters, "
+            "multiply-adds, seconds, memory. Also works without images.",
             show_default=False,
             rich_help_panel=SCORES,
         ),
@@ -126,7 +127,7 @@ class GivenScoreFiles(OptionGroup):
         typer.Option(
             "--csv",
             metavar="FILE",
-            help="Write every score, a line per method and case; - for stdout.",
+            help="Write every score, one line per method and case; - for stdout.",
             show_default=False,
             rich_help_panel=RESULTS,
         ),
@@ -178,14 +179,14 @@ class GivenScoreFiles(OptionGroup):
             metavar="N",
             min=0,
             max=MAX_REPORT_CASES,
-            help="Cases whose pictures are on the page: where the first method is best, median "
+            help="Number of cases shown on the page: those where the first method is best, median "
             "and worst.",
             rich_help_panel=RESULTS,
         ),
     ] = 12
 
     def named(self) -> dict[str, Path | None]:
-        """Return the files that were named, by option."""
+        """Return the named files by option."""
         return {
             "--csv": self.csv_file,
             "--json": self.json_file,
@@ -197,7 +198,7 @@ class GivenScoreFiles(OptionGroup):
 
 @dataclass(frozen=True)
 class GivenScoreRun(OptionGroup):
-    """How the run goes."""
+    """How the run proceeds."""
 
     workers: Annotated[
         int | None,
@@ -206,7 +207,7 @@ class GivenScoreRun(OptionGroup):
             metavar="N",
             min=1,
             max=256,
-            help="Processes that score. Default: one a core, at most 8.",
+            help="Number of scoring processes. Default: one per core, at most 8.",
             show_default=False,
             rich_help_panel=RUNNING,
         ),
@@ -215,7 +216,7 @@ class GivenScoreRun(OptionGroup):
         bool,
         typer.Option(
             "--no-cache",
-            help="Compute everything anew, and keep nothing for the next time.",
+            help="Compute all scores again, and store none.",
             rich_help_panel=RUNNING,
         ),
     ] = False

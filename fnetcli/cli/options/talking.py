@@ -1,4 +1,4 @@
-"""How much a command says."""
+"""How much a command prints."""
 
 from __future__ import annotations
 
@@ -12,16 +12,18 @@ from fnetcli.cli.options.group import OptionGroup
 
 @dataclass(frozen=True)
 class GivenVerbosity(OptionGroup):
-    """Whether to say more of every case."""
+    """Whether to print details of every case."""
 
-    verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Say more of every case.")] = (
-        False
-    )
+    verbose: Annotated[
+        bool, typer.Option("--verbose", "-v", help="Print details of every case.")
+    ] = False
 
 
 @dataclass(frozen=True)
 class GivenQuiet(OptionGroup):
-    """Whether to say less, and of errors more; `exits_properly` reads both, too."""
+    """Whether to print less, or more about errors; `exits_properly` reads both, too."""
 
-    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Say only what went wrong.")] = False
+    quiet: Annotated[
+        bool, typer.Option("--quiet", "-q", help="Print errors and warnings only.")
+    ] = False
     debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")] = False

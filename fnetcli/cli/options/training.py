@@ -1,4 +1,4 @@
-"""What `fnet train` works by."""
+"""The options of `fnet train`."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from fnetcli.cli.options.group import OptionGroup
 
 @dataclass(frozen=True)
 class GivenTraining(OptionGroup):
-    """The recipe, further pairs, and where the run is kept."""
+    """The recipe, the validation pairs and the run folder."""
 
     recipe: Annotated[
         Path | None,
@@ -23,7 +23,17 @@ class GivenTraining(OptionGroup):
         Path | None,
         typer.Option(
             "--validation",
-            help="Folder with one sub-folder per modality (vis, ir, ...) of validation pairs.",
+            help="Folder of validation pairs, with one sub-folder per modality (vis, ir, ...).",
+            show_default=False,
+        ),
+    ] = None
+    labels: Annotated[
+        Path | None,
+        typer.Option(
+            "--labels",
+            help="Folder with one label image per pair: 8-bit grey, pixel = class of the recipe's "
+            "[classes], 0 = unlabelled. For models that need labels (uaafusion). A folder named "
+            "'label' within --validation holds those of the validation pairs.",
             show_default=False,
         ),
     ] = None
@@ -32,5 +42,5 @@ class GivenTraining(OptionGroup):
         typer.Option("-o", "--out", help="Run folder. Default: runs/<recipe>.", show_default=False),
     ] = None
     resume: Annotated[
-        bool, typer.Option("--resume", help="Go on from the run folder's last state.")
+        bool, typer.Option("--resume", help="Resume from the last state in the run folder.")
     ] = False

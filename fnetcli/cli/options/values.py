@@ -1,4 +1,4 @@
-"""What the texts of options mean: numbers, ranges, sizes, a value for each modality."""
+"""Parsing of option values: numbers, ranges, sizes, one value per modality."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import re
 
 from fnetcli.errors import UsageError
 
-BOTH = ""  # key of a value that holds for both modalities
+BOTH = ""  # key of a value for both modalities
 DECIMAL = re.compile(r"(\d+\.?\d*|\.\d+)(e[+-]?\d+)?", re.ASCII | re.IGNORECASE)
 
 
@@ -18,9 +18,10 @@ def per_modality(
     *,
     has_default: bool = False,
 ) -> dict[str, str]:
-    """Read ``vis=12`` and the like; with `has_default` a value alone holds for both, key BOTH.
+    """Parse values such as ``vis=12``; return them by modality.
 
-    Raise UsageError for a modality that is not fused, and for two values of one.
+    With `has_default`, a value without a modality applies to both; its key is BOTH. Raise
+    UsageError for a modality that is not fused, and for a second value of a modality.
     """
     found: dict[str, str] = {}
     for text in values or []:
@@ -29,17 +30,17 @@ def per_modality(
             name, value = BOTH, text
         elif name not in modalities or not value:
             raise UsageError(
-                f"{option} {text}: give it as {option} {modalities[0]}=VALUE or "
+                f"{option} {text}: give {option} {modalities[0]}=VALUE or "
                 f"{option} {modalities[1]}=VALUE" + f" or {option} VALUE" * has_default
             )
         if name in found:
-            raise UsageError(f"{option} {text}: said twice; leave one out")
+            raise UsageError(f"{option} {text}: given twice; leave one out")
         found[name] = value
     return found
 
 
 def whole_number(option: str, text: str | None, largest: int) -> int | None:
-    """Read a whole number from 1 to `largest`."""
+    """Parse a whole number from 1 to `largest`. Raise UsageError."""
     if text is None:
         return None
     is_whole = text.isascii() and text.isdecimal() and len(text) <= len(str(largest))
@@ -49,17 +50,17 @@ def whole_number(option: str, text: str | None, largest: int) -> int | None:
 
 
 def percentiles(text: str) -> tuple[float, float] | None:
-    """Read percentiles, minmax or none."""
+    """Parse percentiles, minmax or none. Raise UsageError."""
     if text == "none":
         return None
     found = (0.0, 100.0) if text == "minmax" else limits("--stretch", text)
     if found is None or found[0] < 0 or found[1] > 100:
-        raise UsageError(f"--stretch {text}: percentiles lie between 0 and 100; or minmax, or none")
+        raise UsageError(f"--stretch {text}: give percentiles from 0 to 100, minmax or none")
     return found
 
 
 def limits(option: str, text: str | None) -> tuple[float, float] | None:
-    """Read ``LO,HI``."""
+    """Parse ``LO,HI``. Raise UsageError."""
     if text is None:
         return None
     try:
@@ -72,9 +73,9 @@ def limits(option: str, text: str | None) -> tuple[float, float] | None:
 
 
 def byte_count(option: str, text: str) -> int:
-    """Read 500M, 2G and the like."""
+    """Parse a size such as 500M or 2G into bytes. Raise UsageError."""
     found = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([kmgt]?)(?:i?b)?", text.strip(), re.IGNORECASE)
     count = float(found[1]) * 1024 ** " kmgt".index(found[2].lower() or " ") if found else 0
     if not 1 <= count < math.inf:
-        raise UsageError(f"{option} {text}: not a size; write it as 500M or 2G")
+        raise UsageError(f"{option} {text}: not a size; write it like 500M or 2G")
     return int(count)

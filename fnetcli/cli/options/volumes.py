@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from fnetcli.formats.volumes import VolumeOptions
     from fnetcli.imaging.intensity import ScalingOptions
     from fnetcli.inputs.pairing import Pairing
-    from fnetcli.mixing import Gains
+    from fnetcli.products import Gains
     from fnetcli.volumes.mix import VolumeMixOptions
     from fnetcli.volumes.prepare import VolumePrepareOptions
     from fnetcli.volumes.resample import Matrix
@@ -28,7 +28,7 @@ MAX_VOLUMES = 100_000
 
 
 class LayoutChoice(StrEnum):
-    """What two folders mean."""
+    """What two folders hold."""
 
     auto = "auto"
     pairs = "pairs"
@@ -37,7 +37,7 @@ class LayoutChoice(StrEnum):
 
 
 class AxisChoice(StrEnum):
-    """Along which anatomical axis slices lie."""
+    """The anatomical orientation of the slices."""
 
     auto = "auto"
     axial = "axial"
@@ -46,7 +46,7 @@ class AxisChoice(StrEnum):
 
 
 class InterpolationChoice(StrEnum):
-    """How values between voxels are found."""
+    """How values between voxels are interpolated."""
 
     linear = "linear"
     nearest = "nearest"
@@ -54,14 +54,14 @@ class InterpolationChoice(StrEnum):
 
 
 class RegisterChoice(StrEnum):
-    """How the moving volume is aligned first."""
+    """How the moving volume is registered."""
 
     none = "none"
     rigid = "rigid"
 
 
 class TargetChoice(StrEnum):
-    """What kind of file fused volumes are."""
+    """The file format of fused volumes."""
 
     nifti = "nifti"
     dicom = "dicom"
@@ -74,14 +74,14 @@ class TargetChoice(StrEnum):
 
 @dataclass(frozen=True)
 class GivenLayout(OptionGroup):
-    """What two paths mean."""
+    """What two paths mean, and the name of a single case."""
 
     layout: Annotated[
         LayoutChoice,
         typer.Option(
             "--layout",
-            help="What two folders hold: pairs of pictures, one series each, or cases (a "
-            "sub-folder or volume file for each). auto looks, and says what it found.",
+            help="What two folders hold: pairs of pictures, one series each, or cases (one "
+            "sub-folder or volume file per case). auto detects it and reports the result.",
             rich_help_panel=PANEL,
         ),
     ] = LayoutChoice.auto
@@ -90,7 +90,7 @@ class GivenLayout(OptionGroup):
         typer.Option(
             "--name",
             metavar="CASE",
-            help="Name of the one case. Default: its file or folder.",
+            help="Name of a single case. Default: the name of its file or folder.",
             show_default=False,
             rich_help_panel=PANEL,
         ),
@@ -110,7 +110,7 @@ class FoundInputs:
 def find_inputs(
     images: dict[str, Path], pairing: GivenPairing, layout: GivenLayout | None = None
 ) -> FoundInputs:
-    """Tell what the paths that were given mean. Raise UsageError."""
+    """Find out what the given paths mean. Raise UsageError."""
     from fnetcli.modalities import VOLUMETRIC, network_order
 
     kind: Literal["auto", "pairs", "series", "cases"]
@@ -118,8 +118,8 @@ def find_inputs(
     if pairing.pairs is not None or not {*images} <= {*VOLUMETRIC}:
         if kind != "auto" or name is not None:
             raise UsageError(
-                f"{'--name' if kind == 'auto' else '--layout'}: is for two of "
-                f"{', '.join(VOLUMETRIC)}, without a list; leave it out"
+                f"{'--name' if kind == 'auto' else '--layout'}: applies only to two of "
+                f"{', '.join(VOLUMETRIC)}, without --pairs; leave it out"
             )
         return FoundInputs(*pairing.find(images), has_volumes=False)
     from fnetcli.inputs.layout import read_layout  # slow to import, and only volumes need it
@@ -136,14 +136,14 @@ def find_inputs(
 
 @dataclass(frozen=True)
 class GivenVolume(OptionGroup):
-    """What decides the slices that the network sees."""
+    """Which slices the network sees."""
 
     series: Annotated[
         list[str] | None,
         typer.Option(
             "--series",
             metavar="MODALITY=TEXT",
-            help="Which of several DICOM series: its UID, number or description.",
+            help="Choose among several DICOM series, by UID, number or description.",
             show_default=False,
             rich_help_panel=PANEL,
         ),
@@ -153,7 +153,7 @@ class GivenVolume(OptionGroup):
         typer.Option(
             "--volume",
             metavar="MODALITY=N",
-            help="Which volume of a 4-D NIfTI file, from 1 on.",
+            help="Volume of a 4-D NIfTI file, counted from 1.",
             show_default=False,
             rich_help_panel=PANEL,
         ),
@@ -174,7 +174,8 @@ class GivenVolume(OptionGroup):
         typer.Option(
             "--reference",
             metavar="MODALITY|finest",
-            help="Whose grid the results lie on. Default: the MRI's, else the CT's.",
+            help="Modality whose grid the results are on, or the finest grid. Default: the MRI's, "
+            "else the CT's.",
             show_default=False,
             rich_help_panel=PANEL,
         ),
@@ -183,13 +184,14 @@ class GivenVolume(OptionGroup):
         AxisChoice,
         typer.Option(
             "--axis",
-            help="Which slices the network sees; auto: as the reference was acquired.",
+            help="Orientation of the slices that the network sees; auto: as the reference was "
+            "acquired.",
             rich_help_panel=PANEL,
         ),
     ] = AxisChoice.auto
 
     def given(self) -> dict[str, object]:
-        """Return what was given, by option."""
+        """Return the given options with their values."""
         return {
             "--series": self.series,
             "--volume": self.volume,
@@ -204,7 +206,7 @@ class GivenVolume(OptionGroup):
         scaling: tuple[ScalingOptions, ScalingOptions],
         pixel_limit: int,
     ) -> VolumePrepareOptions:
-        """Return what decides the voxels that the network sees. Raise UsageError."""
+        """Return how to prepare volumes for the network. Raise UsageError."""
         from fnetcli.volumes.prepare import VolumePrepareOptions
 
         windows = per_modality("--window", self.window, modalities)
@@ -245,17 +247,21 @@ def _number(modality: str, text: str | None) -> int | None:
 
 @dataclass(frozen=True)
 class GivenAlignment(OptionGroup):
-    """How one volume comes onto the grid of the other."""
+    """How one volume is resampled onto the grid of the other."""
 
     interpolation: Annotated[
         InterpolationChoice,
-        typer.Option("--interpolation", help="Onto the reference's grid.", rich_help_panel=PANEL),
+        typer.Option(
+            "--interpolation",
+            help="Interpolation for resampling onto the reference's grid.",
+            rich_help_panel=PANEL,
+        ),
     ] = InterpolationChoice.linear
     register: Annotated[
         RegisterChoice,
         typer.Option(
             "--register",
-            help="Align by mutual information first (needs SimpleITK: pip install "
+            help="Register by mutual information before resampling (needs SimpleITK: pip install "
             "'fnetcli[register]').",
             rich_help_panel=PANEL,
         ),
@@ -265,7 +271,8 @@ class GivenAlignment(OptionGroup):
         typer.Option(
             "--transform",
             metavar="FILE",
-            help="ITK transform (text) from points of the reference to points of the other volume.",
+            help="ITK transform (text file) that maps points of the reference to points of the "
+            "other volume.",
             show_default=False,
             rich_help_panel=PANEL,
         ),
@@ -274,13 +281,13 @@ class GivenAlignment(OptionGroup):
         bool,
         typer.Option(
             "--assume-aligned",
-            help="Say nothing of volumes whose headers do not prove that they lie in one space.",
+            help="Suppress the warning that headers do not prove the volumes are aligned.",
             rich_help_panel=PANEL,
         ),
     ] = False
 
     def given(self) -> dict[str, object]:
-        """Return what was given, by option."""
+        """Return the given options with their values."""
         return {
             "--interpolation": self.interpolation is not InterpolationChoice.linear,
             "--register": self.register is not RegisterChoice.none,
@@ -289,7 +296,7 @@ class GivenAlignment(OptionGroup):
         }
 
     def applied_to(self, options: VolumePrepareOptions) -> VolumePrepareOptions:
-        """Return the options with this alignment. Raise UsageError, ReadError."""
+        """Return the options with this alignment added. Raise UsageError, ReadError."""
         from fnetcli.volumes.prepare import require_one_alignment
 
         if self.register is RegisterChoice.rigid:
@@ -315,18 +322,18 @@ class GivenAlignment(OptionGroup):
 
 @dataclass(frozen=True)
 class GivenVolumeResults(OptionGroup):
-    """What is written of volumes."""
+    """What is written for volumes."""
 
     to: Annotated[
         TargetChoice,
-        typer.Option("--to", help="What fused volumes are written as.", rich_help_panel=PANEL),
+        typer.Option("--to", help="File format of fused volumes.", rich_help_panel=PANEL),
     ] = TargetChoice.nifti
     colormap: Annotated[
         str | None,
         typer.Option(
             "--colormap",
             metavar="NAME",
-            help="Also lay PET or SPECT colours over the fused volume: hot, hot-iron, inferno, "
+            help="Also overlay PET or SPECT in colour on the fused volume: hot, hot-iron, inferno, "
             "magma, rainbow.",
             show_default=False,
             rich_help_panel=PANEL,
@@ -334,11 +341,11 @@ class GivenVolumeResults(OptionGroup):
     ] = None
 
     def given(self) -> dict[str, object]:
-        """Return what was given, by option."""
+        """Return the given options with their values."""
         return {"--to": self.to is not TargetChoice.nifti, "--colormap": self.colormap}
 
     def mix(self, gains: Gains) -> VolumeMixOptions:
-        """Return how fused volumes are made."""
+        """Return how to mix fused volumes."""
         from fnetcli.volumes.mix import VolumeMixOptions
 
         return VolumeMixOptions(gains, self.colormap)
@@ -348,24 +355,28 @@ class GivenVolumeResults(OptionGroup):
 
 
 def refuse_for_pictures(*given: dict[str, object]) -> None:
-    """Raise UsageError where pictures are fused and something was given that only volumes have."""
+    """Raise UsageError if an option that applies only to volumes was given for pictures."""
     for option, value in ((name, value) for one in given for name, value in one.items()):
         if value:
             raise UsageError(
-                f"{option}: is for volumes (DICOM, NIfTI), but pictures are fused; leave it out"
+                f"{option}: applies only to volumes (DICOM, NIfTI), but pictures are fused; leave "
+                "it out"
             )
 
 
 def refuse_for_volumes(given: dict[str, object]) -> None:
-    """Raise UsageError where volumes are fused and something was given that only pictures have."""
+    """Raise UsageError if an option that applies only to pictures was given for volumes."""
     for option, value in given.items():
         if value:
             raise UsageError(
-                f"{option}: is for pictures, but volumes (DICOM, NIfTI) are fused; leave it out"
+                f"{option}: applies only to pictures, but volumes (DICOM, NIfTI) are fused; leave "
+                "it out"
             )
 
 
 def require_folder(out: Path) -> None:
-    """Raise UsageError for results of volumes that are named as a file."""
+    """Raise UsageError if the output path for volumes is a file name."""
     if out.name.lower().endswith((".nii", ".nii.gz", ".dcm")) and not out.is_dir():
-        raise UsageError(f"-o {out}: names a file; volumes take a folder, and --to says the format")
+        raise UsageError(
+            f"-o {out}: names a file; give a folder for volumes, and choose the format with --to"
+        )

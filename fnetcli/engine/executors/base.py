@@ -72,6 +72,17 @@ class SceneExecutor(Executor, Protocol):
         """See all of a pair, (1, H, W), before its tiles are run. Raise MemoryError."""
 
 
+@runtime_checkable
+class CutsItself(Executor, Protocol):
+    """An executor that takes images of any size and cuts them by itself: it knows better how."""
+
+    def limit(self, budget: int, tile: int | None) -> None:
+        """Hear how many bytes `run` may take, and the side of tiles where it was given (0: none).
+
+        The smallest tiles may take more.
+        """
+
+
 def as_features(values: NDArray[np.floating[Any]]) -> NDArray[np.float16]:
     """Return features as float16."""
     limited: NDArray[np.float16] = np.clip(values, -LARGEST_FEATURE, LARGEST_FEATURE).astype(

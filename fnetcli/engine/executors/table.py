@@ -9,6 +9,7 @@ from fnetcli.engine.device import Device
 from fnetcli.engine.executors.base import Executor
 from fnetcli.engine.executors.cddfuse import choose_cddfuse
 from fnetcli.engine.executors.fnet import choose_fnet
+from fnetcli.engine.executors.uaafusion import choose_uaafusion
 from fnetcli.engine.options import Precision
 from fnetcli.models.base import Network
 
@@ -16,7 +17,11 @@ from fnetcli.models.base import Network
 # long.
 Choose = Callable[[Network[Any], Device, Precision, Callable[[str], None]], tuple[Executor, str]]
 
-EXECUTORS: dict[str, Choose] = {"fnet": choose_fnet, "cddfuse": choose_cddfuse}
+EXECUTORS: dict[str, Choose] = {
+    "fnet": choose_fnet,
+    "cddfuse": choose_cddfuse,
+    "uaafusion": choose_uaafusion,
+}
 
 
 def choose_executor(

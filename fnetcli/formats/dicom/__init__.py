@@ -35,7 +35,7 @@ from fnetcli.formats.dicom.files import (
 )
 from fnetcli.formats.dicom.geometry import Place, find_places, is_localiser, stack
 from fnetcli.formats.dicom.pixels import FrameDecoder
-from fnetcli.formats.dicom.values import Plan, plan_values
+from fnetcli.formats.dicom.values import ValuePlan, plan_values
 from fnetcli.imaging.image import DicomSeries, Grid, Image, Mask
 from fnetcli.interruption import require_wanted
 
@@ -204,7 +204,7 @@ def _require_one_space(frames: Sequence[Frame]) -> None:
         )
 
 
-def _decode(frames: Sequence[Frame], plan: Plan) -> tuple[NDArray[Any], Mask | None]:
+def _decode(frames: Sequence[Frame], plan: ValuePlan) -> tuple[NDArray[Any], Mask | None]:
     """Return values (slices, rows, columns, channels) and where there are any."""
     shape = (len(frames), *frames[0].size)
     require_room(2 * math.prod(shape) * plan.channels * plan.dtype.itemsize)

@@ -79,7 +79,7 @@ class Rescale:
 
 
 @dataclass(frozen=True)
-class Plan:
+class ValuePlan:
     """How all slices become values: one Rescale each, and what they are.
 
     `dtype` is the type to begin with; int16 may turn out to be too narrow.
@@ -92,7 +92,7 @@ class Plan:
     notices: tuple[str, ...]
 
 
-def plan_values(frames: Sequence[Sourced]) -> Plan:
+def plan_values(frames: Sequence[Sourced]) -> ValuePlan:
     """Decide from the headers what pixels become: whole numbers where exact, else float32.
 
     Colour keeps its own type, uint8 or uint16. Raise ContentError for headers that make no sense.
@@ -105,7 +105,7 @@ def plan_values(frames: Sequence[Sourced]) -> Plan:
         )
     if _colors(first):
         deep = np.dtype(np.uint16) if _color_bits(first) > 8 else np.dtype(np.uint8)
-        return Plan(deep, 3, (Rescale(),) * len(frames), None, ())
+        return ValuePlan(deep, 3, (Rescale(),) * len(frames), None, ())
     unit, factors, notices = _meaning(frames)
     rescales = tuple(
         _rescale(frame, factor, has_unit=unit is not None)
@@ -115,7 +115,7 @@ def plan_values(frames: Sequence[Sourced]) -> Plan:
         notices += ("it is stored with black and white exchanged (MONOCHROME1): turned back",)
     is_exact = not _is_float(first) and all(one.is_exact for one in rescales)
     dtype = np.dtype(np.int16 if is_exact else np.float32)
-    return Plan(dtype, 1, rescales, unit, notices)
+    return ValuePlan(dtype, 1, rescales, unit, notices)
 
 
 def _per_file(frames: Sequence[Sourced]) -> list[Sourced]:

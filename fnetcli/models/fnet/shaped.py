@@ -1,4 +1,4 @@
-"""The networks of ``fnet.py`` executed in the form that processors like, with gradients.
+"""The networks of ``network.py`` executed in the form that processors like, with gradients.
 
 Same parameters, same result up to rounding, several times faster. Three changes of form:
 

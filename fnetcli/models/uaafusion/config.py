@@ -67,6 +67,23 @@ class UAAFusionConfig:
         """Return None: the segmentation network sees the whole image."""
 
     @property
+    def margin(self) -> int:
+        """Pixels from which a fused pixel depends through the convolutions, not through S: 44.
+
+        Two for each unit and one for each gate on the longest way: the first unit, then the second,
+        third and fifth, the gates and the sixth of each stage, then three units of the last.
+        """
+        return 8 + 9 * (self.stages - 1)
+
+    @property
+    def guide_pixels(self) -> int:
+        """How many pixels S's gradients are taken of at inference; larger images are reduced.
+
+        A pass of the small S takes about a tenth of that of MobileNet.
+        """
+        return 640 * 480 if self.segmentation == "small" else 320 * 240
+
+    @property
     def map_names(self) -> tuple[str, ...]:
         """What the network shows beside the fused image."""
         stages = [f"stage_{k}" for k in range(1, self.stages + 1)]

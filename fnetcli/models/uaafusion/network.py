@@ -22,7 +22,7 @@ Read from top to bottom: each class uses only what stands above it. Images are l
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Sequence
 from typing import NamedTuple, cast
 
 import torch
@@ -190,6 +190,24 @@ class Moment(NamedTuple):
     memory: Memory
 
 
+class Guide(NamedTuple):
+    """What S decides about a pair, (N, 1, H, W) each; the rest of the network sees 44 pixels far.
+
+    Of a reduced image it can be enlarged, and the convolutions run on pieces of the whole one.
+    """
+
+    weight: Tensor | None  # w_i; None where nothing needs it
+    gates: tuple[Tensor, ...]  # sigmoid of the scaled a^k of each stage
+
+
+class Collected(NamedTuple):
+    """The fused image, and what is kept of the stages, by name; all (N, C, H, W)."""
+
+    fused: Tensor
+    maps: dict[str, Tensor]
+    features: dict[str, Tensor]
+
+
 class UAAFusion(nn.Module):
     """Fuse an infrared (first) and a visible (second) image, asking S what matters in each.
 
@@ -265,23 +283,32 @@ class UAAFusion(nn.Module):
         return estimate - self.alpha[k] * (estimate - target)
 
     def unfold(
-        self, infrared: Tensor, visible: Tensor, weight: Tensor | None, mask: Tensor
+        self,
+        infrared: Tensor,
+        visible: Tensor,
+        weight: Tensor | None,
+        mask: Tensor | None,
+        gates: Sequence[Tensor] = (),
     ) -> Iterator[Moment]:
         """Run the stages one by one; the weight may be None only without the data step.
 
         `mask` (N, C, H, W) is S(f^0) or a one-hot label: what the path attribution compares with.
+        With the gates of all stages given, there is no path attribution, and no mask is needed.
         """
         long = torch.cat((self.start_infrared(infrared), self.start_visible(visible)), dim=1)
         memory = Memory(None, None, long, long)
         estimate = previous = (infrared + visible) / 2
         attention, gradient = torch.zeros_like(estimate), None
         for k, stage in enumerate(self.stages):
-            if k > 0:
+            if k > 0 and mask is not None and not gates:
                 move = (estimate - previous).detach()
                 with _full_precision(infrared), evaluation_mode(self.segmentation):
                     gradient = path_gradient(self.score, estimate, mask)
                 attention = extend_path(attention, k, gradient, move)
-            gate = torch.sigmoid(scale_attention(attention, self.config.attention))
+            if gates:
+                gate = gates[k]
+            else:
+                gate = torch.sigmoid(scale_attention(attention, self.config.attention))
             descended = self.descend(k, estimate, infrared, visible, weight)
             fused, memory = stage(descended, gate, memory)
             yield Moment(k, estimate, gradient, attention, gate, descended, fused, memory)
@@ -308,26 +335,60 @@ class UAAFusion(nn.Module):
         height, width = infrared.shape[-2:]
         infrared, visible = _widen(infrared), _widen(visible)
         mask = self.guess_mask(infrared, visible)
-        weight = None
+        weight = self._weight_if_needed(infrared, visible, mask, want)
+        moments = self.unfold(infrared, visible, weight, mask)
+        found = self._collect(moments, weight, want)
+        if "segmentation" in want:
+            found.maps["segmentation"] = self.segment(found.fused)
+        return Fusion(
+            found.fused[..., :height, :width],
+            {},
+            {n: found.maps[n][..., :height, :width] for n in self.map_names if n in want},
+            {n: found.features[n][..., :height, :width] for n in self.feature_names if n in want},
+        )
+
+    def guide(self, infrared: Tensor, visible: Tensor, want: Collection[str] = ()) -> Guide:
+        """Return what S decides about a pair of at least 2x2; `want` as in `fuse`."""
+        mask = self.guess_mask(infrared, visible)
+        weight = self._weight_if_needed(infrared, visible, mask, want)
+        gates = [moment.gate for moment in self.unfold(infrared, visible, weight, mask)]
+        return Guide(weight, tuple(gates))
+
+    def fuse_guided(
+        self, infrared: Tensor, visible: Tensor, guide: Guide, want: Collection[str] = ()
+    ) -> Collected:
+        """Fuse a piece of a pair, at least 2x2, with its piece of the guide; see `fuse`.
+
+        A pixel depends on `config.margin` pixels around it. `want` may not name the segmentation.
+        """
+        moments = self.unfold(infrared, visible, guide.weight, None, guide.gates)
+        return self._collect(moments, guide.weight, want)
+
+    def segment(self, fused: Tensor) -> Tensor:
+        """Return S's class of each pixel of an image, (N, 1, H, W), as real numbers."""
+        with torch.no_grad(), _full_precision(fused), evaluation_mode(self.segmentation):
+            return self.score(fused).argmax(dim=1, keepdim=True).to(fused.dtype)
+
+    def _weight_if_needed(
+        self, infrared: Tensor, visible: Tensor, mask: Tensor, want: Collection[str]
+    ) -> Tensor | None:
         if self.config.data_step or {"weight_first", "weight_second"} & {*want}:
-            weight = self.weigh(infrared, visible, mask)
-        maps, features = dict[str, Tensor](), dict[str, Tensor]()
+            return self.weigh(infrared, visible, mask)
+        return None
+
+    def _collect(
+        self, moments: Iterator[Moment], weight: Tensor | None, want: Collection[str]
+    ) -> Collected:
+        """Run all stages and keep what is wanted of them."""
+        maps = dict[str, Tensor]()
         if weight is not None:
             maps |= {"weight_first": weight, "weight_second": 1 - weight}
-        for moment in self.unfold(infrared, visible, weight, mask):
+        for moment in moments:
             made = {f"stage_{moment.k + 1}": moment.after, f"attention_{moment.k}": moment.gate}
             maps |= {name: image for name, image in made.items() if name in want}
             fused = moment.after
         features = {"memory_long": moment.memory.long, "memory_short": moment.memory.short}
-        if "segmentation" in want:
-            with torch.no_grad(), _full_precision(infrared), evaluation_mode(self.segmentation):
-                maps["segmentation"] = self.score(fused).argmax(dim=1, keepdim=True).to(fused.dtype)
-        return Fusion(
-            fused[..., :height, :width],
-            {},
-            {name: maps[name][..., :height, :width] for name in self.map_names if name in want},
-            {n: features[n][..., :height, :width] for n in self.feature_names if n in want},
-        )
+        return Collected(fused, maps, features)
 
 
 def _full_precision(image: Tensor) -> torch.autocast:

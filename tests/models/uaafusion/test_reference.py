@@ -15,14 +15,14 @@ from torch import Tensor, nn
 
 from fnetcli.checkpoints.loading import load_weights
 from fnetcli.models.uaafusion.attribution import attribute, one_hot, regions_of
-from fnetcli.models.uaafusion.losses import (
+from fnetcli.models.uaafusion.network import Moment, UAAFusion
+from fnetcli.training.uaafusion.losses import (
     gradient_loss,
     intensity_loss,
     joint_loss,
     label_loss,
     segmentation_loss,
 )
-from fnetcli.models.uaafusion.network import Moment, UAAFusion
 
 REFERENCE = Path(__file__).parents[3].parent / "shared" / "reference"
 WEIGHTS = REFERENCE / "uaafusion_authors_layout.pth"

@@ -95,8 +95,8 @@ extern "C" struct FnetStage {
     int32_t source_stage[2];       // the iteration whose code they were synthesised from
     int32_t source_map[2];         // and their first map there
     int32_t outputs;               // maps synthesised from this iteration's code
-    const void* analysis;          // at the points: [36][A / 8][inputs][8]
-    const void* synthesis;         // at the points: [36][A / 8][n / MAPS][8][MAPS]
+    const void* analysis;          // at the points: [36][A / GROUP][inputs][GROUP]
+    const void* synthesis;         // at the points: [36][A / GROUP][n / MAPS][GROUP][MAPS]
     const void* analysis_direct;   // [A][maps][k][k]
     const void* synthesis_direct;  // [outputs][A][k][k]
     const void* analysis_norms;    // [A][maps]: roots of the sums of squares

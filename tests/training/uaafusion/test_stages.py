@@ -12,13 +12,13 @@ from numpy.typing import NDArray
 from fnetcli.models.uaafusion.config import UAAFusionConfig
 from fnetcli.models.uaafusion.network import UAAFusion
 from fnetcli.training.labelled import LabelledBatch, LabelledPair
-from fnetcli.training.uaafusion import (
-    JointStage,
+from fnetcli.training.uaafusion.stages import (
     KeptWeights,
-    SegmentationStage,
     balance_classes,
     choose_mask,
     jitter,
+    joint_losses,
+    segmentation_losses,
 )
 
 CONFIG = UAAFusionConfig(stages=2, channels=4, classes=4, path_steps=2, segmentation="small")
@@ -106,8 +106,7 @@ def test_weights_are_kept_for_some_visits() -> None:
 def test_the_joint_stage_reaches_both_networks() -> None:
     network = fresh()
     pairs = [scene(1), unlabelled(scene(2))]
-    stage = JointStage(network)
-    losses = stage.losses(batch_of(pairs, KeptWeights(network)))
+    losses = joint_losses(network, batch_of(pairs, KeptWeights(network)))
     assert losses.keys() == {"intensity", "gradient", "segmentation"}
     fusion = network.fusion_parameters()
     from_labels = torch.autograd.grad(
@@ -125,14 +124,14 @@ def test_the_joint_stage_reaches_both_networks() -> None:
 
 def test_pairs_without_labels_teach_the_fusion_network_alone() -> None:
     network = fresh()
-    losses = JointStage(network).losses(batch_of([unlabelled(scene(1))], KeptWeights(network)))
+    losses = joint_losses(network, batch_of([unlabelled(scene(1))], KeptWeights(network)))
     assert losses["segmentation"].item() == 0
     assert losses["gradient"].item() > 0
 
 
 def test_the_joint_stage_needs_weights() -> None:
     with pytest.raises(ValueError, match="needs the weights"):
-        JointStage(fresh()).losses(batch_of([scene(1)]))
+        joint_losses(fresh(), batch_of([scene(1)]))
 
 
 @pytest.mark.slow
@@ -140,10 +139,11 @@ def test_who_sees_it_gets_the_weight() -> None:
     """After training, w_i > 1/2 on what only i shows and < 1/2 on what only v shows."""
     torch.manual_seed(3)
     network = UAAFusion(dataclasses.replace(CONFIG, path_steps=16))
-    stage = SegmentationStage(network, balance_classes(np.array([0, 0.8, 0.1, 0.1])))
-    optimizer = torch.optim.Adam(stage.parameters(), lr=5e-3)
+    importance = balance_classes(np.array([0, 0.8, 0.1, 0.1]))
+    optimizer = torch.optim.Adam(network.segmentation.parameters(), lr=5e-3)
     for step in range(120):
-        loss = sum(stage.losses(batch_of([scene(8 * step + k) for k in range(8)])).values())
+        batch = batch_of([scene(8 * step + k) for k in range(8)])
+        loss = sum(segmentation_losses(network, batch, importance).values())
         optimizer.zero_grad()
         torch.as_tensor(loss).backward()
         optimizer.step()

@@ -96,7 +96,7 @@ def picture_job(
     fuse_options = FuseOptions(found.options, network.products, options.mix, output)
     job: PictureJob = Job(
         pairing=pairing,
-        walk=Pictures(fuse_options),
+        pipeline=Pictures(fuse_options),
         out=out,
         weights=network.record(),
         is_file=file_kind is not None,

@@ -85,12 +85,14 @@ def joint_loss(
     weight: Tensor,
     segmentation: Tensor,
     *,
+    intensity_weight: float = 1.0,
     gradient_weight: float = 1.0,
     segmentation_weight: float = 0.1,
 ) -> JointLoss:
     """Return L = L_int + 1.0 L_grad + 0.1 L_seg (R), of the last stage's image alone."""
     return JointLoss(
-        intensity=torch.stack(intensity_loss(fused, infrared, visible, weight)).sum(),
+        intensity=intensity_weight
+        * torch.stack(intensity_loss(fused, infrared, visible, weight)).sum(),
         gradient=gradient_weight * gradient_loss(fused, infrared, visible),
         segmentation=segmentation_weight * segmentation,
     )

@@ -7,7 +7,7 @@ import math
 import pytest
 import torch
 
-from fnetcli.models.uaafusion.losses import (
+from fnetcli.training.uaafusion.losses import (
     gradient_loss,
     intensity_loss,
     joint_loss,

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 from fnetcli.modalities import shown_name
 
+CLASS_MAPS = frozenset({"segmentation"})  # maps that hold numbers of classes, not shades
 Gains = Mapping[str, float]  # by role; a part that is not named has 1
 
 
@@ -14,8 +15,8 @@ Gains = Mapping[str, float]  # by role; a part that is not named has 1
 class Products:
     """What a network makes beside the fused image, by role ("unique_first").
 
-    `parts` are signed and sum to the fused luminance, `maps` are other images in [0, 1], `features`
-    have many channels: how many, by name.
+    `parts` are signed and sum to the fused luminance, `maps` are other images in [0, 1] (those of
+    CLASS_MAPS: whole numbers), `features` have many channels: how many, by name.
     """
 
     parts: tuple[str, ...] = ()

@@ -1,0 +1,155 @@
+"""Which files are the fused images of which method and case, by the names that a user gives."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from fnetcli.errors import UsageError
+from fnetcli.evaluation.entrants import FilesEntrant
+from fnetcli.evaluation.results import Method
+from fnetcli.inputs.pairing import Case, Pairing, images_by_name, listed_paths
+from fnetcli.modalities import MODALITIES
+
+FUSED_FOLDER = "fused"  # where `fnet fuse -o OUT` puts its pictures, in OUT
+
+
+@dataclass(frozen=True)
+class Found:
+    """A method's files by case, and those that belong to no case."""
+
+    entrant: FilesEntrant
+    strays: list[Path]
+
+
+def find_fused(
+    pairing: Pairing, name: str, path: Path, *, suffix: str = "", is_recursive: bool = False
+) -> Found:
+    """Find the fused images of a method in a folder, or take one file for the only case.
+
+    An image is named as its case, else as its second or first source, and belongs to one case
+    only; `suffix` is left out of its stem. The folder may be one that `fnet fuse` wrote. Raise
+    UsageError.
+    """
+    if not path.exists():
+        raise UsageError(f"{path}: no such file or folder; check the path")
+    if not path.is_dir():
+        if len(pairing.cases) != 1 or pairing.source != "files":
+            raise UsageError(f"{path}: is a file, but {pairing.source} are scored; give a folder")
+        entrant = FilesEntrant(Method(name, "files", str(path)), {pairing.cases[0].name: path})
+        return Found(entrant, [])
+    files = images_by_name(path, suffix, is_recursive=is_recursive)
+    inner = path / FUSED_FOLDER
+    if not files and inner.is_dir():
+        path, files = inner, images_by_name(inner, suffix, is_recursive=is_recursive)
+    free = dict(files)
+    matched = {case.name: free.pop(case.name) for case in pairing.cases if case.name in free}
+    for case in pairing.cases:
+        stems = () if case.name in matched else _source_stems(case, pairing)
+        found = next((stem for stem in stems if stem in free), None)
+        if found is not None:
+            matched[case.name] = free.pop(found)
+    if not matched:
+        example = next(iter(pairing.cases)).name
+        raise UsageError(
+            f"{path}: no fused image there belongs to a case; name them as the cases are, such as "
+            f"{example!r}, or name their ending with --suffix {name}=TEXT"
+        )
+    return Found(FilesEntrant(Method(name, "files", str(path)), matched), [*free.values()])
+
+
+def _source_stems(case: Case, pairing: Pairing) -> Iterator[str]:
+    """Yield the stems of a case's sources, the second first, each with its place in its folder."""
+    for source, root in ((case.second, pairing.roots[1]), (case.first, pairing.roots[0])):
+        is_placed = pairing.source == "folders"
+        place = source.relative_to(root) if is_placed else Path(source.name)
+        yield place.with_name(source.stem).as_posix()
+
+
+@dataclass(frozen=True)
+class FoundMethods:
+    """Methods whose images are files, and the images that belong to no case, by method."""
+
+    entrants: list[FilesEntrant] = field(default_factory=list)
+    strays: dict[str, list[Path]] = field(default_factory=dict)
+
+
+def fused_methods(
+    pairing: Pairing,
+    fused: Sequence[str],
+    suffixes: Mapping[str, str],
+    *,
+    is_recursive: bool = False,
+) -> FoundMethods:
+    """Find the files of ``[NAME=]DIR`` and, of a list of pairs, of the columns so called.
+
+    Nothing named stands for all further columns of the list. Raise UsageError.
+    """
+    found, unused = FoundMethods(), dict(suffixes)
+    for text in fused or pairing.further:
+        if text in pairing.further:
+            found.entrants.append(_column(pairing, text))
+            continue
+        name, named = split_name("--fused", text)
+        path = Path(named)
+        name = name or _name_of(path)
+        files = find_fused(
+            pairing, name, path, suffix=unused.pop(name, ""), is_recursive=is_recursive
+        )
+        found.entrants.append(files.entrant)
+        if files.strays:
+            found.strays[name] = files.strays
+    for name, value in unused.items():
+        raise UsageError(f"--suffix {name}={value}: neither a modality nor a method of --fused")
+    return found
+
+
+def _column(pairing: Pairing, name: str) -> FilesEntrant:
+    origin = f"{pairing.list_name}, column {name!r}"
+    files = listed_paths(pairing, name, Path(pairing.list_name))
+    return FilesEntrant(Method(name, "files", origin), files)
+
+
+def split_name(option: str, text: str) -> tuple[str, str]:
+    """Part ``NAME=PATH``, or ``PATH`` without a name. Raise UsageError."""
+    name, mark, path = text.partition("=")
+    if not mark or Path(text).exists():
+        return "", text
+    if not name.strip() or not path:
+        raise UsageError(f"{option} {text}: give {option} NAME=PATH or {option} PATH")
+    return name.strip(), path
+
+
+def split_suffixes(values: Sequence[str]) -> tuple[dict[str, str], list[str]]:
+    """Part the endings of methods' files from those of the modalities'."""
+    of_methods, others = dict[str, str](), list[str]()
+    for text in values:
+        name, mark, value = text.partition("=")
+        if mark and value and name not in MODALITIES:
+            of_methods[name] = value
+        else:
+            others.append(text)
+    return of_methods, others
+
+
+def _name_of(path: Path) -> str:
+    """Name a method after its folder; what `fnet fuse` made is named after the output folder."""
+    folder = path.resolve() if path.is_dir() else path.resolve().parent
+    return folder.parent.name if folder.name == "fused" and folder.parent.name else folder.name
+
+
+def require_names(names: list[str], modalities: tuple[str, str]) -> None:
+    """Raise UsageError where there is no method, or two have one name."""
+    if not names:
+        raise UsageError(
+            "nothing to score; give --fused DIR, --weights FILE (or --weights default), "
+            "or --baselines"
+        )
+    for name in names:
+        if names.count(name) > 1:
+            raise UsageError(
+                f"two methods are called {name!r}; name one: --fused NAME=DIR, --weights NAME=FILE"
+            )
+        if name in modalities:
+            raise UsageError(f"a method is called {name!r} as a source is; give it another name")

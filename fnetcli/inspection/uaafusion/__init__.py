@@ -1,0 +1,1 @@
+"""What UAAFusion shows: weights, attention, stages, classes, memory."""

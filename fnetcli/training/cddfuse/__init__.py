@@ -1,0 +1,1 @@
+"""How CDDFuse is trained."""

@@ -1,0 +1,184 @@
+"""The stages of CDDFuse's training (section 3.5): reproduce each image, then fuse.
+
+Stage I trains encoder and decoder, stage II everything. A third stage goes on with stage II's loss
+on other crops: networks trained on small ones meet other attention statistics in whole images.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager, nullcontext
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from fnetcli.models.base import Network
+from fnetcli.models.cddfuse import CDDFUSE
+from fnetcli.models.cddfuse.config import CDDFuseConfig
+from fnetcli.models.cddfuse.network import CDDFuse, Features
+from fnetcli.models.torch_arrays import at_rest
+from fnetcli.training.base import Losses, Stage
+from fnetcli.training.cddfuse.losses import (
+    FusionStageLoss,
+    ReconstructionStageLoss,
+    fusion_stage_loss,
+    reconstruction_stage_loss,
+)
+from fnetcli.training.cddfuse.recipe import CDDFuseRecipe, CDDFuseStageConfig
+from fnetcli.training.data import Luminance, Pairs, to_tensor
+
+RECONSTRUCTING = ("encoder", "decoder")  # the children of `CDDFuse` that stage I trains
+FUSING = (*RECONSTRUCTING, "base_fusion", "detail_fusion")
+
+
+def reconstruction_losses(
+    network: CDDFuse, first: Tensor, second: Tensor
+) -> ReconstructionStageLoss:
+    """Stage I: encode both images as one batch and decode each from its own features."""
+    images = torch.cat((first, second))
+    features = network.encode(images)
+    skip = None if network.config.skip == "none" else images
+    estimates = network.reconstruct(features.base, features.detail, skip)
+    return reconstruction_stage_loss(
+        (first, second), _halves(estimates), (_part(features, 0), _part(features, 1))
+    )
+
+
+def fusion_losses(network: CDDFuse, first: Tensor, second: Tensor) -> FusionStageLoss:
+    """Stage II: fuse the images."""
+    features = network.encode_pair(first, second)
+    fused = network.fuse(*features)
+    image = network.reconstruct(fused.base, fused.detail, network.skip(first, second))
+    return fusion_stage_loss(image, (first, second), features)
+
+
+def has_contrast(crop: Luminance, smallest: float) -> bool:
+    """Whether a crop, (H, W), 0..255, is neither black nor flat: (p90 - p10) / p90 >= smallest.
+
+    The published filter keeps black crops (0 / 0 is not below 0.1), which are what breaks training.
+    """
+    dark, bright = np.percentile(crop, (10, 90))
+    return bool(bright > 0 and (bright - dark) / bright >= smallest)
+
+
+class CDDFuseProcedure:
+    """How CDDFuse is trained on pairs."""
+
+    def __init__(
+        self,
+        recipe: CDDFuseRecipe,
+        pairs: Pairs,
+        validation: Pairs | None,
+        device: torch.device,
+    ) -> None:
+        self.recipe, self.pairs, self.validation, self.device = recipe, pairs, validation, device
+        self.cddfuse = CDDFuse(recipe.network).to(device)
+        self.average = copy.deepcopy(self.cddfuse).requires_grad_(False)
+
+    @property
+    def modules(self) -> dict[str, nn.Module]:
+        """See `Procedure`."""
+        return {"network": self.cddfuse}
+
+    @property
+    def averages(self) -> dict[str, nn.Module]:
+        """See `Procedure`."""
+        return {"network": self.average}
+
+    @property
+    def stages(self) -> tuple[Stage, ...]:
+        """See `Procedure`."""
+        recipe = self.recipe
+        first = Stage(
+            recipe.stage_1,
+            self._parts(RECONSTRUCTING),
+            self._losses(recipe.stage_1, reconstruction_losses),
+            is_validated=False,
+        )
+        later = [
+            Stage(
+                config,
+                self._parts(FUSING),
+                self._losses(config, fusion_losses),
+                keeps_optimizers=True,
+                starts_from_average=True,
+                rate_factors=factors,
+            )
+            for config, factors in (
+                (recipe.stage_2, dict.fromkeys(RECONSTRUCTING, recipe.carried_rate)),
+                (recipe.stage_3, {}),
+            )
+        ]
+        return first, *later
+
+    def working(self, _tell: Callable[[str], None]) -> AbstractContextManager[None]:
+        """Prepare nothing."""
+        return nullcontext()
+
+    def network(self) -> Network[CDDFuseConfig]:
+        """See `Procedure`."""
+        return at_rest(CDDFUSE, self.recipe.network, self.average)
+
+    @torch.no_grad()
+    def validation_loss(self) -> float:
+        """Return the mean of stage II's intensity and gradient terms: what the picture loses."""
+        pairs = self.validation or ()
+        total = 0.0
+        for pair in pairs:
+            x, y = (
+                to_tensor(_middle(image, self.recipe.validation_crop))[None, None].to(self.device)
+                for image in pair
+            )
+            with self._autocast():
+                total += fusion_losses(self.average, x, y).picture.item()
+        return total / len(pairs)
+
+    def extra_state(self) -> dict[str, Any]:
+        """Return nothing: all that learns is in the modules."""
+        return {}
+
+    def restore(self, extra: Mapping[str, Any]) -> None:
+        """See `Procedure`."""
+
+    def _parts(self, names: tuple[str, ...]) -> dict[str, list[nn.Parameter]]:
+        return {name: list(self.cddfuse.get_submodule(name).parameters()) for name in names}
+
+    def _losses(
+        self,
+        config: CDDFuseStageConfig,
+        losses: Callable[[CDDFuse, Tensor, Tensor], ReconstructionStageLoss | FusionStageLoss],
+    ) -> Callable[[tuple[int, ...]], Losses]:
+        def of_batch(seed: tuple[int, ...]) -> Losses:
+            crops = self.pairs.batch(config.batch, config.crop, seed, self._is_worth_it)
+            x, y = (crop.to(self.device) for crop in crops)
+            with self._autocast():
+                return vars(losses(self.cddfuse, x, y)).copy()
+
+        return of_batch
+
+    def _is_worth_it(self, first: Luminance, second: Luminance) -> bool:
+        return all(has_contrast(crop, self.recipe.min_contrast) for crop in (first, second))
+
+    def _autocast(self) -> torch.autocast:
+        is_bf16 = self.recipe.precision == "bf16"
+        return torch.autocast(self.device.type, torch.bfloat16, enabled=is_bf16)
+
+
+def _middle(image: Luminance, side: int) -> Luminance:
+    """Cut the middle of an image, (H, W), at most `side` pixels each way; 0: return all of it."""
+    if not side:
+        return image
+    starts = [max(0, length - side) // 2 for length in image.shape]
+    return image[starts[0] : starts[0] + side, starts[1] : starts[1] + side]
+
+
+def _halves(batch: Tensor) -> tuple[Tensor, Tensor]:
+    first, second = batch.tensor_split(2)
+    return first, second
+
+
+def _part(features: Features, index: int) -> Features:
+    return Features(*(_halves(feature)[index] for feature in features))

@@ -1,0 +1,1 @@
+"""How UAAFusion is trained."""

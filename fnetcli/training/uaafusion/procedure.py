@@ -1,0 +1,131 @@
+"""The stages of UAAFusion's training: the segmentation network S alone, then both together.
+
+One step a batch trains both networks (P, R); weights and attention come from the current S.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager, nullcontext
+from typing import Any
+
+import torch
+from torch import nn
+
+from fnetcli.models.base import Network
+from fnetcli.models.torch_arrays import at_rest
+from fnetcli.models.uaafusion import UAAFUSION
+from fnetcli.models.uaafusion.attribution import evaluation_mode
+from fnetcli.models.uaafusion.config import UAAFusionConfig
+from fnetcli.models.uaafusion.network import UAAFusion
+from fnetcli.training.base import Losses, Stage
+from fnetcli.training.labelled import LabelledBatch, LabelledPairs, whole_batch
+from fnetcli.training.uaafusion.recipe import UAAFusionRecipe
+from fnetcli.training.uaafusion.stages import (
+    KeptWeights,
+    balance_classes,
+    joint_losses,
+    segmentation_losses,
+)
+
+
+class UAAFusionProcedure:
+    """How UAAFusion is trained on labelled pairs, and others beside them."""
+
+    def __init__(
+        self,
+        recipe: UAAFusionRecipe,
+        pairs: LabelledPairs,
+        validation: LabelledPairs | None,
+        device: torch.device,
+    ) -> None:
+        self.recipe, self.pairs, self.validation, self.device = recipe, pairs, validation, device
+        self.network_at_work = network = UAAFusion(recipe.network).to(device)
+        for kernels in network.parameters():
+            if kernels.ndim == 4:  # channels last: a quarter faster on a CPU
+                kernels.data = kernels.data.contiguous(memory_format=torch.channels_last)
+        self.average = copy.deepcopy(network).requires_grad_(False)
+        self.importance = balance_classes(pairs.shares(), recipe.class_balance).to(device)
+        self.kept = KeptWeights(network, recipe.attribution_every, recipe.attribution_pixels)
+
+    @property
+    def modules(self) -> dict[str, nn.Module]:
+        """See `Procedure`; S is part of the network."""
+        return {"network": self.network_at_work}
+
+    @property
+    def averages(self) -> dict[str, nn.Module]:
+        """See `Procedure`."""
+        return {"network": self.average}
+
+    @property
+    def stages(self) -> tuple[Stage, Stage]:
+        """See `Procedure`."""
+        segmentation = list(self.network_at_work.segmentation.parameters())
+        fusion = self.network_at_work.fusion_parameters()
+        return (
+            Stage(
+                self.recipe.stage_1,
+                {"segmentation": segmentation},
+                self._segmentation_losses,
+                is_validated=False,
+            ),
+            Stage(
+                self.recipe.stage_2,
+                {"fusion": fusion, "segmentation": segmentation},
+                self._joint_losses,
+                starts_from_average=True,
+            ),
+        )
+
+    def working(self, _tell: Callable[[str], None]) -> AbstractContextManager[None]:
+        """Prepare nothing."""
+        return nullcontext()
+
+    def network(self) -> Network[UAAFusionConfig]:
+        """See `Procedure`."""
+        return at_rest(UAAFUSION, self.recipe.network, self.average)
+
+    @torch.no_grad()
+    def validation_loss(self) -> float:
+        """Return the mean of stage 2's losses; the weights come from the averages' own S."""
+        recipe, total = self.recipe, 0.0
+        kept = KeptWeights(self.average, most_pixels=recipe.attribution_pixels)
+        pairs = self.validation or ()
+        for index, pair in enumerate(pairs):
+            batch = whole_batch(pair, kept(index, pair), recipe.validation_crop).to(self.device)
+            with evaluation_mode(self.average):
+                losses = self._joint_losses_of(self.average, batch)
+            total += sum(loss.item() for loss in losses.values())
+        return total / len(pairs)
+
+    def extra_state(self) -> dict[str, Any]:
+        """Return the weights that are kept for some visits."""
+        return {"weights": self.kept.state()}
+
+    def restore(self, extra: Mapping[str, Any]) -> None:
+        """See `Procedure`."""
+        self.kept.restore(extra["weights"])
+
+    def _segmentation_losses(self, seed: tuple[int, ...]) -> Losses:
+        stage = self.recipe.stage_1
+        batch = self.pairs.batch(stage.batch, stage.crop, seed).to(self.device)
+        return segmentation_losses(self.network_at_work, batch, self.importance)
+
+    def _joint_losses(self, seed: tuple[int, ...]) -> Losses:
+        stage, share = self.recipe.stage_2, self.recipe.labelled_share
+        batch = self.pairs.batch(stage.batch, stage.crop, seed, self.kept, share).to(self.device)
+        return self._joint_losses_of(self.network_at_work, batch)
+
+    def _joint_losses_of(self, network: UAAFusion, batch: LabelledBatch) -> Losses:
+        stage = self.recipe.stage_2
+        return joint_losses(
+            network,
+            batch,
+            self.importance,
+            intensity_weight=stage.intensity_weight,
+            gradient_weight=stage.gradient_weight,
+            segmentation_weight=stage.segmentation_weight,
+            precision=self.recipe.precision,
+        )
