@@ -100,14 +100,14 @@ class TestPair:
             np.testing.assert_allclose(found[f"{kind}_correlation"], of["per_channel"], atol=1e-6)
             means[kind] = np.mean(expected)
             assert of["mean"] == pytest.approx(means[kind], abs=1e-3)
-            lengths = [
+            norms = [
                 np.sqrt((features[f"{kind}_{place}"] ** 2).sum(axis=0)).ravel()
                 for place in ("first", "second")
             ]
-            assert of["of_lengths"] == pytest.approx(np.corrcoef(*lengths)[0, 1], abs=1e-3)
-            for modality, length in zip(("ir", "vis"), lengths, strict=True):
+            assert of["of_norms"] == pytest.approx(np.corrcoef(*norms)[0, 1], abs=1e-3)
+            for modality, norm in zip(("ir", "vis"), norms, strict=True):
                 of_one = decomposition["features"][f"{kind}_{modality}"]
-                assert of_one["mean_length"] == pytest.approx(length.mean(), rel=1e-2)
+                assert of_one["mean_norm"] == pytest.approx(norm.mean(), rel=1e-2)
                 assert of_one["roughness"] > 0
         assert decomposition["loss"] == pytest.approx(
             means["detail"] ** 2 / (1.01 + means["base"]), rel=1e-2
@@ -118,7 +118,11 @@ class TestPair:
 
     def test_the_terminal(self, tmp_path: Path, images: list[object], weights: Path) -> None:
         lines = done(*images, "--weights", weights, "-o", tmp_path / "o").stdout.splitlines()
-        for start in ("correlation of ir and vis: ", "features: mean length", "decomposition loss"):
+        for start in (
+            "correlation of ir and vis: ",
+            "features: mean L2 norm",
+            "decomposition loss",
+        ):
             assert any(line.startswith(start) for line in lines)
         rows = [line.split() for line in lines if line.startswith(("base ", "detail "))]
         assert [len(row) for row in rows] == [5, 5]

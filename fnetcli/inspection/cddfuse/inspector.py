@@ -33,23 +33,23 @@ Modalities = tuple[str, str]
 
 WISHED = {"base": 1, "detail": 0}  # correlations
 COLORS = {"base": "#2166ac", "detail": "#b2182b"}
-MEANING = "length of the {count} values of a pixel"
+MEANING = "L2 norm over the {count} channels"
 
 _IDEA = (
-    "CDDFuse encodes both pictures with one network. Base features hold what is smooth and of the "
-    "whole scene, which both sensors should see alike; detail features hold edges and texture, "
-    "which each has of its own. Training makes the base features of {first} and {second} "
-    "correlated and the detail features uncorrelated. Each kind is added up and passed through a "
-    "layer of its own, and a decoder makes the picture:"
+    "CDDFuse encodes both pictures with one network. Base features are global: both sensors should "
+    "agree on them. Detail features are local, edges and texture, and differ between sensors. "
+    "Training makes the base features of {first} and {second} correlated and the detail features "
+    "uncorrelated. Features of a kind are added and pass a layer of their own, and a decoder "
+    "computes the picture:"
 )
 _FORMULA = (
     "fused = Decoder(BaseFuse(base of {first} + base of {second}), "
     "DetailFuse(detail of {first} + detail of {second}))"
 )
 _SCALES = (
-    "The picture is not a sum of parts: features go through a decoder, so there is nothing to "
-    "weigh. The network's own values are shown, without the stretch of each picture that the "
-    "published program adds. Luminance runs from 0, black, to 1, white; differences have zero in "
+    "The picture is not a sum of parts: features pass a nonlinear decoder, so no part can be "
+    "scaled. Shown is the network's output, without the stretch that the published program applies "
+    "to each picture. Luminance runs from 0, black, to 1, white; differences have zero in "
     "the middle of their scale."
 )
 WORDS = Words(
@@ -57,9 +57,9 @@ WORDS = Words(
     fused="what the decoder made",
     reading=(_IDEA, _FORMULA, _SCALES),
     channels="Base and detail features",
-    channels_hint="Every channel of the base and detail features of both pictures has a map, those "
-    "of the most energy first. Choose one to see it large. The same channel of both pictures "
-    "should look alike in the base features and not in the detail features.",
+    channels_hint="Every channel of the base and detail features of both pictures has a map. "
+    "Choose one to see it large. A channel of the base features should look alike in both "
+    "pictures, a channel of the detail features should not.",
 )
 
 
@@ -103,8 +103,8 @@ class CDDFuseInspector(GenericInspector):
             sentences=(_sentence(found), *general.sentences),
             figures=_figures(general, found, looking.modalities),
             plots={
-                "base.png": "Base features of both: length of a pixel's values",
-                "detail.png": "Detail features of both: length of a pixel's values",
+                "base.png": "Base features of both: L2 norm over the channels",
+                "detail.png": "Detail features of both: L2 norm over the channels",
                 "agreement.png": "Correlation of both sources, channel by channel",
                 "histograms.png": general.plots["histograms.png"],
             },
@@ -148,21 +148,21 @@ def _tables(found: Decomposition, modalities: Modalities) -> tuple[NumberTable, 
     for kind, of in found.agreement.items():
         known = sorted(one for one in of.per_channel if one is not None)
         ends = (known[0], known[-1]) if known else (None, None)
-        agreement.append((kind, *map(value, (of.mean, *ends, of.of_lengths))))
+        agreement.append((kind, *map(value, (of.mean, *ends, of.of_norms))))
     features = [
-        (shown_name(name, modalities), value(of.mean_length), value(of.roughness))
+        (shown_name(name, modalities), value(of.mean_norm), value(of.roughness))
         for name, of in found.features.items()
     ]
     first, second = modalities
     return (
         NumberTable(
-            f"correlation of {first} and {second}: mean over channels, lowest, highest, of lengths",
-            ("", "mean", "lowest", "highest", "of lengths"),
+            f"correlation of {first} and {second}: mean over channels, lowest, highest, of norms",
+            ("", "mean", "lowest", "highest", "of norms"),
             tuple(agreement),
         ),
         NumberTable(
-            "features: mean length of a pixel's values; roughness (0 smooth, 1 noise)",
-            ("", "length", "roughness"),
+            "features: mean L2 norm over the channels; roughness (0 smooth, 1 noise)",
+            ("", "norm", "roughness"),
             tuple(features),
         ),
     )
@@ -177,11 +177,11 @@ def _page_numbers(found: Decomposition, modalities: Modalities) -> dict[str, Any
         f"correlation of {kind} features": of.mean for kind, of in found.agreement.items()
     }
     numbers |= {
-        f"correlation of lengths, {kind}": of.of_lengths for kind, of in found.agreement.items()
+        f"correlation of norms, {kind}": of.of_norms for kind, of in found.agreement.items()
     }
     for name, of in found.features.items():
         shown = shown_name(name, modalities).replace("_", " ")
-        numbers[f"mean length, {shown}"] = of.mean_length
+        numbers[f"mean norm, {shown}"] = of.mean_norm
         numbers[f"roughness, {shown}"] = of.roughness
     return {**numbers, "decomposition loss": found.loss}
 
@@ -194,13 +194,13 @@ def _figures(
 ) -> dict[str, FigureData]:
     figures = {name: one for name, one in general.figures.items() if name != "features.png"}
     for kind in KINDS:
-        lengths = {
+        norms = {
             f"{kind} of {modality}": np.sqrt(general.arrays[f"{kind}_{place}_energy_map"])
             for place, modality in zip(("first", "second"), modalities, strict=True)
         }
         count = len(found.agreement[kind].per_channel)
         title = f"{kind.capitalize()} features"
-        figures[f"{kind}.png"] = LengthRow(title, lengths, MEANING.format(count=count))
+        figures[f"{kind}.png"] = LengthRow(title, norms, MEANING.format(count=count))
     figures["agreement.png"] = _agreement_row(found, modalities)
     return figures
 

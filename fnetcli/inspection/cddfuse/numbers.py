@@ -21,24 +21,24 @@ class Agreement:
     """Pearson's correlation over the pixels between the features of one kind of both sources.
 
     `per_channel`: channel by channel, None where one of the two is constant. `mean`: over the
-    channels, such a channel counting 0: the cc of the paper's decomposition loss. `of_lengths`: of
-    the maps of lengths of a pixel's values.
+    channels, such a channel counting 0: the cc of the paper's decomposition loss. `of_norms`: of
+    the maps of L2 norms over the channels.
     """
 
     mean: float
     per_channel: list[float | None]
-    of_lengths: float | None
+    of_norms: float | None
 
 
 @dataclass(frozen=True)
 class FeatureNumbers:
-    """Of one feature: the mean length of a pixel's values, and how rough the feature is.
+    """Of one feature: the mean L2 norm over the channels, and how rough the feature is.
 
     `roughness`: squares of the differences between neighbours, over twice the squares of the values
     without their channel's mean; near 0 where all is smooth, 1 of noise, None of a constant.
     """
 
-    mean_length: float
+    mean_norm: float
     roughness: float | None
 
 
@@ -64,7 +64,7 @@ def measure_decomposition(
 
     `on_step` is called for each of them.
     """
-    lengths = {name: np.sqrt(energies) for name, energies in energy_maps.items()}
+    norms = {name: np.sqrt(energies) for name, energies in energy_maps.items()}
     agreement, numbers = {}, {}
     for kind in KINDS:
         first, second = f"{kind}_first", f"{kind}_second"
@@ -75,10 +75,10 @@ def measure_decomposition(
         agreement[kind] = Agreement(
             mean=math.fsum(one or 0.0 for one in found) / len(found),
             per_channel=found,
-            of_lengths=correlation(lengths[first], lengths[second]),
+            of_norms=correlation(norms[first], norms[second]),
         )
         for name in (first, second):
-            mean = float(lengths[name].mean(dtype=np.float64))
+            mean = float(norms[name].mean(dtype=np.float64))
             numbers[name] = FeatureNumbers(mean, _roughness(features[name]))
             on_step()
     base, detail = (agreement[kind].mean for kind in KINDS)

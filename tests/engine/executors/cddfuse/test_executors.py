@@ -80,7 +80,7 @@ def test_tiles_have_no_seams_and_are_announced() -> None:
     whole, tiled = expected(pair).fused[:, 0].numpy(), engine.run(*pair).fused
     engine.run(*pair)
     (notice,) = said
-    assert notice.startswith("200x300: this network's attention looks at the whole image")
+    assert notice.startswith("200x300: this network's attention depends on the whole image")
     assert "the result differs from that of the whole image" in notice
     difference = (tiled - whole)[0]
     assert 0 < np.abs(difference).max() < 0.1
