@@ -1,4 +1,4 @@
-"""fnet: fuse what two sensors see.
+"""fnet: fuse images from two sensors.
 
 >>> from fnetcli import fuse, load_network
 >>> network = load_network()

@@ -1,11 +1,12 @@
-"""The small Python API: what `from fnetcli import ...` gives.
+"""The Python API: what `from fnetcli import ...` provides.
 
-Nothing here prints or touches signals; everything raises `fnetcli.errors.FnetError`.
+Nothing here prints or handles signals; all errors are `fnetcli.errors.FnetError`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import TypedDict, Unpack
 
@@ -13,11 +14,12 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from fnetcli.errors import PairError, UsageError
-from fnetcli.formats import ReadOptions, read_image
+from fnetcli.formats import ReadOptions, read_image, usual_layer
 from fnetcli.formats.transforms import read_transform
 from fnetcli.formats.volumes import VolumeOptions
 from fnetcli.imaging.image import Grid, Image
 from fnetcli.imaging.intensity import ScalingOptions
+from fnetcli.inputs.camera_files import CAMERA_LAYERS, CAMERA_MODALITIES, pair_camera_files
 from fnetcli.inputs.layout import AskedKind, read_layout
 from fnetcli.inputs.pairing import Pairing, PairingOptions, pair_list, pair_paths, pair_rows
 from fnetcli.modalities import MODALITIES, VOLUMETRIC, network_order
@@ -29,6 +31,7 @@ from fnetcli.pictures.prepare import PrepareOptions
 from fnetcli.pictures.survey import Scope
 from fnetcli.products import Products
 from fnetcli.runs.network import LoadedNetwork, NetworkSource, require_products
+from fnetcli.runs.parts import Part, parse_part
 from fnetcli.runs.picture_jobs import PictureRunOptions, default_workers, picture_job
 from fnetcli.runs.plan import Existing
 from fnetcli.runs.report import OnProgress, Progress, RunReport, run_job
@@ -44,7 +47,7 @@ Pair = tuple[str, str]
 
 
 def load_network(weights: str | Path | None = None, device: str = "auto") -> LoadedNetwork:
-    """Load weights (default: the shipped ones) onto a device; raise CheckpointError, UsageError."""
+    """Load weights (default: the shipped ones) onto a device. Raise CheckpointError, UsageError."""
     return NetworkSource(Path(weights) if weights else None, device).load()
 
 
@@ -63,28 +66,29 @@ def fuse(
 ) -> Fused:
     """Fuse two images given by modality: ``fuse(network, vis="a.png", ir=array)``.
 
-    An image is a path, an `Image`, or an array (H, W) or (H, W, 3) of integers or floats, scaled as
-    a file of its type would be: 8 bits by 255, 16-bit visible by 65535, everything else stretched
-    by percentiles. ``scaling={"ir": ScalingOptions(limits=(LO, HI))}`` says otherwise, and
-    ``gains={"unique_ir": 1.3}`` weighs a part in the fused picture. The result's ``image.pixels``
-    are (1, H, W, 1 or 3) in [0, 1]; ``parts`` holds the signed parts, ``features`` the codes where
-    they were asked for. Raise UsageError for a wrong choice of modalities, ReadError or PairError
+    An image is a path, an `Image`, or an array (H, W) or (H, W, 3) of integers or floats, scaled
+    like a file of its type: 8 bits by 255, 16-bit visible by 65535, everything else stretched by
+    percentiles. ``scaling={"ir": ScalingOptions(limits=(LO, HI))}`` overrides this, and
+    ``gains={"unique_ir": 1.3}`` scales a part in the fused picture. The result's ``image.pixels``
+    are (1, H, W, 1 or 3) in [0, 1]; ``parts`` holds the signed parts, ``features`` the network's
+    features if requested. Raise UsageError for a wrong choice of modalities, ReadError or PairError
     for the images.
     """
-    modalities = first, second = _modalities(images)
+    modalities = _modalities(images)
     products = network.products
     mix = MixOptions(_gains(gains, products, modalities), gray)
     require_products(products, has_gains=bool(mix.gains), features=features)
     prepare = PrepareOptions(modalities, _of_both(scaling, modalities), resize_to=resize)
     options = FuseOptions(prepare, products, mix, OutputOptions(with_features=features))
-    return fuse_images(_image(images[first]), _image(images[second]), network.engine, options)
+    x, y = (_image(images[name], name) for name in modalities)
+    return fuse_images(x, y, network.engine, options)
 
 
-def _image(source: str | Path | Image | ArrayLike) -> Image:
+def _image(source: str | Path | Image | ArrayLike, modality: str) -> Image:
     if isinstance(source, Image):
         return source
     if isinstance(source, str | Path):
-        return read_image(Path(source))
+        return read_image(Path(source), ReadOptions(layer=usual_layer(modality)))
     pixels = np.asarray(source)
     pixels = pixels.astype(pixels.dtype.newbyteorder("="), copy=False)
     if pixels.dtype not in ARRAY_TYPES or pixels.ndim not in (2, 3) or pixels.size == 0:
@@ -104,16 +108,18 @@ def _image(source: str | Path | Image | ArrayLike) -> Image:
 
 
 class RunSettings(TypedDict, total=False):
-    """How a run goes: of `fuse_folder` and `fuse_volumes`.
+    """Settings of a run, for `fuse_folder` and `fuse_volumes`.
 
-    `existing` says what happens to results that are there: "skip" what was made of the same files
-    with the same options, "overwrite" all, or raise an "error". `workers` threads read and write
-    beside the network. `on_progress` hears of every step, in the calling thread.
+    `existing` decides about existing results: "skip" those made from the same files with the same
+    options, "overwrite" all, or raise an "error". `workers` threads read and write while the
+    network runs. `part` is a share of the cases, such as "3/16": see `fnet fuse --part`.
+    `on_progress` is called at every step, in the calling thread.
     """
 
     existing: Existing
     workers: int | None
     stops_at_failure: bool
+    part: str | None
     on_progress: OnProgress
 
 
@@ -123,6 +129,7 @@ def fuse_folder(
     images: Mapping[str, str | Path] | None = None,
     *,
     pairs: str | Path | Iterable[Mapping[str, str | Path]] | None = None,
+    flir: str | Path | None = None,
     recursive: bool = False,
     suffixes: Mapping[str, str] | None = None,
     pages: Mapping[str, int] | None = None,
@@ -141,18 +148,33 @@ def fuse_folder(
     """Fuse all pairs of two folders, of a list, or two files: what `fnet fuse -o OUT` does.
 
     ``fuse_folder(network, "out", {"vis": "VIS_DIR", "ir": "IR_DIR"})`` pairs files by name without
-    suffix; ``pairs`` is a CSV file or rows as it has them, ``[{"vis": PATH, "ir": PATH, "case":
-    NAME}]``. Results and OUT/manifest.jsonl are those of the command, and cases that are done are
-    skipped. A pair that fails is in the report's ``failed``, and stops no other. All other options
-    are those of the command; `settings` are `RunSettings`. Raise UsageError for what makes no
-    sense, FnetError where there is no pair, OutputError where nothing more can be stored.
+    suffix; ``pairs`` is a CSV file or its rows, ``[{"vis": PATH, "ir": PATH, "case": NAME}]``;
+    ``flir`` a FLIR file, or a folder of them, that hold both images.
+    Results and OUT/manifest.jsonl are those of the command, and finished cases are skipped. A pair
+    that fails is in the report's ``failed``, and stops no other. All other options are those of the
+    command; `settings` are `RunSettings`. Raise UsageError for wrong arguments, FnetError if there
+    is no pair, OutputError if no further result can be written.
     """
-    modalities, pairing = _paired(images or {}, pairs, suffixes, is_recursive=recursive)
-    first, second = modalities
+    if flir is None:
+        modalities, pairing = _paired(images or {}, pairs, suffixes, is_recursive=recursive)
+    elif images or pairs is not None or suffixes or pages:
+        raise UsageError("flir: names files of both images; leave images, pairs, ... out")
+    else:
+        modalities = CAMERA_MODALITIES
+        pairing = pair_camera_files(Path(flir), is_recursive=recursive)
     of_pages = pages or {}
-    reading = tuple(ReadOptions(of_pages.get(name), pixel_limit) for name in (first, second))
+
+    def reading(modality: str) -> ReadOptions:
+        layer = usual_layer(modality) if flir is None else CAMERA_LAYERS[modality]
+        return ReadOptions(of_pages.get(modality), pixel_limit, layer=layer)
+
+    first, second = modalities
     prepare = PrepareOptions(
-        modalities, _of_both(scaling, modalities), (reading[0], reading[1]), resize
+        modalities,
+        _of_both(scaling, modalities),
+        (reading(first), reading(second)),
+        resize,
+        aligns_by_camera=flir is not None,
     )
     on_progress = settings.get("on_progress", _silent)
     workers = settings.get("workers") or default_workers()
@@ -181,7 +203,7 @@ def fuse_folder(
         on_step=look,
     )
     return run_job(
-        surveyed.job,
+        replace(surveyed.job, part=_part(settings)),
         network,
         workers=workers,
         stops_at_failure=settings.get("stops_at_failure", False),
@@ -218,8 +240,8 @@ def fuse_volumes(
     """Fuse volumes, DICOM or NIfTI: what `fnet fuse --ct DIR --mri DIR -o OUT` does.
 
     ``fuse_volumes(network, "out", {"ct": "CT_DIR", "mri": "scan.nii.gz"})``: two of ct, mri, pet
-    and spect, each a series, a file, or a folder of cases (`layout`). `windows` are texts as
-    --window takes them, `limits` stored numbers that become black and white; `transform` is a file
+    and spect, each a series, a file, or a folder of cases (`layout`). `windows` are texts as for
+    --window, `limits` stored numbers that become black and white; `transform` is a file
     (ITK) or a 4x4 matrix in RAS+ millimetres from points of the reference to points of the other
     volume. All other options are those of the command; `settings` are `RunSettings`. Raise as
     `fuse_folder` does.
@@ -260,7 +282,9 @@ def fuse_volumes(
         existing=settings.get("existing", "skip"),
     )
     return run_job(
-        volume_job(found.pairing, prepare, network, Path(out), options),
+        replace(
+            volume_job(found.pairing, prepare, network, Path(out), options), part=_part(settings)
+        ),
         network,
         workers=settings.get("workers") or default_workers(),
         stops_at_failure=settings.get("stops_at_failure", False),
@@ -269,8 +293,13 @@ def fuse_volumes(
     )
 
 
+def _part(settings: RunSettings) -> Part | None:
+    text = settings.get("part")
+    return parse_part(text) if text else None
+
+
 def _silent(_: Progress) -> None:
-    """Hear of progress, and say nothing."""
+    """Ignore progress."""
 
 
 # --- what names mean ------------------------------------------------------------------------------
@@ -279,7 +308,7 @@ def _silent(_: Progress) -> None:
 def _modalities(images: Mapping[str, object]) -> Pair:
     unknown = images.keys() - {*MODALITIES}
     if unknown:
-        raise UsageError(f"{min(unknown)}: no modality; use {', '.join(MODALITIES)}")
+        raise UsageError(f"{min(unknown)}: not a modality; use {', '.join(MODALITIES)}")
     return network_order(list(images))
 
 
@@ -293,7 +322,7 @@ def _paired(
     """Return the modalities in the network's order, and the cases. Raise UsageError."""
     if pairs is not None:
         if images or suffixes or is_recursive:
-            raise UsageError("pairs: names the files; leave images, suffixes and recursive out")
+            raise UsageError("pairs: names the files; leave out images, suffixes and recursive")
         return pair_list(Path(pairs)) if isinstance(pairs, str | Path) else pair_rows(pairs)
     modalities = first, second = _modalities(images)
     endings = suffixes or {}
@@ -323,7 +352,7 @@ def _require_known(given: Mapping[str, object], modalities: Pair) -> None:
 def _gains(
     gains: Mapping[str, float] | None, products: Products, modalities: Pair
 ) -> dict[str, float]:
-    """Return gains by role. Raise UsageError for a part that the network does not make."""
+    """Return gains by role. Raise UsageError for a part that the network does not have."""
     wanted, roles = dict(gains or {}), products.shown_parts(modalities)
     for name in wanted.keys() - roles.keys() if roles else ():
         raise UsageError(f"gain of {name}: not one of the parts, {', '.join(roles)}")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,7 +14,8 @@ from fnetcli.cli.console import (
     leaving_at_once,
     tell_unpaired,
 )
-from fnetcli.cli.fuse_console import Watcher, tell_end, tell_plan, write_report
+from fnetcli.cli.fuse_console import Watcher, tell_end, tell_merged, tell_plan, write_report
+from fnetcli.cli.options.cameras import GivenCamera
 from fnetcli.cli.options.files import GivenPairing, GivenReading
 from fnetcli.cli.options.group import takes_groups
 from fnetcli.cli.options.images import GivenImages
@@ -27,7 +28,6 @@ from fnetcli.cli.options.volumes import (
     GivenLayout,
     GivenVolume,
     GivenVolumeResults,
-    find_inputs,
     refuse_for_pictures,
     refuse_for_volumes,
     require_folder,
@@ -47,6 +47,7 @@ if TYPE_CHECKING:
 @takes_groups
 def fuse(
     images: GivenImages,
+    camera: GivenCamera,
     pairing: GivenPairing,
     reading: GivenReading,
     scaling: GivenScaling,
@@ -90,7 +91,7 @@ def fuse(
         is_verbose=verbosity.verbose,
         has_results=not running.dry_run and not files.has_stdout,
     )
-    found = find_inputs(images.given, pairing, layout)
+    found = camera.find(images.given, pairing, reading, layout)
     if found.info:
         console.notice(found.info)
     modalities, out = found.modalities, results.out
@@ -102,6 +103,7 @@ def fuse(
         of_files = {"--suffix": pairing.suffix, "--recursive": pairing.recursive}
         of_results = {**results.of_pictures(), f"-o {out}": is_file}
         sees = {**of_files, "--page": reading.page, **scaling.of_pictures(), **scope.given()}
+        sees |= camera.given()
         refuse_for_volumes({**sees, **size.given(), **of_results})
     else:
         refuse_for_pictures(volume.given(), alignment.given(), volume_results.given())
@@ -110,6 +112,9 @@ def fuse(
     require_outside(out, found.pairing)
     tell_unpaired(console, found.pairing.unpaired)
     found.pairing.require_cases(may_look_deeper=not pairing.recursive)
+    part = running.chosen_part(is_file=is_file, wants_report=results.report)
+    if running.merge_parts:
+        return tell_merged(console, out, found.pairing)
     source = NetworkSource(weights.weights, device.device, engine_options)
     further = [path for path in (weights.path, pairing.pairs, alignment.transform) if path]
     workers = running.workers or default_workers()
@@ -129,8 +134,14 @@ def fuse(
             existing=results.existing.value,
         )
         job = volume_job(found.pairing, volumes, network, out, options)
-        return session.run(job, network, counts_slices=True)
-    prepare = PrepareOptions(modalities, scalings, reading.options(modalities), size.resize)
+        return session.run(replace(job, part=part), network, counts_slices=True)
+    prepare = PrepareOptions(
+        modalities,
+        scalings,
+        camera.applied_to(reading.options(modalities), modalities),
+        size.resize,
+        aligns_by_camera=camera.has_both,
+    )
     network = session.load(source, len(found.pairing.cases), has_features=results.features)
     with Progress(None, "headers and ranges", console) as progress:
         surveyed = picture_job(
@@ -152,7 +163,7 @@ def fuse(
         )
     for notice in surveyed.notices:
         console.notice(notice)
-    return session.run(surveyed.job, network, surveyed.options)
+    return session.run(replace(surveyed.job, part=part), network, surveyed.options)
 
 
 @dataclass(frozen=True)
@@ -203,7 +214,7 @@ class _Session:
         console, running = self.console, self.running
         watcher = Watcher(console, counts_slices=counts_slices)
         run = FusionRun(job, watcher, command=["fnet", *sys.argv[1:]])
-        with Progress(len(job.pairing.cases), "cases compared", console) as progress:
+        with Progress(len(job.cases), "cases compared", console) as progress:
             run.look(progress.step)
         if run.damaged_lines:
             console.warning(

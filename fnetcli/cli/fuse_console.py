@@ -16,7 +16,7 @@ from fnetcli.runs.batch import EXIT_DONE, EXIT_FAILED
 from fnetcli.runs.protect import STDOUT
 
 if TYPE_CHECKING:
-    from fnetcli.inputs.pairing import Case
+    from fnetcli.inputs.pairing import Case, Pairing
     from fnetcli.pictures.fuse import FuseOptions
     from fnetcli.runs.manifest import Record
     from fnetcli.runs.process import MadeT, PathsT, PreparedT, ResultPaths
@@ -98,7 +98,7 @@ def tell_plan(
     skipped = {case.name for case in run.plan.skipped}
     if summary is not None:
         write_summary(summary, run)
-    for case in run.job.pairing.cases if summary != STDOUT else ():
+    for case in run.job.cases if summary != STDOUT else ():
         verb = "skip" if case.name in skipped else "fuse"
         fused = run.plan.paths(case).fused
         fields = map(str, (verb, case.name, case.first, case.second, fused))
@@ -109,6 +109,24 @@ def tell_plan(
         err=True,
     )
     return EXIT_FAILED if is_strict and run.job.pairing.unpaired else EXIT_DONE
+
+
+def tell_merged(console: Console, out: Path, pairing: Pairing) -> int:
+    """Merge the parts of a run and print what they have done; return the exit code."""
+    from fnetcli.runs.manifest import MANIFEST_FILE
+    from fnetcli.runs.parts import merge_parts
+
+    merged = merge_parts(out, [case.name for case in pairing.cases])
+    console.notice(
+        f"{len(merged.parts)} parts merged: {merged.done} fused, {merged.failed} failed, "
+        f"{merged.missing} missing; manifest: {out / MANIFEST_FILE}"
+    )
+    if merged.missing:
+        console.warning(
+            f"{merged.missing} pairs are missing: a part did not run or did not finish; run it "
+            "again, or the whole command without --part"
+        )
+    return EXIT_FAILED if merged.failed or merged.missing else EXIT_DONE
 
 
 def tell_end(

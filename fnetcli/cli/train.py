@@ -134,7 +134,7 @@ def _plan(recipe: Path | None, given: GivenTraining, folders: dict[str, Path]) -
     if given.labels is not None:
         raise ConfigError(
             f"--labels: the recipe trains {plan.model}, which learns without labels; leave the "
-            "option out, or name a recipe of uaafusion"
+            "option out, or give a recipe of uaafusion"
         )
     return plan
 
@@ -155,13 +155,13 @@ def _plan_labels(
         plan = dataclasses.replace(plan, validation_labels=labels)
     if not plan.labels:
         raise ConfigError(
-            f"{plan.model} learns from labelled pairs, and no labels are named; give --labels DIR "
+            f"{plan.model} learns from labelled pairs, but no labels are given; use --labels DIR, "
             "or labels in the recipe"
         )
     if not plan.classes.names:
         raise ConfigError(
-            "the recipe does not say what the numbers in labels mean; name the classes, from 1 on, "
-            "as names under [classes]"
+            "the recipe does not define the numbers in labels; list the names of the classes, "
+            "starting from 1, under [classes]"
         )
     return plan
 

@@ -28,10 +28,8 @@ from fnetcli.models.base import Fusion, Maps, Network, Wanted
 
 Allocate = Callable[[tuple[int, ...]], NDArray[np.float16]]  # shape -> array to fill
 PARTS_ONLY = Wanted()
-MUCH_WORK = 2.5  # times that of the image in one piece
-BLENDED = (
-    32  # pixels that neighbouring tiles share on either side of their border, where they blend
-)
+MUCH_WORK = 2.5  # times that of the whole image
+BLENDED = 32  # pixels, on either side of their border, over which neighbouring tiles are blended
 
 
 def _in_memory(shape: tuple[int, ...]) -> NDArray[np.float16]:
@@ -39,10 +37,10 @@ def _in_memory(shape: tuple[int, ...]) -> NDArray[np.float16]:
 
 
 class Engine:
-    """Run a network for every pair; load once.
+    """Runs one loaded network for any number of pairs.
 
-    `path` says in a few words what does the work, `notices` what a user should know of it.
-    `on_notice` hears what comes up later. Nothing is compiled before it is needed.
+    `path` describes the executor in a few words, `notices` hold what a user should know about it.
+    `on_notice` is called with later notices. Nothing is compiled before it is needed.
     """
 
     def __init__(
@@ -58,12 +56,12 @@ class Engine:
         self.on_notice = on_notice
         self.notices: list[str] = []
         self.precision: Precision = "bf16" if self._takes_bfloat16() else "fp32"
-        self._learned: int | None = None  # bytes that proved to be there, once memory ran out
+        self._learned: int | None = None  # bytes that proved available after memory ran out
         self._mentioned = set[str]()
 
     @property
     def path(self) -> str:
-        """What does the work."""
+        """A few words about the executor."""
         return self._chosen[1]
 
     @cached_property
@@ -72,7 +70,7 @@ class Engine:
 
     @cached_property
     def _chosen(self) -> tuple[Executor, str]:
-        """The fastest path that runs here, and a few words about it."""
+        """The fastest executor that runs here, and a few words about it."""
         return choose_executor(self.network, self.device, self.precision, self.on_notice)
 
     @property
@@ -94,7 +92,7 @@ class Engine:
         return False
 
     def require_memory(self, wanted: Wanted = PARTS_ONLY) -> None:
-        """Raise UsageError where --max-memory is less than a large image takes at least."""
+        """Raise UsageError if --max-memory is less than the minimum for large images."""
         far = 4 * (_margin(self._executors[-1]) + SMALLEST)
         self._require(far, far, wanted)
 
@@ -107,9 +105,10 @@ class Engine:
     ) -> Fusion[NDArray[Any]]:
         """Fuse luminances in [0, 1], each (N, H, W) float32.
 
-        The fused image, parts and maps are (N, H, W) float32, the fused one not clipped. Features
-        are (N, C, H, W) float16; they are written, tile by tile, into what `allocate` returns for
-        the shape of each. Raise PairError, and UsageError for --max-memory as `require_memory`.
+        The fused image, parts and maps are (N, H, W) float32; the fused image is not clipped.
+        Features are (N, C, H, W) float16; they are written, tile by tile, into the array that
+        `allocate` returns for the shape of each. Raise PairError, and UsageError for --max-memory
+        like `require_memory`.
         """
         count, height, width = first.shape
         self._require(height, width, wanted)
@@ -132,7 +131,7 @@ class Engine:
     def _run_tiles(
         self, plan: _Plan, images: slice, pair: tuple[Maps, Maps], result: _Result
     ) -> None:
-        """Run all tiles of some of the images and put what is found into its place."""
+        """Run all tiles of some of the images, and copy the inner part of each to the result."""
         executor, tiling = plan.executor, plan.tiling
         if executor.margin is None and len(tiling) > 1:
             self._mention_blending(tiling)
@@ -150,7 +149,7 @@ class Engine:
     def _run_blended(
         self, plan: _Plan, images: slice, pair: tuple[Maps, Maps], result: _Result
     ) -> None:
-        """Run tiles with their margins and let neighbours blend over the margins they share."""
+        """Run all tiles with their margins, and blend neighbours over the margins they share."""
         result.clear(images)
         tiling = plan.tiling
         tiles = list(tiling)
@@ -174,7 +173,7 @@ class Engine:
         outside = (images, tile.rows.computed, tile.columns.computed)
         shape = pair[0][outside].shape[1:]
         x, y = (self._padded(image[outside]) for image in pair)
-        if x.shape[1:] != shape:  # of sides that the network does not take
+        if x.shape[1:] != shape:  # sides that the network does not accept
             inner = Inner(
                 *(slice(*one.indices(side)) for one, side in zip(inner, shape, strict=True))
             )
@@ -185,7 +184,7 @@ class Engine:
         return found
 
     def _padded(self, image: Maps) -> NDArray[Any]:
-        """Return (N, H, W) in the network's type, its sides made multiples by reflection."""
+        """Return (N, H, W) in the network's type, padded by reflection to allowed sides."""
         step = self.network.spec.multiple_of
         missing = [(0, -side % step) for side in image.shape[1:]]
         if any(after for _, after in missing):
@@ -205,7 +204,7 @@ class Engine:
         return found
 
     def _plan(self, count: int, height: int, width: int, wanted: Wanted) -> _Plan:
-        """Return what runs images, how they are cut, and how many go through together."""
+        """Return the executor, the tiling, and how many images are processed together."""
         executors, tile = self._executors, self.options.tile
         if isinstance(self._executor, CutsItself):
             self._executor.limit(self._budget(), tile if self._learned is None else None)
@@ -236,7 +235,7 @@ class Engine:
         return memory.budget(self.device, takes_all=self._executor.margin is None)
 
     def _require(self, height: int, width: int, wanted: Wanted) -> None:
-        """Raise UsageError where --max-memory is less than what takes least needs."""
+        """Raise UsageError if --max-memory is less than the least that any executor needs."""
         given = self.options.max_memory
         if given is None:
             return
@@ -248,22 +247,22 @@ class Engine:
         if given < needed:
             megabytes = _megabytes(needed)
             raise UsageError(
-                f"--max-memory: the smallest tile of this network takes {megabytes} MB"
-                f"{' with its codes' * wanted.features}; give at least {megabytes}M"
+                f"--max-memory: the smallest tile of this network needs {megabytes} MB"
+                f"{' with its features' * wanted.features}; give at least {megabytes}M"
             )
 
     def _whole(self, executor: Executor, height: int, width: int) -> Tiling:
-        """Return the tiling of one tile."""
+        """Return the tiling with a single tile."""
         return Tiling(height, width, height, width, _margin(executor), executor.grain)
 
     def _mention_margins(self, tiling: Tiling) -> None:
-        """Say once where little memory makes much work."""
+        """Report once if little memory causes much extra work."""
         work = tiling.computed / (tiling.height * tiling.width)
         if work > MUCH_WORK and self.options.tile is None:
             self._mention(
                 "margins",
                 f"{tiling.width}x{tiling.height}: tiles that fit into memory are mostly margin, "
-                f"{work:.1f} times the work; more memory makes it faster"
+                f"{work:.1f} times the work; more memory would be faster"
                 + " (--max-memory)"
                 * (self.options.max_memory is not None),
             )
@@ -271,9 +270,9 @@ class Engine:
     def _mention_blending(self, tiling: Tiling) -> None:
         self._mention(
             "blending",
-            f"{tiling.width}x{tiling.height}: this network looks at the whole image, but runs tile "
-            f"by tile ({len(tiling)} tiles, blended at their borders): the result differs from "
-            "that of the whole image; more memory (--max-memory) or --tile 0 avoids it",
+            f"{tiling.width}x{tiling.height}: this network needs the whole image, but runs tile by "
+            f"tile ({len(tiling)} tiles, blended at their borders): the result differs from that "
+            "of the whole image; more memory (--max-memory) or --tile 0 avoids this",
         )
 
     def _mention_scene(self, tiling: Tiling, executor: SceneExecutor) -> None:
@@ -289,7 +288,7 @@ class Engine:
             self.on_notice(text)
 
     def _go_smaller(self, plan: _Plan, wanted: Wanted) -> None:
-        """Remember that memory ran out; raise PairError where tiles cannot get any smaller."""
+        """Remember that memory ran out; raise PairError if tiles cannot get any smaller."""
         tiling = plan.tiling
         needed = plan.executor.bytes_needed(plan.images, *tiling.largest, wanted)
         is_smallest = tiling == _smallest(tiling) and plan.images == 1
@@ -300,7 +299,7 @@ class Engine:
         if is_smallest and plan.executor.smaller is None:
             others = "fewer --workers or smaller images"
             raise PairError(
-                f"{size}: not enough memory on {self.device}, the smallest tile takes "
+                f"{size}: not enough memory on {self.device}, the smallest tile needs "
                 f"{_megabytes(needed)} MB; end other programs, or use "
                 + (others if self.device.kind == "cpu" else "--device cpu")
             )
@@ -308,19 +307,19 @@ class Engine:
             import torch
 
             torch.cuda.empty_cache()
-        self.on_notice(f"{size}: memory ran out on {self.device}; going on with smaller tiles")
+        self.on_notice(f"{size}: memory ran out on {self.device}; continuing with smaller tiles")
 
 
-# --- what runs, and what it makes, tile by tile ---------------------------------------------------
+# --- plan and result, tile by tile ----------------------------------------------------------------
 
 
 @dataclass(frozen=True)
 class _Plan:
-    """What runs some images, and how they are cut."""
+    """The executor and the tiling of some images."""
 
     executor: Executor
     tiling: Tiling
-    images: int = 1  # that go through together
+    images: int = 1  # processed together
 
 
 def _margin(executor: Executor) -> int:
@@ -358,7 +357,7 @@ class _Result:
         return np.empty(self.shape, np.float32)
 
     def fusion(self) -> Fusion[NDArray[Any]]:
-        """Return what the tiles made."""
+        """Return the assembled result."""
         return Fusion(self.whole, self.parts, self.maps, self.features)
 
     def room(self, images: slice, tile: Tile) -> Into:
@@ -367,7 +366,7 @@ class _Result:
         return {name: one[images, :, rows, columns] for name, one in self.features.items()}
 
     def put(self, images: slice, tile: Tile, found: Fusion[NDArray[Any]]) -> None:
-        """Put what lies inside a tile into its place."""
+        """Copy the inner part of a tile to its place."""
         rows, columns = tile.rows.kept, tile.columns.kept
         for target, values in self._pairs(found):
             target[images, rows, columns] = values
@@ -375,7 +374,7 @@ class _Result:
             self.features[name][images, :, rows, columns] = feature
 
     def clear(self, images: slice) -> None:
-        """Make some images zero, for tiles to be added to them."""
+        """Set some images to zero, so that tiles can be added."""
         for target in self._targets():
             target[images] = 0
         for feature in self.features.values():
@@ -388,7 +387,7 @@ class _Result:
         found: Fusion[NDArray[Any]],
         weights: NDArray[np.float32],
     ) -> None:
-        """Add a tile with its margin, (N, h, w), with these weights (h, w)."""
+        """Add a tile with its margin, (N, h, w), multiplied by weights (h, w)."""
         rows, columns = tile.rows.computed, tile.columns.computed
         for target, values in self._pairs(found):
             target[images, rows, columns] += weights * values
@@ -410,7 +409,7 @@ class _Result:
 
 
 def _blending_weights(spans: list[Span], length: int) -> dict[Span, NDArray[np.float32]]:
-    """Return weights for what is computed of each span; at every place they add up to 1."""
+    """Return the weights of each computed span; at every position they sum to 1."""
     ramps = {span: _ramp(span, length) for span in spans}
     total = np.zeros(length)
     for span, ramp in ramps.items():
@@ -419,7 +418,7 @@ def _blending_weights(spans: list[Span], length: int) -> dict[Span, NDArray[np.f
 
 
 def _ramp(span: Span, length: int) -> NDArray[np.float64]:
-    """Return 1 inside a span, falling over its margins, but not toward the image's own border."""
+    """Return weights of 1 inside a span that fall over its margins, except at the image border."""
     places = np.arange(span.outer_start, span.outer_stop) + 0.5
     weights = np.ones(len(places))
     if span.start > 0:
@@ -455,5 +454,5 @@ def _is_out_of_memory(error: Exception) -> bool:
         or "allocate memory" in text
         or "out of memory" in text
         or "not enough memory" in text
-        or "could not create a primitive" in text  # what oneDNN makes of it
+        or "could not create a primitive" in text  # oneDNN's words for it
     )

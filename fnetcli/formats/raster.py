@@ -1,4 +1,4 @@
-"""JPEG, BMP and WebP: kinds that hold 8 bits per channel, decoded by Pillow."""
+"""JPEG, BMP and WebP: formats with 8 bits per channel, decoded by Pillow."""
 
 from __future__ import annotations
 
@@ -33,29 +33,27 @@ from fnetcli.formats.upright import new_image, upright_size
 from fnetcli.imaging.image import Image
 
 MAX_PIXEL_BYTES = 4  # of a pixel in a file
-# Pixels that one byte can hold. JPEG: a block of 8x8 takes a bit at least (Huffman code of its DC),
-# and components may be sampled so that eight blocks make up for 32x32 pixels. BMP: a run of 255
-# in two bytes. One colour is a WebP of any size, which is at most 16383x16383.
+# Pixels that one byte can hold. JPEG: a block of 8x8 needs at least one bit (Huffman code of its
+# DC), and components may be sampled so that eight blocks cover 32x32 pixels. BMP: a run of 255 in
+# two bytes. A WebP of one colour may have any size, which is at most 16383x16383.
 MAX_JPEG, MAX_BMP = 1024, 128
 
 
 @dataclass(frozen=True)
 class Kind:
-    """What tells these kinds apart; `begin` reads the header only."""
+    """What differs between these formats; `begin` reads the header only."""
 
     name: str
     begin: Callable[[BinaryIO], ImageFile]
     most_pixels: float  # that a byte can hold
 
 
-FLIR_SIGNATURE = b"FLIR\0"  # of the APP1 segments in which thermal cameras keep temperatures
-FLIR_NOTICE = (
-    "it holds radiometric thermal data (FLIR), which are not read: the rendered picture is used"
-)
+FLIR_SIGNATURE = b"FLIR\0"  # of the APP1 segments in which thermal cameras store temperatures
+FLIR_NOTICE = "it holds radiometric thermal data (FLIR), but the rendered picture is used"
 
 
 def _open(kind: Kind, file: BinaryIO, options: ReadOptions) -> ImageFile:
-    """Open, and hold the size that the header claims against the bytes that are there."""
+    """Open a picture, and check the size in its header against the bytes of the file."""
     require_length(file, options, MAX_PIXEL_BYTES, kind.name)
     picture = kind.begin(file)
     require_size(*picture.size, options)
@@ -64,15 +62,15 @@ def _open(kind: Kind, file: BinaryIO, options: ReadOptions) -> ImageFile:
 
 
 def _read(kind: Kind, file: BinaryIO, options: ReadOptions) -> Image:
-    """Open, check the size, decode, turn upright."""
+    """Open a picture, check its size, decode it, turn it upright."""
     with our_rules:
         picture = _open(kind, file, options)
         channels = 1 if color_mode(picture) == "L" else 3
-        # Pillow keeps a colour in four bytes; ours lie beside them for a while.
+        # Pillow stores a colour in four bytes; our copy exists at the same time.
         require_room(picture.width * picture.height * (2 if channels == 1 else 7))
         picture.load()
         pixels, alpha = to_planes(picture)
-        # A CMYK picture comes out as RGB, for which its profile does not hold.
+        # A CMYK picture is converted to RGB, to which its profile does not apply.
         icc = None if picture.mode == "CMYK" else picture.info.get("icc_profile")
         profile, words = check_profile(icc, pixels.shape[2] == 3)
         return new_image(

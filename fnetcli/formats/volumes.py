@@ -1,4 +1,4 @@
-"""Volumes, whatever they are kept in: a folder of DICOM slices, a DICOM file, or NIfTI."""
+"""Read volumes in any format: a folder of DICOM slices, a DICOM file, or NIfTI."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ from fnetcli.imaging.image import Image
 
 @dataclass(frozen=True)
 class VolumeOptions:
-    """What to read where a path holds several volumes, and how much at most.
+    """Which volume of a path to read, and how much at most.
 
-    `series` chooses a DICOM series by UID, SeriesNumber or description, `volume` one of a 4-D NIfTI
-    file, from 1 on. `pixel_limit` counts all voxels of a volume.
+    `series` chooses a DICOM series by UID, SeriesNumber or description, `volume` a volume of a 4-D
+    NIfTI file, counted from 1. `pixel_limit` counts all voxels of a volume.
     """
 
     series: str | None = None
@@ -32,7 +32,7 @@ DEFAULT_OPTIONS = VolumeOptions()
 
 
 def is_volume_file(path: Path) -> bool:
-    """Whether a file holds a volume, or a slice of one: by its content, or by a name as .nii."""
+    """Whether a file holds a volume or a slice, by its content, or by a name such as x.nii."""
     if not path.is_file():
         return False
     is_named = is_named_nifti(path) or is_named_dicom(path)
@@ -40,9 +40,9 @@ def is_volume_file(path: Path) -> bool:
 
 
 def is_volume(path: Path) -> bool:
-    """Whether `read_volume` has something to read, or to refuse by name: a file, or one below.
+    """Whether a path is a volume file or a folder with one, for `read_volume` to read or refuse.
 
-    Folders are searched with the folders in them, up to the first DICOM file.
+    Folders are searched with their sub-folders, up to the first DICOM file.
     """
     try:
         if path.is_dir():
@@ -55,22 +55,22 @@ def is_volume(path: Path) -> bool:
 
 
 def read_volume(path: Path, options: VolumeOptions = DEFAULT_OPTIONS) -> Image:
-    """Read one volume; raise ReadError, with one line for the user, for whatever cannot be read.
+    """Read one volume; raise ReadError, with one line for the user, if it cannot be read.
 
-    Pixels are the numbers that are meant, after rescale and in the `unit` that the image names; the
-    grid's affine maps (slice, row, column) to millimetres (RAS+), or is None where the file does
-    not say where it lies. Slices are those of the file: DICOM's along their normal, NIfTI's k.
+    Pixels are values after rescale, in the image's `unit`; the grid's affine maps (slice, row,
+    column) to millimetres (RAS+), or is None if the file has no position. Slices are those of the
+    file: DICOM's along their normal, NIfTI's k.
     """
     if not path.is_dir():
         with opened(path, "file"):
-            pass  # a path of nothing, of a pipe, of an empty file is refused as such
+            pass  # missing files, pipes and empty files are refused below
     is_nifti = not path.is_dir() and (is_named_nifti(path) or is_nifti_file(path))
     if is_nifti:
         if options.series is not None:
-            raise ReadError(f"{path}: NIfTI has no series; leave --series out, or name DICOM")
+            raise ReadError(f"{path}: NIfTI has no series; leave out --series, or give DICOM files")
         return read_nifti(path, options.volume, options.pixel_limit)
     if path.is_file() and path.name.upper() == DIRECTORY:
-        raise ReadError(f"{path}: a directory of DICOM files, not an image; name its folder")
+        raise ReadError(f"{path}: a DICOMDIR, not an image; give its folder")
     if not (path.is_dir() or is_dicom_file(path)):
         if is_named_dicom(path):
             raise ReadError(f"{path}: {MISNAMED}; {COPY_AGAIN}")

@@ -14,6 +14,7 @@ from fnetcli.imaging.image import Image, Mask, Pixels, Stored, bands
 from fnetcli.modalities import BY_NAME
 
 PREVIEW_RANGE = 0.5  # the value shown as white; its negative is black
+CELSIUS = "°C"  # unit of temperatures
 DEFAULT_STRETCH = (0.1, 99.9)  # percentiles that become black and white
 # The lowest and highest float32 and float64 stand for "no data" in many programs' files, often
 # undeclared; no sensor measures that much.
@@ -52,6 +53,7 @@ class ScalingOptions:
     stretches_all: bool = False  # 8-bit and visible pictures too
     folder_limits: Limits | None = None
     is_inverted: bool = False
+    in_celsius: bool = False  # `limits` are degrees Celsius, and fit no other numbers
 
     def choose(self, kind: np.dtype[Any], modality: str, bits: int | None = None) -> Scaling:
         """Return the way of an image of this type; `bits` are those that its file declares."""
@@ -82,6 +84,25 @@ class ScalingOptions:
             used = self.bits or bits or self.found_bits or most
             return (0.0, 2.0 ** (min(used, most) if most > 8 else most) - 1), False
         return (float(np.iinfo(kind).min), float(np.iinfo(kind).max)), False
+
+
+def in_stored_numbers(options: ScalingOptions, image: Image, modality: str) -> ScalingOptions:
+    """Return options whose limits are stored numbers of an image.
+
+    Raise ImageError if they are degrees Celsius and the image does not say what its numbers are.
+    """
+    if not options.in_celsius or options.limits is None:
+        return options
+    low, high = options.limits
+    if image.celsius is None:
+        raise ImageError(
+            f"the numbers of {modality} are not known to be temperatures, but --range "
+            f"{modality}={low:g},{high:g}C gives degrees Celsius; leave out the C and give stored "
+            "numbers"
+        )
+    gain, offset = image.celsius
+    limits = ((low - offset) / gain, (high - offset) / gain)
+    return replace(options, limits=limits, in_celsius=False)
 
 
 @dataclass(frozen=True)

@@ -6,13 +6,13 @@ import csv
 import io
 import os
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePath
 from typing import Literal
 
 from fnetcli.errors import FnetError, UsageError
 from fnetcli.files.guarded import FileKind, read_text
-from fnetcli.formats import IMAGE_SUFFIXES
+from fnetcli.formats import DATA_SUFFIXES, IMAGE_SUFFIXES, ReadOptions
 from fnetcli.modalities import MODALITIES, network_order
 
 CASE_COLUMN = "case"
@@ -20,12 +20,47 @@ LIST = FileKind("a list of pairs", 256 << 20, "save the list as CSV in UTF-8")
 
 
 @dataclass(frozen=True)
+class Source:
+    """One of the two images of a case: a file, or a frame of it, from 1 on."""
+
+    path: Path
+    page: int | None = None
+
+    def __str__(self) -> str:
+        """Return what people call it."""
+        return str(self.path) if self.page is None else f"{self.path}, frame {self.page}"
+
+    def reading(self, options: ReadOptions) -> ReadOptions:
+        """Return how it is read."""
+        return options if self.page is None else replace(options, page=self.page)
+
+
+@dataclass(frozen=True)
 class Case:
-    """One pair of files; its name becomes the name of every output ("day/7" lies in a folder)."""
+    """One pair of files; its name becomes the name of every output ("day/7" lies in a folder).
+
+    `page` is the frame, from 1 on, of a sequence that holds several cases.
+    """
 
     name: str
     first: Path
     second: Path
+    page: int | None = field(default=None, kw_only=True)
+
+    @property
+    def files(self) -> str:
+        """The paths of both images, for messages; one file may hold both."""
+        is_one = self.first == self.second
+        return str(self.first) if is_one else f"{self.first} and {self.second}"
+
+    @property
+    def sources(self) -> tuple[Source, Source]:
+        """Both images."""
+        return Source(self.first, self.page), Source(self.second, self.page)
+
+    def reading(self, options: ReadOptions) -> ReadOptions:
+        """Return how to read an image of this case."""
+        return self.sources[0].reading(options)
 
 
 @dataclass(frozen=True)
@@ -124,7 +159,9 @@ def images_by_name(
         if len(other) > len(suffix) and path.stem.endswith(other):
             continue
         name = path.relative_to(folder).with_name(_without(path.stem, suffix)).as_posix()
-        if name in files:
+        if name in files and path.suffix.lower() in DATA_SUFFIXES:
+            continue  # a camera's numbers beside its picture
+        if name in files and files[name].suffix.lower() not in DATA_SUFFIXES:
             raise UsageError(
                 f"{files[name]} and {path} have the same stem; rename or remove one of them"
             )

@@ -1,11 +1,11 @@
-"""What the loader sees in a file: format, size, depth, range, and how it would be scaled.
+"""Facts about an image file as fnet reads it: format, size, depth, range, and its scaling.
 
-Of a patient's header nothing comes through but what kind of scanner it was.
+Of a patient's header only the kind of scanner is used.
 """
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +27,7 @@ PERCENTILES = (0.1, 1, 50, 99, 99.9)
 
 @dataclass(frozen=True)
 class Numbers:
-    """Of the stored numbers that count: data that are not fully transparent."""
+    """Statistics of the stored numbers that are valid and not fully transparent."""
 
     lowest: float
     highest: float
@@ -37,7 +37,7 @@ class Numbers:
 
 @dataclass(frozen=True)
 class Way:
-    """How an image taken for one of these modalities would be scaled."""
+    """How an image would be scaled as one of these modalities."""
 
     modalities: list[str]
     low: float  # becomes black
@@ -48,12 +48,12 @@ class Way:
 
 @dataclass(frozen=True)
 class ImageFacts:
-    """Everything that there is to say; `record` gives it as JSON takes it.
+    """All facts about an image; `record` returns them ready for JSON.
 
-    `slices` are those of a volume, a picture has one. `type` is that of the file's numbers, `bits`
-    how many of each are used where the file says so. `without_data` counts pixels that are NaN,
-    infinite or nodata. `spacing_mm` (along a row, from row to row, from slice to slice) and `plane`
-    are None where the file does not say where it lies.
+    `slices` are those of a volume; a picture has one. `type` is that of the file's numbers, `bits`
+    the bits in use if the file declares them. `without_data` counts pixels that are NaN, infinite
+    or nodata. `spacing_mm` (along a row, from row to row, from slice to slice) and `plane` are None
+    if the file has no position.
     """
 
     file: str
@@ -71,21 +71,22 @@ class ImageFacts:
     spacing_mm: list[float] | None
     plane: str | None
     without_data: int
-    numbers: Numbers | None  # None: no pixel holds data
+    numbers: Numbers | None  # None: no pixel has data
     scaling: list[Way]
     notices: list[str]
+    celsius: list[float] | None = None  # lowest, highest, mean temperature
+    details: list[str] = field(default_factory=list)  # what else the file says
 
     def record(self) -> dict[str, Any]:
-        """Return it as JSON takes it."""
+        """Return the facts, ready for JSON."""
         return asdict(self)
 
 
 # --- a picture ------------------------------------------------------------------------------------
 
 
-def image_facts(path: Path, page: int | None, pixel_limit: int) -> ImageFacts:
-    """Return what there is to say of a picture. Raise ReadError."""
-    reading = ReadOptions(page, pixel_limit)
+def image_facts(path: Path, reading: ReadOptions) -> ImageFacts:
+    """Return the facts about a picture. Raise ReadError."""
     header, image = probe_image(path, reading), read_image(path, reading)
     return ImageFacts(
         file=str(path),
@@ -106,11 +107,13 @@ def image_facts(path: Path, page: int | None, pixel_limit: int) -> ImageFacts:
         numbers=_numbers(image),
         scaling=_ways(path, image, reading),
         notices=list(image.notices),
+        celsius=_temperatures(image),
+        details=list(image.details),
     )
 
 
 def _ways(path: Path, image: Image, reading: ReadOptions) -> list[Way]:
-    """Return one way for all modalities, or one for vis and one for all others."""
+    """Return one scaling for all modalities, or one for vis and one for all others."""
     as_visible = PrepareOptions(("ir", "vis"), reading=(reading, reading))
     found = survey([Case("", path, path)], as_visible).options.scaling[1]
     visible = found.choose(image.stored_type, "vis", image.bits)
@@ -139,7 +142,7 @@ def _way(image: Image, modalities: list[str], scaling: Scaling, rule: str) -> Wa
 
 
 def volume_facts(path: Path, options: VolumeOptions) -> ImageFacts:
-    """Return what there is to say of a volume; nothing from a patient's header. Raise ReadError."""
+    """Return the facts about a volume, without anything about a patient. Raise ReadError."""
     image = read_volume(path, options)
     slices, height, width = image.grid.shape
     is_placed = image.grid.affine is not None
@@ -166,7 +169,7 @@ def volume_facts(path: Path, options: VolumeOptions) -> ImageFacts:
 
 
 def _modalities(image: Image) -> list[str]:
-    """Return what the file says that it is, if it says so, else all that it may be."""
+    """Return the modality that the file declares, else all that are possible."""
     kind = "" if image.series is None else str(image.series.headers[0].get("Modality", ""))
     known = [one.name for one in TABLE if one.dicom == kind]
     return known or [*VOLUMETRIC]
@@ -183,6 +186,14 @@ def _window(image: Image, modality: str) -> Way:
 def _without_data(image: Image) -> int:
     valid = valid_pixels(image)
     return 0 if valid is None else int(valid.size - np.count_nonzero(valid))
+
+
+def _temperatures(image: Image) -> list[float] | None:
+    found = _numbers(image)
+    if image.celsius is None or found is None:
+        return None
+    gain, offset = image.celsius
+    return [round(one * gain + offset, 3) for one in (found.lowest, found.highest, found.mean)]
 
 
 def _numbers(image: Image) -> Numbers | None:

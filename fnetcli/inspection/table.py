@@ -1,4 +1,4 @@
-"""Which inspector a model has: one of its own by its name, else the generic one."""
+"""The inspector of each model, by its name, else the generic one."""
 
 from __future__ import annotations
 
@@ -19,5 +19,5 @@ INSPECTORS: dict[str, Callable[[Weights], Inspector]] = {
 
 
 def inspector_of(weights: Weights) -> Inspector:
-    """Return what looks into a network."""
+    """Return the inspector of a network."""
     return INSPECTORS.get(weights.network.spec.name, GenericInspector)(weights)

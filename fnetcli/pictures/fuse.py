@@ -46,7 +46,7 @@ if TYPE_CHECKING:  # reading and preparing starts without torch
 
 # Increased whenever the same command would compute other pixels than before: results of older
 # versions of fnet are then computed again.
-PIXELS_VERSION = 1
+PIXELS_VERSION = 2
 
 PLAIN = MixOptions()
 
@@ -212,4 +212,8 @@ class Pictures:
         fused = finish(prepared, fusion, self.options.mix, kind)
         with in_place():
             notices = write_fused(fused.image, fusion, self.modalities, paths, self.options.output)
-        return {"ranges": fused.ranges, "notices": fused.notices + notices}
+        placed = prepared.placed
+        aligned = (
+            {} if placed is None else {"alignment": placed.record(), "said": [placed.sentence]}
+        )
+        return {"ranges": fused.ranges, "notices": fused.notices + notices, **aligned}

@@ -108,6 +108,8 @@ def notices_of(prepared: Prepared, fused: Image) -> list[str]:
                 f"the {modality} picture has colours, which have no meaning there: its luminance "
                 "is used; export it as plain grey for a better result"
             )
+    if prepared.placed is not None:
+        notices += prepared.placed.notices
     return notices + _place_notices(prepared, fused)
 
 

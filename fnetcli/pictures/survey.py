@@ -6,7 +6,6 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 from typing import Literal, TypeVar
 
 import numpy as np
@@ -15,7 +14,7 @@ from fnetcli.errors import ReadError
 from fnetcli.formats import Header, ReadOptions, probe_image, read_image
 from fnetcli.imaging.image import Image
 from fnetcli.imaging.intensity import Limits, ScalingOptions, own_limits, seen_pixels
-from fnetcli.inputs.pairing import Case
+from fnetcli.inputs.pairing import Case, Source
 from fnetcli.modalities import BY_NAME
 from fnetcli.pictures.outputs import Depth, OutputOptions
 from fnetcli.pictures.prepare import PrepareOptions
@@ -33,7 +32,7 @@ class Survey:
     """The options with what the folder decides filled in, the headers, and what is to be said."""
 
     options: PrepareOptions
-    headers: tuple[dict[Path, Header], dict[Path, Header]]  # of the files that can be read
+    headers: tuple[dict[Source, Header], dict[Source, Header]]  # of the files that can be read
     notices: list[str] = field(default_factory=list)
 
 
@@ -50,8 +49,8 @@ def survey(
     Files that cannot be read are left for their own turn.
     """
     notices: list[str] = []
-    sides = [[case.first for case in cases], [case.second for case in cases]]
-    headers: list[dict[Path, Header]] = []
+    sides = [[case.sources[i] for case in cases] for i in (0, 1)]
+    headers: list[dict[Source, Header]] = []
     scalings: list[ScalingOptions] = []
     for modality, paths, reading, scaling in zip(
         options.modalities, sides, options.reading, options.scaling, strict=True
@@ -94,21 +93,21 @@ class _Side:
     """The images of one modality that can be read."""
 
     modality: str
-    headers: dict[Path, Header]
+    headers: dict[Source, Header]
     reading: ReadOptions
     workers: int
 
     def measure(
-        self, paths: list[Path], find: Callable[[Image], FoundT | None]
+        self, paths: list[Source], find: Callable[[Image], FoundT | None]
     ) -> Iterator[FoundT]:
         """Read images side by side and yield what is found in them, in order.
 
         Those that fail are left out; large ones are read one at a time.
         """
 
-        def read(path: Path) -> FoundT | None:
+        def read(path: Source) -> FoundT | None:
             try:
-                return find(read_image(path, self.reading))
+                return find(read_image(path.path, path.reading(self.reading)))
             except ReadError:
                 return None
 
@@ -123,11 +122,11 @@ def _bytes(header: Header) -> int:
 
 
 def _headers(
-    paths: list[Path], reading: ReadOptions, workers: int, on_step: Callable[[], None]
-) -> dict[Path, Header]:
-    def probe(path: Path) -> Header | None:
+    paths: list[Source], reading: ReadOptions, workers: int, on_step: Callable[[], None]
+) -> dict[Source, Header]:
+    def probe(path: Source) -> Header | None:
         try:
-            return probe_image(path, reading)
+            return probe_image(path.path, path.reading(reading))
         except ReadError:
             return None
 

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from fnetcli.errors import TrainingError
-from fnetcli.formats import content_sha256, read_image
+from fnetcli.formats import ReadOptions, content_sha256, read_image, usual_layer
 from fnetcli.imaging.color import luminance
 from fnetcli.imaging.intensity import ScalingOptions, to_unit
 from fnetcli.inputs.pairing import Case
@@ -128,7 +128,7 @@ def read_luminance(path: Path, modality: str, scaling: ScalingOptions | None = N
 
     8-bit pictures are taken as they are, all others are scaled as `fnet fuse` does it.
     """
-    image = read_image(path)
+    image = read_image(path, ReadOptions(layer=usual_layer(modality)))
     if image.stored_type == np.uint8:
         pixels = image.pixels[0].astype(np.float32)
         return to_grey8(pixels if image.is_color else pixels[..., 0])

@@ -166,7 +166,7 @@ class TestScaling:
             scale(invert="vis mri")
 
     @pytest.mark.parametrize(
-        ("options", "said"),
+        ("options", "message"),
         [
             ({"bits": "ir=8", "ranges": "ir=1,2"}, "--bits and --range: both say how ir is"),
             ({"bits": "vis=8", "stretch": "vis=1,2"}, "--bits and --stretch: both say how vis is"),
@@ -176,8 +176,8 @@ class TestScaling:
             ),
         ],
     )
-    def test_two_rules_for_one_image(self, options: dict[str, str], said: str) -> None:
-        with refused(f"{said} scaled; leave one out"):
+    def test_two_rules_for_one_image(self, options: dict[str, str], message: str) -> None:
+        with refused(f"{message} scaled; leave one out"):
             scale(**options)
 
     def test_rules_for_different_images_and_a_default_go_together(self) -> None:
@@ -247,18 +247,18 @@ class TestPairs:
                 GivenPairing(None, False, [text]).find(self.folders(tmp_path))
 
     @pytest.mark.parametrize(
-        ("names", "said"),
+        ("names", "message"),
         [
             ([], "no image given; "),
             (["vis"], "only --vis given; "),
             (["vis", "mri"], "--vis + --mri"),
         ],
     )
-    def test_images_that_are_no_pair(self, names: list[str], said: str, tmp_path: Path) -> None:
+    def test_images_that_are_no_pair(self, names: list[str], message: str, tmp_path: Path) -> None:
         images = dict.fromkeys(names, tmp_path)
         with pytest.raises(UsageError, match="give exactly two that belong") as caught:
             GivenPairing(None, False, None).find(images)
-        assert str(caught.value).startswith(said)
+        assert str(caught.value).startswith(message)
 
     def test_a_list(self, tmp_path: Path) -> None:
         path = tmp_path / "pairs.csv"

@@ -100,7 +100,7 @@ class TestPictures:
     @pytest.mark.parametrize(
         ("spec", "options", "message"),
         [
-            (BARE, ["--maps", "preview"], "--maps preview: this network shows nothing"),
+            (BARE, ["--maps", "preview"], "--maps preview: this network has no parts or maps"),
             (BARE, ["--features"], "--features: this network has no features"),
             (BARE, ["--gain", "unique_ir=2"], "not a sum of parts"),
             (TINY, ["--gain", "weight_ir=2"], "not a sum of parts"),
@@ -123,8 +123,8 @@ class TestPictures:
         pair = ["--vis", tmp_path / "v.png", "--ir", tmp_path / "i.png", "--weights", weights,
                 "--gray", "--depth", "float", "--maps", "none"]  # fmt: skip
         assert "blended" not in fuse(*pair, "-o", tmp_path / "whole.tif")
-        said = fuse(*pair, "-o", tmp_path / "tiles.tif", "--tile", "64")
-        assert said.count("runs tile by tile (9 tiles, blended at their borders)") == 1
+        messages = fuse(*pair, "-o", tmp_path / "tiles.tif", "--tile", "64")
+        assert messages.count("runs tile by tile (9 tiles, blended at their borders)") == 1
         whole, tiled = (tifffile.imread(tmp_path / f"{name}.tif") for name in ("whole", "tiles"))
         assert 0 < np.abs(whole - tiled).max() < 0.1
         steps = np.abs(np.diff(tiled - whole, axis=1))

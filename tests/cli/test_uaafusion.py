@@ -174,9 +174,9 @@ class TestLargePictures:
     ) -> None:
         """Within `guide_pixels` nothing is reduced, so that tiles change nothing but rounding."""
         assert "reduced" not in fuse(*pair, "-o", tmp_path / "whole.tif")
-        said = fuse(*pair, "-o", tmp_path / "tiles.tif", "--tile", self.SIDE)
-        assert "blended" not in said
-        assert "reduced" not in said
+        messages = fuse(*pair, "-o", tmp_path / "tiles.tif", "--tile", self.SIDE)
+        assert "blended" not in messages
+        assert "reduced" not in messages
         whole, tiled = (tifffile.imread(tmp_path / f"{name}.tif") for name in ("whole", "tiles"))
         np.testing.assert_allclose(tiled, whole, atol=2e-5)
         for name in ("stage_3", "weight_ir", "attention_2"):
@@ -191,10 +191,13 @@ class TestLargePictures:
     ) -> None:
         monkeypatch.setattr(UAAFusionConfig, "guide_pixels", 60 * 60)
         monkeypatch.setattr("fnetcli.engine.executors.uaafusion.guided.LARGEST_TILE", self.SIDE)
-        said = fuse(*pair, "-o", tmp_path / "tiles.tif")
-        assert said.count("weights, attention and segmentation are those of the image reduced") == 1
-        assert "170x150: " in said
-        assert "--tile 0" in said
+        messages = fuse(*pair, "-o", tmp_path / "tiles.tif")
+        assert (
+            messages.count("weights, attention and segmentation are those of the image reduced")
+            == 1
+        )
+        assert "170x150: " in messages
+        assert "--tile 0" in messages
         monkeypatch.setattr("fnetcli.engine.executors.uaafusion.guided.LARGEST_TILE", 1000)
         assert "reduced" in fuse(*pair, "-o", tmp_path / "one.tif")
         assert "reduced" not in fuse(*pair, "-o", tmp_path / "whole.tif", "--tile", "0")
@@ -211,8 +214,8 @@ class TestLargePictures:
 
     def test_little_memory(self, tmp_path: Path, pair: tuple[object, ...]) -> None:
         """What does not fit is made smaller, and said."""
-        said = fuse(*pair, "-o", tmp_path / "o.tif", "--max-memory", "12M")
-        assert "those of the image reduced to" in said
+        messages = fuse(*pair, "-o", tmp_path / "o.tif", "--max-memory", "12M")
+        assert "those of the image reduced to" in messages
         whole = tifffile.imread(tmp_path / "o.tif")
         assert whole.shape == (150, 170)
 

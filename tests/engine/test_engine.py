@@ -122,13 +122,13 @@ def test_little_memory_means_tiles(path: str) -> None:
 def test_little_free_memory_is_no_reason_to_fail(
     path: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    pair, said = random_pair(1, 200, 300), list[str]()
+    pair, messages = random_pair(1, 200, 300), list[str]()
     whole = Engine(small_network(), CPU).run(*pair)
     monkeypatch.setattr(memory, "budget", lambda *_, **__: 0)
-    tight = Engine(small_network(), CPU, on_notice=said.append)
+    tight = Engine(small_network(), CPU, on_notice=messages.append)
     for _ in range(2):
         np.testing.assert_allclose(tight.run(*pair).fused, whole.fused, atol=1e-5, err_msg=path)
-    (notice,) = said
+    (notice,) = messages
     assert re.fullmatch(
         r"300x200: tiles .* mostly margin, \d\.\d times the work; more memory.*", notice
     )
@@ -150,14 +150,14 @@ def test_narrow_images_take_what_their_padding_takes() -> None:
 
 def test_too_little_memory_is_refused(path: str) -> None:
     engine = Engine(small_network(), CPU, EngineOptions(max_memory=1000))
-    with pytest.raises(UsageError, match=r"^--max-memory: .* takes (\d) MB; give at least \1M$"):
+    with pytest.raises(UsageError, match=r"^--max-memory: .* needs (\d) MB; give at least \1M$"):
         engine.run(*random_pair(1, 30, 40))
-    with pytest.raises(UsageError, match=r"takes (\d+) MB; give at least \1M$") as caught:
+    with pytest.raises(UsageError, match=r"needs (\d+) MB; give at least \1M$") as caught:
         engine.require_memory()
     enough = int(caught.value.args[0].split()[-1][:-1]) << 20
     frugal = Engine(small_network(), CPU, EngineOptions(max_memory=enough))
     frugal.require_memory()
-    with pytest.raises(UsageError, match="with its codes"):
+    with pytest.raises(UsageError, match="with its features"):
         frugal.require_memory(CODES)
     for size in ((127, 191), (128, 300), (1000, 1001)):
         tiling = frugal._plan(1, *size, PARTS).tiling
@@ -219,16 +219,18 @@ class Greedy:
 def test_memory_that_runs_out_means_smaller_tiles(path: str) -> None:
     pair = random_pair(1, 500, 520)
     expected = Engine(small_network(), CPU).run(*pair).fused
-    said: list[str] = []
-    engine = Engine(small_network(), CPU, on_notice=said.append)
+    messages: list[str] = []
+    engine = Engine(small_network(), CPU, on_notice=messages.append)
     engine._executor = Greedy(engine._executor, 100_000, MemoryError())
     np.testing.assert_allclose(engine.run(*pair).fused, expected, atol=1e-4, err_msg=path)
-    margins = [text for text in said if "mostly margin" in text]
+    margins = [text for text in messages if "mostly margin" in text]
     assert len(margins) <= 1
-    assert {*said} - {*margins} == {"520x500: memory ran out on cpu; going on with smaller tiles"}
-    tries = len(said)
+    assert {*messages} - {*margins} == {
+        "520x500: memory ran out on cpu; continuing with smaller tiles"
+    }
+    tries = len(messages)
     engine.run(*pair)  # it has learned how much there is
-    assert len(said) == tries
+    assert len(messages) == tries
 
 
 @pytest.mark.parametrize(
@@ -244,7 +246,7 @@ def test_memory_that_is_not_there_at_all(path: str, error: Exception) -> None:
     engine = Engine(small_network(), CPU)
     engine._executor = greedy = Greedy(engine._executor, 0, error)
     with pytest.raises(
-        PairError, match=r"^520x500: not enough memory on cpu, the smallest tile takes \d+ MB; "
+        PairError, match=r"^520x500: not enough memory on cpu, the smallest tile needs \d+ MB; "
     ):
         engine.run(*random_pair(1, 500, 520))
     assert greedy.least <= (64 + 2 * (48 + 63)) ** 2, path  # it was tried

@@ -146,7 +146,7 @@ class TestFailures:
         assert "StopIteration" in str(error)
 
     @pytest.mark.parametrize(
-        ("program", "said"),
+        ("program", "message"),
         [
             ("import os; os.kill(os.getpid(), 9)", "most likely out of memory"),
             ("import os; os.abort()", "SIGABRT"),
@@ -156,12 +156,12 @@ class TestFailures:
         ],
     )
     def test_a_process_that_dies(
-        self, program: str, said: str, monkeypatch: pytest.MonkeyPatch
+        self, program: str, message: str, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.setattr(cost, "CHILD", program)
         error = failure(lambda: measure_cost("x", BASELINES[0], (8, 8)))
         assert type(error) is EvaluationError
-        assert said in str(error)
+        assert message in str(error)
 
     def test_signals_without_a_name(self) -> None:
         assert "signal 1000" in cost._death(1000)
@@ -203,8 +203,8 @@ def test_formula_says_what_is_true() -> None:
     assert f"{default * 28 * 28 / 1e9:.3f} G" == "0.329 G"
     assert f"{default * 480 * 640 / 1e9:.0f} G" == "129 G"
     assert f"{CDDFuseConfig().multiply_adds:,}" in FORMULA
-    for said in ("28x28", "0.329 G", "480x640", "129 G", "guess"):
-        assert said in FORMULA
+    for message in ("28x28", "0.329 G", "480x640", "129 G", "guess"):
+        assert message in FORMULA
 
 
 def test_a_process_that_measures_a_rule_does_without_torch() -> None:

@@ -118,7 +118,7 @@ class TestOpenOrdinary:
                 if os.path.lexists(name):
                     with pytest.raises(RefusedError, match="not an ordinary file; save it as"):
                         open_ordinary(Path(name))
-        with pytest.raises(RefusedError, match="a folder, not an image; name a file in it"):
+        with pytest.raises(RefusedError, match="a folder, not an image; give a file in it"):
             open_ordinary(tmp_path, "an image")
         with pytest.raises(RefusedError, match="not a possible file name"):
             open_ordinary(Path("a\0b"))

@@ -134,7 +134,7 @@ REFUSED: dict[str, tuple[bytes, str]] = {
     ),
     "tiff volume": (
         tiff(np.zeros((16, *SHAPE), np.uint8), photometric="minisblack", volumetric=True),
-        "a volume of 16 slices, not one picture; export a slice",
+        "a volume of 16 slices, not one picture; export a single slice",
     ),
     "tiff strips without rows": (
         raw_tiff(grey_tags(SHAPE, 8, t278=("I", [0])), [GREY.tobytes()]),
@@ -183,10 +183,10 @@ REFUSED: dict[str, tuple[bytes, str]] = {
         "an animation",
     ),
     "empty": (b"", "empty"),
-    "text": (b"# Notes\nnot an image at all\n", "not an image of a known kind"),
-    "gif": (encode(GREY, "GIF"), "not an image of a known kind"),
-    "zeros": (bytes(4096), "not an image of a known kind"),
-    "one byte": (b"\x89", "not an image of a known kind"),
+    "text": (b"# Notes\nnot an image at all\n", "not an image of a known format"),
+    "gif": (encode(GREY, "GIF"), "not an image of a known format"),
+    "zeros": (bytes(4096), "not an image of a known format"),
+    "one byte": (b"\x89", "not an image of a known format"),
     "png signature only": (b"\x89PNG\r\n\x1a\n", "ends early"),
     "png without header": (b"\x89PNG\r\n\x1a\n" + chunk(b"IDAT", bytes(40)), "header"),
     "png zero width": (png((4, 0), 8, 0, [b""] * 4), "has no pixels"),

@@ -226,7 +226,7 @@ class TestBands:
         values = noise(dtype, 3)
         image = read_image(write_by_gdal(tmp_path / "a.tif", values))
         np.testing.assert_array_equal(image.pixels[0], values)
-        assert image.notices == ("its three bands are taken as red, green and blue",)
+        assert image.notices == ("its three bands are used as red, green and blue",)
 
     @pytest.mark.parametrize("count", [2, 5, 12])
     def test_other_counts_are_refused(self, count: int, tmp_path: Path) -> None:
@@ -414,7 +414,7 @@ class TestPages:
         image = read_bytes(bytes(content), tmp_path, page=140)
         np.testing.assert_array_equal(image.pixels[0, ..., 0], GREY + np.uint8(139))
         assert image.notices == (
-            "its list of pages is damaged after page 150: what follows is left out",
+            "its list of pages is damaged after page 150: later pages are ignored",
         )
 
     def test_cut_after_the_first_page(self, tmp_path: Path) -> None:
@@ -517,7 +517,7 @@ class TestNodata:
     def test_unreadable(self, text: str, tmp_path: Path) -> None:
         image = read_bytes(with_nodata(GREY, text), tmp_path)
         assert image.nodata is None
-        assert image.notices == ("its nodata value cannot be read: all pixels are taken as seen",)
+        assert image.notices == ("its nodata value cannot be read: all pixels are taken as valid",)
 
     def test_of_a_negative_is_turned_like_the_pixels(self, tmp_path: Path) -> None:
         image = read_bytes(with_nodata(GREY, "3", photometric="miniswhite"), tmp_path)

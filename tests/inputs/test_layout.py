@@ -124,14 +124,14 @@ class TestSeries:
         for name in ("t1", "t2"):
             nifti(tmp_path / "mr" / f"{name}.nii")
         line = refused(folder, tmp_path / "mr")
-        assert line == f"{tmp_path / 'mr'}: holds 2 volumes (t1.nii, t2.nii); name one of them"
+        assert line == f"{tmp_path / 'mr'}: holds 2 volumes (t1.nii, t2.nii); give one of them"
         dicom(tmp_path / "mr" / "more")
         assert "holds DICOM and NIfTI" in refused(folder, tmp_path / "mr")
 
     def test_nothing_in_it(self, tmp_path: Path) -> None:
         folder = dicom(tmp_path / "ct")
         (tmp_path / "empty").mkdir()
-        assert "no DICOM or NIfTI in it" in refused(folder, tmp_path / "empty")
+        assert "contains no DICOM or NIfTI" in refused(folder, tmp_path / "empty")
 
 
 class TestCases:
@@ -177,7 +177,7 @@ class TestCases:
         dicom(tmp_path / "ct" / "P1")
         dicom(tmp_path / "mr" / "P1")
         nifti(tmp_path / "mr" / "P1.nii")
-        assert "are both case 'P1'" in refused(tmp_path / "ct", tmp_path / "mr")
+        assert "are both named 'P1'" in refused(tmp_path / "ct", tmp_path / "mr")
 
     def test_a_single_case_may_be_named(self, tmp_path: Path) -> None:
         for name in ("P1", "P2"):
@@ -220,7 +220,7 @@ class TestForced:
         picture(first / "preview.png")
         line = refused(first, second)
         assert line == (
-            f"{first}: pictures and volumes are directly inside; say which with "
+            f"{first}: pictures and volumes are directly inside; choose with "
             "--layout pairs|series|cases"
         )
         assert "pictures and volumes" in refused(
@@ -250,7 +250,7 @@ class TestRefusal:
         for first, second in ((folder, other), (other, folder)):
             line = refused(first, second)
             assert line == (
-                f"{other}: neither an image nor a volume (DICOM, NIfTI); name another file"
+                f"{other}: neither an image nor a volume (DICOM, NIfTI); give another file"
             )
         other.write_text("")
         with pytest.raises(ReadError, match="the file is empty"):
@@ -266,7 +266,7 @@ class TestRefusal:
     )
     def test_names_that_are_paths(self, name: str, tmp_path: Path) -> None:
         folder = dicom(tmp_path / "ct")
-        assert "no name of a case" in refused(folder, folder, name=name)
+        assert "not a case name" in refused(folder, folder, name=name)
 
 
 @pytest.mark.skipif(not SHARED.is_dir(), reason="no shared/ folder beside the checkout")

@@ -336,7 +336,7 @@ class TestList:
         assert names_of(pair_list(path)[1]) == ["good"]
 
     @pytest.mark.parametrize(
-        ("content", "said"),
+        ("content", "message"),
         [
             ("vis,ir\na.png\n", ", line 2: no path of the ir image; fill it in"),
             ("vis,ir\n,b.png\n", ", line 2: no path of the vis image; fill it in"),
@@ -344,8 +344,8 @@ class TestList:
             ('vis,ir\na.png,""\n', ", line 2: no path of the ir image; fill it in"),
         ],
     )
-    def test_missing_cells(self, content: str, said: str, tmp_path: Path) -> None:
-        assert self.refused(tmp_path, content).startswith(said)
+    def test_missing_cells(self, content: str, message: str, tmp_path: Path) -> None:
+        assert self.refused(tmp_path, content).startswith(message)
 
     def test_a_comma_too_many_is_said(self, tmp_path: Path) -> None:
         """Most likely a name with a comma that nobody quoted."""
@@ -353,7 +353,7 @@ class TestList:
         assert text.startswith(", line 2: ")
 
     @pytest.mark.parametrize(
-        ("content", "said"),
+        ("content", "message"),
         [
             (
                 "vis,ir,case\na.png,b.png,x\nc.png,d.png,y\ne.png,f.png,x\n",
@@ -366,11 +366,11 @@ class TestList:
             ),
         ],
     )
-    def test_two_cases_of_one_name(self, content: str, said: str, tmp_path: Path) -> None:
-        assert self.refused(tmp_path, content).startswith(said)
+    def test_two_cases_of_one_name(self, content: str, message: str, tmp_path: Path) -> None:
+        assert self.refused(tmp_path, content).startswith(message)
 
     @pytest.mark.parametrize(
-        ("header", "said"),
+        ("header", "message"),
         [
             ("", ": its first line (empty) names 0 modalities; "),
             ("\n", ": its first line (empty) names 0 modalities; "),
@@ -384,9 +384,9 @@ class TestList:
             ("vis,vis\n", ": "),
         ],
     )
-    def test_headers_that_name_no_pair(self, header: str, said: str, tmp_path: Path) -> None:
+    def test_headers_that_name_no_pair(self, header: str, message: str, tmp_path: Path) -> None:
         text = self.refused(tmp_path, f"{header}a.png,b.png\n" if header else "")
-        assert text.startswith(said)
+        assert text.startswith(message)
         assert "; " in text
 
     def test_a_header_alone_is_a_list_of_nothing(self, tmp_path: Path) -> None:

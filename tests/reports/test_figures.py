@@ -20,11 +20,11 @@ from fnetcli.inspection.figures import (
     HistogramPanel,
     HistogramRow,
     KernelGrids,
-    LengthRow,
     Line,
     LinePanel,
     LineRow,
     MapRow,
+    NormRow,
 )
 from fnetcli.reports.figures import GAP, LABEL, MARGIN, TITLE, Figure, draw, round_limit
 from tests.drawn_pictures import smooth_noise
@@ -69,7 +69,7 @@ def lines(*, has_second: bool = True) -> LineRow:
         LinePanel("falls", (Line("u", [0.2, 0.1]), Line("v", [0.2, 0.3], marker="D"))),
         LinePanel("rises", second, "there is none"),
     )
-    return LineRow(panels, "k", 2, "one line a block")
+    return LineRow(panels, "k", 2, "one line per block")
 
 
 def kernels(count: int) -> KernelGrids:
@@ -83,7 +83,7 @@ EVERYTHING: dict[str, FigureData] = {
     "maps": MapRow("Maps", maps(3)),
     "many maps": MapRow("Maps", maps(7), are_signed=False),
     "maps on scales of their own": MapRow("Maps", maps(2), has_own_scales=True),
-    "lengths": LengthRow("Lengths", {"one": np.abs(maps(1)["map 0"])}, "how long"),
+    "lengths": NormRow("Lengths", {"one": np.abs(maps(1)["map 0"])}, "how long"),
     "channels": sheet(),
     "histograms": histograms(),
     "lines": lines(),
@@ -176,7 +176,7 @@ def test_nothing_to_see_is_no_error() -> None:
     nothing = np.zeros((30, 40), np.float32)
     for are_signed in (True, False):
         assert draw(MapRow("Nothing", {"nothing": nothing}, are_signed)).limit == 1
-    assert draw(LengthRow("Nothing", {"nothing": nothing}, "nothing")).limit == 1
+    assert draw(NormRow("Nothing", {"nothing": nothing}, "nothing")).limit == 1
     zeros = np.zeros((2, 30, 40), np.float16)
     assert draw(ChannelSheet("Nothing", zeros, np.zeros(2))).limit == 1
 

@@ -9,7 +9,14 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from fnetcli.cli.options.group import OptionGroup
-from fnetcli.cli.options.values import BOTH, limits, per_modality, percentiles, whole_number
+from fnetcli.cli.options.values import (
+    BOTH,
+    limits,
+    limits_of_temperature,
+    per_modality,
+    percentiles,
+    whole_number,
+)
 from fnetcli.errors import UsageError
 
 if TYPE_CHECKING:
@@ -46,7 +53,8 @@ class GivenScaling(OptionGroup):
         typer.Option(
             "--range",
             metavar="MODALITY=LO,HI",
-            help="Stored numbers that become black and white: ir=29315,31315.",
+            help="Stored numbers that become black and white: ir=29315,31315; with a C at the end, "
+            "degrees Celsius of images that hold temperatures: ir=20,40C.",
             show_default=False,
             rich_help_panel=PANEL,
         ),
@@ -81,6 +89,7 @@ class GivenScaling(OptionGroup):
     def options(self, modalities: tuple[str, str]) -> tuple[ScalingOptions, ScalingOptions]:
         """Return how to scale both modalities. Raise UsageError."""
         from fnetcli.imaging.intensity import DEFAULT_STRETCH, ScalingOptions
+        from fnetcli.modalities import BY_NAME
 
         rules = {
             "--bits": per_modality("--bits", self.bits, modalities),
@@ -101,8 +110,15 @@ class GivenScaling(OptionGroup):
                 )
             of_all, of_this = rules["--stretch"].get(BOTH), rules["--stretch"].get(modality)
             text = of_all if of_this is None else of_this
+            span = rules["--range"].get(modality)
+            celsius = limits_of_temperature(span)
+            if celsius is not None and not BY_NAME[modality].is_thermal:
+                raise UsageError(
+                    f"--range {modality}={span}: only ir images hold temperatures; leave out the C"
+                )
             return ScalingOptions(
-                limits=limits("--range", rules["--range"].get(modality)),
+                limits=celsius or limits("--range", span),
+                in_celsius=celsius is not None,
                 bits=whole_number("--bits", rules["--bits"].get(modality), MAX_BITS),
                 stretch=DEFAULT_STRETCH if text is None else percentiles(text),
                 stretches_all=of_this is not None,

@@ -32,8 +32,8 @@ class GivenTraining(OptionGroup):
         typer.Option(
             "--labels",
             help="Folder with one label image per pair: 8-bit grey, pixel = class of the recipe's "
-            "[classes], 0 = unlabelled. For models that need labels (uaafusion). A folder named "
-            "'label' within --validation holds those of the validation pairs.",
+            "[classes], 0 = unlabelled. For models that need labels (uaafusion). Labels of the "
+            "validation pairs are in a folder 'label' within --validation.",
             show_default=False,
         ),
     ] = None

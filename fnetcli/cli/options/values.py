@@ -72,6 +72,13 @@ def limits(option: str, text: str | None) -> tuple[float, float] | None:
     return low, high
 
 
+def limits_of_temperature(text: str | None) -> tuple[float, float] | None:
+    """Parse ``LO,HIC``, degrees Celsius; None for a range without the C. Raise UsageError."""
+    if text is None or not text.endswith("C"):
+        return None
+    return limits("--range", text.removesuffix("C").rstrip("°"))
+
+
 def byte_count(option: str, text: str) -> int:
     """Parse a size such as 500M or 2G into bytes. Raise UsageError."""
     found = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([kmgt]?)(?:i?b)?", text.strip(), re.IGNORECASE)

@@ -96,6 +96,10 @@ class GivenLayout(OptionGroup):
         ),
     ] = None
 
+    def given(self) -> dict[str, object]:
+        """Return the given options with their values."""
+        return {"--layout": self.layout is not LayoutChoice.auto, "--name": self.name}
+
 
 @dataclass(frozen=True)
 class FoundInputs:

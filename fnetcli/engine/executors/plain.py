@@ -13,13 +13,13 @@ from fnetcli.engine.device import Device
 from fnetcli.engine.executors.base import LARGEST_FEATURE, NOWHERE, Inner, Into, Values
 from fnetcli.models.base import Fusion, Network, Wanted
 
-# Numbers that a network holds at a time for each pixel, where nobody says how many: as many as the
-# arrays of its widest layer, a few times.
+# Multiple of the widest layer's numbers per pixel that a network holds at a time, if its
+# specification does not tell.
 ARRAYS_AT_A_TIME = 6
 
 
 class Plain:
-    """Run a network as its own torch module."""
+    """Runs a network as its own torch module."""
 
     name = "torch"
     grain = (1, 1)
@@ -39,7 +39,7 @@ class Plain:
         """See `Executor`."""
         del into
         first, second = (to_device(image, self._device) for image in (x, y))
-        # With gradients: the model takes them of its images; nothing ever asks for its weights'.
+        # With gradients: the model uses those of its images; those of weights are never needed.
         with torch.enable_grad() if self._needs_gradients else torch.inference_mode():
             found = self._model(first, second, wanted)
         return to_arrays(found, inner)
@@ -51,7 +51,7 @@ class Plain:
 
 
 def _numbers_a_pixel(network: Network[Any]) -> int:
-    """Return what a model says that it holds, else what its widest layer makes likely."""
+    """Return the numbers per pixel that a model declares, else estimate from its widest layer."""
     spec, config = network.spec, network.config
     if spec.numbers_a_pixel is not None:
         return spec.numbers_a_pixel(config)
@@ -60,7 +60,7 @@ def _numbers_a_pixel(network: Network[Any]) -> int:
 
 
 def to_device(image: Values, device: torch.device) -> Tensor:
-    """Return (N, H, W) as (N, 1, H, W) where the network is."""
+    """Return (N, H, W) as (N, 1, H, W) on the network's device."""
     tensor = torch.from_numpy(image)[:, None]
     if device.type == "cuda":
         tensor = tensor.pin_memory()
@@ -68,7 +68,7 @@ def to_device(image: Values, device: torch.device) -> Tensor:
 
 
 def to_arrays(found: Fusion[Tensor], inner: Inner) -> Fusion[Values]:
-    """Return what lies inside a tile as arrays."""
+    """Return the inner part of a tile as arrays."""
 
     def image(tensor: Tensor) -> Values:
         values: Values = tensor.detach()[:, 0, inner.rows, inner.columns].cpu().numpy()

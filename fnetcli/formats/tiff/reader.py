@@ -1,13 +1,14 @@
-"""TIFF and BigTIFF: what the tags of a page mean, and its pixels as an Image.
+"""TIFF and BigTIFF: the meaning of a page's tags, and its pixels as an Image.
 
-What the numbers are (type, bits, bands, where they lie) is decided from the tags alone, before
-anything is decoded. Pillow decodes only what is left: old 8-bit kinds such as JPEG, fax and CMYK.
+Type, bits, bands and layout of the numbers are decided from the tags alone, before anything is
+decoded. Pillow decodes only the rest: old 8-bit variants such as JPEG, fax and CMYK.
 """
 
 from __future__ import annotations
 
 import io
 import math
+import re
 from dataclasses import dataclass, replace
 from typing import Any, BinaryIO
 
@@ -27,7 +28,7 @@ from fnetcli.formats.base import (
 from fnetcli.formats.codecs import silence
 from fnetcli.formats.pillow import color_mode, our_rules, to_planes
 from fnetcli.formats.profiles import check_profile
-from fnetcli.formats.tiff import ICC_TAG, NODATA_TAG
+from fnetcli.formats.tiff import ICC_TAG, NODATA_TAG, XMP_TAG
 from fnetcli.formats.tiff.container import (
     CODECS,
     MAX_BANDS,
@@ -75,14 +76,21 @@ MAX_RGB_BANDS = 6  # RGB and what Photoshop may add to it
 WHOLE_BITS = frozenset({8, 16, 32})
 WIDENED_BITS = frozenset({1, 2, 4})  # become 0..255
 UNSIGNED, SIGNED, FLOAT = "u", "i", "f"
-KINDS = {1: UNSIGNED, 2: SIGNED, 3: FLOAT, 4: UNSIGNED}  # 4 is "undefined": unsigned to everyone
+KINDS = {1: UNSIGNED, 2: SIGNED, 3: FLOAT, 4: UNSIGNED}  # 4 is "undefined": unsigned in practice
+
+# An attribute or an element, whatever its namespace.
+KELVIN_PER_COUNT = re.compile(
+    r"""\bTlinearGain(?:\s*=\s*["']\s*([0-9.eE+-]+)|\s*>\s*([0-9.eE+-]+))""", re.IGNORECASE
+)
+LONGEST_XMP = 1 << 16  # bytes
+MIN_GAIN, MAX_GAIN, KELVIN = 0.001, 1.0, 273.15
 
 MIN_IS_WHITE_FLOAT = "it is a negative (min-is-white) in floating point: numbers are used as stored"
 
 
 @dataclass(frozen=True)
 class Bands:
-    """What the bands are: 1 or 3 colours first, and which one is alpha, if any.
+    """The meaning of the bands: 1 or 3 colours first, and which one is alpha, if any.
 
     Associated alpha has been multiplied into the colours.
     """
@@ -95,9 +103,9 @@ class Bands:
 
 @dataclass(frozen=True)
 class Page:
-    """What the tags of one page say.
+    """The content of a page's tags.
 
-    `dtype` and `bits` are those of the Image. `by_pillow` marks what only Pillow decodes.
+    `dtype` and `bits` are those of the Image. `by_pillow`: only Pillow can decode it.
     """
 
     tags: Tags
@@ -112,13 +120,13 @@ class Page:
 
     @property
     def dtype(self) -> np.dtype[Any]:
-        """Type of the pixels as they are handed out."""
+        """The type of the pixels after reading."""
         is_byte = self.by_pillow or self.photometric == PALETTE
         return np.dtype(np.uint8) if is_byte else self.layout.dtype
 
     @property
     def bits(self) -> int | None:
-        """Bits that are used, where they are fewer than the type has."""
+        """The bits in use, if they are fewer than the type has."""
         is_exact = not (self.by_pillow or self.is_widened or self.photometric == PALETTE)
         return self.layout.bits if is_exact and self.layout.is_packed else None
 
@@ -129,12 +137,12 @@ class Page:
 
     @property
     def is_georeferenced(self) -> bool:
-        """Whether the picture, as it is handed out, has a place on earth."""
+        """Whether the picture, after reading, has a georeference."""
         return self.orientation == UPRIGHT and any(tag in self.tags for tag in PLACE_TAGS)
 
 
 def probe(file: BinaryIO, options: ReadOptions) -> Header:
-    """Tell what `read` would give."""
+    """Return the properties of the image."""
     with silence:
         page = _open_page(file, options)
     height, width = upright_size(page.layout.height, page.layout.width, page.orientation)
@@ -164,6 +172,7 @@ def _read(file: BinaryIO, options: ReadOptions) -> Image:
     valid, doubts = _read_mask(page)
     details: dict[str, Any] = {
         "valid": valid,
+        "celsius": _celsius(page),
         "georeference": georeference,
         "color_profile": profile,
         "notices": (*page.notices, *complaints, *more, *words, *doubts),
@@ -183,7 +192,7 @@ def _read(file: BinaryIO, options: ReadOptions) -> Image:
 
 
 def _open_page(file: BinaryIO, options: ReadOptions) -> Page:
-    """Choose the page and check all its tags that matter, without decoding anything."""
+    """Choose the page and check all its relevant tags, without decoding anything."""
     pictures = find_pictures(file)
     count = len(pictures.indices)
     number = _choose(count, options)
@@ -193,13 +202,13 @@ def _open_page(file: BinaryIO, options: ReadOptions) -> Page:
     page = _describe(tags, count, height, width)
     page = replace(page, mask=pictures.mask(number))
     if pictures.is_broken:
-        notice = f"its list of pages is damaged after page {count}: what follows is left out"
+        notice = f"its list of pages is damaged after page {count}: later pages are ignored"
         page = replace(page, notices=(notice, *page.notices))
     return page
 
 
 def _choose(count: int, options: ReadOptions) -> int:
-    """Return which of `count` pictures to read, from 0 on."""
+    """Return which of `count` pictures to read, counted from 0."""
     if count == 1:
         return 0
     if options.page is None:
@@ -241,7 +250,7 @@ def _describe(tags: Tags, pages: int, height: int, width: int) -> Page:
 
 
 def _number_type(tags: Tags, samples: int) -> tuple[int, str]:
-    """Return bits and kind of the numbers, which have to be the same in all bands."""
+    """Return bits and kind of the numbers, which must be the same in all bands."""
     depths = {int(bits) for bits in tags.numbers(BITS_TAG)[: max(samples, 1)]} or {1}
     formats = {int(one) for one in tags.numbers(FORMAT_TAG)[: max(samples, 1)]} or {1}
     if len(depths) > 1 or len(formats) > 1:
@@ -307,11 +316,11 @@ def _layout(tags: Tags, height: int, width: int, samples: int, bits: int, kind: 
 
 
 def _bands(tags: Tags, photometric: int, samples: int) -> Bands:
-    """Tell colours from alpha and the rest; GDAL writes 16-bit RGB as grey with two more bands."""
+    """Distinguish colours from alpha and others; GDAL writes 16-bit RGB as grey with two bands."""
     extra = [int(one) for one in tags.numbers(EXTRA_TAG)][:samples]
     if photometric == RGB and samples == 4 and not extra:
         extra = [UNASSOCIATED]  # written before the tag was common
-    kinds = [0] * (samples - len(extra)) + extra  # the tag tells of the last bands
+    kinds = [0] * (samples - len(extra)) + extra  # the tag describes the last bands
     alpha = next((i for i, one in enumerate(kinds) if one in {ASSOCIATED, UNASSOCIATED}), None)
     is_associated = alpha is not None and kinds[alpha] == ASSOCIATED
     if photometric == RGB and 3 <= samples <= MAX_RGB_BANDS and (alpha is None or alpha >= 3):
@@ -320,7 +329,7 @@ def _bands(tags: Tags, photometric: int, samples: int) -> Bands:
         return Bands(3, alpha, is_associated, (notice,) if has_more else ())
     colors = samples - (alpha == samples - 1)
     if photometric == BLACK_IS_ZERO and colors == 3 and alpha in {None, 3}:
-        return Bands(3, alpha, is_associated, ("its three bands are taken as red, green and blue",))
+        return Bands(3, alpha, is_associated, ("its three bands are used as red, green and blue",))
     if photometric != RGB and colors == 1 and alpha in {None, 1}:
         return Bands(3 if photometric == PALETTE else 1, alpha, is_associated)
     bands = "1 band" if samples == 1 else f"{samples} bands"
@@ -329,18 +338,35 @@ def _bands(tags: Tags, photometric: int, samples: int) -> Bands:
     )
 
 
-# --- what stands beside the pixels ----------------------------------------------------------------
+# --- metadata -------------------------------------------------------------------------------------
 
 
 def _nodata(tags: Tags) -> tuple[float | None, tuple[str, ...]]:
-    """Return the number of the tag GDAL_NODATA, as a text says it."""
+    """Return the number in the text of the tag GDAL_NODATA."""
     if NODATA_TAG not in tags:
         return None, ()
     try:
         content = tags.content(NODATA_TAG) or b""
         return float(content[:LONGEST_TEXT].split(b"\0")[0].decode("ascii")), ()
     except (ContentError, ValueError):
-        return None, ("its nodata value cannot be read: all pixels are taken as seen",)
+        return None, ("its nodata value cannot be read: all pixels are taken as valid",)
+
+
+def _celsius(page: Page) -> tuple[float, float] | None:
+    """Return how counts become degrees Celsius, where XMP data say how many kelvin one is.
+
+    FLIR's cameras call it TlinearGain: 0.01 (centikelvin) or 0.04, 0.4 in the wide range.
+    """
+    if page.layout.dtype != np.uint16 or page.bands.colors != 1 or XMP_TAG not in page.tags:
+        return None
+    try:
+        text = (page.tags.content(XMP_TAG) or b"")[:LONGEST_XMP].decode("utf-8", "replace")
+        gains = {float(one or other) for one, other in KELVIN_PER_COUNT.findall(text)}
+    except (ContentError, ValueError):
+        return None
+    if len(gains) != 1 or not MIN_GAIN <= max(gains) <= MAX_GAIN:
+        return None
+    return max(gains), -KELVIN
 
 
 def _georeference(tags: Tags) -> tuple[Georeference | None, tuple[str, ...]]:
@@ -368,7 +394,7 @@ def _profile(page: Page) -> tuple[bytes | None, tuple[str, ...]]:
 
 
 def _read_mask(page: Page) -> tuple[Mask | None, tuple[str, ...]]:
-    """Return where (H, W) the picture holds data, as a mask page says it (GDAL, TIFF 6.0)."""
+    """Return the mask (H, W) of valid pixels, from a mask page (GDAL, TIFF 6.0)."""
     if page.mask is None:
         return None, ()
     tags, height, width = page.mask, page.layout.height, page.layout.width
@@ -380,7 +406,7 @@ def _read_mask(page: Page) -> tuple[Mask | None, tuple[str, ...]]:
             return read_pixels(tags, layout, 0)[..., 0] != 0, ()
     except ContentError:
         pass
-    return None, ("the mask in it cannot be read: all its pixels are taken for data",)
+    return None, ("its mask cannot be read: all its pixels are taken as valid",)
 
 
 # --- from stored numbers to pixels ----------------------------------------------------------------
@@ -392,7 +418,7 @@ def _white(page: Page) -> int:
 
 
 def _fill(page: Page, nodata: float | None) -> float:
-    """Return what stands for tiles that were left out: nodata where the type has it, or zero."""
+    """Return the value for omitted tiles: nodata if the type can hold it, else zero."""
     if nodata is None:
         return 0
     if page.layout.dtype.kind == FLOAT:
@@ -419,7 +445,7 @@ def _apply_tags(page: Page, stored: NDArray[Any]) -> tuple[NDArray[Any], Pixels 
 
 
 def _as_stored(page: Page, nodata: float) -> float:
-    """Return the nodata number after what `_apply_tags` does to all numbers."""
+    """Return the nodata number, changed like all numbers by `_apply_tags`."""
     if page.layout.dtype.kind == FLOAT:
         with np.errstate(over="ignore"):
             rounded = float(page.layout.dtype.type(nodata))
@@ -442,7 +468,7 @@ def to_unit_alpha(band: NDArray[Any], white: int) -> Pixels:
 
 
 def _divide(colors: NDArray[Any], alpha: Pixels, white: int) -> NDArray[Any]:
-    """Undo the multiplication of colours with alpha; where nothing is opaque, leave them."""
+    """Undo the multiplication of colours by alpha; do not change them where alpha is 0."""
     weight = np.where(alpha > 0, alpha, 1).astype(np.float64)[..., None]
     divided = colors / weight
     if colors.dtype.kind == FLOAT:
@@ -459,7 +485,7 @@ def _apply_palette(
     if page.layout.dtype.kind != UNSIGNED or page.layout.bits > 16 or table.size % 3:
         raise ContentError("not a readable TIFF (its palette does not fit)", COPY_AGAIN)
     colors = table.reshape(3, -1).T
-    if colors.size and colors.max() > 255:  # some writers keep to 8 bits, against the standard
+    if colors.size and colors.max() > 255:  # some writers use only 8 bits, against the standard
         colors = colors >> 8
     index = stored[..., 0]
     if index.max() >= len(colors):
@@ -499,7 +525,7 @@ def _read_by_pillow(
 
 
 def _require_complete(page: Page) -> None:
-    """Raise ContentError where strips or tiles lie beyond the end of the file."""
+    """Raise ContentError if strips or tiles are beyond the end of the file."""
     offsets, counts = page.tags.segments()
     if len(offsets) == len(counts) and len(offsets):
         ends = offsets.astype(np.float64) + counts.astype(np.float64)
