@@ -182,8 +182,11 @@ class TestCDDFuse:
         ("options", "message"),
         [
             (["--gain", "base_ir=2"], "--gain: this network's fused image is not a sum of parts"),
-            (["--maps", "preview"], "--maps preview: this network shows nothing beside the fused"),
-            (["--max-memory", "1M"], "--max-memory: the smallest tile of this network takes "),
+            (
+                ["--maps", "preview"],
+                "--maps preview: this network has no parts or maps; leave it out",
+            ),
+            (["--max-memory", "1M"], "--max-memory: the smallest tile of this network needs "),
         ],
     )
     def test_what_it_does_not_do_is_refused(

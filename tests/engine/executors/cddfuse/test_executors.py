@@ -140,7 +140,7 @@ def test_many_images_go_in_groups_that_fit() -> None:
 
 
 def test_too_little_memory_is_refused() -> None:
-    with pytest.raises(UsageError, match=r"^--max-memory: the smallest tile .* takes \d+ MB;"):
+    with pytest.raises(UsageError, match=r"^--max-memory: the smallest tile .* needs \d+ MB;"):
         engine_with(1000).run(*scene(300, 300))
     with pytest.raises(UsageError, match=r"--max-memory"):
         engine_with(1000).require_memory()
