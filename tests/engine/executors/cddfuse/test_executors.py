@@ -60,11 +60,11 @@ def test_it_has_three_ways() -> None:
 
 @pytest.mark.parametrize("kind", [0, 1])
 def test_whole_images_are_exact_and_nothing_is_said(kind: int) -> None:
-    pair, said = scene(600, 500), list[str]()
-    in_need = needs(Engine(small_network(), CPU), 600, 500)
+    pair, said = scene(800, 700), list[str]()
+    in_need = needs(Engine(small_network(), CPU), 800, 700)
     assert in_need[1] < in_need[0]
     engine = engine_with(in_need[kind], said)
-    assert engine._plan(1, 600, 500, FUSED).executor is engine._executors[kind]
+    assert engine._plan(1, 800, 700, FUSED).executor is engine._executors[kind]
     found, exact = engine.run(*pair, FEATURES), expected(pair)
     np.testing.assert_allclose(found.fused, exact.fused[:, 0], atol=3e-6)
     assert list(found.features) == list(NAMES)
@@ -161,7 +161,7 @@ def test_memory_that_runs_out_means_the_next_way(monkeypatch: pytest.MonkeyPatch
     monkeypatch.setattr(Exact, "bytes_needed", lambda one, *_: 1000 if one._kind is Lean else 3000)
     np.testing.assert_allclose(engine.run(*pair).fused, expected(pair).fused[:, 0], atol=3e-6)
     assert tried == [Banded, Lean]
-    assert said == ["100x90: memory ran out on cpu; going on with smaller tiles"]
+    assert said == ["100x90: memory ran out on cpu; continuing with smaller tiles"]
 
 
 def test_no_memory_at_all_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
