@@ -12,14 +12,7 @@ from numpy.typing import NDArray
 
 from fnetcli.engine import memory
 from fnetcli.engine.device import Device
-from fnetcli.engine.executors.base import (
-    NOWHERE,
-    CutsItself,
-    Executor,
-    Inner,
-    Into,
-    SceneExecutor,
-)
+from fnetcli.engine.executors.base import NOWHERE, Executor, Inner, Into, SceneExecutor
 from fnetcli.engine.executors.table import choose_executor
 from fnetcli.engine.options import EngineOptions, Precision
 from fnetcli.engine.tiles import SMALLEST, Span, Tile, Tiling, fitting
@@ -208,11 +201,8 @@ class Engine:
         return found
 
     def _plan(self, count: int, height: int, width: int, wanted: Wanted) -> _Plan:
-        """Return the executor, the tiling, and how many images are processed together."""
+        """Return what runs images, how they are cut, and how many go through together."""
         executors, tile = self._executors, self.options.tile
-        if isinstance(self._executor, CutsItself):
-            self._executor.limit(self._budget(), tile if self._learned is None else None)
-            return _Plan(self._executor, self._whole(self._executor, height, width))
         if tile is not None and self._learned is None:
             is_cut = 0 < tile < max(height, width)
             executor = executors[-1 if is_cut else 0]
@@ -239,7 +229,7 @@ class Engine:
         return memory.budget(self.device, takes_all=takes_all)
 
     def _require(self, height: int, width: int, wanted: Wanted) -> None:
-        """Raise UsageError if --max-memory is less than the least that any executor needs."""
+        """Raise UsageError where --max-memory is less than what takes least needs."""
         given = self.options.max_memory
         if given is None:
             return
@@ -295,12 +285,10 @@ class Engine:
         """Remember that memory ran out; raise PairError if tiles cannot get any smaller."""
         tiling = plan.tiling
         needed = plan.executor.bytes_needed(plan.images, *tiling.largest, wanted)
-        is_smallest = tiling == _smallest(tiling) and plan.images == 1
-        if isinstance(plan.executor, CutsItself) and self._learned is not None:
-            is_smallest |= needed > self._learned
         self._learned = needed // 2
         size = f"{tiling.width}x{tiling.height}"
-        if is_smallest and plan.executor.smaller is None:
+        is_last = plan.executor.smaller is None
+        if tiling == _smallest(tiling) and plan.images == 1 and is_last:
             others = "fewer --workers or smaller images"
             raise PairError(
                 f"{size}: not enough memory on {self.device}, the smallest tile needs "
@@ -314,16 +302,16 @@ class Engine:
         self.on_notice(f"{size}: memory ran out on {self.device}; continuing with smaller tiles")
 
 
-# --- plan and result, tile by tile ----------------------------------------------------------------
+# --- what runs, and what it makes, tile by tile ---------------------------------------------------
 
 
 @dataclass(frozen=True)
 class _Plan:
-    """The executor and the tiling of some images."""
+    """What runs some images, and how they are cut."""
 
     executor: Executor
     tiling: Tiling
-    images: int = 1  # processed together
+    images: int = 1  # that go through together
 
 
 def _margin(executor: Executor) -> int:

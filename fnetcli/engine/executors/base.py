@@ -42,15 +42,15 @@ class Executor(Protocol):
 
     @property
     def smaller(self) -> Executor | None:
-        """The executor for images that this one has no memory for; None: this one, in tiles."""
+        """What runs the network where images do not fit whole; None: this one, in tiles."""
 
     def run(
         self, x: Values, y: Values, inner: Inner, wanted: Wanted, into: Into = NOWHERE
     ) -> Fusion[Values]:
-        """Fuse luminances (N, H, W); return the inner part of the result.
+        """Fuse luminances (N, H, W); return what lies inside.
 
-        Images are (N, h, w), features (N, C, h, w) float16, clipped to LARGEST_FEATURE. Features
-        are returned, or their inner part is written to the arrays of `into`. Raise
+        Images are (N, h, w), features (N, C, h, w) float16, limited to LARGEST_FEATURE. Features
+        are returned, or written where `into` has room for what lies inside of them. Raise
         MemoryError.
         """
 
@@ -81,17 +81,6 @@ class SceneExecutor(Executor, Protocol):
 
     def place(self, tile: Tile) -> None:
         """Hear where the tile lies that `run` gets next."""
-
-
-@runtime_checkable
-class CutsItself(Executor, Protocol):
-    """An executor that accepts images of any size and tiles them itself."""
-
-    def limit(self, budget: int, tile: int | None) -> None:
-        """Hear how many bytes `run` may take, and the side of tiles where it was given (0: none).
-
-        The smallest tiles may take more.
-        """
 
 
 def as_features(values: NDArray[np.floating[Any]]) -> NDArray[np.float16]:

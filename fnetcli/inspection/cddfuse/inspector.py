@@ -24,7 +24,7 @@ from fnetcli.inspection.cddfuse.weights import (
     cddfuse_facts,
     cddfuse_weights_figures,
 )
-from fnetcli.inspection.figures import FigureData, LengthRow, Line, LinePanel, LineRow
+from fnetcli.inspection.figures import FigureData, Line, LinePanel, LineRow, NormRow
 from fnetcli.inspection.generic import GenericInspector
 from fnetcli.inspection.wording import by_modality, value
 from fnetcli.modalities import shown_name
@@ -200,7 +200,7 @@ def _figures(
         }
         count = len(found.agreement[kind].per_channel)
         title = f"{kind.capitalize()} features"
-        figures[f"{kind}.png"] = LengthRow(title, norms, MEANING.format(count=count))
+        figures[f"{kind}.png"] = NormRow(title, norms, MEANING.format(count=count))
     figures["agreement.png"] = _agreement_row(found, modalities)
     return figures
 
