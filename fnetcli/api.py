@@ -220,7 +220,7 @@ def fuse_folder(
         network,
         workers=workers,
         stops_at_failure=settings.get("stops_at_failure", False),
-        notices=surveyed.notices,
+        notices=[*surveyed.notices, *surveyed.warnings],
         on_progress=on_progress,
     )
 

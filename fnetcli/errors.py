@@ -7,6 +7,7 @@
     |-- ImageError             one image file or pair of images (the batch continues without it)
     |   |-- ReadError          cannot be opened, decoded or understood
     |   |-- PairError          both are valid alone, but do not fit together
+    |   |   `-- NotFiniteError the network's result has NaN or infinity
     |   `-- WriteError         this result cannot be written
     |-- OutputError            no further result can be written: disk full, no permission, ...
     |-- CheckpointError        a weights file is damaged or does not fit
@@ -36,6 +37,10 @@ class ReadError(ImageError):
 
 class PairError(ImageError):
     """Two images cannot be fused with each other as they are."""
+
+
+class NotFiniteError(PairError):
+    """What a network made of a pair holds NaN or infinity: its weights are damaged or unfit."""
 
 
 class WriteError(ImageError):

@@ -86,13 +86,12 @@ def evaluate(
     )
     engine_options = tiles.options(precision.precision)
     chosen = choose_metrics(scores.metrics, scores.convention.value)
-    cost_size = scores.cost_size
     makers = Makers(
         console, methods.weights or [], engine_options, device.device, methods.baselines
     )
     is_without = not images.given and pairing.pairs is None and camera.flir is None
-    if cost_size is not None and is_without:
-        return _only_cost(console, makers, cost_size, files, has_files=bool(methods.fused))
+    if scores.cost_size is not None and is_without:
+        return _only_cost(console, makers, scores.cost_size, files, has_files=bool(methods.fused))
     of_methods, of_sources = split_suffixes(pairing.suffix or [])
     modalities, found = _find(camera, images, replace(pairing, suffix=of_sources), reading)
     of_files = reading.options(modalities)
@@ -105,7 +104,8 @@ def evaluate(
     )
     tell_pairing(console, found)
     found.require_cases()
-    is_deep = pairing.recursive or bool(pairing.match)
+    has_frames = any(case.page is not None for case in found.cases)  # results in sub-folders
+    is_deep = pairing.recursive or bool(pairing.match) or has_frames
     fused = fused_methods(found, methods.fused or [], of_methods, is_recursive=is_deep)
     _tell_strays(console, fused)
     made = makers.entrants()
@@ -126,6 +126,8 @@ def evaluate(
         )
     for notice in surveyed.notices:
         console.notice(notice)
+    for warning in surveyed.warnings:
+        console.warning(warning)
     job = EvalJob(
         pairing=found,
         options=surveyed.options,
@@ -139,7 +141,7 @@ def evaluate(
     errors: Errors = []
     with kept(errors):
         scored_all.tell(console)
-    costs = makers.costs(cost_size, errors) if cost_size else []
+    costs = makers.costs(scores.cost_size, errors) if scores.cost_size else []
     with kept(errors):
         tell_costs(console, costs)
     write_files(

@@ -162,6 +162,8 @@ def fuse(
         )
     for notice in surveyed.notices:
         console.notice(notice)
+    for warning in surveyed.warnings:
+        console.warning(warning)
     return session.run(replace(surveyed.job, part=part), network, surveyed.options)
 
 

@@ -72,6 +72,7 @@ class GivenPair:
             "--range": self.scaling.value_range,
             "--stretch": self.scaling.stretch,
             "--invert": self.scaling.invert,
+            **self.scaling.of_corrections(),
             "--resize": self.size.resize,
             "--series": self.volume.series,
             "--volume": self.volume.volume,

@@ -29,6 +29,9 @@ if TYPE_CHECKING:
     from fnetcli.training.loop import PairList
 
 
+SHOWN_WARNINGS = 5  # of files
+
+
 @exits_properly
 @takes_groups
 def train(
@@ -248,8 +251,17 @@ def _pairs(plan: Recipe, folders: dict[str, str], console: Console, smallest: in
     found = survey(pairing.cases, prepare)
     for notice in found.notices:
         console.notice(notice)
-    pairs = Pairs(pairing.cases, smallest, modalities, found.options.scaling, prepare.reading)
+    for warning in found.warnings:
+        console.warning(warning)
+    pairs = Pairs(
+        pairing.cases, smallest, modalities, found.options.scaling, reading=prepare.reading
+    )
     pairs.check()
+    warnings = [(path, text) for path, texts in pairs.warnings.items() for text in texts]
+    for path, text in warnings[:SHOWN_WARNINGS]:
+        console.warning(f"{path}: {text}")
+    if len(warnings) > SHOWN_WARNINGS:
+        console.warning(f"{len(warnings) - SHOWN_WARNINGS} more warnings of this kind")
     return pairs
 
 

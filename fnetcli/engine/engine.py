@@ -12,11 +12,11 @@ from numpy.typing import NDArray
 
 from fnetcli.engine import memory
 from fnetcli.engine.device import Device
-from fnetcli.engine.executors.base import CutsItself, Executor, Inner
+from fnetcli.engine.executors.base import NOWHERE, Executor, Inner, Into, SceneExecutor
 from fnetcli.engine.executors.table import choose_executor
 from fnetcli.engine.options import EngineOptions, Precision
 from fnetcli.engine.tiles import SMALLEST, Span, Tile, Tiling, fitting
-from fnetcli.errors import PairError, UsageError
+from fnetcli.errors import NotFiniteError, PairError, UsageError
 from fnetcli.models.base import Fusion, Maps, Network, Wanted
 
 Allocate = Callable[[tuple[int, ...]], NDArray[np.float16]]  # shape -> array to fill
@@ -86,8 +86,8 @@ class Engine:
 
     def require_memory(self, wanted: Wanted = PARTS_ONLY) -> None:
         """Raise UsageError if --max-memory is less than the minimum for large images."""
-        far = 4 * (self._margin + SMALLEST)
-        self._require(self._whole(far, far), wanted)
+        far = 4 * (_margin(self._executors[-1]) + SMALLEST)
+        self._require(far, far, wanted)
 
     def run(
         self,
@@ -104,51 +104,68 @@ class Engine:
         like `require_memory`.
         """
         count, height, width = first.shape
-        self._require(self._whole(height, width), wanted)
+        self._require(height, width, wanted)
         result = _Result(self.network, first.shape, wanted, allocate)
         start = 0
         while start < count:
-            tiling, images = self._plan(count - start, height, width, wanted)
-            some = slice(start, start + images)
-            self._mention_margins(tiling)
+            plan = self._plan(count - start, height, width, wanted)
+            some = slice(start, start + plan.images)
+            self._mention_margins(plan.tiling)
             try:
-                self._run_tiles(tiling, some, (first, second), result)
+                self._run_tiles(plan, some, (first, second), result)
             except (MemoryError, RuntimeError) as error:
                 if not _is_out_of_memory(error):
                     raise
-                self._go_smaller(tiling, images, wanted)
+                self._go_smaller(plan, wanted)
                 continue
-            start += images
+            start += plan.images
         return result.fusion()
 
     def _run_tiles(
-        self, tiling: Tiling, images: slice, pair: tuple[Maps, Maps], result: _Result
+        self, plan: _Plan, images: slice, pair: tuple[Maps, Maps], result: _Result
     ) -> None:
         """Run all tiles of some of the images, and copy the inner part of each to the result."""
-        if self._executor.margin is None and len(tiling) > 1:
+        executor, tiling = plan.executor, plan.tiling
+        if executor.margin is None and len(tiling) > 1:
             self._mention_blending(tiling)
-            self._run_blended(tiling, images, pair, result)
+            self._run_blended(plan, images, pair, result)
             return
+        if isinstance(executor, SceneExecutor):
+            x, y = (self._padded(image[images]) for image in pair)
+            executor.prepare(x, y, result.wanted, self._budget(takes_all=True))
+            if executor.difference:
+                self._mention_scene(tiling, executor)
         for tile in tiling:
+            if isinstance(executor, SceneExecutor):
+                executor.place(tile)
             inner = Inner(tile.rows.inner, tile.columns.inner)
-            found = self._run_tile(tile, images, pair, inner, result.wanted)
+            into = result.room(images, tile)
+            found = self._run_tile(executor, tile, images, pair, inner, result.wanted, into)
             result.put(images, tile, found)
 
     def _run_blended(
-        self, tiling: Tiling, images: slice, pair: tuple[Maps, Maps], result: _Result
+        self, plan: _Plan, images: slice, pair: tuple[Maps, Maps], result: _Result
     ) -> None:
         """Run all tiles with their margins, and blend neighbours over the margins they share."""
         result.clear(images)
+        tiling = plan.tiling
         tiles = list(tiling)
         of_rows = _blending_weights([tile.rows for tile in tiles], tiling.height)
         of_columns = _blending_weights([tile.columns for tile in tiles], tiling.width)
         for tile in tiles:
             whole = Inner(slice(None), slice(None))
-            found = self._run_tile(tile, images, pair, whole, result.wanted)
+            found = self._run_tile(plan.executor, tile, images, pair, whole, result.wanted)
             result.add(images, tile, found, np.outer(of_rows[tile.rows], of_columns[tile.columns]))
 
     def _run_tile(
-        self, tile: Tile, images: slice, pair: tuple[Maps, Maps], inner: Inner, wanted: Wanted
+        self,
+        executor: Executor,
+        tile: Tile,
+        images: slice,
+        pair: tuple[Maps, Maps],
+        inner: Inner,
+        wanted: Wanted,
+        into: Into = NOWHERE,
     ) -> Fusion[NDArray[Any]]:
         outside = (images, tile.rows.computed, tile.columns.computed)
         shape = pair[0][outside].shape[1:]
@@ -157,10 +174,10 @@ class Engine:
             inner = Inner(
                 *(slice(*one.indices(side)) for one, side in zip(inner, shape, strict=True))
             )
-        found = self._executor.run(x, y, inner, wanted)
+        found = executor.run(x, y, inner, wanted, into)
         for image in _images(found):
             if not np.isfinite(image).all():
-                raise PairError("the network's result is not finite; check the weights")
+                raise NotFiniteError("the network's result is not finite; check the weights")
         return found
 
     def _padded(self, image: Maps) -> NDArray[Any]:
@@ -174,41 +191,53 @@ class Engine:
     # --- tiles ---
 
     @property
-    def _margin(self) -> int:
-        margin = self._executor.margin
-        return BLENDED if margin is None else margin
+    def _executors(self) -> list[Executor]:
+        """The executor and those that run what does not fit into memory with the one before."""
+        found = list[Executor]()
+        one: Executor | None = self._executor
+        while one is not None:
+            found.append(one)
+            one = one.smaller
+        return found
 
-    def _plan(self, count: int, height: int, width: int, wanted: Wanted) -> tuple[Tiling, int]:
-        """Return the tiling, and how many images are processed together."""
-
-        def bytes_needed(images: int, rows: int, columns: int) -> int:
-            return self._executor.bytes_needed(images, rows, columns, wanted)
-
-        tile, whole = self.options.tile, self._whole(height, width)
-        if isinstance(self._executor, CutsItself):
-            self._executor.limit(self._budget(), tile if self._learned is None else None)
-            return whole, 1
+    def _plan(self, count: int, height: int, width: int, wanted: Wanted) -> _Plan:
+        """Return what runs images, how they are cut, and how many go through together."""
+        executors, tile = self._executors, self.options.tile
         if tile is not None and self._learned is None:
-            return (replace(whole, tile_height=tile, tile_width=tile) if tile else whole), 1
-        budget, images = self._budget(), count
-        while images > 1 and bytes_needed(images, height, width) > budget:
-            images = (images + 1) // 2
-        found = fitting(whole, budget, lambda r, c: bytes_needed(images, r, c))
-        return found or _smallest(whole), images
+            is_cut = 0 < tile < max(height, width)
+            executor = executors[-1 if is_cut else 0]
+            whole = self._whole(executor, height, width)
+            return _Plan(
+                executor, replace(whole, tile_height=tile, tile_width=tile) if tile else whole
+            )
+        for executor in executors:
+            budget = self._budget(takes_all=executor.margin is None)
+            images = 1 if isinstance(executor, SceneExecutor) else count
+            while images > 1 and executor.bytes_needed(images, height, width, wanted) > budget:
+                images = (images + 1) // 2
+            if executor.bytes_needed(images, height, width, wanted) <= budget:
+                break
+        whole = self._whole(executor, height, width)
+        found = fitting(whole, budget, lambda r, c: executor.bytes_needed(images, r, c, wanted))
+        return _Plan(executor, found or _smallest(whole), images)
 
-    def _budget(self) -> int:
+    def _budget(self, *, takes_all: bool) -> int:
         limits = (self._learned, self.options.max_memory)
         known = [limit for limit in limits if limit is not None]
         if known:
             return min(known)
-        return memory.budget(self.device, takes_all=self._executor.margin is None)
+        return memory.budget(self.device, takes_all=takes_all)
 
-    def _require(self, whole: Tiling, wanted: Wanted) -> None:
-        """Raise UsageError if --max-memory is less than the smallest tile needs."""
+    def _require(self, height: int, width: int, wanted: Wanted) -> None:
+        """Raise UsageError where --max-memory is less than what takes least needs."""
         given = self.options.max_memory
         if given is None:
             return
-        needed = self._executor.bytes_needed(1, *_smallest(whole).largest, wanted)
+        *others, last = self._executors
+        smallest = _smallest(self._whole(last, height, width))
+        needed = last.bytes_needed(1, *smallest.largest, wanted)
+        for executor in others:
+            needed = min(needed, executor.bytes_needed(1, height, width, wanted))
         if given < needed:
             megabytes = _megabytes(needed)
             raise UsageError(
@@ -216,9 +245,9 @@ class Engine:
                 f"{' with its features' * wanted.features}; give at least {megabytes}M"
             )
 
-    def _whole(self, height: int, width: int) -> Tiling:
+    def _whole(self, executor: Executor, height: int, width: int) -> Tiling:
         """Return the tiling with a single tile."""
-        return Tiling(height, width, height, width, self._margin, self._executor.grain)
+        return Tiling(height, width, height, width, _margin(executor), executor.grain)
 
     def _mention_margins(self, tiling: Tiling) -> None:
         """Report once if little memory causes much extra work."""
@@ -240,20 +269,26 @@ class Engine:
             "of the whole image; more memory (--max-memory) or --tile 0 avoids this",
         )
 
+    def _mention_scene(self, tiling: Tiling, executor: SceneExecutor) -> None:
+        self._mention(
+            "scene",
+            f"{tiling.width}x{tiling.height}: {executor.difference}; the result differs from that "
+            f"of the whole image; {executor.remedy} avoids it",
+        )
+
     def _mention(self, what: str, text: str) -> None:
         if what not in self._mentioned:
             self._mentioned.add(what)
             self.on_notice(text)
 
-    def _go_smaller(self, tiling: Tiling, images: int, wanted: Wanted) -> None:
+    def _go_smaller(self, plan: _Plan, wanted: Wanted) -> None:
         """Remember that memory ran out; raise PairError if tiles cannot get any smaller."""
-        needed = self._executor.bytes_needed(images, *tiling.largest, wanted)
-        is_smallest = tiling == _smallest(tiling) and images == 1
-        if isinstance(self._executor, CutsItself) and self._learned is not None:
-            is_smallest |= needed > self._learned
+        tiling = plan.tiling
+        needed = plan.executor.bytes_needed(plan.images, *tiling.largest, wanted)
         self._learned = needed // 2
         size = f"{tiling.width}x{tiling.height}"
-        if is_smallest:
+        is_last = plan.executor.smaller is None
+        if tiling == _smallest(tiling) and plan.images == 1 and is_last:
             others = "fewer --workers or smaller images"
             raise PairError(
                 f"{size}: not enough memory on {self.device}, the smallest tile needs "
@@ -267,7 +302,20 @@ class Engine:
         self.on_notice(f"{size}: memory ran out on {self.device}; continuing with smaller tiles")
 
 
-# --- the result, tile by tile ---------------------------------------------------------------------
+# --- what runs, and what it makes, tile by tile ---------------------------------------------------
+
+
+@dataclass(frozen=True)
+class _Plan:
+    """What runs some images, and how they are cut."""
+
+    executor: Executor
+    tiling: Tiling
+    images: int = 1  # that go through together
+
+
+def _margin(executor: Executor) -> int:
+    return BLENDED if executor.margin is None else executor.margin
 
 
 @dataclass
@@ -304,13 +352,18 @@ class _Result:
         """Return the assembled result."""
         return Fusion(self.whole, self.parts, self.maps, self.features)
 
+    def room(self, images: slice, tile: Tile) -> Into:
+        """Return where the features inside a tile go."""
+        rows, columns = tile.rows.kept, tile.columns.kept
+        return {name: one[images, :, rows, columns] for name, one in self.features.items()}
+
     def put(self, images: slice, tile: Tile, found: Fusion[NDArray[Any]]) -> None:
         """Copy the inner part of a tile to its place."""
         rows, columns = tile.rows.kept, tile.columns.kept
         for target, values in self._pairs(found):
             target[images, rows, columns] = values
-        for name, feature in self.features.items():
-            feature[images, :, rows, columns] = found.features[name]
+        for name, feature in found.features.items():
+            self.features[name][images, :, rows, columns] = feature
 
     def clear(self, images: slice) -> None:
         """Set some images to zero, so that tiles can be added."""

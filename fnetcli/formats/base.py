@@ -128,7 +128,7 @@ def content_sha256(path: Path) -> str:
             found.update(part)
         return found.hexdigest()
 
-    return _open(path, digest)
+    return open_and(digest, path)
 
 
 def _open_with(
@@ -139,10 +139,10 @@ def _open_with(
         file.seek(0)
         return _guarded(_recognise(formats, head), file, action)
 
-    return _open(path, act)
+    return open_and(act, path)
 
 
-def _open(path: Path, action: Callable[[BinaryIO], Read]) -> Read:
+def open_and(action: Callable[[BinaryIO], Read], path: Path) -> Read:
     """Open a file that can hold an image, and turn its faults into ReadError."""
     try:
         with open_image(path) as file:

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
 
-from fnetcli.errors import ImageError, PairError
+from fnetcli.errors import ImageError, NotFiniteError, PairError
 from fnetcli.files.output_folder import InPlace
 from fnetcli.inputs.pairing import Case
 from fnetcli.pictures.fuse import PIXELS_VERSION
@@ -103,6 +103,7 @@ class CaseTask(Generic[PathsT, PreparedT, MadeT]):
             modality: {
                 "path": relative_path(path, path.parent if path == root else root),
                 "sha256": None,
+                **({} if self.case.page is None else {"page": self.case.page}),
             }
             for modality, path, root in zip(
                 self.pipeline.modalities,
@@ -208,7 +209,8 @@ def work_on_case(
     try:
         made = task.pipeline.work(engine, read.prepared, task.paths, in_place, on_slices)
     except PairError as error:
-        raise PairError(f"{task.case.first} and {task.case.second}: {error}") from None
+        of = f", weights {task.weights['name']}" if isinstance(error, NotFiniteError) else ""
+        raise PairError(f"{task.case.first} and {task.case.second}{of}: {error}") from None
     return CaseMade(read, made, time.perf_counter() - started)
 
 

@@ -349,7 +349,7 @@ class TestOutput:
         segment = b"FLIR\0\1\0\0" + bytes(64)
         flir = plain[:2] + b"\xff\xe1" + (len(segment) + 2).to_bytes(2, "big") + segment + plain[2:]
         (tmp_path / "f.jpg").write_bytes(flir)
-        _, record = fuse(tmp_path, pair[0], tmp_path / "f.jpg")
+        _, record = fuse(tmp_path, pair[0], tmp_path / "f.jpg", "--ir-rendered")
         assert "ir: " in record["stderr"]
         assert "rendered picture" in record["stderr"]
 

@@ -170,7 +170,8 @@ def test_weights_that_are_not_finite_are_said_of_the_pair(tmp_path: Path) -> Non
     vis, ir = (write(tmp_path / name, smooth_noise(20, 20, 1)) for name in ("a.png", "b.png"))
     result = fnet("fuse", "--vis", vis, "--ir", ir, "--weights", weights, "-o", tmp_path / "out")
     assert result.exit_code == 1
-    assert f"error: {ir} and {vis}: the network's result is not finite" in result.stderr
+    words = "weights large.safetensors: the network's result is not finite; check the weights"
+    assert f"error: {ir} and {vis}, {words}" in result.stderr
 
 
 def test_a_dry_run_compiles_nothing(

@@ -406,7 +406,7 @@ def npy_claiming(height: int, width: int) -> bytes:
     return buffer.getvalue().replace(b"(9, 9), }".ljust(len(size)), size)
 
 
-LATER = {
+LATER: dict[str, Callable[[int, int], bytes]] = {
     "jpeg 2000": jpeg2000_claiming,
     "jpeg xl": jpegxl_claiming,
     "avif": avif_claiming,

@@ -13,8 +13,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
+from fnetcli.formats.labels import class_colors
 from fnetcli.inspection.figures import (
     ChannelSheet,
+    ClassMaps,
     Distribution,
     FigureData,
     HistogramPanel,
@@ -193,3 +195,15 @@ def test_limits_are_round_and_close(size: float) -> None:
     limit = round_limit(np.full(10, -size))
     assert 0.999 * size <= limit <= 2 * size
     assert float(f"{limit:.1e}") == limit
+
+
+def test_classes_have_their_colours_and_a_key() -> None:
+    numbers = np.zeros((30, 50), np.intp)
+    numbers[:, 25:] = 2
+    figure = draw(ClassMaps("Classes", {"segmentation": numbers}, {0: "none", 2: "person"}))
+    found = {tuple(color) for color in pixels(figure).reshape(-1, 3)}
+    colors = {tuple(color) for color in class_colors(3)}
+    assert found >= {(0, 0, 0), tuple(class_colors(3)[2])}
+    assert tuple(class_colors(3)[1]) not in found & colors
+    large = np.zeros((700, 1300), np.intp)
+    assert pixels(draw(ClassMaps("", {"a": large}, {0: "none"}))).shape[1] < 1300

@@ -69,6 +69,33 @@ def percentiles(text: str) -> tuple[float, float] | None:
     return found
 
 
+def numbers_per_modality(
+    option: str, values: list[str] | None, modalities: tuple[str, str]
+) -> dict[str, tuple[float, ...]]:
+    """Read ``ir=0``, also several times, and ``ir=none``, which is no number at all.
+
+    Raise UsageError for a modality that is not fused, and for what is no finite number.
+    """
+    found: dict[str, tuple[float, ...]] = {}
+    for text in values or []:
+        name, _, value = text.partition("=")
+        if name not in modalities or not value:
+            raise UsageError(
+                f"{option} {text}: give {option} {modalities[0]}=VALUE or "
+                f"{option} {modalities[1]}=VALUE, or none in place of the value"
+            )
+        try:
+            numbers = () if value == "none" else (float(value),)
+        except ValueError:
+            numbers = (math.nan,)
+        if not all(map(math.isfinite, numbers)):
+            raise UsageError(f"{option} {text}: give a number, or none; NaN is never data")
+        if name in found and not (numbers and found[name]):
+            raise UsageError(f"{option} {text}: none and a number for {name}; leave one out")
+        found[name] = (*found.get(name, ()), *numbers)
+    return found
+
+
 def limits(option: str, text: str | None) -> tuple[float, float] | None:
     """Parse ``LO,HI``. Raise UsageError."""
     if text is None:

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
 
+from fnetcli.engine.tiles import Tile
 from fnetcli.models.base import Fusion, Wanted
 
 LARGEST_FEATURE = float(np.finfo(np.float16).max)  # 65504; larger values are clipped to it
 BUILDING = "compiling the network's inner loop for this processor, once: takes some seconds"
 Values = NDArray[np.floating[Any]]
+Into = Mapping[str, NDArray[np.float16]]  # features to fill, by name
+NOWHERE: Into = {}
 
 
 class Inner(NamedTuple):
@@ -36,10 +40,17 @@ class Executor(Protocol):
     def grain(self) -> tuple[int, int]:
         """Tiles should start at multiples of these rows and columns."""
 
-    def run(self, x: Values, y: Values, inner: Inner, wanted: Wanted) -> Fusion[Values]:
-        """Fuse luminances (N, H, W); return the inner part of the result.
+    @property
+    def smaller(self) -> Executor | None:
+        """What runs the network where images do not fit whole; None: this one, in tiles."""
 
-        Images are (N, h, w), features (N, C, h, w) float16, clipped to LARGEST_FEATURE. Raise
+    def run(
+        self, x: Values, y: Values, inner: Inner, wanted: Wanted, into: Into = NOWHERE
+    ) -> Fusion[Values]:
+        """Fuse luminances (N, H, W); return what lies inside.
+
+        Images are (N, h, w), features (N, C, h, w) float16, limited to LARGEST_FEATURE. Features
+        are returned, or written where `into` has room for what lies inside of them. Raise
         MemoryError.
         """
 
@@ -48,14 +59,28 @@ class Executor(Protocol):
 
 
 @runtime_checkable
-class CutsItself(Executor, Protocol):
-    """An executor that accepts images of any size and tiles them itself."""
+class SceneExecutor(Executor, Protocol):
+    """Runs tiles with what it has seen of the whole image: seamless, nearly what the whole gives.
 
-    def limit(self, budget: int, tile: int | None) -> None:
-        """Hear how many bytes `run` may take, and the side of tiles where it was given (0: none).
+    It takes one pair at a time.
+    """
 
-        The smallest tiles may take more.
+    @property
+    def difference(self) -> str:
+        """Why the result differs from that of the whole image, for a notice; empty: it does not."""
+
+    @property
+    def remedy(self) -> str:
+        """Which options avoid that."""
+
+    def prepare(self, x: Values, y: Values, wanted: Wanted, budget: int) -> None:
+        """See all of a pair, (1, H, W), before its tiles are run, in about `budget` bytes.
+
+        Raise MemoryError.
         """
+
+    def place(self, tile: Tile) -> None:
+        """Hear where the tile lies that `run` gets next."""
 
 
 def as_features(values: NDArray[np.floating[Any]]) -> NDArray[np.float16]:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from fnetcli.engine.device import Device
-from fnetcli.engine.executors.base import LARGEST_FEATURE, Inner, Values
+from fnetcli.engine.executors.base import LARGEST_FEATURE, NOWHERE, Inner, Into, Values
 from fnetcli.models.base import Fusion, Network, Wanted
 
 # Multiple of the widest layer's numbers per pixel that a network holds at a time, if its
@@ -21,6 +23,7 @@ class Plain:
 
     name = "torch"
     grain = (1, 1)
+    smaller = None
 
     def __init__(self, network: Network[Any], device: Device) -> None:
         self.margin = network.config.reach
@@ -30,8 +33,11 @@ class Plain:
         self._dtype = next(iter(network.arrays.values())).dtype
         self._numbers = _numbers_a_pixel(network)
 
-    def run(self, x: Values, y: Values, inner: Inner, wanted: Wanted) -> Fusion[Values]:
+    def run(
+        self, x: Values, y: Values, inner: Inner, wanted: Wanted, into: Into = NOWHERE
+    ) -> Fusion[Values]:
         """See `Executor`."""
+        del into
         first, second = (to_device(image, self._device) for image in (x, y))
         # With gradients: the model uses those of its images; those of weights are never needed.
         with torch.enable_grad() if self._needs_gradients else torch.inference_mode():
@@ -69,10 +75,7 @@ def to_arrays(found: Fusion[Tensor], inner: Inner) -> Fusion[Values]:
         return values
 
     def features(tensor: Tensor) -> Values:
-        known = tensor.detach()[:, :, inner.rows, inner.columns]
-        limited = known.clamp(-LARGEST_FEATURE, LARGEST_FEATURE).half()
-        values: Values = limited.cpu().numpy()
-        return values
+        return as_half(tensor.detach()[:, :, inner.rows, inner.columns])
 
     return Fusion(
         None if found.whole is None else image(found.whole),
@@ -80,3 +83,10 @@ def to_arrays(found: Fusion[Tensor], inner: Inner) -> Fusion[Values]:
         {name: image(one) for name, one in found.maps.items()},
         {name: features(one) for name, one in found.features.items()},
     )
+
+
+def as_half(features: Tensor) -> NDArray[np.float16]:
+    """Return features as arrays of float16, limited to what it holds."""
+    limited = features.clamp(-LARGEST_FEATURE, LARGEST_FEATURE).half()
+    values: NDArray[np.float16] = limited.cpu().numpy()
+    return values

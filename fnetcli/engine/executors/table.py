@@ -7,6 +7,7 @@ from typing import Any
 
 from fnetcli.engine.device import Device
 from fnetcli.engine.executors.base import Executor
+from fnetcli.engine.executors.cddfuse import choose_cddfuse
 from fnetcli.engine.executors.fnet import choose_fnet
 from fnetcli.engine.executors.uaafusion import choose_uaafusion
 from fnetcli.engine.options import Precision
@@ -16,7 +17,11 @@ from fnetcli.models.base import Network
 # slow steps.
 Choose = Callable[[Network[Any], Device, Precision, Callable[[str], None]], tuple[Executor, str]]
 
-EXECUTORS: dict[str, Choose] = {"fnet": choose_fnet, "uaafusion": choose_uaafusion}
+EXECUTORS: dict[str, Choose] = {
+    "fnet": choose_fnet,
+    "cddfuse": choose_cddfuse,
+    "uaafusion": choose_uaafusion,
+}
 
 
 def choose_executor(

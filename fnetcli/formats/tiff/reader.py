@@ -37,7 +37,7 @@ from fnetcli.formats.base import (
 from fnetcli.formats.codecs import silence
 from fnetcli.formats.pillow import color_mode, our_rules, to_planes
 from fnetcli.formats.profiles import check_profile
-from fnetcli.formats.tiff import ICC_TAG, NODATA_TAG, XMP_TAG
+from fnetcli.formats.tiff import ICC_TAG, METADATA_TAG, NODATA_TAG, XMP_TAG
 from fnetcli.formats.tiff.container import (
     CODECS,
     MAX_BANDS,
@@ -92,6 +92,16 @@ WIDENED_BITS = frozenset({1, 2, 4})  # become 0..255
 UNSIGNED, SIGNED, FLOAT = "u", "i", "f"
 KINDS = {1: UNSIGNED, 2: SIGNED, 3: FLOAT, 4: UNSIGNED}  # 4 is "undefined": unsigned in practice
 
+# Items of GDAL's metadata, which are XML: <Item name="SCALE" sample="0" role="scale">0.0001</Item>.
+SCALE_ITEM = re.compile(r'<Item [^<>]*role="scale"[^<>]*>\s*([^<>\s]+)\s*</Item>')
+OFFSET_ITEM = re.compile(r'<Item [^<>]*role="offset"[^<>]*>\s*([^<>\s]+)\s*</Item>')
+QUANTUM_ITEM = re.compile(
+    r'<Item name="(?:\w+_)?(?:QUANTIFICATION_VALUE|REFLECTANCE_SCALE)"[^<>]*>'
+    r"\s*([^<>\s]+)\s*</Item>",
+    re.IGNORECASE,
+)
+# Steps of reflectance from one stored number to the next: of 8 bits, and of 16.
+MAX_REFLECTANCE_STEP, MIN_REFLECTANCE_STEP = 1 / 255, 1 / 65535
 # An attribute or an element, whatever its namespace.
 KELVIN_PER_COUNT = re.compile(
     r"""\bTlinearGain(?:\s*=\s*["']\s*([0-9.eE+-]+)|\s*>\s*([0-9.eE+-]+))""", re.IGNORECASE
@@ -187,6 +197,7 @@ def _read(file: BinaryIO, options: ReadOptions) -> Image:
     valid, doubts = _read_mask(page)
     details: dict[str, Any] = {
         "valid": valid,
+        "reflectance": _reflectance(page),
         "celsius": _celsius(page),
         "georeference": georeference,
         "color_profile": profile,
@@ -402,6 +413,30 @@ def _nodata(tags: Tags) -> tuple[float | None, tuple[str, ...]]:
         return float(content[:LONGEST_TEXT].split(b"\0")[0].decode("ascii")), ()
     except (ContentError, ValueError):
         return None, ("its nodata value cannot be read: all pixels are taken as valid",)
+
+
+def _reflectance(page: Page) -> tuple[float, float] | None:
+    """Return the stored numbers of reflectance 0 and 1, where GDAL's metadata give a scale.
+
+    They are items of role "scale" and "offset" (reflectance = stored x scale + offset), the same
+    for all bands, or a number by which reflectances were multiplied.
+    """
+    if page.layout.dtype.kind != UNSIGNED or page.is_widened or METADATA_TAG not in page.tags:
+        return None
+    try:
+        text = (page.tags.content(METADATA_TAG) or b"")[:LONGEST_TEXT].split(b"\0")[0]
+        items = text.decode("utf-8", "replace")
+        scales = {float(found) for found in SCALE_ITEM.findall(items)}
+        offsets = {float(found) for found in OFFSET_ITEM.findall(items)} or {0.0}
+        scales = scales or {1 / float(found) for found in QUANTUM_ITEM.findall(items)}
+    except (ContentError, ValueError, ZeroDivisionError):
+        return None
+    if len(scales) != 1 or len(offsets) != 1:
+        return None
+    (scale,), (offset,) = scales, offsets
+    if not (MIN_REFLECTANCE_STEP <= scale <= MAX_REFLECTANCE_STEP and abs(offset) <= 1 / 2):
+        return None
+    return -offset / scale, (1 - offset) / scale
 
 
 def _celsius(page: Page) -> tuple[float, float] | None:

@@ -27,7 +27,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from fnetcli.engine.device import Device
-from fnetcli.engine.executors.base import Inner, Values
+from fnetcli.engine.executors.base import NOWHERE, Inner, Into, Values
 from fnetcli.engine.executors.plain import to_arrays, to_device
 from fnetcli.models.base import Array, Fusion, Wanted
 from fnetcli.models.fnet import blocks as at_rest
@@ -229,6 +229,7 @@ class Bands:
 
     name = "torch"
     grain = (1, 1)  # tiles may start anywhere
+    smaller = None
 
     def __init__(
         self,
@@ -259,8 +260,11 @@ class Bands:
             )
 
     @torch.inference_mode()
-    def run(self, x: Values, y: Values, inner: Inner, wanted: Wanted) -> Fusion[Values]:
+    def run(
+        self, x: Values, y: Values, inner: Inner, wanted: Wanted, into: Into = NOWHERE
+    ) -> Fusion[Values]:
         """See `Executor`."""
+        del into
         first, second = (to_device(image, self.device) for image in (x, y))
         parts, codes = self._separate(first, second, with_codes=wanted.features)
         features = codes._asdict() if codes else {}

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fnetcli.engine.device import count_threads
-from fnetcli.engine.executors.base import Inner, Values, as_features
+from fnetcli.engine.executors.base import NOWHERE, Inner, Into, Values, as_features
 from fnetcli.engine.executors.fnet.library import NoLibraryError, find_library
 from fnetcli.models.base import Fusion, Wanted
 from fnetcli.models.fnet.blocks import BLOCKS, Block, Blocks
@@ -210,6 +210,7 @@ class Native:
     """Runs an FNet of float32 or float64 numbers on a CPU through the compiled library."""
 
     name = "compiled"
+    smaller = None
 
     def __init__(self, blocks: Blocks, library: ctypes.CDLL) -> None:
         """Raise NoLibraryError for other types of numbers."""
@@ -229,8 +230,11 @@ class Native:
             _PackedBlock(block, self._layout, dtype) for block in (blocks.u, blocks.v, blocks.z)
         )
 
-    def run(self, x: Values, y: Values, inner: Inner, wanted: Wanted) -> Fusion[Values]:
+    def run(
+        self, x: Values, y: Values, inner: Inner, wanted: Wanted, into: Into = NOWHERE
+    ) -> Fusion[Values]:
         """See `Executor`."""
+        del into
         parts, codes = self._separate(x, y, with_codes=wanted.features)
         rows, columns = inner
         return Fusion(
