@@ -5,8 +5,8 @@ Nothing here prints or handles signals; all errors are `fnetcli.errors.FnetError
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from dataclasses import replace
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TypedDict, Unpack
 
@@ -21,7 +21,9 @@ from fnetcli.imaging.image import Grid, Image
 from fnetcli.imaging.intensity import ScalingOptions
 from fnetcli.inputs.camera_files import CAMERA_LAYERS, CAMERA_MODALITIES, pair_camera_files
 from fnetcli.inputs.layout import AskedKind, read_layout
-from fnetcli.inputs.pairing import Pairing, PairingOptions, pair_list, pair_paths, pair_rows
+from fnetcli.inputs.lists import pair_list, pair_rows
+from fnetcli.inputs.names import name_rules
+from fnetcli.inputs.pairing import Pairing, PairingOptions, pair_paths
 from fnetcli.modalities import MODALITIES, VOLUMETRIC, network_order
 from fnetcli.pictures.fuse import Fused, FuseOptions
 from fnetcli.pictures.fuse import fuse as fuse_images
@@ -44,6 +46,7 @@ from fnetcli.volumes.resample import Axis, Interpolation, Matrix
 ARRAY_TYPES = [np.dtype(name) for name in ("u1", "i1", "u2", "i2", "u4", "i4", "f2", "f4", "f8")]
 
 Pair = tuple[str, str]
+Reading = tuple[ReadOptions, ReadOptions]
 
 
 def load_network(weights: str | Path | None = None, device: str = "auto") -> LoadedNetwork:
@@ -132,7 +135,11 @@ def fuse_folder(
     flir: str | Path | None = None,
     recursive: bool = False,
     suffixes: Mapping[str, str] | None = None,
+    prefixes: Mapping[str, str] | None = None,
+    match: Mapping[str, str] | None = None,
+    nearest_time: float | None = None,
     pages: Mapping[str, int] | None = None,
+    bands: Mapping[str, Sequence[int | str]] | None = None,
     pixel_limit: int = ReadOptions.pixel_limit,
     scaling: Mapping[str, ScalingOptions] | None = None,
     stretch_scope: Scope = "image",
@@ -149,30 +156,36 @@ def fuse_folder(
 
     ``fuse_folder(network, "out", {"vis": "VIS_DIR", "ir": "IR_DIR"})`` pairs files by name without
     suffix; ``pairs`` is a CSV file or its rows, ``[{"vis": PATH, "ir": PATH, "case": NAME}]``;
-    ``flir`` a FLIR file, or a folder of them, that hold both images.
-    Results and OUT/manifest.jsonl are those of the command, and finished cases are skipped. A pair
-    that fails is in the report's ``failed``, and stops no other. All other options are those of the
-    command; `settings` are `RunSettings`. Raise UsageError for wrong arguments, FnetError if there
-    is no pair, OutputError if no further result can be written.
+    ``flir`` a FLIR file, or a folder of them, that hold both images. ``match`` takes patterns as
+    --match does, ``nearest_time`` seconds, and ``bands`` one or three bands of each file:
+    ``{"vis": (1, 2, 3), "ir": (4,)}``. Results and OUT/manifest.jsonl are those of the command, and
+    finished cases are skipped. A pair that fails is in the report's ``failed``, and stops no other.
+    All other options are those of the command; `settings` are `RunSettings`. Raise UsageError for
+    wrong arguments, FnetError if there is no pair, OutputError if no further result can be written.
     """
+    of_pages, of_bands = pages or {}, bands or {}
+
+    def reading_of(modality: str) -> ReadOptions:
+        layer = usual_layer(modality) if flir is None else CAMERA_LAYERS[modality]
+        of_image = tuple(map(str, of_bands.get(modality, ())))
+        return ReadOptions(of_pages.get(modality), pixel_limit, of_image, layer=layer)
+
+    def reading(pair: Pair) -> Reading:
+        return reading_of(pair[0]), reading_of(pair[1])
+
+    named = _Names(recursive, prefixes or {}, suffixes or {}, match or {}, nearest_time)
     if flir is None:
-        modalities, pairing = _paired(images or {}, pairs, suffixes, is_recursive=recursive)
-    elif images or pairs is not None or suffixes or pages:
+        modalities, pairing = _paired(images or {}, pairs, named, reading)
+    elif images or pairs is not None or replace(named, is_recursive=False) != _Names() or pages:
         raise UsageError("flir: names files of both images; leave images, pairs, ... out")
     else:
         modalities = CAMERA_MODALITIES
         pairing = pair_camera_files(Path(flir), is_recursive=recursive)
-    of_pages = pages or {}
-
-    def reading(modality: str) -> ReadOptions:
-        layer = usual_layer(modality) if flir is None else CAMERA_LAYERS[modality]
-        return ReadOptions(of_pages.get(modality), pixel_limit, layer=layer)
-
-    first, second = modalities
+    _require_known(of_bands, modalities)
     prepare = PrepareOptions(
         modalities,
         _of_both(scaling, modalities),
-        (reading(first), reading(second)),
+        reading(modalities),
         resize,
         aligns_by_camera=flir is not None,
     )
@@ -207,7 +220,7 @@ def fuse_folder(
         network,
         workers=workers,
         stops_at_failure=settings.get("stops_at_failure", False),
-        notices=surveyed.notices,
+        notices=[*surveyed.notices, *surveyed.warnings],
         on_progress=on_progress,
     )
 
@@ -315,20 +328,43 @@ def _modalities(images: Mapping[str, object]) -> Pair:
 def _paired(
     images: Mapping[str, str | Path],
     pairs: str | Path | Iterable[Mapping[str, str | Path]] | None,
-    suffixes: Mapping[str, str] | None,
-    *,
-    is_recursive: bool,
+    named: _Names,
+    reading: Callable[[Pair], Reading],
 ) -> tuple[Pair, Pairing]:
     """Return the modalities in the network's order, and the cases. Raise UsageError."""
+
+    def tells_apart(modalities: Pair) -> bool:
+        one, other = reading(modalities)
+        return one != other and all(each.page is not None or each.bands for each in (one, other))
+
     if pairs is not None:
-        if images or suffixes or is_recursive:
-            raise UsageError("pairs: names the files; leave out images, suffixes and recursive")
-        return pair_list(Path(pairs)) if isinstance(pairs, str | Path) else pair_rows(pairs)
+        if images or named != _Names():
+            raise UsageError("pairs: names the files; leave out images, and what names them")
+        if isinstance(pairs, str | Path):
+            return pair_list(Path(pairs), takes_same_file=tells_apart)
+        return pair_rows(pairs)
     modalities = first, second = _modalities(images)
-    endings = suffixes or {}
-    _require_known(endings, modalities)
-    options = PairingOptions(is_recursive, (endings.get(first, ""), endings.get(second, "")))
+    for given in (named.prefixes, named.suffixes, named.match):
+        _require_known(given, modalities)
+    options = PairingOptions(
+        named.is_recursive,
+        name_rules(modalities, named.prefixes, named.suffixes, named.match),
+        None if named.nearest_time is None else round(named.nearest_time * 1e9),
+        modalities,
+        tells_apart(modalities),
+    )
     return modalities, pair_paths(Path(images[first]), Path(images[second]), options)
+
+
+@dataclass(frozen=True)
+class _Names:
+    """What was given of the files' names."""
+
+    is_recursive: bool = False
+    prefixes: Mapping[str, str] = field(default_factory=dict)
+    suffixes: Mapping[str, str] = field(default_factory=dict)
+    match: Mapping[str, str] = field(default_factory=dict)
+    nearest_time: float | None = None
 
 
 def _of_both(

@@ -7,7 +7,7 @@
     |-- ImageError             one image file or pair of images (the batch continues without it)
     |   |-- ReadError          cannot be opened, decoded or understood
     |   |-- PairError          both are valid alone, but do not fit together
-    |   |   `-- NotFiniteError what the network made of them is no image
+    |   |   `-- NotFiniteError the network's result has NaN or infinity
     |   `-- WriteError         this result cannot be written
     |-- OutputError            no further result can be written: disk full, no permission, ...
     |-- CheckpointError        a weights file is damaged or does not fit

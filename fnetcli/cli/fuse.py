@@ -12,7 +12,7 @@ from fnetcli.cli.console import (
     Progress,
     exits_properly,
     leaving_at_once,
-    tell_unpaired,
+    tell_pairing,
 )
 from fnetcli.cli.fuse_console import Watcher, tell_end, tell_merged, tell_plan, write_report
 from fnetcli.cli.options.cameras import GivenCamera
@@ -100,18 +100,17 @@ def fuse(
         raise UsageError(f"-o {out}: names a file; give a folder with --report")
     if found.has_volumes:
         require_folder(out)
-        of_files = {"--suffix": pairing.suffix, "--recursive": pairing.recursive}
         of_results = {**results.of_pictures(), f"-o {out}": is_file}
-        sees = {**of_files, "--page": reading.page, **scaling.of_pictures(), **scope.given()}
-        sees |= camera.given()
+        of_files = {**pairing.of_names(), "--page": reading.page, "--band": reading.band}
+        sees = {**of_files, **scaling.of_pictures(), **scope.given(), **camera.given()}
         refuse_for_volumes({**sees, **size.given(), **of_results})
     else:
         refuse_for_pictures(volume.given(), alignment.given(), volume_results.given())
     scalings = scaling.options(modalities)
     engine_options = tiles.options(precision.precision)
     require_outside(out, found.pairing)
-    tell_unpaired(console, found.pairing.unpaired)
-    found.pairing.require_cases(may_look_deeper=not pairing.recursive)
+    tell_pairing(console, found.pairing)
+    found.pairing.require_cases()
     part = running.chosen_part(is_file=is_file, wants_report=results.report)
     if running.merge_parts:
         return tell_merged(console, out, found.pairing)
@@ -163,6 +162,8 @@ def fuse(
         )
     for notice in surveyed.notices:
         console.notice(notice)
+    for warning in surveyed.warnings:
+        console.warning(warning)
     return session.run(replace(surveyed.job, part=part), network, surveyed.options)
 
 
@@ -222,7 +223,7 @@ class _Session:
                 "fused again"
             )
         if running.dry_run:
-            return tell_plan(run, running.summary, is_strict=self.is_strict)
+            return tell_plan(console, run, running.summary, is_strict=self.is_strict)
         room = options and features_room(run.plan, job.out, options)
         if room:
             console.notice(room.info)

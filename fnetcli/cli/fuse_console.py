@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import json
 import re
+import sys
 from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import typer
 
-from fnetcli.cli.console import Console, Progress, on_stdout, to_stdout
+from fnetcli.cli.console import Console, Progress, listed, on_stdout, to_stdout
+from fnetcli.cli.help import literal
 from fnetcli.errors import FnetError
 from fnetcli.runs.batch import EXIT_DONE, EXIT_FAILED
 from fnetcli.runs.protect import STDOUT
@@ -23,6 +25,7 @@ if TYPE_CHECKING:
     from fnetcli.runs.run import FusionRun
 
 SHOWN_ALIKE = 3  # warnings that differ only in the case
+SHOWN_IGNORED = 5  # files of one reason
 
 
 class Watcher:
@@ -92,23 +95,52 @@ def _details(record: Record) -> str:
 
 
 def tell_plan(
-    run: FusionRun[PathsT, PreparedT, MadeT], summary: Path | None, *, is_strict: bool
+    console: Console,
+    run: FusionRun[PathsT, PreparedT, MadeT],
+    summary: Path | None,
+    *,
+    is_strict: bool,
 ) -> int:
-    """Print what a run would do, one case per line, separated by tabs; return the exit code."""
+    """Print what a run would do: a table of the cases, and what is ignored; return the exit code.
+
+    A pipe gets one case per line, separated by tabs.
+    """
     skipped = {case.name for case in run.plan.skipped}
     if summary is not None:
         write_summary(summary, run)
-    for case in run.job.cases if summary != STDOUT else ():
-        verb = "skip" if case.name in skipped else "fuse"
-        fused = run.plan.paths(case).fused
-        fields = map(str, (verb, case.name, case.first, case.second, fused))
-        to_stdout("\t".join(map(on_stdout, fields)) + "\n")
+    rows = [
+        [
+            "skip" if case.name in skipped else "fuse",
+            case.name,
+            *map(str, (case.first, case.second, run.plan.paths(case).fused)),
+        ]
+        for case in run.job.cases
+    ]
+    if summary != STDOUT and console.is_terminal:
+        _print_table(rows, run.job.pipeline.modalities)
+    elif summary != STDOUT:
+        to_stdout("".join("\t".join(row) + "\n" for row in rows))
+    reasons: dict[str, list[Path]] = {}
+    for one in run.job.pairing.ignored:
+        reasons.setdefault(one.reason, []).append(one.path)
+    most = sys.maxsize if console.is_verbose else SHOWN_IGNORED
+    for reason, paths in sorted(reasons.items()):
+        console.notice(f"ignored, {reason} ({len(paths)}): {listed(paths, most)}")
     typer.echo(
         f"{len(run.plan.todo)} to fuse, {len(skipped)} to skip, "
         f"{len(run.job.pairing.unpaired)} unpaired; nothing was written",
         err=True,
     )
     return EXIT_FAILED if is_strict and run.job.pairing.unpaired else EXIT_DONE
+
+
+def _print_table(rows: list[list[str]], modalities: tuple[str, str]) -> None:
+    from rich.table import Table
+
+    table = Table("", "case", *modalities, "result", box=None)
+    for row in rows:
+        table.add_row(*map(literal, map(on_stdout, row)))
+    Console().table(f"{len(rows)} pairs", table)
 
 
 def tell_merged(console: Console, out: Path, pairing: Pairing) -> int:

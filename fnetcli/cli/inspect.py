@@ -86,7 +86,8 @@ def inspect(
     of_volume = volume.given()
     _refuse(kind, {"-o": results.out}, "pair", "weights")
     of_camera = {"--ir-rendered": camera.ir_rendered, "--raw-size": camera.raw_size}
-    _refuse(kind, {"--page": reading.page, **of_camera}, "pair", "image")
+    of_reading = {"--page": reading.page, "--band": reading.band, **of_camera}
+    _refuse(kind, of_reading, "pair", "image")
     _refuse(kind, {name: of_volume.pop(name) for name in ("--series", "--volume")}, "pair", "image")
     _refuse(
         kind,

@@ -24,8 +24,8 @@ def inspect_image(
     given_volume: GivenVolume,
 ) -> int:
     """Print what an image or volume contains, and how each modality would scale it."""
-    page = _only("--page", given_reading.page)
-    reading = camera.applied_to_image(given_reading.of_page(page))
+    page, bands = _only("--page", given_reading.page), _only("--band", given_reading.band)
+    reading = camera.applied_to_image(given_reading.of_image(page, bands))
     choice = _only("--series", given_volume.series)
     number = _only("--volume", given_volume.volume)
     if number is not None and not (number.isdecimal() and len(number) <= MAX_DIGITS):
@@ -38,10 +38,11 @@ def inspect_image(
     if not path.exists():
         raise UsageError(f"{path}: no such file or folder; check the path")
     if is_volume(path):
-        if given_reading.page:
-            raise UsageError(
-                "--page: applies only to pictures, but a volume is inspected; leave it out"
-            )
+        for option, given in (("--page", page), ("--band", bands)):
+            if given is not None:
+                raise UsageError(
+                    f"{option}: applies only to pictures, but a volume is inspected; leave it out"
+                )
         wanted = VolumeOptions(choice, None if number is None else int(number), reading.pixel_limit)
         facts = volume_facts(path, wanted)
     else:

@@ -67,10 +67,12 @@ class GivenPair:
             "--flir": str(self.camera.flir) if self.camera.flir else None,
             "--raw-size": self.camera.raw_size,
             "--page": self.reading.page,
+            "--band": self.reading.band,
             "--bits": self.scaling.bits,
             "--range": self.scaling.value_range,
             "--stretch": self.scaling.stretch,
             "--invert": self.scaling.invert,
+            **self.scaling.of_corrections(),
             "--resize": self.size.resize,
             "--series": self.volume.series,
             "--volume": self.volume.volume,
@@ -123,7 +125,7 @@ def inspect_pair(
 
 def _find_pair(given: GivenPair, found: FoundInputs) -> Callable[[], Subject]:
     """Return a function that reads the pair. Raise UsageError."""
-    found.pairing.require_cases(may_look_deeper=False)
+    found.pairing.require_cases()
     if len(found.pairing.cases) > 1:
         raise UsageError(
             f"{len(found.pairing.cases)} pairs: only one can be inspected at a time; give two files"
@@ -170,7 +172,8 @@ def _volume_slice(
 ) -> Callable[[], Subject]:
     from fnetcli.inspection.subject import one_slice
 
-    of_reading = {"--page": given.reading.page, **given.camera.given()}
+    of_files = {"--page": given.reading.page, "--band": given.reading.band}
+    of_reading = {**of_files, **given.camera.given()}
     refuse_for_volumes({**of_reading, **given.scaling.of_pictures(), **given.size.given()})
     options = given.volume.options(
         modalities, given.scaling.options(modalities), given.reading.pixel_limit

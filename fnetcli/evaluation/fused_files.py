@@ -9,9 +9,12 @@ from pathlib import Path
 from fnetcli.errors import UsageError
 from fnetcli.evaluation.entrants import FilesEntrant
 from fnetcli.evaluation.results import Method
-from fnetcli.inputs.pairing import Case, Pairing, images_by_name, listed_paths
+from fnetcli.inputs.lists import listed_paths
+from fnetcli.inputs.names import nfc
+from fnetcli.inputs.pairing import Case, Pairing, images_by_name
 from fnetcli.modalities import MODALITIES
 
+RUN_FILE = "run.json"  # in an output folder of `fnet fuse`
 FUSED_FOLDER = "fused"  # the folder in OUT with the pictures of `fnet fuse -o OUT`
 
 
@@ -39,12 +42,17 @@ def find_fused(
             raise UsageError(f"{path}: is a file, but {pairing.source} are scored; give a folder")
         entrant = FilesEntrant(Method(name, "files", str(path)), {pairing.cases[0].name: path})
         return Found(entrant, [])
-    files = images_by_name(path, suffix, is_recursive=is_recursive)
     inner = path / FUSED_FOLDER
-    if not files and inner.is_dir():
-        path, files = inner, images_by_name(inner, suffix, is_recursive=is_recursive)
-    free = dict(files)
-    matched = {case.name: free.pop(case.name) for case in pairing.cases if case.name in free}
+    is_output = is_recursive and (path / RUN_FILE).is_file()
+    if inner.is_dir() and (
+        is_output or not images_by_name(path, suffix, is_recursive=is_recursive)
+    ):
+        path = inner
+    files = images_by_name(path, suffix, is_recursive=is_recursive)
+    free = {nfc(key): file for key, file in files.items()}
+    matched = {
+        case.name: free.pop(nfc(case.name)) for case in pairing.cases if nfc(case.name) in free
+    }
     for case in pairing.cases:
         stems = () if case.name in matched else _source_stems(case, pairing)
         found = next((stem for stem in stems if stem in free), None)
@@ -64,7 +72,7 @@ def _source_stems(case: Case, pairing: Pairing) -> Iterator[str]:
     for source, root in ((case.second, pairing.roots[1]), (case.first, pairing.roots[0])):
         is_placed = pairing.source == "folders"
         place = source.relative_to(root) if is_placed else Path(source.name)
-        yield place.with_name(source.stem).as_posix()
+        yield nfc(place.with_name(source.stem).as_posix())
 
 
 @dataclass(frozen=True)

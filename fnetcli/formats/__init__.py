@@ -20,9 +20,13 @@ from fnetcli.formats.base import (
     usual_layer,
 )
 from fnetcli.formats.flir import FFF, JPEG
+from fnetcli.formats.modern import AVIF, JPEG2000, JPEGXL
+from fnetcli.formats.npy import NPY
 from fnetcli.formats.png import PNG
+from fnetcli.formats.pnm import PNM
 from fnetcli.formats.raster import BMP, WEBP
 from fnetcli.formats.raw import RAW
+from fnetcli.formats.table import CSV
 from fnetcli.formats.tiff import TIFF
 from fnetcli.formats.writers import (
     PICTURE_KINDS,
@@ -33,12 +37,17 @@ from fnetcli.formats.writers import (
 )
 from fnetcli.imaging.image import Image
 
-FORMATS: tuple[Format, ...] = (PNG, JPEG, TIFF, BMP, WEBP, FFF)
+FORMATS: tuple[Format, ...] = (
+    *(PNG, JPEG, TIFF, BMP, WEBP, JPEG2000, JPEGXL, AVIF, FFF),
+    *(PNM, NPY, CSV),
+)
 HEADERLESS: tuple[Format, ...] = (RAW,)  # nothing in them says what they are: their names do
 IMAGE_SUFFIXES: tuple[str, ...] = tuple(
     suffix for one in (*FORMATS, *HEADERLESS) for suffix in one.suffixes
 )
-DATA_SUFFIXES = (".fff", ".seq", ".raw", ".y16")  # of files that may lie beside pictures
+TABLE_SUFFIXES = (*NPY.suffixes, *CSV.suffixes)  # of files that are often no images at all
+# Of files that may lie beside pictures.
+DATA_SUFFIXES = (*FFF.suffixes, *RAW.suffixes, *TABLE_SUFFIXES)
 DEFAULT_OPTIONS = ReadOptions()
 
 __all__ = [
@@ -46,6 +55,7 @@ __all__ = [
     "FORMATS",
     "IMAGE_SUFFIXES",
     "PICTURE_KINDS",
+    "TABLE_SUFFIXES",
     "Format",
     "Header",
     "Layer",

@@ -18,7 +18,7 @@ from fnetcli.imaging.image import Image
 from fnetcli.memory import free_memory
 from fnetcli.modalities import BY_NAME
 
-HEAD_BYTES = 256  # enough for every signature, also for those that do not start at byte 0
+HEAD_BYTES = 4096  # enough for every signature, and for words above a table of numbers
 LONGEST_DETAIL = 80  # characters; longer messages of decoders are not for users
 ENDS_EARLY = ("truncated", "not enough image data", "stream too small")  # in decoders' words
 LARGEST_FILE = 64 << 30  # bytes of any image; all of them are read for its hash
@@ -43,12 +43,14 @@ class ReadOptions:
 
     `page` is the page of a multi-page TIFF, or the frame of a sequence, counted from 1; other files
     ignore it. `pixel_limit` is width x height; larger images are treated as decompression bombs.
+    `bands` are one or three of the file's bands, by number, counted from 1, or by description.
     `layer` selects one of several images in a thermal camera's file, `raw_size` (width, height) is
     the size of files without a header.
     """
 
     page: int | None = None
     pixel_limit: int = 500_000_000
+    bands: tuple[str, ...] = ()
     layer: Layer = "rendered"
     raw_size: tuple[int, int] | None = None
 
@@ -126,7 +128,7 @@ def content_sha256(path: Path) -> str:
             found.update(part)
         return found.hexdigest()
 
-    return _open(path, digest)
+    return open_and(digest, path)
 
 
 def _open_with(
@@ -137,10 +139,10 @@ def _open_with(
         file.seek(0)
         return _guarded(_recognise(formats, head), file, action)
 
-    return _open(path, act)
+    return open_and(act, path)
 
 
-def _open(path: Path, action: Callable[[BinaryIO], Read]) -> Read:
+def open_and(action: Callable[[BinaryIO], Read], path: Path) -> Read:
     """Open a file that can hold an image, and turn its faults into ReadError."""
     try:
         with open_image(path) as file:
@@ -244,10 +246,24 @@ def open_image(path: Path) -> BinaryIO:
     raise ContentError("the file is empty", COPY_AGAIN)
 
 
+HEIC = {b"ftyp" + brand for brand in (b"heic", b"heix", b"heim", b"heis", b"hevc", b"mif1")}
+# Kinds that people have, but that are not read: how they start, and what to do.
+KNOWN_OTHERS: tuple[tuple[Callable[[bytes], bool], str, str], ...] = (
+    (starts_with(b"\x76\x2f\x31\x01"), "an OpenEXR file", "convert it to float TIFF"),
+    (lambda head: head[4:12] in HEIC, "a HEIC file", "convert it to PNG, TIFF or AVIF"),
+    (starts_with(b"8BPS"), "a Photoshop file", "export it as TIFF"),
+    (starts_with(b"SIMPLE  ="), "a FITS file", "convert it to TIFF"),
+    (starts_with(b"PK\3\4"), "a zip archive", "unpack it"),
+)
+
+
 def _recognise(formats: tuple[Format, ...], head: bytes) -> Format:
     for one in formats:
         if one.starts(head):
             return one
+    for starts, name, todo in KNOWN_OTHERS:
+        if starts(head):
+            raise ContentError(f"{name}, which is not read", todo)
     names = ", ".join(one.name for one in formats)
     raise ContentError(f"not an image of a known format ({names})", "convert it to PNG or TIFF")
 

@@ -17,6 +17,7 @@ import imagecodecs
 import numpy as np
 import PIL.Image
 
+from fnetcli.formats.bands import pick
 from fnetcli.formats.base import (
     COPY_AGAIN,
     DEFLATE_RATIO,
@@ -86,6 +87,9 @@ def read(file: BinaryIO, options: ReadOptions) -> Image:
     with silence:
         stored = imagecodecs.png_decode(file.read())
     planes = stored.reshape(head.height, head.width, -1)
+    if options.bands:
+        picked = pick(planes, options.bands).astype(head.dtype, copy=False)
+        return new_image(picked, None, _orientation(head))
     has_alpha = planes.shape[2] > head.channels
     white = np.float32(np.iinfo(head.dtype).max)
     profile, words = check_profile(_profile(head), head.channels == 3)
@@ -102,7 +106,7 @@ def probe(file: BinaryIO, options: ReadOptions) -> Header:
     """Return the properties of the image."""
     head = read_head(file, options)
     height, width = upright_size(head.height, head.width, _orientation(head))
-    return Header("PNG", height, width, head.channels, head.dtype)
+    return Header("PNG", height, width, len(options.bands) or head.channels, head.dtype)
 
 
 def read_head(file: BinaryIO, options: ReadOptions) -> Head:

@@ -15,6 +15,7 @@ from PIL.ImageFile import ImageFile
 from PIL.JpegImagePlugin import JpegImageFile
 from PIL.WebPImagePlugin import WebPImageFile
 
+from fnetcli.formats.bands import pick, with_alpha
 from fnetcli.formats.base import (
     COPY_AGAIN,
     ContentError,
@@ -48,8 +49,22 @@ class Kind:
     most_pixels: float  # that a byte can hold
 
 
-FLIR_SIGNATURE = b"FLIR\0"  # of the APP1 segments in which thermal cameras store temperatures
-FLIR_NOTICE = "it holds radiometric thermal data (FLIR), but the rendered picture is used"
+# Segments in which thermal cameras keep their numbers: FLIR by name; InfiRay's begin with a
+# version, then a name; DJI's APP3 are numbers from the first byte on, and so are others'.
+FLIR_SIGNATURE, INFIRAY_SIGNATURE = b"FLIR\0", b"IJPEG\0"
+DJI = b"DJI"  # how the maker's name begins
+MAKER_TAG = 0x010F  # EXIF
+NUMBERS_SEGMENT = "APP3"
+MIN_NUMBERS = 2 * 80 * 60  # bytes of the smallest sensors' counts
+OTHER_SEGMENTS = (b"Meta\0", b"META\0", b"Exif\0", b"_JPSJPS_")  # known ones, with other content
+RADIOMETRIC_NOTICE = (
+    "it holds radiometric thermal data ({maker}), {why} the rendered picture is used"
+)
+WHY = {
+    "FLIR": "but",  # --ir and --flir read them
+    "DJI R-JPEG": "which need DJI's own library and are not read:",
+}
+NOT_READ = "which are not read:"
 
 
 def _open(kind: Kind, file: BinaryIO, options: ReadOptions) -> ImageFile:
@@ -70,6 +85,10 @@ def _read(kind: Kind, file: BinaryIO, options: ReadOptions) -> Image:
         require_room(picture.width * picture.height * (2 if channels == 1 else 7))
         picture.load()
         pixels, alpha = to_planes(picture)
+        if options.bands:
+            picked = pick(with_alpha(pixels, alpha), options.bands)
+            words = _radiometric_notices(picture)
+            return new_image(picked, None, exif_orientation(picture), notices=words)
         # A CMYK picture is converted to RGB, to which its profile does not apply.
         icc = None if picture.mode == "CMYK" else picture.info.get("icc_profile")
         profile, words = check_profile(icc, pixels.shape[2] == 3)
@@ -78,7 +97,7 @@ def _read(kind: Kind, file: BinaryIO, options: ReadOptions) -> Image:
             alpha,
             exif_orientation(picture),
             color_profile=profile,
-            notices=(*_flir_notices(picture), *words),
+            notices=(*_radiometric_notices(picture), *words),
         )
 
 
@@ -87,13 +106,40 @@ def _probe(kind: Kind, file: BinaryIO, options: ReadOptions) -> Header:
         picture = _open(kind, file, options)
         height, width = upright_size(picture.height, picture.width, exif_orientation(picture))
         channels = 1 if color_mode(picture) == "L" else 3
-    return Header(kind.name, height, width, channels, np.dtype(np.uint8))
+    return Header(kind.name, height, width, len(options.bands) or channels, np.dtype(np.uint8))
 
 
-def _flir_notices(picture: ImageFile) -> tuple[str, ...]:
+def _radiometric_notices(picture: ImageFile) -> tuple[str, ...]:
+    """Say that a camera's numbers stand beside the picture, and are not used."""
     segments = picture.applist if isinstance(picture, JpegImageFile) else []
-    is_flir = any(name == "APP1" and body.startswith(FLIR_SIGNATURE) for name, body in segments)
-    return (FLIR_NOTICE,) if is_flir else ()
+    maker = _radiometric_maker(segments, picture)
+    if maker is None:
+        return ()
+    return (RADIOMETRIC_NOTICE.format(maker=maker, why=WHY.get(maker, NOT_READ)),)
+
+
+def _radiometric_maker(segments: list[tuple[str, bytes]], picture: ImageFile) -> str | None:
+    """Return whose numbers are in a JPEG file, or None where there are none."""
+    if any(name == "APP1" and body.startswith(FLIR_SIGNATURE) for name, body in segments):
+        return "FLIR"
+    if any(name == "APP2" and body[4:].startswith(INFIRAY_SIGNATURE) for name, body in segments):
+        return "InfiRay"
+    counts = sum(
+        len(body)
+        for name, body in segments
+        if name == NUMBERS_SEGMENT and not body.startswith(OTHER_SEGMENTS)
+    )
+    if counts < MIN_NUMBERS:
+        return None
+    return "DJI R-JPEG" if _maker(picture).startswith(DJI) else "raw counts"
+
+
+def _maker(picture: ImageFile) -> bytes:
+    """Return the camera's maker as EXIF data say it; nothing where they are broken."""
+    try:
+        return str(picture.getexif().get(MAKER_TAG, "")).encode()
+    except Exception:  # noqa: BLE001 - metadata that no one can read must not cost us the pixels
+        return b""
 
 
 def _open_webp(file: BinaryIO) -> ImageFile:

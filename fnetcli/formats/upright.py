@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from fnetcli.formats.bands import doubt_alpha
 from fnetcli.imaging.image import Grid, Image, Mask, Pixels, Stored
 
 UPRIGHT = 1  # EXIF 2.3, 4.6.4
@@ -29,8 +30,14 @@ def new_image(
     """Return the Image of decoded pixels (H, W, C), alpha and mask (H, W), turned upright.
 
     `details` are further fields of Image. A georeference belongs to the stored picture: if that is
-    turned, the georeference is dropped, and a notice says so.
+    turned, the georeference is dropped, and a notice says so. Transparency that looks
+    like a picture is left out, with a notice.
     """
+    if alpha is not None:
+        band, place = planes.shape[2] + 1, details.get("georeference")
+        doubt = doubt_alpha(alpha, band, is_georeferenced=place is not None)
+        if doubt is not None:
+            alpha, details["notices"] = None, (*details.get("notices", ()), doubt)
     pixels = np.ascontiguousarray(turn(planes, orientation))[None]
     image = Image(
         pixels=pixels,

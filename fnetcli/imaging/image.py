@@ -134,6 +134,7 @@ class Image:
     alpha: Pixels | None = None
     valid: Mask | None = None
     bits: int | None = None  # per channel, if the file declares fewer than the type has
+    reflectance: tuple[float, float] | None = None  # the stored numbers of 0 and 1, if declared
     nodata: float | None = None  # the stored number that means "no data"
     georeference: Georeference | None = None
     color_profile: bytes | None = None  # ICC, if it is not sRGB

@@ -21,18 +21,23 @@ def pair_camera_files(path: Path, *, is_recursive: bool = False, has_page: bool 
     """Return a case for each FLIR file, or for each frame of a sequence unless `has_page`.
 
     In a folder, JPEG files without thermal data have no partner. Raise UsageError for what is not
-    there, FnetError for a folder without such files.
+    there, ReadError for what is no FLIR file, FnetError for a folder without such files.
     """
     if not path.exists():
         raise UsageError(f"--flir {path}: no such file or folder; check the path")
     if not path.is_dir():
+        if not holds_counts(path):
+            raise ReadError(
+                f"{path}: it holds no thermal data of a FLIR camera; give the images of other "
+                "cameras as --vis and --ir"
+            )
         cases = _cases(path.stem, path, has_page=has_page)
         source: Literal["files", "list"] = "files" if len(cases) == 1 else "list"
         return Pairing(source, cases, [], (path.parent, path.parent), list_name=str(path))
     cases, alone = list[Case](), list[Path]()
     known: dict[str, Path] = {}
     for file in _files(path, is_recursive=is_recursive):
-        if not holds_counts(file):
+        if not _may_hold_counts(file):
             alone.append(file)
             continue
         name = file.relative_to(path).with_suffix("").as_posix()
@@ -49,6 +54,13 @@ def pair_camera_files(path: Path, *, is_recursive: bool = False, has_page: bool 
             f"another folder{deeper}"
         )
     return Pairing("folders", cases, alone, (path, path))
+
+
+def _may_hold_counts(path: Path) -> bool:
+    try:
+        return holds_counts(path)
+    except ReadError:
+        return True  # it is reported when its turn comes
 
 
 def _cases(name: str, path: Path, *, has_page: bool) -> list[Case]:

@@ -15,11 +15,16 @@ from typing import Literal, get_args
 
 from fnetcli.errors import UsageError
 from fnetcli.files.guarded import RefusedError, open_ordinary
-from fnetcli.formats import FORMATS, IMAGE_SUFFIXES
+from fnetcli.formats import DATA_SUFFIXES, FORMATS, IMAGE_SUFFIXES
 from fnetcli.formats.base import HEAD_BYTES
 from fnetcli.formats.border import opened
-from fnetcli.formats.nifti.reader import stem
-from fnetcli.formats.volumes import is_volume, is_volume_file
+from fnetcli.formats.volumes import (
+    FIELD_SUFFIXES,
+    KINDS,
+    is_volume,
+    is_volume_file,
+    volume_stem,
+)
 from fnetcli.inputs.pairing import Case, Pairing, PairingOptions, pair_paths
 
 InputKind = Literal["pairs", "series", "cases"]
@@ -103,7 +108,7 @@ def _kind(first: Path, second: Path) -> InputKind:
         if "unknown" in contents:
             with opened(picture, "file"):
                 raise UsageError(
-                    f"{picture}: neither an image nor a volume (DICOM, NIfTI); give another file"
+                    f"{picture}: neither an image nor a volume ({KINDS}); give another file"
                 )
         raise UsageError(
             f"{picture} holds pictures, {other} volumes; give two of the same kind (a picture has "
@@ -121,19 +126,21 @@ def _content(path: Path) -> Content:
     """Return what a path is, judging by its name and its direct content."""
     if not path.is_dir():
         return "volume" if is_volume_file(path) else "picture" if _is_picture(path) else "unknown"
-    has_pictures = has_dicom = has_nifti = False
+    has_pictures = has_data = has_dicom = has_volumes = False
     for child in _visible(path):
         if child.is_dir():
             continue
-        if child.suffix.lower() in IMAGE_SUFFIXES:
+        if child.suffix.lower() in DATA_SUFFIXES:
+            has_data = True  # beside slices they are no pictures
+        elif child.suffix.lower() in IMAGE_SUFFIXES:
             has_pictures = True
-        elif _is_nifti(child):
-            has_nifti = has_nifti or is_volume_file(child)
+        elif _is_own_volume(child) or child.suffix.lower() == ".zip":
+            has_volumes = has_volumes or is_volume_file(child)
         elif not has_dicom:
             has_dicom = is_volume_file(child)
-        if has_pictures and (has_dicom or has_nifti):
+        if has_pictures and (has_dicom or has_volumes):
             return "mixed"
-    if has_pictures:
+    if has_pictures or (has_data and not (has_dicom or has_volumes)):
         return "pictures"
     return "series" if has_dicom else "children"
 
@@ -147,9 +154,10 @@ def _is_picture(path: Path) -> bool:
     return any(one.starts(head) for one in FORMATS)
 
 
-def _is_nifti(path: Path) -> bool:
+def _is_own_volume(path: Path) -> bool:
     """Whether a file is a separate volume, by its name; the header represents a pair of files."""
-    return path.name.lower().endswith((".nii", ".nii.gz", ".hdr", ".hdr.gz", ".img", ".img.gz"))
+    halves = (".nii", ".nii.gz", ".hdr", ".hdr.gz", ".img", ".img.gz")
+    return path.name.lower().endswith((*halves, *FIELD_SUFFIXES))
 
 
 def _visible(folder: Path) -> list[Path]:
@@ -168,7 +176,7 @@ def _children(folder: Path) -> dict[str, Path]:
         is_half = child.name.lower().endswith((".img", ".img.gz"))
         if is_half or not (child.is_dir() or is_volume_file(child)):
             continue
-        name = child.name if child.is_dir() else stem(child)
+        name = child.name if child.is_dir() else volume_stem(child)
         if name in found:
             raise UsageError(
                 f"{found[name]} and {child} are both named {name!r}; rename or remove one of them"
@@ -194,7 +202,8 @@ def _pairs(first: Path, second: Path, options: PairingOptions | None) -> InputLa
     pairing = pair_paths(first, second, options)
     if pairing.source == "files":
         return InputLayout("pairs", pairing, "two pictures: one pair")
-    words = f"two folders of pictures: {_count(len(pairing.cases), 'pair')} by name"
+    how = "name" if options is None or options.nearest is None else "time"
+    words = f"two folders of pictures: {_count(len(pairing.cases), 'pair')} by {how}"
     return InputLayout("pairs", pairing, words)
 
 
@@ -250,7 +259,7 @@ def _series_name(first: Path, second: Path) -> str:
     """
     for path in (second, first):
         if not path.is_dir():
-            return stem(path)
+            return volume_stem(path)
     whole = [os.path.abspath(path) for path in (first, second)]  # noqa: PTH100  links stay
     try:
         common = Path(os.path.commonpath(whole)).name
@@ -261,20 +270,22 @@ def _series_name(first: Path, second: Path) -> str:
 
 def _finds_volume(path: Path) -> bool:
     try:
-        return bool(_nifti_below(path)) or is_volume(path)
+        return bool(_volumes_below(path)) or is_volume(path)
     except UsageError:
         return False
 
 
 def _volume(path: Path) -> Path:
-    """Return what to read: the file, the only NIfTI file in a folder, or the folder of DICOM."""
+    """Return what to read: the file, the one volume file below a folder, or the folder of DICOM."""
     if not path.is_dir():
         if not is_volume_file(path):
-            raise UsageError(f"{path}: not a volume (DICOM, NIfTI); give one, or a folder of DICOM")
+            raise UsageError(f"{path}: not a volume ({KINDS}); give one, or a folder of DICOM")
         return path
-    files, has_dicom = _nifti_below(path), is_volume(path)
+    files, has_dicom = _volumes_below(path), is_volume(path)
     if has_dicom and files:
-        raise UsageError(f"{path}: holds DICOM and NIfTI; give the file or the folder to use")
+        raise UsageError(
+            f"{path}: holds DICOM and other volumes; give the file or the folder to use"
+        )
     if has_dicom:
         return path
     if len(files) > 1:
@@ -282,21 +293,21 @@ def _volume(path: Path) -> Path:
         more = f" and {len(files) - 5} more" if len(files) > 5 else ""
         raise UsageError(f"{path}: holds {len(files)} volumes ({shown}{more}); give one of them")
     if not files:
-        raise UsageError(f"{path}: contains no DICOM or NIfTI; give another folder")
+        raise UsageError(f"{path}: contains no volume ({KINDS}); give another folder")
     return files[0]
 
 
-def _nifti_below(folder: Path) -> list[Path]:
-    """Return the NIfTI files of a folder and its sub-folders, or the file itself."""
+def _volumes_below(folder: Path) -> list[Path]:
+    """Return the volumes, but DICOM, of a folder and the folders in it; or the file itself."""
     if not folder.is_dir():
-        return [folder] if _is_nifti(folder) and is_volume_file(folder) else []
+        return [folder] if _is_own_volume(folder) and is_volume_file(folder) else []
     found = []
     for parent, folders, names in os.walk(folder):
         folders[:] = sorted(one for one in folders if not one.startswith("."))
         for name in sorted(names):
             path = Path(parent, name)
             is_half = name.lower().endswith((".img", ".img.gz"))
-            if not name.startswith(".") and _is_nifti(path) and not is_half:
+            if not name.startswith(".") and _is_own_volume(path) and not is_half:
                 found += [path] if is_volume_file(path) else []
     return found
 

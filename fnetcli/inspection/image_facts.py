@@ -5,19 +5,21 @@ Of a patient's header only the kind of scanner is used.
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from fnetcli.formats import ReadOptions, probe_image, read_image
-from fnetcli.formats.volumes import VolumeOptions, read_volume
+from fnetcli.formats.volumes import VolumeOptions, read_volume, volume_kind
+from fnetcli.imaging.corrections import palette_words
 from fnetcli.imaging.image import Image, Stored
-from fnetcli.imaging.intensity import Scaling, ScalingOptions, scale, seen_pixels, valid_pixels
+from fnetcli.imaging.intensity import ScalingOptions, seen_pixels, valid_pixels
 from fnetcli.inputs.pairing import Case
 from fnetcli.modalities import MODALITIES, TABLE, VOLUMETRIC
 from fnetcli.pictures.prepare import PrepareOptions
+from fnetcli.pictures.sources import scale_source
 from fnetcli.pictures.survey import survey
 from fnetcli.volumes.resample import plane_of, spacing
 from fnetcli.volumes.windows import window_of
@@ -106,7 +108,7 @@ def image_facts(path: Path, reading: ReadOptions) -> ImageFacts:
         without_data=_without_data(image),
         numbers=_numbers(image),
         scaling=_ways(path, image, reading),
-        notices=list(image.notices),
+        notices=[*image.notices, *([words] if (words := palette_words(image)) else [])],
         celsius=_temperatures(image),
         details=list(image.details),
     )
@@ -115,27 +117,36 @@ def image_facts(path: Path, reading: ReadOptions) -> ImageFacts:
 def _ways(path: Path, image: Image, reading: ReadOptions) -> list[Way]:
     """Return one scaling for all modalities, or one for vis and one for all others."""
     as_visible = PrepareOptions(("ir", "vis"), reading=(reading, reading))
-    found = survey([Case("", path, path)], as_visible).options.scaling[1]
-    visible = found.choose(image.stored_type, "vis", image.bits)
-    other = ScalingOptions().choose(image.stored_type, "ir", image.bits)
-    if visible == other:
+    found = survey([Case("", path, path)], as_visible)
+    visible, other = found.options.scaling[1], ScalingOptions()
+    if visible.choose_for(image, "vis") == other.choose_for(image, "ir"):
         return [_way(image, [*MODALITIES], other, "")]
     rule = f"the whole range of {8 * image.stored_type.itemsize} bits"
-    if image.bits is not None:
+    if image.reflectance is not None:
+        rule = "reflectance 0 to 1, as the file's scale says"
+    elif image.bits is not None:
         rule = f"the {image.bits} bits that the file declares"
-    elif found.found_bits is not None:
-        rule = f"{found.found_bits} bits, since no number is higher; --bits vis=16 if they are not"
+    elif visible.found_bits is not None:
+        bits = visible.found_bits
+        rule = f"{bits} bits, since no number is higher; --bits vis=16 if they are not"
     others = [modality for modality in MODALITIES if modality != "vis"]
-    return [_way(image, ["vis"], visible, rule), _way(image, others, other, "")]
+    as_vis = _way(image, ["vis"], visible, rule)
+    return [
+        replace(as_vis, notices=[*found.warnings, *as_vis.notices]),
+        _way(image, others, other, ""),
+    ]
 
 
-def _way(image: Image, modalities: list[str], scaling: Scaling, rule: str) -> Way:
-    if not scaling.are_percentiles:
+def _way(image: Image, modalities: list[str], options: ScalingOptions, rule: str) -> Way:
+    scaling = options.choose_for(image, "vis" if modalities == ["vis"] else "ir")
+    if image.stored_type == np.uint8:  # it is the same whatever it holds
         return Way(modalities, *scaling.limits, rule, [])
-    scaled = scale(image, scaling)
-    low, high = scaling.limits
-    rule = f"percentiles {low:g} and {high:g}"
-    return Way(modalities, scaled.low, scaled.high, rule, list(scaled.notices))
+    scaled = scale_source(image, "vis" if modalities == ["vis"] else "ir", options)
+    if scaling.are_percentiles:
+        low, high = scaling.limits
+        rule = f"percentiles {low:g} and {high:g}"
+    known = scaled.image.notices[len(image.notices) :]
+    return Way(modalities, scaled.low, scaled.high, rule, [*known, *scaled.notices])
 
 
 # --- a volume -------------------------------------------------------------------------------------
@@ -148,7 +159,7 @@ def volume_facts(path: Path, options: VolumeOptions) -> ImageFacts:
     is_placed = image.grid.affine is not None
     return ImageFacts(
         file=str(path),
-        format="NIfTI" if image.series is None else "DICOM",
+        format=volume_kind(path),
         width=width,
         height=height,
         slices=slices,

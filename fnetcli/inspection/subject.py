@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fnetcli.errors import UsageError
+from fnetcli.imaging.corrections import facts_words
 from fnetcli.imaging.image import Grid, Image
 from fnetcli.imaging.intensity import CELSIUS, Scaled, to_stored, valid_pixels
 from fnetcli.inputs.pairing import Case
@@ -60,7 +61,7 @@ def two_pictures(case: Case, options: PrepareOptions) -> Subject:
 
     def finished(fusion: Fusion[Maps]) -> Finished:
         fused = finish(prepared, fusion, kind=np.uint8)
-        return Finished(_flat(fused.image), tuple(fused.notices))
+        return Finished(_flat(fused.image), (*found.warnings, *fused.notices))
 
     return Subject(
         name=case.name,
@@ -72,13 +73,16 @@ def two_pictures(case: Case, options: PrepareOptions) -> Subject:
 
 
 def _ranges(prepared: Prepared) -> list[str]:
-    return [
-        f"{modality}: {grid.size}, {scaled.low:g} to {scaled.high:g}{_unit(scaled)} become "
-        + ("white to black" if scaled.is_inverted else "black to white")
-        for modality, grid, scaled in zip(
-            prepared.modalities, prepared.grids, prepared.scaled, strict=True
+    found = []
+    for modality, grid, scaled in zip(
+        prepared.modalities, prepared.grids, prepared.scaled, strict=True
+    ):
+        found.append(
+            f"{modality}: {grid.size}, {scaled.low:g} to {scaled.high:g}{_unit(scaled)} become "
+            + ("white to black" if scaled.is_inverted else "black to white")
         )
-    ]
+        found += [f"{modality}: {words}" for words in facts_words(scaled.facts)]
+    return found
 
 
 def _unit(scaled: Scaled) -> str:

@@ -6,12 +6,14 @@ from collections.abc import Callable
 
 from fnetcli.checkpoints.loading import Weights
 from fnetcli.inspection.base import Inspector
+from fnetcli.inspection.cddfuse.inspector import CDDFuseInspector
 from fnetcli.inspection.fnet.inspector import FNetInspector
 from fnetcli.inspection.generic import GenericInspector
 from fnetcli.inspection.uaafusion.inspector import UAAFusionInspector
 
 INSPECTORS: dict[str, Callable[[Weights], Inspector]] = {
     "fnet": FNetInspector,
+    "cddfuse": CDDFuseInspector,
     "uaafusion": UAAFusionInspector,
 }
 

@@ -12,9 +12,10 @@ from fnetcli.errors import ImageError, PairError, UsageError
 from fnetcli.formats import ReadOptions, read_image, usual_layer
 from fnetcli.imaging import color
 from fnetcli.imaging.image import Grid, Image
-from fnetcli.imaging.intensity import Scaled, Scaling, ScalingOptions, in_stored_numbers, scale
+from fnetcli.imaging.intensity import Scaled, ScalingOptions
 from fnetcli.inputs.pairing import Case
 from fnetcli.pictures.align import onto_one_grid
+from fnetcli.pictures.sources import scale_source
 from fnetcli.pictures.warp import Placed, onto_common_view
 
 Luminance = NDArray[np.float32]  # (slices, H, W) in [0, 1]
@@ -48,6 +49,7 @@ class PrepareOptions:
             },
             "pages": [reading.page for reading in self.reading],
             "resize": self.resize_to,
+            **self._bands(),
             **self._camera(),
         }
 
@@ -61,6 +63,10 @@ class PrepareOptions:
             **({"layers": layers} if not is_usual else {}),
             **({"raw_size": [*sizes]} if any(sizes) else {}),
         }
+
+    def _bands(self) -> dict[str, Any]:
+        bands = [list(reading.bands) for reading in self.reading]
+        return {"bands": bands} if any(bands) else {}
 
 
 @dataclass(frozen=True)
@@ -108,7 +114,7 @@ def read_case(case: Case, options: PrepareOptions) -> Prepared:
 def prepare(first: Image, second: Image, options: PrepareOptions) -> Prepared:
     """Choose each image's intensity scaling and put both on one grid. Raise PairError."""
     x, y = (
-        scale(image, _choose(image, scaling, modality))
+        _scale(image, modality, scaling)
         for image, scaling, modality in zip(
             (first, second), options.scaling, options.modalities, strict=True
         )
@@ -123,13 +129,12 @@ def prepare(first: Image, second: Image, options: PrepareOptions) -> Prepared:
     return Prepared(options.modalities, grids, on_one_grid)
 
 
-def _choose(image: Image, options: ScalingOptions, modality: str) -> Scaling:
-    """Return the scaling of an image. Raise PairError for a range that does not fit it."""
+def _scale(image: Image, modality: str, options: ScalingOptions) -> Scaled:
+    """Correct and scale a picture. Raise PairError for a range that does not fit it."""
     try:
-        stored = in_stored_numbers(options, image, modality)
+        return scale_source(image, modality, options)
     except ImageError as error:
         raise PairError(str(error)) from None
-    return stored.choose(image.stored_type, modality, image.bits)
 
 
 def _luminance(scaled: Scaled) -> Luminance:

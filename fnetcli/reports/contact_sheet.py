@@ -25,12 +25,20 @@ from fnetcli.errors import ImageError
 from fnetcli.files.durable import atomic_write
 from fnetcli.formats import ReadOptions, probe_image, read_image
 from fnetcli.imaging.image import Image, Stored
-from fnetcli.imaging.intensity import Scaling, preview, to_stored, to_unit, valid_pixels
+from fnetcli.imaging.intensity import (
+    Scaling,
+    ScalingOptions,
+    preview,
+    to_stored,
+    to_unit,
+    valid_pixels,
+)
 from fnetcli.inputs.pairing import Case, Pairing
 from fnetcli.modalities import BY_NAME
 from fnetcli.pictures.fuse import FuseOptions
 from fnetcli.pictures.outputs import map_names, paths_in_folder
 from fnetcli.pictures.prepare import PrepareOptions
+from fnetcli.pictures.sources import scale_again
 from fnetcli.reports.page import template
 from fnetcli.runs.manifest import DONE, FAILED, MANIFEST_FILE, RUN_FILE, Record
 
@@ -178,7 +186,8 @@ class _Painter:
                 yield Thumbnail(label, problem="its range is not recorded")
                 continue
             scaling = Scaling(limits, is_inverted=chosen.is_inverted)
-            yield self._draw(label, path, case.reading(reading), partial(_as_seen, scaling=scaling))
+            draw = partial(_as_scaled, modality=modality, options=chosen, scaling=scaling)
+            yield self._draw(label, path, case.reading(reading), draw)
 
     def _results(self, case: Case) -> Iterator[Thumbnail]:
         """Draw the fused picture and its parts, if they were written."""
@@ -208,6 +217,13 @@ class _Painter:
             return Thumbnail(label, problem="needs more memory than is free")
         data = _data_uri(picture)
         return Thumbnail(label, data, *picture.size, link=relative_url(path, self.out))
+
+
+def _as_scaled(
+    image: Image, modality: str, options: ScalingOptions, scaling: Scaling
+) -> NDArray[np.uint8]:
+    """Return an input as the network saw it, in colour if it has it."""
+    return to_stored(scale_again(image, modality, options, scaling).in_full().image.pixels[0])
 
 
 def _as_seen(image: Image, scaling: Scaling) -> NDArray[np.uint8]:

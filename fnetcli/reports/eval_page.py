@@ -6,7 +6,7 @@ import base64
 import io
 import json
 import math
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -15,13 +15,14 @@ import numpy as np
 import PIL.Image
 from numpy.typing import NDArray
 
+from fnetcli.evaluation.cost import FORMULA, Cost
 from fnetcli.evaluation.results import Evaluation, Table
 from fnetcli.evaluation.statistics import BEST, SECOND, Summary
 from fnetcli.files.durable import atomic_write
 from fnetcli.metrics.base import Metric
 from fnetcli.modalities import BY_NAME
 from fnetcli.reports.page import printable, template
-from fnetcli.reports.tables import decimals
+from fnetcli.reports.tables import COST_HEADS, cost_caption, cost_rows, decimals
 
 WEBP_QUALITY = 90
 MAX_PIXELS = 2_000_000  # of a picture on the page; larger ones are scaled down
@@ -152,12 +153,13 @@ def write_eval_page(
     shown: Iterable[ShownCase],
     *,
     details: Mapping[str, str],
+    costs: Sequence[Cost] = (),
 ) -> None:
     """Write the report of an evaluation, see `eval_page`.
 
     Raise OutputError or WriteError if the page cannot be written.
     """
-    page = eval_page(evaluation, summary, shown, details=details)
+    page = eval_page(evaluation, summary, shown, details=details, costs=costs)
     atomic_write(path, lambda file: file.writelines(page))
 
 
@@ -167,11 +169,13 @@ def eval_page(
     shown: Iterable[ShownCase],
     *,
     details: Mapping[str, str],
+    costs: Sequence[Cost] = (),
 ) -> Iterator[bytes]:
     """Return the report of an evaluation, piece by piece.
 
     `shown` may draw its pictures on demand: one case at a time is requested, and only encoded
-    pictures are kept. `details` are labels and texts for the head: command, date, version.
+    pictures are kept. `details` are labels and texts for the head: command, date, version. `costs`
+    become one table if they were measured.
     """
     digits = [decimals(evaluation.values[:, :, i]) for i in range(len(evaluation.metrics))]
     cases = [_shown(evaluation, one, digits) for one in shown]
@@ -189,6 +193,10 @@ def eval_page(
         has_gaps=not summary.all_cases and bool((summary.counts < summary.common.sum()).any()),
         problems=evaluation.problems[:MAX_LISTED],
         notices=evaluation.notices[:MAX_LISTED],
+        cost_caption=cost_caption(costs) if costs else "",
+        cost_heads=COST_HEADS,
+        cost_rows=list(cost_rows(costs)),
+        cost_formula=FORMULA,
         cases=cases,
         columns=_columns(2 + len(evaluation.methods)),
         data=_data(evaluation, summary, digits, cases),

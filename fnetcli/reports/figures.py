@@ -49,6 +49,7 @@ LONGEST_SIDE = 640  # of one of three pictures side by side, in pixels
 COLUMNS = 8  # of a sheet of channels
 MAX_IN_A_ROW = 3  # maps
 NARROWEST = 96  # pixels, so that a label fits
+MAX_TICKS = 12  # of a line plot
 BINS = 201  # of a histogram; odd, so that one is centred on 0
 KERNEL_ZOOM = 5  # pixels of a picture for each of a kernel
 MARGIN, GAP, LABEL, TITLE = 16, 10, 20, 44  # pixels
@@ -282,7 +283,7 @@ def draw_lines(row: LineRow) -> Figure:
             axes.set_ylim(min(0.0, *(value for line in data.lines for value in line.values)))
         else:
             axes.text(0.5, 0.5, data.nothing, ha="center", transform=axes.transAxes)
-        axes.set_xticks(range(row.ticks))
+        axes.set_xticks(range(0, row.ticks, -(-row.ticks // MAX_TICKS)))
         axes.grid(alpha=0.3)
         if axes.lines:
             axes.legend(frameon=False)

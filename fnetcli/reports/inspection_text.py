@@ -21,6 +21,8 @@ WIDTH, INDENT = 80, 15
 GAP = 2  # between two columns
 MAX_SHOWN, MAX_LINES = 600, 12  # characters and lines of an entry of metadata
 
+VOLUME_KINDS = frozenset({"DICOM", "NIfTI", "NRRD", "MetaImage", "FreeSurfer"})
+
 
 # --- a pair ---------------------------------------------------------------------------------------
 
@@ -151,7 +153,7 @@ def image_lines(facts: ImageFacts) -> list[str]:
         lines += _fact("holds", detail)
     if facts.is_georeferenced:
         lines += _fact("georeference", "yes")
-    if facts.format in {"DICOM", "NIfTI"}:
+    if facts.format in VOLUME_KINDS:
         lines += _volume_lines(facts)
     if facts.without_data:
         pixels = facts.width * facts.height * facts.slices

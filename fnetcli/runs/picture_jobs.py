@@ -48,6 +48,7 @@ class SurveyedPictures:
     job: PictureJob
     options: FuseOptions
     notices: list[str]
+    warnings: list[str]
 
 
 def default_workers() -> int:
@@ -102,7 +103,7 @@ def picture_job(
         is_file=file_kind is not None,
         existing=options.existing,
     )
-    return SurveyedPictures(job, fuse_options, notices)
+    return SurveyedPictures(job, fuse_options, notices, found.warnings)
 
 
 def kind_of_file(out: Path, pairing: Pairing) -> str | None:

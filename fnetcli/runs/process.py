@@ -103,6 +103,7 @@ class CaseTask(Generic[PathsT, PreparedT, MadeT]):
             modality: {
                 "path": relative_path(path, path.parent if path == root else root),
                 "sha256": None,
+                **({} if self.case.page is None else {"page": self.case.page}),
             }
             for modality, path, root in zip(
                 self.pipeline.modalities,

@@ -141,6 +141,9 @@ class FusionRun(Generic[PathsT, PreparedT, MadeT]):
             "totals": self.totals(),
             "failed": [{"case": case.name, "error": text} for case, text in self.report.failed],
             "unpaired": [str(path) for path in self.job.pairing.unpaired],
+            "ignored": [
+                {"path": str(one.path), "reason": one.reason} for one in self.job.pairing.ignored
+            ],
         }
 
     def totals(self) -> dict[str, int]:

@@ -110,6 +110,13 @@ class TestOneFile:
         assert record["ranges"]["ir"] == {"low": 0, "high": 255, "invalid": 0}
         assert record["alignment"]["window"] == [10, 2, 48, 64]
 
+    def test_rendered_picture_where_counts_are_damaged(self, tmp_path: Path, weights: Path) -> None:
+        path = tmp_path / "a.jpg"
+        path.write_bytes(made.flir_jpeg(records(counts=b"\7\7" + bytes(90))))
+        assert "--ir-rendered" in refused(weights, tmp_path / "o", "--flir", path)
+        (record,) = fuse(weights, tmp_path / "out", "--flir", path, "--ir-rendered")
+        assert record["alignment"]["window"] == [10, 2, 48, 64]
+
     def test_range_in_degrees(self, tmp_path: Path, flir: Path, weights: Path) -> None:
         (record,) = fuse(weights, tmp_path / "out", "--flir", flir, "--range", "ir=20,35C")
         assert record["ranges"]["ir"]["low"] == pytest.approx(20)
@@ -149,10 +156,7 @@ class TestFolders:
         folder.mkdir()
         flir.rename(folder / flir.name)
         (folder / "photo.jpg").write_bytes(made.rendering())
-        frames = [
-            made.block(records(counts=made.plain_counts(made.counts_of(temperatures(most=most)))))
-            for most in (30, 50)
-        ]
+        frames = [made.block(records(counts=frame)) for frame in two_frames()]
         (folder / "walk.seq").write_bytes(b"".join(frames))
         out = tmp_path / "out"
         result = fnet("fuse", "--weights", weights, "--flir", folder, "-o", out)
@@ -168,10 +172,7 @@ class TestFolders:
         assert "3 skipped" in again.stderr
 
     def test_one_range_for_all_frames(self, tmp_path: Path, weights: Path) -> None:
-        frames = [
-            made.block(records(counts=made.plain_counts(made.counts_of(temperatures(most=most)))))
-            for most in (30, 50)
-        ]
+        frames = [made.block(records(counts=frame)) for frame in two_frames()]
         path = tmp_path / "walk.seq"
         path.write_bytes(b"".join(frames))
         found = fuse(weights, tmp_path / "out", "--flir", path, "--stretch-scope", "folder")
@@ -205,6 +206,9 @@ class TestFolders:
         text = refused(weights, tmp_path / "out", "--flir", tmp_path / "photos")
         assert "no file in it holds thermal data" in text
         assert "no such file" in refused(weights, tmp_path / "out", "--flir", tmp_path / "none")
+        PIL.Image.fromarray(seen()).save(tmp_path / "photo.png")
+        text = refused(weights, tmp_path / "out", "--flir", tmp_path / "photo.png")
+        assert "photo.png: it holds no thermal data" in text
 
 
 class TestWithAnotherCamera:
@@ -235,6 +239,29 @@ class TestWithAnotherCamera:
         assert any("are no temperatures" in one for one in record["notices"])
         text = refused(weights, tmp_path / "o2", *pair, "--range", "ir=20,35C")
         assert "not known to be temperatures" in text
+
+
+class TestOtherMakers:
+    def dji(self, folder: Path) -> Path:
+        exif = PIL.Image.Exif()
+        exif[0x010F] = "DJI"
+        counts = bytes(60_000)
+        segment = b"\xff\xe3" + (len(counts) + 2).to_bytes(2, "big") + counts
+        content = made.with_segments(made.rendering(), [exif.tobytes()])
+        path = folder / "DJI_0001_T.JPG"
+        path.write_bytes(content[:2] + segment + content[2:])
+        return path
+
+    def test_dji(self, tmp_path: Path, weights: Path) -> None:
+        photo, thermal = tmp_path / "photo.png", self.dji(tmp_path)
+        PIL.Image.fromarray(seen()[:32, :24]).save(photo)
+        (record,) = fuse(weights, tmp_path / "out", "--vis", photo, "--ir", thermal)
+        assert record["ranges"]["ir"]["high"] == 255
+        assert any("need DJI's own library" in one for one in record["notices"])
+
+    def test_dji_is_no_flir(self, tmp_path: Path, weights: Path) -> None:
+        text = refused(weights, tmp_path / "out", "--flir", self.dji(tmp_path))
+        assert "no thermal data of a FLIR camera" in text
 
 
 class TestTiff:
@@ -377,10 +404,25 @@ class TestOtherCommands:
         assert result.exit_code == 0, result.stderr
         assert "ours" in scores.read_text()
 
+    def test_eval_of_frames(self, tmp_path: Path, weights: Path) -> None:
+        path, scores = tmp_path / "walk.seq", tmp_path / "scores.csv"
+        path.write_bytes(b"".join(made.block(records(counts=frame)) for frame in two_frames()))
+        fuse(weights, tmp_path / "out", "--flir", path)
+        arguments = ("--flir", path, "--fused", f"ours={tmp_path / 'out' / 'fused'}")
+        result = fnet("eval", *arguments, "--metrics", "MI", "--no-cache", "--csv", scores)
+        assert result.exit_code == 0, result.stderr
+        assert "walk/0001" in scores.read_text()
+        assert "walk/0002" in scores.read_text()
+
     @pytest.mark.skipif(not SAMPLE.is_file(), reason="no sample of a camera here")
     def test_sample(self, tmp_path: Path, weights: Path) -> None:
         (record,) = fuse(weights, tmp_path / "out", "--flir", SAMPLE)
         assert record["alignment"]["window"] == [83, 78, 342, 456]
+
+
+def two_frames() -> list[bytes]:
+    """Return the counts of a thing that grows warmer, from 30 to 50 degrees."""
+    return [made.plain_counts(made.counts_of(temperatures(most=most))) for most in (30, 50)]
 
 
 def both(keep: str | None) -> PrepareOptions:

@@ -26,6 +26,8 @@ from fnetcli.errors import EvaluationError
 from fnetcli.evaluation import cache, cost
 from fnetcli.evaluation.cost import Cost
 from fnetcli.metrics import METRICS, metrics, score, to_grey8
+from fnetcli.models.cddfuse.config import CDDFuseConfig
+from tests import small_cddfuse
 from tests.cli.command import fnet, tiny_weights
 from tests.cli.test_batch import errors
 from tests.drawn_pictures import Picture, smooth_noise, write
@@ -786,6 +788,33 @@ class TestCost:
         (cost,) = record["costs"]
         assert (cost["height"], cost["width"], cost["method"]) == (24, 32, "tiny")
         assert cost["seconds"] > 0
+
+    def test_models_stand_side_by_side(self, tmp_path: Path, sources: list[Any]) -> None:
+        published = small_cddfuse.save(tmp_path, config=CDDFuseConfig())
+        page = tmp_path / "r.html"
+        record = evaluated(*sources, "--weights", "fnet", "--weights", f"cddfuse={published}",
+                           "--metrics", "MI", "--cost", "8x9", "--html", page)  # fmt: skip
+        counts = {
+            one["method"]: (one["parameters"], one["multiply_adds"]) for one in record["costs"]
+        }
+        assert counts == {
+            "fnet": (419_916, 419_904 * 72),
+            "cddfuse": (1_188_272, 1_798_368 * 72),
+        }
+        for one in record["costs"]:
+            assert one["seconds"] > 0
+            assert one["peak_bytes"] > one["parameters"] * 4
+        assert record["costs"][1]["how"].startswith("torch, layer by layer, fp32, ")
+        text = page.read_text()
+        table = text[text.index('<table id="costs">') :]
+        table = table[: table.index("</table>")]
+        assert table.index("419,916") < table.index("1,188,272")
+        assert "cost of a pair of 8x9 (height x width)" in text
+
+    def test_no_costs_no_table(self, tmp_path: Path, sources: list[Any]) -> None:
+        page = tmp_path / "r.html"
+        evaluated(*sources, "--baselines", "--metrics", "MI", "--html", page)
+        assert '<table id="costs">' not in page.read_text()
 
     def test_alone_as_files(self, tmp_path: Path) -> None:
         files = ["--markdown", tmp_path / "r.md", "--latex", tmp_path / "r.tex"]

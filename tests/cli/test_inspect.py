@@ -905,13 +905,14 @@ class TestImage:
         path = tiff(tmp_path / "thermal.tif", counts)
         low, high = np.percentile(counts, (0.1, 99.9))
         assert looked_at(path)["black to white"] == (
-            "as vis: 0 to 65535 (the whole range of 16 bits) "
+            "as vis: 0 to 32767 (15 bits, since no number is higher; --bits vis=16 if they are "
+            "not) "
             f"as any other: {low:.6g} to {high:.6g} (percentiles 0.1 and 99.9)"
         )
         record = json.loads(fnet("inspect", path, "--json", "-").stdout)
         assert (record["width"], record["height"], record["type"]) == (30, 24, "uint16")
         visible, other = record["scaling"]
-        assert (visible["modalities"], visible["high"]) == (["vis"], 65535)
+        assert (visible["modalities"], visible["high"]) == (["vis"], 32767)
         assert other["modalities"] == ["ir", "nir", "ct", "mri", "pet", "spect"]
         assert other["low"] == pytest.approx(low)
         assert record["numbers"]["percentiles"]["50"] == np.median(counts)

@@ -172,3 +172,14 @@ class TestEnds:
         )
         assert json.loads((tmp_path / "out" / "run.json").read_text())["status"] != "running"
         assert not list((tmp_path / "out").rglob(".fnet-*"))
+
+
+@PSEUDO
+def test_a_plan_is_a_table_on_a_terminal(tmp_path: Path) -> None:
+    vis, ir = write_pairs(tmp_path, 2)
+    planned = on_a_terminal("fuse", "--vis", vis, "--ir", ir, "-o", tmp_path / "out", "--dry-run")
+    lines = planned.decode().splitlines()
+    assert lines[0] == "2 pairs"
+    assert [word in lines[1] for word in ("case", "ir", "vis", "result")] == [True] * 4
+    assert lines[2].split()[:2] == ["fuse", "0"]
+    assert "\t" not in planned.decode()

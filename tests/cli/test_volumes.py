@@ -928,7 +928,9 @@ class TestLayout:
     def test_what_is_neither_an_image_nor_a_volume(self, study: Study, tmp_path: Path) -> None:
         (tmp_path / "notes.txt").write_text("neither")
         line = one_line(study.fuse(mri=tmp_path / "notes.txt"))
-        words = "neither an image nor a volume (DICOM, NIfTI); give another file"
+        words = (
+            "neither an image nor a volume (DICOM, NIfTI, NRRD, MetaImage, MGZ); give another file"
+        )
         assert line == f"{tmp_path / 'notes.txt'}: {words}"
 
     def test_pictures_are_pictures(self, tmp_path: Path, weights: Path) -> None:
@@ -1179,9 +1181,10 @@ class TestRefusals:
     def test_options_of_volumes(
         self, tmp_path: Path, weights: Path, option: tuple[str, ...]
     ) -> None:
-        iio.imwrite(tmp_path / "a.png", np.zeros((8, 9), np.uint8))
-        picture = tmp_path / "a.png"
-        given = ("--ct", picture, "--mri", picture, "-o", tmp_path / "out", "--weights", weights)
+        for name in ("a.png", "b.png"):
+            iio.imwrite(tmp_path / name, np.zeros((8, 9), np.uint8))
+        pair = ("--ct", tmp_path / "a.png", "--mri", tmp_path / "b.png")
+        given = (*pair, "-o", tmp_path / "out", "--weights", weights)
         line = one_line(fnet("fuse", *given, *option))
         words = "applies only to volumes (DICOM, NIfTI), but pictures are fused; leave it out"
         assert line == f"{option[0]}: {words}"
@@ -1267,12 +1270,12 @@ class TestRefusals:
     def test_nifti_does_not_become_dicom(self, study: Study, tmp_path: Path) -> None:
         """Known from the name of the reference: once, before anything is read or written."""
         line = one_line(study.fuse("--to", "dicom", mri=study.scan))
-        assert line.startswith("--to dicom: the reference (mri) is NIfTI")
+        assert line.startswith("--to dicom: the reference (mri) is not DICOM")
         assert not study.out.exists()
         study.fused("--to", "dicom", "--reference", "ct", mri=study.scan)
         shutil.rmtree(study.out)
         late = study.fuse("--to", "dicom", "--reference", "finest", mri=study.scan)
-        assert "--to dicom: the reference (mri) is NIfTI" in one_line(late, 1)
+        assert "--to dicom: the reference (mri) is not DICOM" in one_line(late, 1)
         assert made(study.out) == []
         for name in ("A", "B"):
             write_series(tmp_path / "cts" / name, grey(0), PLACE, "CT")

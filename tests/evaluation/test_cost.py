@@ -21,6 +21,7 @@ from fnetcli.engine import EngineOptions
 from fnetcli.errors import CheckpointError, EvaluationError, FnetError, UsageError
 from fnetcli.evaluation import cost
 from fnetcli.evaluation.cost import FORMULA, measure_cost
+from fnetcli.models.cddfuse.config import CDDFuseConfig
 from fnetcli.models.fnet.config import FNetConfig
 from tests.cli.command import tiny_weights
 
@@ -201,6 +202,7 @@ def test_formula_says_what_is_true() -> None:
     assert f"{default:,}" in FORMULA
     assert f"{default * 28 * 28 / 1e9:.3f} G" == "0.329 G"
     assert f"{default * 480 * 640 / 1e9:.0f} G" == "129 G"
+    assert f"{CDDFuseConfig().multiply_adds:,}" in FORMULA
     for message in ("28x28", "0.329 G", "480x640", "129 G", "guess"):
         assert message in FORMULA
 

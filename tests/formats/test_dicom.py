@@ -340,8 +340,10 @@ class TestRefusal:
         header = nuclear(phantom((4, 7, 6)), PLAIN)
         header.EnergyWindowVector = [1, 1, 2, 2]
         assert "differ in energy window" in refused(save_one(header, tmp_path / "a.dcm"))
+        del header.EnergyWindowVector
         del header.SliceVector
-        assert "none of its 4 images" in refused(save_one(header, tmp_path / "b.dcm"))
+        header.ImageType = ["ORIGINAL", "PRIMARY", "TOMO", "EMISSION"]
+        assert "SliceVector is missing" in refused(save_one(header, tmp_path / "b.dcm"))
 
     def test_size_limit(self, tmp_path: Path) -> None:
         folder = write_series(tmp_path / "series", phantom(), PLAIN)

@@ -284,7 +284,7 @@ DAMAGED = {
 class TestDamage:
     @pytest.mark.parametrize("why", DAMAGED)
     def test_is_one_line_that_names_the_rendering(self, tmp_path: Path, why: str) -> None:
-        text = refusal(tmp_path, DAMAGED[why])
+        text = refusal(tmp_path, DAMAGED[why], "numbers")
         assert why in text
         assert "--ir-rendered" in text
         assert read(tmp_path, DAMAGED[why], "rendered").pixels.shape == (1, 32, 24, 3)

@@ -17,7 +17,8 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from fnetcli.errors import ReadError
-from fnetcli.formats.nifti.reader import is_nifti_file, nifti_files, read_nifti, stem
+from fnetcli.formats.nifti.reader import is_nifti_file, nifti_files, read_nifti
+from fnetcli.formats.volumes import volume_stem
 from fnetcli.imaging.image import Image
 from tests.drawn_volumes import (
     GRIDS,
@@ -412,7 +413,7 @@ class TestRefusal:
     ],
 )
 def test_stem(name: str, expected: str) -> None:
-    assert stem(Path("folder") / name) == expected
+    assert volume_stem(Path("folder") / name) == expected
 
 
 def test_others_read_the_same(tmp_path: Path) -> None:

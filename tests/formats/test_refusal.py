@@ -68,7 +68,7 @@ REFUSED: dict[str, tuple[bytes, str]] = {
         "raw sensor data",
     ),
     "tiff deep jpeg": (
-        tiff(TWELVE, compression="jpeg2000"),
+        tiff(TWELVE, compression="jpegxr"),
         "with 16 bits per channel is not supported; save it with deflate",
     ),
     "tiff complex": (tiff(GREY.astype(np.complex64)), "complex numbers"),
@@ -88,7 +88,7 @@ REFUSED: dict[str, tuple[bytes, str]] = {
         ),
         "different types of numbers",
     ),
-    "tiff 2 bands": (many_bands(2), "has 2 bands, neither grey nor RGB; export one band"),
+    "tiff 2 bands": (many_bands(2), "has 2 bands, neither grey nor RGB; choose one or three"),
     "tiff 4 bands": (many_bands(4), "has 4 bands"),
     "tiff 9 bands": (many_bands(9), "has 9 bands"),
     "tiff 9 bands as rgb": (many_bands(9, photometric="rgb"), "has 9 bands"),

@@ -81,11 +81,12 @@ class GivenCamera(OptionGroup):
         from fnetcli.inputs.camera_files import CAMERA_MODALITIES, pair_camera_files
 
         if self.flir is None:
-            return find_inputs(images, pairing, layout)
+            return find_inputs(images, pairing, reading, layout)
         others = {
             **{f"--{name}": path for name, path in images.items()},
             "--pairs": pairing.pairs,
-            "--suffix": pairing.suffix,
+            **{name: value for name, value in pairing.of_names().items() if name != "--recursive"},
+            "--band": reading.band,
             **({} if layout is None else layout.given()),
         }
         for option, value in others.items():

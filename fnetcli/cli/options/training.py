@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from fnetcli.cli.options.files import Band, Match
 from fnetcli.cli.options.group import OptionGroup
 
 
@@ -23,7 +24,8 @@ class GivenTraining(OptionGroup):
         Path | None,
         typer.Option(
             "--validation",
-            help="Folder of validation pairs, with one sub-folder per modality (vis, ir, ...).",
+            help="Folder of validation pairs, with one sub-folder per modality (vis, ir, ...), or "
+            "without any if one training folder holds both.",
             show_default=False,
         ),
     ] = None
@@ -44,3 +46,5 @@ class GivenTraining(OptionGroup):
     resume: Annotated[
         bool, typer.Option("--resume", help="Resume from the last state in the run folder.")
     ] = False
+    match: Match = None
+    band: Band = None

@@ -33,7 +33,13 @@ from fnetcli.formats.dicom.files import (
     read_header,
     search,
 )
-from fnetcli.formats.dicom.geometry import Place, find_places, is_localiser, stack
+from fnetcli.formats.dicom.geometry import (
+    Place,
+    find_places,
+    is_localiser,
+    lacks_slice_vector,
+    stack,
+)
 from fnetcli.formats.dicom.pixels import FrameDecoder
 from fnetcli.formats.dicom.values import ValuePlan, plan_values
 from fnetcli.imaging.image import DicomSeries, Grid, Image, Mask
@@ -52,6 +58,9 @@ __all__ = [
 ]
 
 MAX_SLICES = 65_536
+IN_FRAME_ORDER = (
+    "its SliceVector is missing: slices are taken in the order of its frames, along their normal"
+)
 
 
 @dataclass(frozen=True)
@@ -142,6 +151,8 @@ def _frames(files: Iterable[Path], pixel_limit: int) -> tuple[list[Frame], list[
                 copies += 1
                 continue
             seen[uid] = found
+            if lacks_slice_vector(header) and found[0].place is not None:
+                notices.append(IN_FRAME_ORDER)
             kept = [one for one in found if not is_localiser(header, one.number)]
             localisers += len(found) - len(kept)
             frames += kept

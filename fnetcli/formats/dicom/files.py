@@ -36,7 +36,7 @@ SUFFIXES = frozenset({".dcm", ".dicom", ".ima"})
 COMPANION = re.compile(
     r"(README|LICENSE)|.*\.(txt|md|rtf|pdf|docx?|xlsx?|csv|tsv|log|xml|json|toml|ya?ml|ini|inf|db|"
     r"md5|sha256|zip|exe|html?|css|js|py|m|mat|np[yz]|bval|bvec|png|jpe?g|tiff?|bmp|gif|svg|webp|"
-    r"nii|nrrd|hdr|img)",
+    r"nii|nrrd|nhdr|mha|mhd|mgz|mgh|hdr|img)",
     re.IGNORECASE,
 )
 MAX_FILES = 100_000  # in a folder

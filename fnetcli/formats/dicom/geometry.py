@@ -83,6 +83,10 @@ class Placed(Protocol):
     def place(self) -> Place | None:
         """Its position, or None if its file has none."""
 
+    @property
+    def header(self) -> Dataset:
+        """What its file says."""
+
 
 PlacedT = TypeVar("PlacedT", bound=Placed)
 
@@ -156,6 +160,8 @@ def _nuclear_steps(header: Dataset) -> _Steps | None:
     first = numbers(detectors[0], "ImagePositionPatient", 3)
     count = int(number(header, "NumberOfFrames") or 1)
     slices = numbers(header, "SliceVector", count)
+    if slices is None and lacks_slice_vector(header):
+        slices = np.arange(1, count + 1, dtype=np.float64)
     step = number(header, "SpacingBetweenSlices") or number(header, "SliceThickness")
     if first is None or slices is None or step is None:
         return None
@@ -167,6 +173,18 @@ def _nuclear_steps(header: Dataset) -> _Steps | None:
                 ONE_OF_THEM,
             )
     return _Steps(first, slices, step)
+
+
+def lacks_slice_vector(header: Dataset) -> bool:
+    """Whether reconstructed slices do not say their order: it is that of the frames, then."""
+    is_volume = "RECON TOMO" in texts(header, "ImageType")
+    frames = number(header, "NumberOfFrames") or 1
+    return bool(
+        header.get("SOPClassUID") == NUCLEAR
+        and is_volume
+        and "SliceVector" not in header
+        and frames > 1
+    )
 
 
 def _thickness(header: Dataset, frame: int) -> float | None:
@@ -184,6 +202,13 @@ def is_localiser(header: Dataset, frame: int) -> bool:
     for keyword in ("CTImageFrameTypeSequence", "MRImageFrameTypeSequence"):
         kinds += texts(macro(header, frame, keyword), "FrameType")
     return "LOCALIZER" in kinds
+
+
+def _needs_slice_vector(header: Dataset) -> bool:
+    """Whether frames of nuclear medicine could only be ordered by what is missing."""
+    frames = number(header, "NumberOfFrames") or 1
+    is_nuclear = header.get("SOPClassUID") == NUCLEAR
+    return bool(is_nuclear and frames > 1 and "SliceVector" not in header)
 
 
 # --- all slices ----------------------------------------------------------------------------------
@@ -213,6 +238,13 @@ def stack(frames: Sequence[Placed]) -> Stack:
         return Stack((0,), None, (f"{NO_GEOMETRY}: it is treated as a single picture",))
     if len(places) < len(frames):
         share = "none" if not places else f"only {len(places)}"
+        headers = {id(frame.header): frame.header for frame in frames}.values()
+        if any(_needs_slice_vector(header) for header in headers):
+            raise ContentError(
+                "its frames do not say which slice they are (SliceVector is missing, and it is not "
+                "marked as RECON TOMO)",
+                "export the reconstructed slices again",
+            )
         raise ContentError(
             f"{share} of its {len(frames)} images has a position in the patient",
             "export it as a volume, or as one picture",

@@ -11,8 +11,6 @@ from typing import BinaryIO
 import numpy as np
 from PIL.JpegImagePlugin import JpegImageFile
 
-from fnetcli.errors import ReadError
-from fnetcli.files.guarded import RefusedError, system_reason
 from fnetcli.formats import raster
 from fnetcli.formats.base import (
     COPY_AGAIN,
@@ -21,7 +19,7 @@ from fnetcli.formats.base import (
     Header,
     ReadOptions,
     file_length,
-    open_image,
+    open_and,
     require_room,
     starts_with,
 )
@@ -143,8 +141,9 @@ def _frame_of_jpeg(file: BinaryIO, options: ReadOptions) -> Frame | None:
     try:
         data = find_block(file)
         block = None if data is None else open_block(data)
-    except ContentError as error:
-        raise ContentError(error.what, USE_RENDERED) from None
+    except ContentError as error:  # the visible picture is lost, too
+        todo = USE_RENDERED if options.layer == "numbers" else COPY_AGAIN
+        raise ContentError(error.what, todo) from None
     if block is None:
         if options.layer != "numbers":
             raise ContentError(
@@ -181,17 +180,23 @@ def _of_rendering(file: BinaryIO, image: Image, options: ReadOptions) -> Alignme
         if data is None:
             return None
         block = open_block(data)
-        found = counts.read_head_of_counts(block, options)
         visible = picture.read_head_of_picture(block, options)
     except ContentError:
         return None
     _, height, width = image.grid.shape
-    if found is None or visible is None or not _have_one_shape(found, (width, height)):
+    if visible is None or not _may_have_shape(block, (width, height), options):
         return None
     return read_alignment(block, (width, height), (visible.width, visible.height))
 
 
-def _have_one_shape(head: counts.CountsHead, size: tuple[int, int]) -> bool:
+def _may_have_shape(block: Block, size: tuple[int, int], options: ReadOptions) -> bool:
+    """Whether counts have the shape of a picture (width, height), as far as they can be read."""
+    try:
+        head = counts.read_head_of_counts(block, options)
+    except ContentError:
+        return True
+    if head is None:
+        return True
     shape = (size[0] / size[1]) / (head.width / head.height)
     return max(shape, 1 / shape) <= MAX_SHAPE
 
@@ -299,25 +304,22 @@ FFF = Format(NAME, (".fff", ".seq"), starts_with(*SIGNATURES), _read_file, _prob
 
 
 def holds_counts(path: Path) -> bool:
-    """Whether a file holds thermal data of a FLIR camera, damaged or not."""
-    try:
-        with open_image(path) as file:
-            head = file.read(4)
+    """Whether a file holds thermal data of a FLIR camera, damaged or not. Raise ReadError."""
+
+    def look(file: BinaryIO) -> bool:
+        head = file.read(4)
+        try:
             return head.startswith(SIGNATURES) or (head.startswith(START) and has_chunks(file))
-    except ContentError:
-        return True  # damaged ones, which the reader will tell
-    except (OSError, RefusedError):
-        return False
+        except ContentError:
+            return True  # the reader will tell what is damaged
+
+    return open_and(look, path)
 
 
 def count_frames(path: Path) -> int:
     """Return how many frames a FLIR file holds; 1 for all others. Raise ReadError."""
-    try:
-        with open_image(path) as file:
-            if not file.read(4).startswith(SIGNATURES):
-                return 1
-            return len(_starts(file))
-    except RefusedError as refused:
-        raise ReadError(f"{path}: {refused}") from refused
-    except OSError as error:
-        raise ReadError(f"{path}: {system_reason(error)}") from error
+
+    def count(file: BinaryIO) -> int:
+        return len(_starts(file)) if file.read(4).startswith(SIGNATURES) else 1
+
+    return open_and(count, path)

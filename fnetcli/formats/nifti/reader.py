@@ -55,7 +55,7 @@ def is_nifti_file(path: Path) -> bool:
         if path.suffix == ".img" or path.name.endswith(".img.gz"):
             partner = _partner(path, "hdr")
             return partner is not None and is_nifti_file(partner)
-        with open_ordinary(path) as raw, _inflated(raw) as file:
+        with open_ordinary(path) as raw, inflated(raw) as file:
             return _version(file.stream.read(HEADER_BYTES[2])) is not None
     except (OSError, RefusedError, EOFError, zlib.error):
         return False
@@ -76,15 +76,6 @@ def nifti_files(path: Path) -> tuple[Path, ...]:
     return (path,)
 
 
-def stem(path: Path) -> str:
-    """Return the name without .nii.gz and similar suffixes."""
-    name = path.name
-    for suffix in sorted(SUFFIXES, key=len, reverse=True):
-        if name.lower().endswith(suffix) and len(name) > len(suffix):
-            return name[: -len(suffix)]
-    return path.stem
-
-
 def read_nifti(path: Path, volume: int | None, pixel_limit: int) -> Image:
     """Read one volume; of a 4-D file number `volume`, counted from 1. Raise ReadError.
 
@@ -94,7 +85,7 @@ def read_nifti(path: Path, volume: int | None, pixel_limit: int) -> Image:
     header_path = path
     if path.name.removesuffix(".gz").endswith(".img"):
         header_path = _partner(path, "hdr") or path
-    with opened(header_path, KIND) as raw, _inflated(raw) as file:
+    with opened(header_path, KIND) as raw, inflated(raw) as file:
         header, version, is_pair = _header(file.stream)
         shape, count = _shape(header, pixel_limit)
         index = _index(volume, count)
@@ -106,7 +97,7 @@ def read_nifti(path: Path, volume: int | None, pixel_limit: int) -> Image:
     if is_pair:
         stored = _paired_numbers(header_path, header, shape, index, dtype)
     with opened(header_path, KIND):
-        pixels, alpha, valid = _values(stored, slope, intercept)
+        pixels, alpha, valid = values_of(stored, slope, intercept)
         return Image(
             pixels=pixels,
             grid=Grid((shape[2], shape[1], shape[0]), affine),
@@ -129,7 +120,7 @@ class Content:
 
 
 @contextmanager
-def _inflated(file: BinaryIO) -> Iterator[Content]:
+def inflated(file: BinaryIO) -> Iterator[Content]:
     """Yield the content of a file, inflated if it is compressed."""
     is_compressed = file.read(2) == GZIP
     file.seek(0)
@@ -212,7 +203,7 @@ def _paired_numbers(
     if partner is None:
         with opened(path, KIND):
             raise ContentError("the .img file beside it is missing", "copy both files")
-    with opened(partner, KIND) as raw, _inflated(raw) as file:
+    with opened(partner, KIND) as raw, inflated(raw) as file:
         return _numbers(file, header, shape, index, dtype)
 
 
@@ -353,7 +344,7 @@ def _disagreement(
 # --- the numbers ----------------------------------------------------------------------------------
 
 
-def _values(
+def values_of(
     stored: NDArray[Any], slope: float, intercept: float
 ) -> tuple[NDArray[Any], Pixels | None, Mask | None]:
     """Return values (k, j, i, channels), opacity, and the mask of valid values."""

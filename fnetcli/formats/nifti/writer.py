@@ -74,8 +74,8 @@ def _space_of(path: Path, grid: Grid) -> NiftiSpace:
     """Return the header's space for a grid that is not from NIfTI: columns first, RAS+."""
     if grid.affine is None:
         raise WriteError(
-            f"{path}: a picture has no position in the patient, which NIfTI needs; write it as PNG "
-            "or TIFF"
+            f"{path}: the reference has no position in the patient, which NIfTI needs; write it "
+            "with --to png or tiff"
         )
     affine = grid.affine[:, [2, 1, 0, 3]]
     lengths = np.linalg.norm(affine[:3, :3], axis=0)

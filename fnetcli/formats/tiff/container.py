@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from tifffile import DATATYPE, TIFF, TiffFile, TiffFileError, TiffPage
 
 from fnetcli.formats.base import COPY_AGAIN, ContentError, require_room
+from fnetcli.formats.tiff import pictures
 
 MAX_PAGES = 65_535  # that are examined
 MAX_BANDS = 65_535  # the limit of the tag's type
@@ -32,8 +33,11 @@ IS_REDUCED, IS_MASK = 0b001, 0b100  # bits of the tag NewSubfileType
 FRACTIONS = frozenset({DATATYPE.RATIONAL, DATATYPE.SRATIONAL})
 
 NO_COMPRESSION = 1
-CODECS = frozenset(  # values of the Compression tag: none, LZW, deflate, PackBits, LZMA, Zstandard
-    {NO_COMPRESSION, 5, 8, 32946, 32773, 34925, 34926, 50000}
+CODECS = (
+    pictures.CODECS
+    | {  # values of the Compression tag: none, LZW, deflate, PackBits, LZMA, Zstandard
+        *(NO_COMPRESSION, 5, 8, 32946, 32773, 34925, 34926, 50000)
+    }
 )
 
 
@@ -255,6 +259,8 @@ def read_pixels(tags: Tags, layout: Layout, fill: float) -> NDArray[Any]:
         content: bytes | bytearray = tags.file.read(count)
         if layout.is_bit_reversed:
             content = imagecodecs.bitorder_decode(content)
+        if codec in pictures.CODECS:
+            return _of_picture(codec, bytes(content), tags, layout)
         if codec != NO_COMPRESSION:
             # tifffile considers the last strip damaged if it is as long as the others.
             size = layout.unpacked_bytes + SLACK_BYTES
@@ -266,6 +272,8 @@ def read_pixels(tags: Tags, layout: Layout, fill: float) -> NDArray[Any]:
         if first is not None and len(plain(*first)) >= layout.unpacked_bytes:
             page.bitspersample = layout.dtype.itemsize * 8
     page.compression = page.fillorder = NO_COMPRESSION  # of what `plain` returns
+    if codec in pictures.CODECS:
+        page.predictor = NO_COMPRESSION  # which they do not have
     require_room(layout.height * layout.width * layout.samples * layout.dtype.itemsize)
     pixels = np.empty((layout.height, layout.width, layout.samples), layout.dtype)
     for number, place in enumerate(places):
@@ -278,6 +286,16 @@ def read_pixels(tags: Tags, layout: Layout, fill: float) -> NDArray[Any]:
         target = pixels[top : top + rows, left : left + columns, plane : plane + bands]
         target[...] = fill if segment is None else segment[0, : target.shape[0], : target.shape[1]]
     return pixels
+
+
+def _of_picture(codec: int, content: bytes, tags: Tags, layout: Layout) -> bytes:
+    """Return the numbers of a strip or tile that is a picture of its own, as plain ones lie."""
+    further = tags.numbers(pictures.LERC_TAG)
+    shape = (layout.rows, layout.columns, layout.together)
+    order = tags.page.parent.tiff.byteorder
+    lerc = pictures.Lerc(int(further[1]) if len(further) > 1 else 0, order == ">")
+    decoded = pictures.decode(codec, content, shape, layout.dtype, lerc)
+    return decoded.astype(layout.dtype.newbyteorder(order), copy=False).tobytes()
 
 
 def _places(tags: Tags, layout: Layout) -> Iterator[tuple[int, int] | None]:

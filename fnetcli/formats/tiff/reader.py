@@ -17,6 +17,15 @@ from numpy.typing import NDArray
 from PIL.TiffImagePlugin import TiffImageFile
 from tifffile import DATATYPE
 
+from fnetcli.formats.bands import (
+    NAMES,
+    band_indices,
+    described_bands,
+    is_infrared,
+    list_bands,
+    pick,
+    with_alpha,
+)
 from fnetcli.formats.base import (
     COPY_AGAIN,
     ContentError,
@@ -28,7 +37,7 @@ from fnetcli.formats.base import (
 from fnetcli.formats.codecs import silence
 from fnetcli.formats.pillow import color_mode, our_rules, to_planes
 from fnetcli.formats.profiles import check_profile
-from fnetcli.formats.tiff import ICC_TAG, NODATA_TAG, XMP_TAG
+from fnetcli.formats.tiff import ICC_TAG, METADATA_TAG, NODATA_TAG, XMP_TAG
 from fnetcli.formats.tiff.container import (
     CODECS,
     MAX_BANDS,
@@ -49,11 +58,13 @@ from fnetcli.formats.upright import (
     without_georeference,
 )
 from fnetcli.imaging.image import PLACE_TAGS, Georeference, Image, Mask, Pixels
+from fnetcli.quiet import native_silence
 
 HEIGHT_TAG, BITS_TAG, COMPRESSION_TAG, PHOTOMETRIC_TAG, FILL_ORDER_TAG = 257, 258, 259, 262, 266
 SAMPLES_TAG, STRIP_ROWS_TAG, PLANAR_TAG, PREDICTOR_TAG, COLORMAP_TAG = 277, 278, 284, 317, 320
 TILE_WIDTH_TAG, TILE_HEIGHT_TAG, EXTRA_TAG, FORMAT_TAG = 322, 323, 338, 339
-LONGEST_TEXT = 1 << 16
+LONGEST_TEXT, LONGEST_XML = 1 << 16, 1 << 20
+DESCRIPTION_TAG = 42112  # GDAL_METADATA
 TEXT_TYPES = frozenset({DATATYPE.BYTE, DATATYPE.ASCII, DATATYPE.UNDEFINED})
 NO_PREDICTOR, HORIZONTAL, FLOATING = 1, 2, 3
 
@@ -73,11 +84,24 @@ PHOTOMETRICS = {
 ASSOCIATED, UNASSOCIATED = 1, 2  # values of the ExtraSamples tag; 0 is "unspecified"
 MAX_RGB_BANDS = 6  # RGB and what Photoshop may add to it
 
+# What Pillow decodes of the others: fax, JPEG, and all of ours for further colours.
+PILLOW_CODECS = frozenset({1, 2, 3, 4, 5, 6, 7, 8, 32773, 32946, 34925, 50000})
+
 WHOLE_BITS = frozenset({8, 16, 32})
 WIDENED_BITS = frozenset({1, 2, 4})  # become 0..255
 UNSIGNED, SIGNED, FLOAT = "u", "i", "f"
 KINDS = {1: UNSIGNED, 2: SIGNED, 3: FLOAT, 4: UNSIGNED}  # 4 is "undefined": unsigned in practice
 
+# Items of GDAL's metadata, which are XML: <Item name="SCALE" sample="0" role="scale">0.0001</Item>.
+SCALE_ITEM = re.compile(r'<Item [^<>]*role="scale"[^<>]*>\s*([^<>\s]+)\s*</Item>')
+OFFSET_ITEM = re.compile(r'<Item [^<>]*role="offset"[^<>]*>\s*([^<>\s]+)\s*</Item>')
+QUANTUM_ITEM = re.compile(
+    r'<Item name="(?:\w+_)?(?:QUANTIFICATION_VALUE|REFLECTANCE_SCALE)"[^<>]*>'
+    r"\s*([^<>\s]+)\s*</Item>",
+    re.IGNORECASE,
+)
+# Steps of reflectance from one stored number to the next: of 8 bits, and of 16.
+MAX_REFLECTANCE_STEP, MIN_REFLECTANCE_STEP = 1 / 255, 1 / 65535
 # An attribute or an element, whatever its namespace.
 KELVIN_PER_COUNT = re.compile(
     r"""\bTlinearGain(?:\s*=\s*["']\s*([0-9.eE+-]+)|\s*>\s*([0-9.eE+-]+))""", re.IGNORECASE
@@ -111,6 +135,7 @@ class Page:
     tags: Tags
     pages: int
     layout: Layout
+    picked: list[int]  # bands that were asked for, from 0 on
     photometric: int
     orientation: int
     bands: Bands
@@ -150,7 +175,7 @@ def probe(file: BinaryIO, options: ReadOptions) -> Header:
         format="TIFF",
         height=height,
         width=width,
-        channels=page.bands.colors,
+        channels=len(page.picked) or page.bands.colors,
         dtype=page.dtype,
         bits=page.bits,
         is_georeferenced=page.is_georeferenced,
@@ -172,17 +197,22 @@ def _read(file: BinaryIO, options: ReadOptions) -> Image:
     valid, doubts = _read_mask(page)
     details: dict[str, Any] = {
         "valid": valid,
+        "reflectance": _reflectance(page),
         "celsius": _celsius(page),
         "georeference": georeference,
         "color_profile": profile,
         "notices": (*page.notices, *complaints, *more, *words, *doubts),
     }
     if page.by_pillow:
-        return _read_by_pillow(file, page, nodata, details)
+        return _read_by_pillow(file, page, nodata, details, options)
     stored = read_pixels(page.tags, page.layout, _fill(page, nodata))
     if page.photometric == PALETTE:
         pixels, alpha = _apply_palette(page, stored, nodata)
+        if page.picked:
+            pixels, alpha = with_alpha(pixels, alpha)[..., page.picked], None
         return new_image(pixels, alpha, page.orientation, **details)
+    if page.picked:
+        stored = stored[..., page.picked]
     pixels, alpha = _apply_tags(page, stored)
     seen = None if nodata is None else _as_stored(page, nodata)
     return new_image(pixels, alpha, page.orientation, bits=page.bits, nodata=seen, **details)
@@ -199,7 +229,7 @@ def _open_page(file: BinaryIO, options: ReadOptions) -> Page:
     tags = pictures.tags(number)
     width, height = tags.number(WIDTH_TAG, 0), tags.number(HEIGHT_TAG, 0)
     require_size(width, height, options)
-    page = _describe(tags, count, height, width)
+    page = _describe(tags, count, height, width, options.bands)
     page = replace(page, mask=pictures.mask(number))
     if pictures.is_broken:
         notice = f"its list of pages is damaged after page {count}: later pages are ignored"
@@ -222,17 +252,20 @@ def _choose(count: int, options: ReadOptions) -> int:
     return options.page - 1
 
 
-def _describe(tags: Tags, pages: int, height: int, width: int) -> Page:
+def _describe(tags: Tags, pages: int, height: int, width: int, wanted: tuple[str, ...]) -> Page:
     samples = tags.number(SAMPLES_TAG, 1)
     bits, kind = _number_type(tags, samples)
     photometric = tags.number(PHOTOMETRIC_TAG, RGB if samples >= 3 else BLACK_IS_ZERO)
     compression = tags.number(COMPRESSION_TAG, 1)
     is_native = compression in CODECS and photometric <= PALETTE
-    if not is_native and (bits > 8 or kind != UNSIGNED):
+    is_pillows = compression in PILLOW_CODECS and bits <= 8 and kind == UNSIGNED
+    if not (is_native or is_pillows):
         _refuse_codec(photometric, compression, bits)
     layout = _layout(tags, height, width, samples, bits, kind)
+    picked = _picked(tags, photometric, samples, wanted) if wanted else []
     if is_native:
-        bands = _bands(tags, photometric, samples)
+        is_plain = picked and photometric != PALETTE
+        bands = Bands(len(picked)) if is_plain else _bands(tags, photometric, samples)
         require_sane(tags.page, layout)
     else:
         bands = Bands(1 if photometric <= BLACK_IS_ZERO else 3)
@@ -241,6 +274,7 @@ def _describe(tags: Tags, pages: int, height: int, width: int) -> Page:
         tags=tags,
         pages=pages,
         layout=layout,
+        picked=picked,
         photometric=photometric,
         orientation=known_orientation(tags.number(ORIENTATION_TAG, UPRIGHT)),
         bands=bands,
@@ -275,7 +309,7 @@ def _number_type(tags: Tags, samples: int) -> tuple[int, str]:
 
 
 def _refuse_codec(photometric: int, compression: int, bits: int) -> None:
-    if photometric > PALETTE:
+    if photometric > PALETTE and compression in PILLOW_CODECS:
         name = PHOTOMETRICS.get(photometric, f"of unknown kind {photometric}")
         raise ContentError(
             f"its colours are {name} with {bits} bits, which is not supported", "convert it to RGB"
@@ -315,6 +349,28 @@ def _layout(tags: Tags, height: int, width: int, samples: int, bits: int, kind: 
     )
 
 
+def _picked(tags: Tags, photometric: int, samples: int, wanted: tuple[str, ...]) -> list[int]:
+    """Return which bands are asked for, by number or as the file describes them."""
+    if photometric == PALETTE:
+        return band_indices(wanted, NAMES[min(samples + 2, 4)])
+    return band_indices(wanted, _names(tags, photometric, samples))
+
+
+def _names(tags: Tags, photometric: int, samples: int) -> list[str]:
+    """Return what the bands are called: by GDAL, else by their colours."""
+    try:
+        content = (tags.content(DESCRIPTION_TAG) or b"")[:LONGEST_XML]
+    except ContentError:
+        content = b""
+    names = described_bands(content.decode("utf-8", "replace"), samples)
+    is_color = photometric in {RGB, YCBCR} and samples >= 3
+    colors = NAMES[3] if is_color else NAMES[1] if samples == 1 else ()
+    for i, color in enumerate(colors):
+        if not names[i] and color not in names:
+            names[i] = color
+    return names
+
+
 def _bands(tags: Tags, photometric: int, samples: int) -> Bands:
     """Distinguish colours from alpha and others; GDAL writes 16-bit RGB as grey with two bands."""
     extra = [int(one) for one in tags.numbers(EXTRA_TAG)][:samples]
@@ -322,9 +378,16 @@ def _bands(tags: Tags, photometric: int, samples: int) -> Bands:
         extra = [UNASSOCIATED]  # written before the tag was common
     kinds = [0] * (samples - len(extra)) + extra  # the tag describes the last bands
     alpha = next((i for i, one in enumerate(kinds) if one in {ASSOCIATED, UNASSOCIATED}), None)
+    names = _names(tags, photometric, samples)
+    if alpha is not None and is_infrared(names[alpha]):
+        kinds[alpha], alpha = 0, None
     is_associated = alpha is not None and kinds[alpha] == ASSOCIATED
     if photometric == RGB and 3 <= samples <= MAX_RGB_BANDS and (alpha is None or alpha >= 3):
-        notice = f"it has {samples} bands: the first three are used as red, green and blue"
+        shown = names if any(names[3:]) else [""] * samples
+        notice = (
+            f"it has {list_bands(shown)}: the first three are used as red, green and blue; "
+            "--band MODALITY=1,2,3 names others"
+        )
         has_more = samples - 3 > (alpha is not None)
         return Bands(3, alpha, is_associated, (notice,) if has_more else ())
     colors = samples - (alpha == samples - 1)
@@ -332,9 +395,9 @@ def _bands(tags: Tags, photometric: int, samples: int) -> Bands:
         return Bands(3, alpha, is_associated, ("its three bands are used as red, green and blue",))
     if photometric != RGB and colors == 1 and alpha in {None, 1}:
         return Bands(3 if photometric == PALETTE else 1, alpha, is_associated)
-    bands = "1 band" if samples == 1 else f"{samples} bands"
     raise ContentError(
-        f"has {bands}, neither grey nor RGB", "export one band (grey) or three (RGB)"
+        f"has {list_bands(names)}, neither grey nor RGB",
+        "choose one or three of them with --band MODALITY=1,2,3",
     )
 
 
@@ -350,6 +413,30 @@ def _nodata(tags: Tags) -> tuple[float | None, tuple[str, ...]]:
         return float(content[:LONGEST_TEXT].split(b"\0")[0].decode("ascii")), ()
     except (ContentError, ValueError):
         return None, ("its nodata value cannot be read: all pixels are taken as valid",)
+
+
+def _reflectance(page: Page) -> tuple[float, float] | None:
+    """Return the stored numbers of reflectance 0 and 1, where GDAL's metadata give a scale.
+
+    They are items of role "scale" and "offset" (reflectance = stored x scale + offset), the same
+    for all bands, or a number by which reflectances were multiplied.
+    """
+    if page.layout.dtype.kind != UNSIGNED or page.is_widened or METADATA_TAG not in page.tags:
+        return None
+    try:
+        text = (page.tags.content(METADATA_TAG) or b"")[:LONGEST_TEXT].split(b"\0")[0]
+        items = text.decode("utf-8", "replace")
+        scales = {float(found) for found in SCALE_ITEM.findall(items)}
+        offsets = {float(found) for found in OFFSET_ITEM.findall(items)} or {0.0}
+        scales = scales or {1 / float(found) for found in QUANTUM_ITEM.findall(items)}
+    except (ContentError, ValueError, ZeroDivisionError):
+        return None
+    if len(scales) != 1 or len(offsets) != 1:
+        return None
+    (scale,), (offset,) = scales, offsets
+    if not (MIN_REFLECTANCE_STEP <= scale <= MAX_REFLECTANCE_STEP and abs(offset) <= 1 / 2):
+        return None
+    return -offset / scale, (1 - offset) / scale
 
 
 def _celsius(page: Page) -> tuple[float, float] | None:
@@ -502,13 +589,17 @@ def _apply_palette(
 
 
 def _read_by_pillow(
-    file: BinaryIO, page: Page, nodata: float | None, details: dict[str, Any]
+    file: BinaryIO,
+    page: Page,
+    nodata: float | None,
+    details: dict[str, Any],
+    options: ReadOptions,
 ) -> Image:
     layout = page.layout
     _require_complete(page)
     require_room(layout.height * layout.width * (2 if page.bands.colors == 1 else 7))
     file.seek(0)
-    with our_rules:
+    with our_rules, native_silence:  # libtiff prints
         picture = TiffImageFile(file)
         picture.seek(page.tags.page.index)
         if picture.size not in {(layout.width, layout.height), (layout.height, layout.width)}:
@@ -517,6 +608,8 @@ def _read_by_pillow(
         if color_mode(picture) != ("L" if page.bands.colors == 1 else "RGB"):
             raise ContentError("not a readable TIFF (its colours are ambiguous)", COPY_AGAIN)
         pixels, alpha = to_planes(picture)
+    if page.picked:
+        pixels, alpha = pick(with_alpha(pixels, alpha), options.bands), None
     if details["valid"] is not None:
         details |= {"valid": turn(details["valid"], page.orientation)}
     has_numbers = layout.bits == 8 and page.photometric in {BLACK_IS_ZERO, RGB, YCBCR}

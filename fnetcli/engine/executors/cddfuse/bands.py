@@ -13,7 +13,7 @@ those of samples of the scene, so the result is near the network's, without seam
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from functools import reduce
@@ -34,7 +34,7 @@ COUPLING_HALO = 2  # phi, then rho and eta of the changed half
 OUTPUT_HALO = 2  # two 3x3 convolutions
 SAMPLE = 32  # pixels, side of a sample without its margin
 SAMPLES = 8  # along each side of a scene
-WORK = 14  # maps of dim channels that a piece takes while it is worked on
+WORK = 26  # maps of dim channels that a piece takes while it is worked on, measured
 
 Place = tuple[slice, slice, slice, slice]  # images, channels, rows, columns of a map
 ALL = slice(None)
@@ -176,7 +176,9 @@ class Banded:
     def embed(self, image: Tensor) -> Tensor:
         """Return the first map of an image."""
         shape = (len(image), self.network.config.dim, *image.shape[2:])
-        x = image.new_empty(shape).contiguous(memory_format=torch.channels_last)
+        x = torch.empty(
+            shape, dtype=image.dtype, device=image.device, memory_format=torch.channels_last
+        )
         for piece in self._pieces(image, 1):
             x[piece.place] = piece.inner(self.network.encoder.embed(piece.window))
         return x
@@ -210,15 +212,15 @@ class Banded:
         return torch.cat([attention.matrix(total) for total in totals])
 
     def sums(self, block: Block, x: Tensor) -> Statistics:
-        """Return the sums over an image, (1, C, H, W); those of pieces are added in float64."""
+        """Return the sums over an image, (1, C, H, W)."""
         attention, norm = block.attention, block.attention_norm
-
-        def of(piece: Piece) -> Statistics:
-            found = attention.statistics(piece.inner(attention.qk(norm(piece.window))))
-            return Statistics(*(one.double() for one in found))
-
-        total = reduce(add, map(of, self._pieces(x, 1)))
-        return Statistics(*(one.to(x.dtype) for one in total))
+        return _total(
+            x.dtype,
+            (
+                attention.statistics(piece.inner(attention.qk(norm(piece.window))))
+                for piece in self._pieces(x, 1)
+            ),
+        )
 
     def _replace(self, x: Tensor, halo: int, run: Callable[[Tensor], Tensor]) -> None:
         for piece in self._pieces(x, halo):
@@ -231,6 +233,16 @@ class Banded:
 
     def _pieces(self, x: Tensor, halo: int = 0) -> Iterator[Piece]:
         return pieces(x, halo, self.side)
+
+
+def _total(kind: torch.dtype, parts: Iterable[Statistics]) -> Statistics:
+    """Add sums, in float64 where the device has it: there may be very many."""
+
+    def longer(part: Statistics) -> Statistics:
+        return Statistics(*(one if one.device.type == "mps" else one.double() for one in part))
+
+    total = reduce(add, map(longer, parts))
+    return Statistics(*(one.to(kind) for one in total))
 
 
 def _known(block: nn.Module) -> Block:
@@ -360,12 +372,14 @@ class Sampled(Banded):
         attention, norm = _known(block).attention, _known(block).attention_norm
         down, across = (slice(margin, -margin or None) for margin in self.margins)
 
-        def of(sample: Tensor) -> Statistics:
-            found = attention.statistics(attention.qk(norm(sample))[..., down, across])
-            return Statistics(*(one.double() for one in found))
-
-        total = reduce(add, map(of, x.split(1)))
-        self.matrices.append(attention.matrix(Statistics(*(one.to(x.dtype) for one in total))))
+        total = _total(
+            x.dtype,
+            (
+                attention.statistics(attention.qk(norm(sample))[..., down, across])
+                for sample in x.split(1)
+            ),
+        )
+        self.matrices.append(attention.matrix(total))
         return self.matrices[-1].expand(len(x), -1, -1)
 
 

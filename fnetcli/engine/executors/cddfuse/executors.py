@@ -115,8 +115,8 @@ class Tiles:
     grain = (1, 1)
     smaller = None
     difference = (
-        "this network's attention looks at the whole image, which does not fit into memory; "
-        "tiles share what samples of the image give"
+        "this network's attention depends on the whole image, but tiles use attention matrices "
+        "from samples of it"
     )
     remedy = "more memory (--max-memory) or --tile 0"
 

@@ -60,11 +60,11 @@ def test_it_has_three_ways() -> None:
 
 @pytest.mark.parametrize("kind", [0, 1])
 def test_whole_images_are_exact_and_nothing_is_said(kind: int) -> None:
-    pair, said = scene(600, 500), list[str]()
-    in_need = needs(Engine(small_network(), CPU), 600, 500)
+    pair, said = scene(800, 700), list[str]()
+    in_need = needs(Engine(small_network(), CPU), 800, 700)
     assert in_need[1] < in_need[0]
     engine = engine_with(in_need[kind], said)
-    assert engine._plan(1, 600, 500, FUSED).executor is engine._executors[kind]
+    assert engine._plan(1, 800, 700, FUSED).executor is engine._executors[kind]
     found, exact = engine.run(*pair, FEATURES), expected(pair)
     np.testing.assert_allclose(found.fused, exact.fused[:, 0], atol=3e-6)
     assert list(found.features) == list(NAMES)
@@ -80,7 +80,7 @@ def test_tiles_have_no_seams_and_are_announced() -> None:
     whole, tiled = expected(pair).fused[:, 0].numpy(), engine.run(*pair).fused
     engine.run(*pair)
     (notice,) = said
-    assert notice.startswith("200x300: this network's attention looks at the whole image")
+    assert notice.startswith("200x300: this network's attention depends on the whole image")
     assert "the result differs from that of the whole image" in notice
     difference = (tiled - whole)[0]
     assert 0 < np.abs(difference).max() < 0.1
@@ -140,7 +140,7 @@ def test_many_images_go_in_groups_that_fit() -> None:
 
 
 def test_too_little_memory_is_refused() -> None:
-    with pytest.raises(UsageError, match=r"^--max-memory: the smallest tile .* takes \d+ MB;"):
+    with pytest.raises(UsageError, match=r"^--max-memory: the smallest tile .* needs \d+ MB;"):
         engine_with(1000).run(*scene(300, 300))
     with pytest.raises(UsageError, match=r"--max-memory"):
         engine_with(1000).require_memory()
@@ -161,7 +161,7 @@ def test_memory_that_runs_out_means_the_next_way(monkeypatch: pytest.MonkeyPatch
     monkeypatch.setattr(Exact, "bytes_needed", lambda one, *_: 1000 if one._kind is Lean else 3000)
     np.testing.assert_allclose(engine.run(*pair).fused, expected(pair).fused[:, 0], atol=3e-6)
     assert tried == [Banded, Lean]
-    assert said == ["100x90: memory ran out on cpu; going on with smaller tiles"]
+    assert said == ["100x90: memory ran out on cpu; continuing with smaller tiles"]
 
 
 def test_no_memory_at_all_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
