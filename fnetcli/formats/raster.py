@@ -87,7 +87,7 @@ def _read(kind: Kind, file: BinaryIO, options: ReadOptions) -> Image:
         pixels, alpha = to_planes(picture)
         if options.bands:
             picked = pick(with_alpha(pixels, alpha), options.bands)
-            words = _flir_notices(picture)
+            words = _radiometric_notices(picture)
             return new_image(picked, None, exif_orientation(picture), notices=words)
         # A CMYK picture is converted to RGB, to which its profile does not apply.
         icc = None if picture.mode == "CMYK" else picture.info.get("icc_profile")
