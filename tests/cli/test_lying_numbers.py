@@ -364,7 +364,8 @@ class TestNodata:
     )
     def test_what_makes_no_sense(self, values: list[str], words: str, runs: Runs) -> None:
         options = [word for value in values for word in ("--nodata", value)]
-        result = fnet("fuse", "--vis", runs.vis, "--ir", runs.vis, *options)
+        ir = runs.tiff(street().astype(np.uint16))
+        result = fnet("fuse", "--vis", runs.vis, "--ir", ir, *options)
         assert result.exit_code == 2
         assert words in result.stderr
 
@@ -421,7 +422,8 @@ class TestDeadPixels:
 
     @pytest.mark.parametrize("value", ["nir", "ir=1", "all"])
     def test_of_no_image(self, value: str, runs: Runs) -> None:
-        result = fnet("fuse", "--vis", runs.vis, "--ir", runs.vis, "--repair-dead", value)
+        ir = runs.tiff(street().astype(np.uint16))
+        result = fnet("fuse", "--vis", runs.vis, "--ir", ir, "--repair-dead", value)
         assert result.exit_code == 2
         assert f"--repair-dead {value}: not one of the two images; use ir or vis" in result.stderr
 
