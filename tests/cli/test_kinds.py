@@ -147,7 +147,7 @@ class TestThermal:
             ("a.csv", b"1;2;3\n4;x;5\n", "line 2 holds 'x', no number"),
             ("a.csv", b"1;2\n3;4\n\n5;6\n", "more than one table"),
             ("a.csv", b"1;2;3;4\n", "holds one row of numbers, no picture"),
-            ("a.csv", b"name,class\na,b\n", "not an image of a known kind"),
+            ("a.csv", b"name,class\na,b\n", "not an image of a known format"),
             ("a.npy", npy(np.array([[{}]]), allow_pickle=True), "holds Python objects"),
             ("a.npy", npy(np.zeros((4, 4), complex)), "no numbers of an image"),
             ("a.npy", npy(np.zeros(9)), "no picture"),
@@ -460,7 +460,7 @@ class TestVolumes:
             "fuse", "--ct", study / "ct" / "A", "--mri", file, "--to", "dicom", "-o", study / "o"
         )
         assert result.exit_code == 2
-        assert "--to dicom: the mri is the reference and no DICOM" in errors(result.stderr)[0]
+        assert "--to dicom: the reference (mri) is not DICOM" in errors(result.stderr)[0]
 
     def test_zipped_dicom_becomes_dicom(self, study: Path) -> None:
         file = self.as_kind(study / "mri" / "A", "zip", study / "k" / "a.zip")
