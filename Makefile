@@ -34,6 +34,7 @@ format: $(VENV)/.ready-check
 
 bench: $(VENV)/.ready
 	$(BIN)/python -m bench.forward
+	$(BIN)/python -m bench.models
 	$(BIN)/python -m bench.training
 	$(BIN)/python -m bench.process
 	$(BIN)/python -m bench.batch

@@ -13,7 +13,8 @@ from __future__ import annotations
 import argparse
 import statistics
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from functools import partial
 
 import torch
 from torch.nn import functional as F
@@ -39,7 +40,7 @@ def seconds(run: Callable[[], object]) -> float:
     return time.perf_counter() - started
 
 
-def medians(runs: list[Callable[[], object]], repeats: int) -> list[float]:
+def medians(runs: Sequence[Callable[[], object]], repeats: int) -> list[float]:
     """Alternate the calls and return the median seconds of each."""
     times = [[seconds(run) for run in runs] for _ in range(repeats)]
     return [statistics.median(column) for column in zip(*times, strict=True)]
@@ -105,7 +106,7 @@ def compare_contents(network: Network[FNetConfig], repeats: int) -> None:
         "1e-6 as bright": (1e-6 * x, 1e-6 * y),
         "few stars in black": (stars, stars),
     }
-    runs = [lambda pair=pair: engine.run(*pair) for pair in contents.values()]  # type: ignore[misc]
+    runs = [partial(engine.run, *pair) for pair in contents.values()]
     runs[0]()
     usual, *others = medians(runs, repeats)
     ratios = [
@@ -123,7 +124,7 @@ def main() -> None:
     parser.add_argument("--with-torch", action="store_true", help="the path without a compiler too")
     arguments = parser.parse_args()
     network = load_weights().network
-    print(f"engine: {Engine(network, torch.device('cpu')).path}")
+    print(f"engine: {Engine(network, Device()).path}")
     for size in arguments.sizes:
         width, height = map(int, size.split("x"))
         compare(network, width, height, arguments.repeats, with_torch=arguments.with_torch)

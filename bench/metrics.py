@@ -37,7 +37,8 @@ def make_pair(height: int, width: int) -> tuple[Grey, Grey]:
         steps = ndimage.gaussian_filter(random.standard_normal((height, width)), 20) > 0
         mixed = smooth / smooth.std() + 3 * steps + random.normal(0, 0.05, (height, width))
         low, high = mixed.min(), mixed.max()
-        return np.rint((mixed - low) / (high - low) * 255).astype(np.uint8)
+        grey: Grey = np.rint((mixed - low) / (high - low) * 255).astype(np.uint8)
+        return grey
 
     return image(2), image(5)
 

@@ -158,7 +158,7 @@ def _shared_grid(vis: View, matrix: Matrix, moving: View) -> Matrix:
     seen = points[is_seen]
     low, high = seen.min(axis=0), seen.max(axis=0)
     across, along = (np.linspace(a, b, GRID) for a, b in zip(low, high, strict=True))
-    grid = np.stack(np.meshgrid(across, along), -1).reshape(-1, 2)
+    grid: Matrix = np.stack(np.meshgrid(across, along), -1).reshape(-1, 2).astype(np.float64)
     return planar.apply(np.linalg.inv(matrix), grid)
 
 
@@ -169,7 +169,7 @@ def aligned(data: Data, marks: Marks) -> None:
         found = register(vis, other, "affine")
         height, width = other.shape
         across, along = np.linspace(0, width - 1, GRID), np.linspace(0, height - 1, GRID)
-        grid = np.stack(np.meshgrid(across, along), -1).reshape(-1, 2)
+        grid = np.stack(np.meshgrid(across, along), -1).reshape(-1, 2).astype(np.float64)
         move = _distance(planar.apply(found.matrix, grid), grid)
         moves.append(move if found.is_believed else 0.0)
         if move >= 0.5 or not found.is_believed:

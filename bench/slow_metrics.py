@@ -19,7 +19,8 @@ Image = NDArray[np.float64]
 
 def _gaussian(size: int, sigma: float) -> Image:
     y, x = np.mgrid[:size, :size] - size // 2
-    return np.exp(-(x**2 + y**2) / (2 * sigma**2))
+    kernel: Image = np.exp(-(x**2 + y**2) / (2 * sigma**2))
+    return kernel
 
 
 def mutual_information(a: Image, b: Image, f: Image) -> float:

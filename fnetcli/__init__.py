@@ -1,4 +1,4 @@
-"""fnet: fuse what two sensors see.
+"""fnet: fuse images from two sensors.
 
 >>> from fnetcli import fuse, load_network
 >>> network = load_network()
@@ -13,10 +13,11 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from fnetcli.api import fuse, fuse_folder, fuse_volumes, load_network
     from fnetcli.formats import read_image
-    from fnetcli.imaging.intensity import ScalingOptions
+    from fnetcli.imaging.intensity import Corrections, ScalingOptions
     from fnetcli.runs.report import Progress, RunReport
 
 __all__ = [
+    "Corrections",
     "Progress",
     "RunReport",
     "ScalingOptions",
@@ -28,6 +29,7 @@ __all__ = [
 ]
 # Imported on first use, so that the command line starts fast.
 HOMES = {
+    "Corrections": "fnetcli.imaging.intensity",
     "Progress": "fnetcli.runs.report",
     "RunReport": "fnetcli.runs.report",
     "ScalingOptions": "fnetcli.imaging.intensity",

@@ -1,11 +1,12 @@
-"""The small Python API: what `from fnetcli import ...` gives.
+"""The Python API: what `from fnetcli import ...` provides.
 
-Nothing here prints or touches signals; everything raises `fnetcli.errors.FnetError`.
+Nothing here prints or handles signals; all errors are `fnetcli.errors.FnetError`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TypedDict, Unpack
 
@@ -13,13 +14,16 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from fnetcli.errors import PairError, UsageError
-from fnetcli.formats import ReadOptions, read_image
+from fnetcli.formats import ReadOptions, read_image, usual_layer
 from fnetcli.formats.transforms import read_transform
 from fnetcli.formats.volumes import VolumeOptions
 from fnetcli.imaging.image import Grid, Image
 from fnetcli.imaging.intensity import ScalingOptions
+from fnetcli.inputs.camera_files import CAMERA_LAYERS, CAMERA_MODALITIES, pair_camera_files
 from fnetcli.inputs.layout import AskedKind, read_layout
-from fnetcli.inputs.pairing import Pairing, PairingOptions, pair_list, pair_paths, pair_rows
+from fnetcli.inputs.lists import pair_list, pair_rows
+from fnetcli.inputs.names import name_rules
+from fnetcli.inputs.pairing import Pairing, PairingOptions, pair_paths
 from fnetcli.modalities import MODALITIES, VOLUMETRIC, network_order
 from fnetcli.pictures.fuse import Fused, FuseOptions
 from fnetcli.pictures.fuse import fuse as fuse_images
@@ -29,6 +33,7 @@ from fnetcli.pictures.prepare import PrepareOptions
 from fnetcli.pictures.survey import Scope
 from fnetcli.products import Products
 from fnetcli.runs.network import LoadedNetwork, NetworkSource, require_products
+from fnetcli.runs.parts import Part, parse_part
 from fnetcli.runs.picture_jobs import PictureRunOptions, default_workers, picture_job
 from fnetcli.runs.plan import Existing
 from fnetcli.runs.report import OnProgress, Progress, RunReport, run_job
@@ -41,10 +46,11 @@ from fnetcli.volumes.resample import Axis, Interpolation, Matrix
 ARRAY_TYPES = [np.dtype(name) for name in ("u1", "i1", "u2", "i2", "u4", "i4", "f2", "f4", "f8")]
 
 Pair = tuple[str, str]
+Reading = tuple[ReadOptions, ReadOptions]
 
 
 def load_network(weights: str | Path | None = None, device: str = "auto") -> LoadedNetwork:
-    """Load weights (default: the shipped ones) onto a device; raise CheckpointError, UsageError."""
+    """Load weights (default: the shipped ones) onto a device. Raise CheckpointError, UsageError."""
     return NetworkSource(Path(weights) if weights else None, device).load()
 
 
@@ -63,28 +69,29 @@ def fuse(
 ) -> Fused:
     """Fuse two images given by modality: ``fuse(network, vis="a.png", ir=array)``.
 
-    An image is a path, an `Image`, or an array (H, W) or (H, W, 3) of integers or floats, scaled as
-    a file of its type would be: 8 bits by 255, 16-bit visible by 65535, everything else stretched
-    by percentiles. ``scaling={"ir": ScalingOptions(limits=(LO, HI))}`` says otherwise, and
-    ``gains={"unique_ir": 1.3}`` weighs a part in the fused picture. The result's ``image.pixels``
-    are (1, H, W, 1 or 3) in [0, 1]; ``parts`` holds the signed parts, ``features`` the codes where
-    they were asked for. Raise UsageError for a wrong choice of modalities, ReadError or PairError
+    An image is a path, an `Image`, or an array (H, W) or (H, W, 3) of integers or floats, scaled
+    like a file of its type: 8 bits by 255, 16-bit visible by 65535, everything else stretched by
+    percentiles. ``scaling={"ir": ScalingOptions(limits=(LO, HI))}`` overrides this, and
+    ``gains={"unique_ir": 1.3}`` scales a part in the fused picture. The result's ``image.pixels``
+    are (1, H, W, 1 or 3) in [0, 1]; ``parts`` holds the signed parts, ``features`` the network's
+    features if requested. Raise UsageError for a wrong choice of modalities, ReadError or PairError
     for the images.
     """
-    modalities = first, second = _modalities(images)
+    modalities = _modalities(images)
     products = network.products
     mix = MixOptions(_gains(gains, products, modalities), gray)
     require_products(products, has_gains=bool(mix.gains), features=features)
     prepare = PrepareOptions(modalities, _of_both(scaling, modalities), resize_to=resize)
     options = FuseOptions(prepare, products, mix, OutputOptions(with_features=features))
-    return fuse_images(_image(images[first]), _image(images[second]), network.engine, options)
+    x, y = (_image(images[name], name) for name in modalities)
+    return fuse_images(x, y, network.engine, options)
 
 
-def _image(source: str | Path | Image | ArrayLike) -> Image:
+def _image(source: str | Path | Image | ArrayLike, modality: str) -> Image:
     if isinstance(source, Image):
         return source
     if isinstance(source, str | Path):
-        return read_image(Path(source))
+        return read_image(Path(source), ReadOptions(layer=usual_layer(modality)))
     pixels = np.asarray(source)
     pixels = pixels.astype(pixels.dtype.newbyteorder("="), copy=False)
     if pixels.dtype not in ARRAY_TYPES or pixels.ndim not in (2, 3) or pixels.size == 0:
@@ -104,16 +111,18 @@ def _image(source: str | Path | Image | ArrayLike) -> Image:
 
 
 class RunSettings(TypedDict, total=False):
-    """How a run goes: of `fuse_folder` and `fuse_volumes`.
+    """Settings of a run, for `fuse_folder` and `fuse_volumes`.
 
-    `existing` says what happens to results that are there: "skip" what was made of the same files
-    with the same options, "overwrite" all, or raise an "error". `workers` threads read and write
-    beside the network. `on_progress` hears of every step, in the calling thread.
+    `existing` decides about existing results: "skip" those made from the same files with the same
+    options, "overwrite" all, or raise an "error". `workers` threads read and write while the
+    network runs. `part` is a share of the cases, such as "3/16": see `fnet fuse --part`.
+    `on_progress` is called at every step, in the calling thread.
     """
 
     existing: Existing
     workers: int | None
     stops_at_failure: bool
+    part: str | None
     on_progress: OnProgress
 
 
@@ -123,9 +132,14 @@ def fuse_folder(
     images: Mapping[str, str | Path] | None = None,
     *,
     pairs: str | Path | Iterable[Mapping[str, str | Path]] | None = None,
+    flir: str | Path | None = None,
     recursive: bool = False,
     suffixes: Mapping[str, str] | None = None,
+    prefixes: Mapping[str, str] | None = None,
+    match: Mapping[str, str] | None = None,
+    nearest_time: float | None = None,
     pages: Mapping[str, int] | None = None,
+    bands: Mapping[str, Sequence[int | str]] | None = None,
     pixel_limit: int = ReadOptions.pixel_limit,
     scaling: Mapping[str, ScalingOptions] | None = None,
     stretch_scope: Scope = "image",
@@ -141,18 +155,39 @@ def fuse_folder(
     """Fuse all pairs of two folders, of a list, or two files: what `fnet fuse -o OUT` does.
 
     ``fuse_folder(network, "out", {"vis": "VIS_DIR", "ir": "IR_DIR"})`` pairs files by name without
-    suffix; ``pairs`` is a CSV file or rows as it has them, ``[{"vis": PATH, "ir": PATH, "case":
-    NAME}]``. Results and OUT/manifest.jsonl are those of the command, and cases that are done are
-    skipped. A pair that fails is in the report's ``failed``, and stops no other. All other options
-    are those of the command; `settings` are `RunSettings`. Raise UsageError for what makes no
-    sense, FnetError where there is no pair, OutputError where nothing more can be stored.
+    suffix; ``pairs`` is a CSV file or its rows, ``[{"vis": PATH, "ir": PATH, "case": NAME}]``;
+    ``flir`` a FLIR file, or a folder of them, that hold both images. ``match`` takes patterns as
+    --match does, ``nearest_time`` seconds, and ``bands`` one or three bands of each file:
+    ``{"vis": (1, 2, 3), "ir": (4,)}``. Results and OUT/manifest.jsonl are those of the command, and
+    finished cases are skipped. A pair that fails is in the report's ``failed``, and stops no other.
+    All other options are those of the command; `settings` are `RunSettings`. Raise UsageError for
+    wrong arguments, FnetError if there is no pair, OutputError if no further result can be written.
     """
-    modalities, pairing = _paired(images or {}, pairs, suffixes, is_recursive=recursive)
-    first, second = modalities
-    of_pages = pages or {}
-    reading = tuple(ReadOptions(of_pages.get(name), pixel_limit) for name in (first, second))
+    of_pages, of_bands = pages or {}, bands or {}
+
+    def reading_of(modality: str) -> ReadOptions:
+        layer = usual_layer(modality) if flir is None else CAMERA_LAYERS[modality]
+        of_image = tuple(map(str, of_bands.get(modality, ())))
+        return ReadOptions(of_pages.get(modality), pixel_limit, of_image, layer=layer)
+
+    def reading(pair: Pair) -> Reading:
+        return reading_of(pair[0]), reading_of(pair[1])
+
+    named = _Names(recursive, prefixes or {}, suffixes or {}, match or {}, nearest_time)
+    if flir is None:
+        modalities, pairing = _paired(images or {}, pairs, named, reading)
+    elif images or pairs is not None or replace(named, is_recursive=False) != _Names() or pages:
+        raise UsageError("flir: names files of both images; leave images, pairs, ... out")
+    else:
+        modalities = CAMERA_MODALITIES
+        pairing = pair_camera_files(Path(flir), is_recursive=recursive)
+    _require_known(of_bands, modalities)
     prepare = PrepareOptions(
-        modalities, _of_both(scaling, modalities), (reading[0], reading[1]), resize
+        modalities,
+        _of_both(scaling, modalities),
+        reading(modalities),
+        resize,
+        aligns_by_camera=flir is not None,
     )
     on_progress = settings.get("on_progress", _silent)
     workers = settings.get("workers") or default_workers()
@@ -181,11 +216,11 @@ def fuse_folder(
         on_step=look,
     )
     return run_job(
-        surveyed.job,
+        replace(surveyed.job, part=_part(settings)),
         network,
         workers=workers,
         stops_at_failure=settings.get("stops_at_failure", False),
-        notices=surveyed.notices,
+        notices=[*surveyed.notices, *surveyed.warnings],
         on_progress=on_progress,
     )
 
@@ -218,8 +253,8 @@ def fuse_volumes(
     """Fuse volumes, DICOM or NIfTI: what `fnet fuse --ct DIR --mri DIR -o OUT` does.
 
     ``fuse_volumes(network, "out", {"ct": "CT_DIR", "mri": "scan.nii.gz"})``: two of ct, mri, pet
-    and spect, each a series, a file, or a folder of cases (`layout`). `windows` are texts as
-    --window takes them, `limits` stored numbers that become black and white; `transform` is a file
+    and spect, each a series, a file, or a folder of cases (`layout`). `windows` are texts as for
+    --window, `limits` stored numbers that become black and white; `transform` is a file
     (ITK) or a 4x4 matrix in RAS+ millimetres from points of the reference to points of the other
     volume. All other options are those of the command; `settings` are `RunSettings`. Raise as
     `fuse_folder` does.
@@ -260,7 +295,9 @@ def fuse_volumes(
         existing=settings.get("existing", "skip"),
     )
     return run_job(
-        volume_job(found.pairing, prepare, network, Path(out), options),
+        replace(
+            volume_job(found.pairing, prepare, network, Path(out), options), part=_part(settings)
+        ),
         network,
         workers=settings.get("workers") or default_workers(),
         stops_at_failure=settings.get("stops_at_failure", False),
@@ -269,8 +306,13 @@ def fuse_volumes(
     )
 
 
+def _part(settings: RunSettings) -> Part | None:
+    text = settings.get("part")
+    return parse_part(text) if text else None
+
+
 def _silent(_: Progress) -> None:
-    """Hear of progress, and say nothing."""
+    """Ignore progress."""
 
 
 # --- what names mean ------------------------------------------------------------------------------
@@ -279,27 +321,50 @@ def _silent(_: Progress) -> None:
 def _modalities(images: Mapping[str, object]) -> Pair:
     unknown = images.keys() - {*MODALITIES}
     if unknown:
-        raise UsageError(f"{min(unknown)}: no modality; use {', '.join(MODALITIES)}")
+        raise UsageError(f"{min(unknown)}: not a modality; use {', '.join(MODALITIES)}")
     return network_order(list(images))
 
 
 def _paired(
     images: Mapping[str, str | Path],
     pairs: str | Path | Iterable[Mapping[str, str | Path]] | None,
-    suffixes: Mapping[str, str] | None,
-    *,
-    is_recursive: bool,
+    named: _Names,
+    reading: Callable[[Pair], Reading],
 ) -> tuple[Pair, Pairing]:
     """Return the modalities in the network's order, and the cases. Raise UsageError."""
+
+    def tells_apart(modalities: Pair) -> bool:
+        one, other = reading(modalities)
+        return one != other and all(each.page is not None or each.bands for each in (one, other))
+
     if pairs is not None:
-        if images or suffixes or is_recursive:
-            raise UsageError("pairs: names the files; leave images, suffixes and recursive out")
-        return pair_list(Path(pairs)) if isinstance(pairs, str | Path) else pair_rows(pairs)
+        if images or named != _Names():
+            raise UsageError("pairs: names the files; leave out images, and what names them")
+        if isinstance(pairs, str | Path):
+            return pair_list(Path(pairs), takes_same_file=tells_apart)
+        return pair_rows(pairs)
     modalities = first, second = _modalities(images)
-    endings = suffixes or {}
-    _require_known(endings, modalities)
-    options = PairingOptions(is_recursive, (endings.get(first, ""), endings.get(second, "")))
+    for given in (named.prefixes, named.suffixes, named.match):
+        _require_known(given, modalities)
+    options = PairingOptions(
+        named.is_recursive,
+        name_rules(modalities, named.prefixes, named.suffixes, named.match),
+        None if named.nearest_time is None else round(named.nearest_time * 1e9),
+        modalities,
+        tells_apart(modalities),
+    )
     return modalities, pair_paths(Path(images[first]), Path(images[second]), options)
+
+
+@dataclass(frozen=True)
+class _Names:
+    """What was given of the files' names."""
+
+    is_recursive: bool = False
+    prefixes: Mapping[str, str] = field(default_factory=dict)
+    suffixes: Mapping[str, str] = field(default_factory=dict)
+    match: Mapping[str, str] = field(default_factory=dict)
+    nearest_time: float | None = None
 
 
 def _of_both(
@@ -323,7 +388,7 @@ def _require_known(given: Mapping[str, object], modalities: Pair) -> None:
 def _gains(
     gains: Mapping[str, float] | None, products: Products, modalities: Pair
 ) -> dict[str, float]:
-    """Return gains by role. Raise UsageError for a part that the network does not make."""
+    """Return gains by role. Raise UsageError for a part that the network does not have."""
     wanted, roles = dict(gains or {}), products.shown_parts(modalities)
     for name in wanted.keys() - roles.keys() if roles else ():
         raise UsageError(f"gain of {name}: not one of the parts, {', '.join(roles)}")

@@ -1,4 +1,4 @@
-"""Baselines: fusion without learning, what every comparison of methods starts from."""
+"""Baselines: fusion without learning, for comparison with other methods."""
 
 from __future__ import annotations
 
@@ -16,17 +16,17 @@ Rule = Callable[[Grey8, Grey8], Grey8]
 
 KERNEL = np.array([1, 4, 6, 4, 1]) / 16  # binomial; Burt and Adelson's with a = 3/8
 MAX_LEVELS = 5
-STEP = 1 << MAX_LEVELS  # pixels beside each other at the coarsest level
-MARGIN = 4 * STEP  # rows around a band: what cutting changes reaches less than 3 STEP
-BAND = 1 << 20  # pixels, about, that are fused at once
+STEP = 1 << MAX_LEVELS  # pixels per pixel of the coarsest level
+MARGIN = 4 * STEP  # rows around a band: cutting changes values within less than 3 STEP
+BAND = 1 << 20  # approximate pixels that are fused at once
 
 
 @dataclass(frozen=True)
 class Baseline:
     """A rule that fuses the grey levels of two sources.
 
-    `rule(first, second)` takes two (H, W) uint8 images of one size and returns a third. The order
-    of the sources does not matter, and two equal ones give themselves.
+    `rule(first, second)` takes two (H, W) uint8 images of the same size and returns a third. The
+    order of the sources does not matter, and two equal sources give the same image.
     """
 
     name: str
@@ -40,7 +40,7 @@ def average(first: Grey8, second: Grey8) -> Grey8:
 
 
 def maximum(first: Grey8, second: Grey8) -> Grey8:
-    """Return the brighter of both pixels."""
+    """Return the brighter pixel of both."""
     return np.maximum(first, second)
 
 
@@ -48,14 +48,14 @@ def maximum(first: Grey8, second: Grey8) -> Grey8:
 
 
 def laplacian(first: Grey8, second: Grey8) -> Grey8:
-    """Fuse Laplacian pyramids: the stronger detail at every level, the mean of what is left.
+    """Fuse Laplacian pyramids: the stronger detail at every level, the mean of the coarsest level.
 
-    Of two coefficients the one with the larger magnitude is taken, and their mean where magnitudes
-    are equal. An image has as many levels of detail as its smaller side can be halved, at most
-    MAX_LEVELS; borders are mirrored about the outermost pixels; the result is clipped to 0..255
-    and rounded. Burt and Adelson 1983; Burt 1984 (selection by magnitude).
+    The coefficient with the larger magnitude is used, or the mean if magnitudes are equal. The
+    number of levels is how often the smaller side can be halved, at most MAX_LEVELS; borders are
+    mirrored about the outermost pixels; the result is clipped to 0..255 and rounded. Burt and
+    Adelson 1983; Burt 1984 (selection by magnitude).
 
-    Large images are fused in bands of rows, with the same result: a band takes 40 bytes a pixel.
+    Large images are fused in bands of rows, with the same result: a band needs 40 bytes per pixel.
     """
     height, width = first.shape
     levels = min(MAX_LEVELS, int(math.log2(min(height, width))))
@@ -76,7 +76,7 @@ def _bands(height: int, width: int) -> Iterator[slice]:
 
 
 def _fuse(first: Level, second: Level, levels: int) -> Level:
-    """Fuse two pyramids from here on down; `levels` of detail are left."""
+    """Fuse two pyramids from this level on; `levels` of detail are left."""
     if levels == 0:
         return (first + second) * np.float32(0.5)
     coarse_first, coarse_second = _reduce(first), _reduce(second)
@@ -87,7 +87,7 @@ def _fuse(first: Level, second: Level, levels: int) -> Level:
 
 
 def _stronger(first: Level, second: Level) -> Level:
-    """Return the values with the larger magnitude, the mean of those that are equally large."""
+    """Return the values with the larger magnitude, or the mean if magnitudes are equal."""
     first_size, second_size = np.abs(first), np.abs(second)
     stronger = np.where(first_size > second_size, first, second)
     is_tie = first_size == second_size
@@ -105,7 +105,7 @@ def _reduce(image: Level) -> Level:
 def _expand(image: Level, shape: tuple[int, ...]) -> Level:
     """Interpolate a level to the (h, w) that it was reduced from, at least 2 each.
 
-    Between its pixels stand zeros, hence twice the kernel.
+    Zeros are inserted between its pixels, hence twice the kernel.
     """
     height, width = shape
     rows = np.zeros((height, image.shape[1]), np.float32)

@@ -4,15 +4,16 @@
 
     FnetError                  one line for the user: "path: what is wrong; what to do"
     |-- UsageError             wrong options, missing path, impossible combination (exit code 2)
-    |-- ImageError             one image file or pair of images (the batch goes on without it)
+    |-- ImageError             one image file or pair of images (the batch continues without it)
     |   |-- ReadError          cannot be opened, decoded or understood
-    |   |-- PairError          both are fine alone, but they do not fit together
-    |   `-- WriteError         this result cannot be stored
-    |-- OutputError            nothing more can be stored: disk full, no permission, folder gone
-    |-- CheckpointError        a weights file is not what it should be
-    |-- ConfigError            a training recipe is not what it should be
-    |-- TrainingError          training cannot start or go on
-    `-- EvaluationError        scoring cannot go on, or found nothing to score
+    |   |-- PairError          both are valid alone, but do not fit together
+    |   |   `-- NotFiniteError the network's result has NaN or infinity
+    |   `-- WriteError         this result cannot be written
+    |-- OutputError            no further result can be written: disk full, no permission, ...
+    |-- CheckpointError        a weights file is damaged or does not fit
+    |-- ConfigError            a training recipe has a mistake
+    |-- TrainingError          training cannot start or continue
+    `-- EvaluationError        scoring cannot continue, or found nothing to score
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ class FnetError(Exception):
 
 
 class UsageError(FnetError):
-    """The command cannot be understood or does not make sense; exit code 2."""
+    """The command is wrong or impossible; exit code 2."""
 
 
 class ImageError(FnetError):
@@ -31,19 +32,23 @@ class ImageError(FnetError):
 
 
 class ReadError(ImageError):
-    """A file is missing, unreadable, damaged or of an unknown kind."""
+    """A file is missing, unreadable, damaged or of an unknown format."""
 
 
 class PairError(ImageError):
     """Two images cannot be fused with each other as they are."""
 
 
+class NotFiniteError(PairError):
+    """What a network made of a pair holds NaN or infinity: its weights are damaged or unfit."""
+
+
 class WriteError(ImageError):
-    """One result cannot be stored: a name that is too long, a folder where the file should be."""
+    """One result cannot be written: its name is too long, or a folder has its name."""
 
 
 class OutputError(FnetError):
-    """The folder for the results takes nothing more; what is in it stays whole."""
+    """No further result can be written; existing ones are intact."""
 
 
 class CheckpointError(FnetError):
@@ -55,8 +60,8 @@ class ConfigError(FnetError):
 
 
 class TrainingError(FnetError):
-    """Training cannot start or cannot go on."""
+    """Training cannot start or continue."""
 
 
 class EvaluationError(FnetError):
-    """Scoring cannot go on, or found nothing to score."""
+    """Scoring cannot continue, or found nothing to score."""

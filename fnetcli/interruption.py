@@ -1,4 +1,4 @@
-"""Let long steps in worker threads end when nobody waits for their result any more."""
+"""End long steps in worker threads when their result is no longer needed."""
 
 from __future__ import annotations
 
@@ -7,14 +7,14 @@ from threading import Event
 
 
 class GivenUpError(Exception):
-    """Nobody waits any more for what a worker is reading."""
+    """The result of a worker's step is no longer needed."""
 
 
 _has_ended: ContextVar[Event | None] = ContextVar("_has_ended", default=None)  # of this worker
 
 
 def end_work_at(has_ended: Event) -> None:
-    """Let `require_wanted` raise in this thread once the event is set."""
+    """Make `require_wanted` raise in this thread once the event is set."""
     _has_ended.set(has_ended)
 
 

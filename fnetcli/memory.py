@@ -1,4 +1,4 @@
-"""How much memory is free, on this machine or in this container."""
+"""Measure the free memory, of this machine or this container."""
 
 from __future__ import annotations
 
@@ -6,23 +6,23 @@ from pathlib import Path
 
 import psutil
 
-CGROUP = Path("/sys/fs/cgroup")  # where a container's limit stands
-CGROUP_FILES = (  # limit, use, and what of that gives way (in memory.stat): versions 2 and 1
+CGROUP = Path("/sys/fs/cgroup")  # holds a container's limit
+CGROUP_FILES = (  # limit, use, and the reclaimable part of it (memory.stat): versions 2 and 1
     ("memory.max", "memory.current", ("inactive_file", "slab_reclaimable")),
     ("memory/memory.limit_in_bytes", "memory/memory.usage_in_bytes", ("total_inactive_file",)),
 )
 
 
 def free_memory() -> int:
-    """Return the bytes that are free on this machine, or in this container where it has a limit."""
+    """Return the free bytes of this machine, or of this container if it has a limit."""
     free = int(psutil.virtual_memory().available)
     return min([free, *(left for files in CGROUP_FILES if (left := _left(*files)) is not None)])
 
 
 def _left(limit: str, used: str, reclaimable: tuple[str, ...]) -> int | None:
-    """Return what a container may still take, or None where it has no limit.
+    """Return the bytes a container may still use, or None if it has no limit.
 
-    What it uses holds copies of files, too, which give way to whoever needs memory.
+    Its use includes copies of files, which are dropped when memory is needed.
     """
     try:
         most = int((CGROUP / limit).read_text())  # or the word max

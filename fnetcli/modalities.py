@@ -1,4 +1,4 @@
-"""The kinds of images that fnet knows, and which two belong together: the one table of both."""
+"""The modalities that fnet knows, and which two belong together: one table for both."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ from dataclasses import dataclass, field
 
 from fnetcli.errors import UsageError
 
-ORDINALS = ("first", "second")  # what names of parts say where people read a modality
+ORDINALS = ("first", "second")  # in the roles of parts, in place of a modality
 
 
 @dataclass(frozen=True)
 class Windows:
-    """Ranges of a scanner's numbers, in a unit: the usual one, and those that have names.
+    """Windows of a scanner's numbers, in a unit: the default one, and named ones.
 
     Each is (width, centre): black is centre - width / 2, white centre + width / 2.
     """
@@ -24,29 +24,30 @@ class Windows:
 
 @dataclass(frozen=True)
 class Modality:
-    """Everything that differs between two kinds of images.
+    """Everything that differs between modalities.
 
-    `name` is that of the option, of columns in lists and of folders among the results, `title` is
-    what pages say, `about` begins the option's help. `dicom` is what DICOM calls it (0008,0060);
-    those that DICOM knows come as volumes, too.
+    `name` is used for the option, for columns of lists and for result folders, `title` on pages,
+    and `about` at the start of the option's help. `dicom` is the name in DICOM (0008,0060);
+    modalities that DICOM knows may also be volumes.
     """
 
     name: str
     title: str
     about: str
-    carries_color: bool = False  # its colours mean something; others are a palette
+    carries_color: bool = False  # its colours are meaningful; others are a palette
     fills_its_type: bool = False  # 16-bit pictures use a fixed range, and are not stretched
-    is_emission: bool = False  # 0 means that nothing was there
+    is_thermal: bool = False  # cameras' files may hold temperatures beside a rendered picture
+    is_emission: bool = False  # 0 means that nothing was measured
     dicom: str | None = None
     windows: Windows | None = None
 
     @property
     def is_volumetric(self) -> bool:
-        """Whether it comes as volumes, too."""
+        """Whether it may also be a volume."""
         return self.dicom is not None
 
 
-# Windows as most viewers and textbooks have them (Radiopaedia, "Windowing (CT)": soft tissue of the
+# Windows as in most viewers and textbooks (Radiopaedia, "Windowing (CT)": soft tissue of the
 # abdomen 400, 40; brain 80, 40; bone 1800, 400; lungs 1500, -600).
 CT_WINDOWS = Windows(
     unit="HU",
@@ -57,7 +58,7 @@ TABLE = (
     Modality(
         "vis", "visible", "Visible light, colour or grey", carries_color=True, fills_its_type=True
     ),
-    Modality("ir", "thermal infrared", "Thermal infrared"),
+    Modality("ir", "thermal infrared", "Thermal infrared", is_thermal=True),
     Modality("nir", "near infrared", "Near infrared"),
     Modality("ct", "CT", "CT", dicom="CT", windows=CT_WINDOWS),
     Modality("mri", "MRI", "MRI", dicom="MR"),
@@ -73,8 +74,8 @@ TABLE = (
     ),
 )
 
-# (first, second) as the network takes them: it was trained with infrared first, and the structural
-# image (nir, mri, else ct) takes that place in the other pairs.
+# (first, second) in the network's order: it was trained with infrared first, and in other pairs the
+# structural image (nir, mri, else ct) is first.
 PAIRS = (
     ("ir", "vis"),
     ("nir", "vis"),
@@ -107,10 +108,10 @@ def network_order(given: Sequence[str]) -> tuple[str, str]:
 
 
 def shown_name(role: str, modalities: tuple[str, str]) -> str:
-    """Return what people call a part or map of these two images, first and second.
+    """Return the name, as users know it, of a part or map of these two images.
 
-    The modality takes the place of ``first`` or ``second`` at the end of a name: unique_first is
-    unique_ir, weight_second is weight_vis. Other names stay.
+    The modality replaces ``first`` or ``second`` at the end of a role: unique_first is unique_ir,
+    weight_second is weight_vis. Other names do not change.
     """
     for ordinal, modality in zip(ORDINALS, modalities, strict=True):
         start, mark, end = role.rpartition("_")

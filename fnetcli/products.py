@@ -1,4 +1,4 @@
-"""What a network makes of two images, and how its parts are weighed in the fused one."""
+"""The outputs of a network by role, and the gains that scale its parts in the fused image."""
 
 from __future__ import annotations
 
@@ -7,16 +7,16 @@ from dataclasses import dataclass, field
 
 from fnetcli.modalities import shown_name
 
-CLASS_MAPS = frozenset({"segmentation"})  # maps that hold numbers of classes, not shades
+CLASS_MAPS = frozenset({"segmentation"})  # maps that hold class numbers, not shades
 Gains = Mapping[str, float]  # by role; a part that is not named has 1
 
 
 @dataclass(frozen=True)
 class Products:
-    """What a network makes beside the fused image, by role ("unique_first").
+    """The outputs of a network besides the fused image, by role ("unique_first").
 
     `parts` are signed and sum to the fused luminance, `maps` are other images in [0, 1] (those of
-    CLASS_MAPS: whole numbers), `features` have many channels: how many, by name.
+    CLASS_MAPS: whole numbers), `features` holds the number of channels of each feature, by name.
     """
 
     parts: tuple[str, ...] = ()
@@ -25,16 +25,16 @@ class Products:
 
     @property
     def images(self) -> tuple[str, ...]:
-        """All that can be looked at beside the fused image."""
+        """All parts and maps."""
         return self.parts + self.maps
 
     @property
     def feature_channels(self) -> int:
-        """How many numbers all features hold for each pixel."""
+        """The number of channels of all features together."""
         return sum(self.features.values())
 
     def shown_parts(self, modalities: tuple[str, str]) -> dict[str, str]:
-        """Return the role of every part by the name that people know: "unique_ir"."""
+        """Return the role of every part by the name that users know: "unique_ir"."""
         return {shown_name(role, modalities): role for role in self.parts}
 
 

@@ -1,24 +1,24 @@
-"""Foreign text, of file names and file contents, where people read it."""
+"""Escape foreign text, from file names and file contents, for display."""
 
 from __future__ import annotations
 
 import re
 
-# What a terminal would obey, or what would break a line: controls, line breaks, directions.
+# Characters that control a terminal or break a line: controls, line breaks, text directions.
 OBEYED = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069]")
-SURROGATE = re.compile(r"[\ud800-\udfff]")  # bytes of a file name that are no text
+SURROGATE = re.compile(r"[\ud800-\udfff]")  # undecodable bytes of a file name
 
 
 def visible(text: str) -> str:
-    """Return one line in which controls are escaped: they are seen and not obeyed."""
+    """Return one line in which control characters are escaped: visible, without effect."""
     return OBEYED.sub(lambda found: found[0].encode("unicode_escape").decode(), text)
 
 
 def escaped(text: str) -> str:
-    """Return what `visible` does, and bytes that are no text as escapes: for a terminal."""
+    """Return one line for a terminal: like `visible`, with undecodable bytes escaped, too."""
     return SURROGATE.sub(lambda found: f"\\x{ord(found[0]) & 0xFF:02x}", visible(text))
 
 
 def printable(text: str) -> str:
-    """Return one line for tables and files: a sign takes the place of what cannot stand there."""
+    """Return one line for tables and files, in which a sign replaces unprintable characters."""
     return SURROGATE.sub("\N{REPLACEMENT CHARACTER}", OBEYED.sub("\N{REPLACEMENT CHARACTER}", text))

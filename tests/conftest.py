@@ -2,14 +2,26 @@
 
 from __future__ import annotations
 
+import atexit
 import os
+import shutil
 import signal
+import tempfile
 
 import hypothesis
 
 # Threads of torch that wait for work keep a core busy, which small networks on a busy machine pay
 # for dearly. Set before torch is imported; child processes inherit it.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+# Tests start hundreds of processes, and importing torch without bytecode takes seconds. Where none
+# may be written, a folder of this session keeps it: for child processes, and for the workers of
+# pytest-xdist, which inherit the environment of the process that starts them.
+if os.environ.get("PYTHONDONTWRITEBYTECODE") and not os.environ.get("PYTHONPYCACHEPREFIX"):
+    bytecode = tempfile.mkdtemp(prefix="fnet-bytecode-")
+    atexit.register(shutil.rmtree, bytecode, ignore_errors=True)
+    os.environ["PYTHONPYCACHEPREFIX"] = bytecode
+    del os.environ["PYTHONDONTWRITEBYTECODE"]
 
 # A shell that starts the tests in its background lets them ignore Ctrl-C, and so would every child.
 if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:

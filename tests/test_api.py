@@ -23,6 +23,7 @@ from fnetcli import (
 from fnetcli.errors import FnetError, PairError, ReadError, UsageError
 from fnetcli.products import Products
 from fnetcli.runs.network import require_products
+from tests import flir_files
 from tests.cli.command import fnet, tiny_weights
 from tests.drawn_pictures import smooth_noise, write, write_pairs
 
@@ -66,7 +67,7 @@ def test_arrays_of_other_depths_are_scaled_as_files_are(tmp_path: Path) -> None:
 
 def test_wrong_calls_are_named(tmp_path: Path) -> None:
     network, grey = load_network(tiny_weights(tmp_path)), np.zeros((4, 4), np.uint8)
-    with pytest.raises(UsageError, match="sonar: no modality"):
+    with pytest.raises(UsageError, match="sonar: not a modality"):
         fuse(network, vis=grey, sonar=grey)
     with pytest.raises(UsageError, match="exactly two"):
         fuse(network, vis=grey)
@@ -203,7 +204,7 @@ class TestFolders:
         write_pairs(tmp_path, 1)
         network = load_network(tiny_weights(tmp_path), device="cpu")
         images = {"vis": tmp_path / "vis", "ir": tmp_path / "ir"}
-        with pytest.raises(UsageError, match="lies in the input folder"):
+        with pytest.raises(UsageError, match="is in the input folder"):
             fuse_folder(network, tmp_path / "vis" / "out", images)
         with pytest.raises(UsageError, match="nir: not one of the two images"):
             fuse_folder(network, tmp_path / "out", images, suffixes={"nir": "_N"})
@@ -218,8 +219,8 @@ class TestFolders:
 @pytest.mark.parametrize(
     ("asked", "words"),
     [
-        ({"maps": "preview"}, "--maps preview: this network shows nothing"),
-        ({"maps": "none"}, "--maps none: this network shows nothing"),
+        ({"maps": "preview"}, "--maps preview: this network has no parts or maps"),
+        ({"maps": "none"}, "--maps none: this network has no parts or maps"),
         ({"has_gains": True}, "--gain: this network's fused image is not a sum of parts"),
         ({"features": True}, "--features: this network has no features"),
     ],
@@ -239,3 +240,24 @@ def test_what_was_scaled_is_not_scaled_again(tmp_path: Path) -> None:
     fused = fuse(network, vis=unit / 2, ir=unit)
     again = fuse(network, vis=fused.image, ir=unit)
     assert again.ranges["vis"] == {"low": 0, "high": 1, "invalid": 0}
+
+
+class TestThermalCameras:
+    def test_both_images_of_a_file(self, tmp_path: Path) -> None:
+        network = load_network(tiny_weights(tmp_path))
+        path = tmp_path / "camera" / "IR_1.jpg"
+        path.parent.mkdir()
+        path.write_bytes(flir_files.flir_jpeg(flir_files.records()))
+        report = fuse_folder(network, tmp_path / "out", flir=path.parent, maps="none")
+        assert not report.failed
+        (record,) = map(json.loads, (tmp_path / "out" / "manifest.jsonl").read_text().splitlines())
+        assert record["alignment"]["source"] == "factory"
+        with pytest.raises(UsageError, match="leave images"):
+            fuse_folder(network, tmp_path / "o", {"vis": path, "ir": path}, flir=path)
+
+    def test_thermal_numbers_are_read(self, tmp_path: Path) -> None:
+        network = load_network(tiny_weights(tmp_path))
+        path = tmp_path / "IR_1.jpg"
+        path.write_bytes(flir_files.flir_jpeg(flir_files.records()))
+        fused = fuse(network, vis=np.zeros((32, 24), np.uint8), ir=path)
+        assert 38 < fused.ranges["ir"]["high"] < 41

@@ -111,8 +111,8 @@ def report(found: list[Compared], *, is_strict: bool = False) -> int:
             print(f"\n{head}", *lines, sep="\n")
     counting = (DIFFERENCE, WORDING) if is_strict else (DIFFERENCE,)
     total = sum(len(one.of(kind)) for one in found for kind in counting)
-    told = sum(len(one.findings) for one in found) - total
-    rest = f"; {told} of wording and pages" if told else ""
+    others = sum(len(one.findings) for one in found) - total
+    rest = f"; {others} of wording and pages" if others else ""
     files = sum(one.files for one in found)
     print(f"\n{'identical' if not total else f'{total} differences'}: {files} files{rest}")
     return int(total > 0)

@@ -209,14 +209,15 @@ def _compare_npz(_: str, contents: Contents, __: Places) -> Iterator[Finding]:
 
 def _compare_safetensors(_: str, contents: Contents, __: Places) -> Iterator[Finding]:
     """Compare header and tensors byte by byte, metadata as the JSON that it is."""
-    headers, bodies = [], []
+    headers: list[dict[str, Any]] = []
+    bodies = []
     for content in contents:
         size = int.from_bytes(content[:8], "little")
         header = json.loads(content[8 : 8 + size])
         metadata = header.pop("__metadata__", {})
         headers.append({"tensors": header, "metadata": dict(map(_parsed, metadata.items()))})
         bodies.append(np.frombuffer(content[8 + size :], np.uint8))
-    yield from compare_values(*headers)
+    yield from compare_values(headers[0], headers[1])
     if headers[0]["tensors"] == headers[1]["tensors"]:
         for name, facts in headers[0]["tensors"].items():
             first, last = facts["data_offsets"]
@@ -299,7 +300,7 @@ def _compare_dicom(_: str, contents: Contents, __: Places) -> Iterator[Finding]:
 
 def _elements(header: pydicom.Dataset, at: str = "") -> dict[str, str]:
     """Return all elements, those of sequences and of the file's head too, as texts."""
-    found = {}
+    found: dict[str, str] = {}
     meta = getattr(header, "file_meta", None)
     if meta is not None:
         found |= _elements(meta, "meta.")

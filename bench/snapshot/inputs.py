@@ -85,13 +85,14 @@ def draw(seed: int, channels: int = 1, height: int = HEIGHT, width: int = WIDTH)
         a, b, c = random.uniform(3, 12, 3)
         wave = np.sin(rows / height * a + c) + np.cos(columns / width * b)
         planes.append((wave + 2) / 4 + random.normal(0, 0.02, wave.shape))
-    found = np.clip(np.stack(planes, axis=-1), 0, 1)
+    found: Numbers = np.clip(np.stack(planes, axis=-1), 0, 1)
     return found[..., 0] if channels == 1 else found
 
 
 def bytes_of(unit: Numbers) -> NDArray[np.uint8]:
     """Return 8-bit grey levels."""
-    return np.rint(255 * unit).astype(np.uint8)
+    levels: NDArray[np.uint8] = np.rint(255 * unit).astype(np.uint8)
+    return levels
 
 
 def write_picture(path: Path, pixels: Numbers, **options: Any) -> None:

@@ -36,8 +36,8 @@ FIXED = {
     "TZ": "UTC",
 }
 CLEARED = ("FNET_", "FORCE_COLOR", "TERMINAL_WIDTH", "PYTHONDONTWRITE", "PYTHONWARNINGS")
-WARM_UP = ("fuse", "--vis", f"{INPUTS}/drawn/pairs/vis/0.png")
-WARM_UP += ("--ir", f"{INPUTS}/drawn/pairs/ir/0.png", "-o", "out")
+FIRST_PAIR = {name: f"{INPUTS}/drawn/pairs/{name}/0.png" for name in ("vis", "ir")}
+WARM_UP = ("fuse", "--vis", FIRST_PAIR["vis"], "--ir", FIRST_PAIR["ir"], "-o", "out")
 
 Record = dict[str, Any]
 

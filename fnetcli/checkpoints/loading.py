@@ -1,6 +1,6 @@
-"""Weights files: recognise model and layout, check every tensor, give the network at rest.
+"""Load weights files: recognise model and layout, check every tensor, return the network at rest.
 
-Our own layout is safetensors with metadata; a model may bring others (`ModelSpec.layouts`), also as
+Our own layout is safetensors with metadata; a model may have others (`ModelSpec.layouts`), also as
 PyTorch state dicts, bare or wrapped. Nothing is ever unpickled beyond plain tensors.
 """
 
@@ -28,18 +28,18 @@ from fnetcli.models.table import MODELS
 WEIGHTS = FileKind(
     name="a weights file",
     limit=2 << 30,
-    todo="name a .safetensors or .pth file",
+    todo="give a .safetensors or .pth file",
     error=CheckpointError,
-    missing_todo="name a .safetensors or .pth file, or shipped weights "
+    missing_todo="give a .safetensors or .pth file, or shipped weights "
     f"({', '.join(shipped_weights())})",
 )
 FORMAT_VERSION = 1
-MAX_EXCESS = 1000  # tensors that a file may lack and still be told which
+MAX_EXCESS = 1000  # tensors that a file may lack for the message to name one
 
 
 @dataclass(frozen=True)
 class Weights:
-    """A network at rest and where it came from."""
+    """A network at rest and its origin."""
 
     network: Network[Any]
     path: Path
@@ -53,12 +53,12 @@ class Weights:
         return self.path.name
 
     def notices(self) -> list[str]:
-        """Say what looks odd in the network's numbers."""
+        """Return what looks unusual in the network's numbers."""
         return [f"{self.name}: {text}" for text in self.network.spec.notices(self.network)]
 
 
 def load_weights(name: str | Path | None = None) -> Weights:
-    """Read weights: the name of shipped ones (default: `fnet`), or a file.
+    """Read weights: the name of shipped weights (default: `fnet`), or a file.
 
     The arrays are float32. Raise CheckpointError, UsageError.
     """
@@ -84,7 +84,7 @@ def load_weights(name: str | Path | None = None) -> Weights:
 
 
 def save_weights(path: Path, network: Network[Any], metadata: Mapping[str, Any]) -> None:
-    """Write our layout, atomically; metadata values must be JSON-able. Raise WriteError."""
+    """Write our layout, atomically; metadata values must be serialisable. Raise WriteError."""
     header = {
         "format": "fnet",
         "format_version": json.dumps(FORMAT_VERSION),
@@ -102,7 +102,7 @@ def save_weights(path: Path, network: Network[Any], metadata: Mapping[str, Any])
 def _read(path: Path, content: bytes) -> tuple[Tensors, dict[str, Any]]:
     """Return the tensors of a file and our metadata, recognised by content."""
     if len(content) < 10:
-        raise CheckpointError(f"{path}: too short to be a weights file; get it again")
+        raise CheckpointError(f"{path}: too short to be a weights file; download it again")
     if content[8:9] != b"{":
         return read_pth(path, content), {}
     tensors, metadata = read_safetensors(path, content)
@@ -118,13 +118,13 @@ def _read(path: Path, content: bytes) -> tuple[Tensors, dict[str, Any]]:
 def _recognise(
     path: Path, tensors: Tensors, metadata: Mapping[str, Any]
 ) -> tuple[ModelSpec[Any], TensorLayout[Any]]:
-    """Return the model and the layout by what the file says of itself, else by its tensors."""
-    said = metadata.get("model")
-    if isinstance(said, str) and "config" in metadata:
-        if said in MODELS:
-            return MODELS[said], _own_layout(MODELS[said])
+    """Return the model and the layout by the file's metadata, else by its tensors."""
+    model = metadata.get("model")
+    if isinstance(model, str) and "config" in metadata:
+        if model in MODELS:
+            return MODELS[model], _own_layout(MODELS[model])
         raise CheckpointError(
-            f"{path}: weights of a model '{quoted(said)}', which this fnet does not know "
+            f"{path}: weights of a model '{quoted(model)}', which this fnet does not know "
             f"({', '.join(MODELS)}); update fnet to use it"
         )
     for spec in MODELS.values():
@@ -169,7 +169,7 @@ def _config(
 def _checked(
     path: Path, spec: ModelSpec[Any], layout: TensorLayout[Any], config: Any, tensors: Tensors
 ) -> dict[str, Array]:
-    """Return the tensors under our names; name the first missing, extra, misshapen or NaN one."""
+    """Return the tensors under our names; report the first missing, extra, misshapen or NaN one."""
 
     def fail(problem: str) -> NoReturn:
         raise CheckpointError(
@@ -181,7 +181,7 @@ def _checked(
     for name, shape in spec.shapes(config):
         wanted[name] = shape
         if len(wanted) > MAX_EXCESS + len(tensors):  # a configuration may claim anything
-            fail(f"{len(tensors)} tensors, but its configuration wants more than {len(wanted) - 1}")
+            fail(f"{len(tensors)} tensors, but its configuration needs more than {len(wanted) - 1}")
     keys = layout.keys(config)
     missing = [keys[name] for name in wanted if keys[name] not in tensors]
     taken = {keys[name] for name in wanted}
@@ -195,7 +195,7 @@ def _checked(
         key, tensor = keys[name], tensors[keys[name]]
         in_file = layout.shape(name, shape)
         if tensor.shape != in_file:
-            fail(f"{key!r} is {quoted(tensor.shape)} where {in_file} is needed")
+            fail(f"{key!r} is {quoted(tensor.shape)}, but {in_file} is needed")
         if not tensor.is_real:
             fail(f"{key!r} has values that are not real numbers")
         found[name] = tensor.float32().reshape(shape)

@@ -18,8 +18,8 @@ from fnetcli.errors import CheckpointError
 if TYPE_CHECKING:
     import torch
 
-WRAPPERS = ("params_ema", "params", "state_dict", "model")  # what training programs put around one
-PARALLEL = "module."  # what data-parallel training puts before every name
+WRAPPERS = ("params_ema", "params", "state_dict", "model")  # keys of training programs around it
+PARALLEL = "module."  # prefix of every name after data-parallel training
 
 
 def read_pth(path: Path, content: bytes) -> dict[str, Tensor]:
@@ -30,15 +30,15 @@ def read_pth(path: Path, content: bytes) -> dict[str, Tensor]:
         with warnings.catch_warnings(action="ignore"):  # of what is refused below
             loaded = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
-        if "global" in str(error).lower():  # a name to import: the door for code
+        if "global" in str(error).lower():  # a name to import: it could run code
             raise CheckpointError(
-                f"{path}: holds more than tensors (it could run code), refused; "
+                f"{path}: holds more than tensors (it could run code), so it is refused; "
                 "export the bare state dict or use safetensors"
             ) from None
-        raise CheckpointError(f"{path}: damaged or not a weights file; get it again") from None
+        raise CheckpointError(f"{path}: damaged or not a weights file; download it again") from None
     except Exception as error:  # noqa: BLE001  torch maps damage to many kinds of exception
         raise CheckpointError(
-            f"{path}: damaged or not a weights file ({type(error).__name__}); get it again"
+            f"{path}: damaged or not a weights file ({type(error).__name__}); download it again"
         ) from None
     return {name: _tensor(value) for name, value in _unwrapped(path, loaded).items()}
 
@@ -52,10 +52,10 @@ def _tensor(value: torch.Tensor) -> Tensor:
 
 
 def _unwrapped(path: Path, loaded: object) -> dict[str, Any]:
-    """Peel the wrappers that training programs put around state dicts.
+    """Remove the wrappers that training programs put around state dicts.
 
-    A file of several state dicts comes as one, "part.name"; what else lies beside them (optimisers,
-    counts of epochs) is left out.
+    Several state dicts in a file are merged, as "part.name"; other contents (optimisers, epoch
+    counts) are ignored.
     """
     for wrapper in WRAPPERS:
         if isinstance(loaded, Mapping) and isinstance(loaded.get(wrapper), Mapping):
@@ -77,13 +77,13 @@ def _unwrapped(path: Path, loaded: object) -> dict[str, Any]:
         other = next(key for key in loaded if key not in tensors)
         raise CheckpointError(
             f"{path}: '{quoted(other)}' is not a tensor of plain numbers; "
-            "give the network's state dict alone"
+            "give only the network's state dict"
         )
     return _without_prefix(tensors)
 
 
 def _without_prefix(tensors: Mapping[str, Any]) -> dict[str, Any]:
-    """Drop what data-parallel training puts before names, as often as all of them have it."""
+    """Remove the prefix of data-parallel training, as often as all names have it."""
     names = dict(tensors)
     while names and all(name.startswith(PARALLEL) for name in names):
         names = {name.removeprefix(PARALLEL): value for name, value in names.items()}
@@ -99,7 +99,7 @@ def _is_state_dict(value: object) -> bool:
 
 
 def _is_plain_tensor(value: object) -> bool:
-    """Whether these are numbers one by one: neither sparse, nested, quantized nor without data."""
+    """Whether a tensor is dense: neither sparse, nested, quantized nor without data."""
     import torch
 
     return (

@@ -16,19 +16,19 @@ from fnetcli.checkpoints.tensors import Tensor, quoted
 from fnetcli.errors import CheckpointError
 from fnetcli.models.base import Arrays
 
-DEEPEST = 50  # brackets within each other in metadata; what is deeper stays text
+DEEPEST = 50  # nested brackets in metadata; anything deeper stays text
 REAL = {"F64": "<f8", "F32": "<f4", "F16": "<f2"}
 
 
 def read_safetensors(path: Path, content: bytes) -> tuple[dict[str, Tensor], dict[str, Any]]:
     """Return tensors and metadata. Raise CheckpointError."""
     try:
-        tensors = {name: _tensor(**said) for name, said in _parts(content)}
+        tensors = {name: _tensor(**fields) for name, fields in _parts(content)}
         length = int.from_bytes(content[:8], "little")
         header = json.loads(content[8 : 8 + length]).get("__metadata__") or {}
     except Exception as error:  # noqa: BLE001  safetensors maps damage to several kinds
         raise CheckpointError(
-            f"{path}: damaged safetensors file ({quoted(error)}); get it again"
+            f"{path}: damaged safetensors file ({quoted(error)}); download it again"
         ) from None
     return tensors, {key: _json_or_text(text) for key, text in header.items() if key != "format"}
 
@@ -54,7 +54,7 @@ def _tensor(dtype: str, shape: list[int], data: bytes) -> Tensor:
 
 
 def _json_or_text(text: str) -> Any:
-    """Return parsed JSON; other programs' metadata, and what is nested too deeply, stay text."""
+    """Return parsed JSON; other programs' metadata, and deeply nested JSON, stay text."""
     try:
         value = json.loads(text)
     except (ValueError, RecursionError):

@@ -7,13 +7,13 @@ from pathlib import Path
 
 from fnetcli.errors import CheckpointError
 
-DEFAULT = "default"  # as a name: the weights that are taken where none are named
+DEFAULT = "default"  # as a name: the default weights
 DEFAULT_NAME = "fnet"
 SUFFIX = ".safetensors"
 
 
 def shipped_weights() -> dict[str, Path]:
-    """Return the shipped weights by name: inside the installed package, or of a checkout."""
+    """Return the shipped weights by name: those of the installed package or a checkout."""
     packaged = Path(str(resources.files("fnetcli"))) / "weights"
     checkout = Path(__file__).parents[2] / "weights"
     for folder in (packaged, checkout):
@@ -24,21 +24,21 @@ def shipped_weights() -> dict[str, Path]:
 
 
 def default_weights_path() -> Path:
-    """Return the weights that are taken where none are named. Raise CheckpointError."""
+    """Return the path of the default weights. Raise CheckpointError."""
     found = shipped_weights().get(DEFAULT_NAME)
     if found is None:
         packaged = Path(str(resources.files("fnetcli"))) / "weights" / f"{DEFAULT_NAME}{SUFFIX}"
         raise CheckpointError(
-            f"{packaged}: the shipped weights are missing; reinstall fnet or name a file with "
+            f"{packaged}: the shipped weights are missing; reinstall fnet or give a file with "
             "--weights"
         )
     return found
 
 
 def find_weights(text: str | Path | None) -> Path:
-    """Return the file of shipped weights that a name means, else the path itself.
+    """Return the file of the shipped weights with this name, else the path itself.
 
-    A name wins over a file of that name, which is `./NAME`. Raise CheckpointError.
+    A name takes precedence over a file of that name, which is `./NAME`. Raise CheckpointError.
     """
     if text is None or text == DEFAULT:
         return default_weights_path()

@@ -1,4 +1,4 @@
-"""Tensors as files hold them: a shape, a type, and numbers that are made when they are wanted."""
+"""Tensors of a file: a shape, a type, and numbers that are converted on demand."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from numpy.typing import NDArray
 
 from fnetcli.text import visible
 
-MAX_SHOWN = 80  # letters of what a file says, in a message
+MAX_SHOWN = 80  # characters of a file's text in a message
 
 
 @dataclass(frozen=True)
 class Tensor:
-    """One tensor of a file; `is_real` where its numbers are floating-point ones."""
+    """One tensor of a file; `is_real`: its numbers are floating-point."""
 
     shape: tuple[int, ...]
     is_real: bool
@@ -25,8 +25,8 @@ class Tensor:
 Tensors = Mapping[str, Tensor]
 
 
-def quoted(said: object) -> str:
-    """Return what a file says, shortened, without what a terminal would obey."""
-    text = str(said)
+def quoted(value: object) -> str:
+    """Return a value from a file as text, shortened, with control characters escaped."""
+    text = str(value)
     short = text if len(text) <= MAX_SHOWN else f"{text[:MAX_SHOWN]}..."
     return visible(short)

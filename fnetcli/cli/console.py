@@ -19,11 +19,14 @@ from typing import TYPE_CHECKING, ParamSpec, Self
 import typer
 
 from fnetcli.errors import ConfigError, FnetError, OutputError, UsageError
+from fnetcli.quiet import native_silence
 from fnetcli.runs.batch import EXIT_FAILED, EXIT_INTERRUPTED, EXIT_USAGE
 from fnetcli.text import escaped, visible
 
 if TYPE_CHECKING:
     from rich.table import Table
+
+    from fnetcli.inputs.pairing import Pairing
 
 P = ParamSpec("P")
 SHOWN_UNPAIRED = 20
@@ -93,7 +96,7 @@ class Console:
 
     def _stderr(self, text: str, start: str = "") -> None:
         # With a closed terminal, or `2>&1 | head`, nobody can read it.
-        with contextlib.suppress(OSError), _around_progress():
+        with native_silence.lock, contextlib.suppress(OSError), _around_progress():
             typer.echo(start + visible(text), err=True)
 
 
@@ -123,15 +126,19 @@ def _colored(text: str, color: str) -> str:
     return text if os.environ.get("NO_COLOR") else typer.style(text, fg=color)
 
 
-def tell_unpaired(console: Console, files: Sequence[Path]) -> None:
-    """Warn about files without a partner."""
+def tell_pairing(console: Console, pairing: Pairing) -> None:
+    """Say how files were paired, and warn of those without a partner."""
+    for notice in pairing.notices:
+        console.notice(notice)
+    files = pairing.unpaired
     if files:
-        shown = ", ".join(map(str, files[:SHOWN_UNPAIRED]))
-        more = len(files) - SHOWN_UNPAIRED
-        console.warning(
-            f"{len(files)} files without a partner: {shown}"
-            + (f" and {more} more" if more > 0 else "")
-        )
+        console.warning(f"{len(files)} files without a partner: {listed(files, SHOWN_UNPAIRED)}")
+
+
+def listed(paths: Sequence[Path], most: int) -> str:
+    """Return the first of some paths, and how many there are more."""
+    more = len(paths) - most
+    return ", ".join(map(str, paths[:most])) + (f" and {more} more" if more > 0 else "")
 
 
 class Progress:

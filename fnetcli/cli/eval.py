@@ -12,7 +12,7 @@ from fnetcli.cli.console import (
     Progress,
     exits_properly,
     leaving_at_once,
-    tell_unpaired,
+    tell_pairing,
 )
 from fnetcli.cli.eval_console import (
     SHOWN_PROBLEMS,
@@ -25,6 +25,7 @@ from fnetcli.cli.eval_console import (
     write_files,
 )
 from fnetcli.cli.eval_makers import Errors, Makers, kept
+from fnetcli.cli.options.cameras import GivenCamera
 from fnetcli.cli.options.files import GivenPairing, GivenReading
 from fnetcli.cli.options.group import takes_groups
 from fnetcli.cli.options.images import GivenImages
@@ -39,6 +40,7 @@ from fnetcli.runs.protect import Inputs, ResultFiles
 if TYPE_CHECKING:
     from fnetcli.evaluation.fused_files import FoundMethods
     from fnetcli.evaluation.run import EvalJob, EvaluationRun
+    from fnetcli.inputs.pairing import Pairing
 
 MAX_WORKERS = 8  # by default
 
@@ -47,6 +49,7 @@ MAX_WORKERS = 8  # by default
 @takes_groups
 def evaluate(
     images: GivenImages,
+    camera: GivenCamera,
     methods: GivenMethods,
     scores: GivenScores,
     results: GivenScoreFiles,
@@ -83,20 +86,27 @@ def evaluate(
     )
     engine_options = tiles.options(precision.precision)
     chosen = choose_metrics(scores.metrics, scores.convention.value)
-    cost_size = scores.cost_size
     makers = Makers(
         console, methods.weights or [], engine_options, device.device, methods.baselines
     )
-    if cost_size is not None and not images.given and pairing.pairs is None:
-        return _only_cost(console, makers, cost_size, files, has_files=bool(methods.fused))
+    is_without = not images.given and pairing.pairs is None and camera.flir is None
+    if scores.cost_size is not None and is_without:
+        return _only_cost(console, makers, scores.cost_size, files, has_files=bool(methods.fused))
     of_methods, of_sources = split_suffixes(pairing.suffix or [])
-    modalities, found = replace(pairing, suffix=of_sources).find(images.given)
+    modalities, found = _find(camera, images, replace(pairing, suffix=of_sources), reading)
+    of_files = reading.options(modalities)
     prepare = PrepareOptions(
-        modalities, scaling.options(modalities), reading.options(modalities), size.resize
+        modalities,
+        scaling.options(modalities),
+        camera.applied_to(of_files, modalities),
+        size.resize,
+        aligns_by_camera=camera.has_both,
     )
-    tell_unpaired(console, found.unpaired)
-    found.require_cases(may_look_deeper=not pairing.recursive)
-    fused = fused_methods(found, methods.fused or [], of_methods, is_recursive=pairing.recursive)
+    tell_pairing(console, found)
+    found.require_cases()
+    has_frames = any(case.page is not None for case in found.cases)  # results in sub-folders
+    is_deep = pairing.recursive or bool(pairing.match) or has_frames
+    fused = fused_methods(found, methods.fused or [], of_methods, is_recursive=is_deep)
     _tell_strays(console, fused)
     made = makers.entrants()
     entrants = (*fused.entrants, *made)
@@ -116,20 +126,22 @@ def evaluate(
         )
     for notice in surveyed.notices:
         console.notice(notice)
+    for warning in surveyed.warnings:
+        console.warning(warning)
     job = EvalJob(
         pairing=found,
         options=surveyed.options,
         entrants=entrants,
         metrics=chosen,
         convention=scores.convention.value,
-        reading=prepare.reading[1],
+        reading=replace(of_files[1], bands=()),  # those are of the sources
     )
     run = _run(console, job, workers, has_cache=not running.no_cache, is_debug=quiet.debug)
     scored_all = Results(score_all(console, run), all_cases=scores.all_cases)
     errors: Errors = []
     with kept(errors):
         scored_all.tell(console)
-    costs = makers.costs(cost_size, errors) if cost_size else []
+    costs = makers.costs(scores.cost_size, errors) if scores.cost_size else []
     with kept(errors):
         tell_costs(console, costs)
     write_files(
@@ -140,6 +152,16 @@ def evaluate(
     has_gaps = bool(scored_all.evaluation.problems or found.unpaired)
     is_failure = run.failed or errors or (pairing.strict and has_gaps)
     return EXIT_FAILED if is_failure else EXIT_DONE
+
+
+def _find(
+    camera: GivenCamera, images: GivenImages, pairing: GivenPairing, reading: GivenReading
+) -> tuple[tuple[str, str], Pairing]:
+    """Return the modalities and the cases; volumes are not scored. Raise UsageError."""
+    if camera.flir is None:
+        return pairing.find(images.given, reading)
+    found = camera.find(images.given, pairing, reading)
+    return found.modalities, found.pairing
 
 
 def _tell_strays(console: Console, fused: FoundMethods) -> None:

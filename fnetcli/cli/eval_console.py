@@ -101,7 +101,7 @@ class Results:
 
         def page() -> Iterable[bytes]:
             shown = _shown(evaluation, run, report_cases, console)
-            return eval_page(evaluation, summary, shown, details=details)
+            return eval_page(evaluation, summary, shown, details=details, costs=costs)
 
         return {
             "--csv": lambda: _encoded(tables.to_csv(evaluation)),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,9 +12,10 @@ from fnetcli.cli.console import (
     Progress,
     exits_properly,
     leaving_at_once,
-    tell_unpaired,
+    tell_pairing,
 )
-from fnetcli.cli.fuse_console import Watcher, tell_end, tell_plan, write_report
+from fnetcli.cli.fuse_console import Watcher, tell_end, tell_merged, tell_plan, write_report
+from fnetcli.cli.options.cameras import GivenCamera
 from fnetcli.cli.options.files import GivenPairing, GivenReading
 from fnetcli.cli.options.group import takes_groups
 from fnetcli.cli.options.images import GivenImages
@@ -27,7 +28,6 @@ from fnetcli.cli.options.volumes import (
     GivenLayout,
     GivenVolume,
     GivenVolumeResults,
-    find_inputs,
     refuse_for_pictures,
     refuse_for_volumes,
     require_folder,
@@ -47,6 +47,7 @@ if TYPE_CHECKING:
 @takes_groups
 def fuse(
     images: GivenImages,
+    camera: GivenCamera,
     pairing: GivenPairing,
     reading: GivenReading,
     scaling: GivenScaling,
@@ -90,7 +91,7 @@ def fuse(
         is_verbose=verbosity.verbose,
         has_results=not running.dry_run and not files.has_stdout,
     )
-    found = find_inputs(images.given, pairing, layout)
+    found = camera.find(images.given, pairing, reading, layout)
     if found.info:
         console.notice(found.info)
     modalities, out = found.modalities, results.out
@@ -99,17 +100,20 @@ def fuse(
         raise UsageError(f"-o {out}: names a file; give a folder with --report")
     if found.has_volumes:
         require_folder(out)
-        of_files = {"--suffix": pairing.suffix, "--recursive": pairing.recursive}
         of_results = {**results.of_pictures(), f"-o {out}": is_file}
-        sees = {**of_files, "--page": reading.page, **scaling.of_pictures(), **scope.given()}
+        of_files = {**pairing.of_names(), "--page": reading.page, "--band": reading.band}
+        sees = {**of_files, **scaling.of_pictures(), **scope.given(), **camera.given()}
         refuse_for_volumes({**sees, **size.given(), **of_results})
     else:
         refuse_for_pictures(volume.given(), alignment.given(), volume_results.given())
     scalings = scaling.options(modalities)
     engine_options = tiles.options(precision.precision)
     require_outside(out, found.pairing)
-    tell_unpaired(console, found.pairing.unpaired)
-    found.pairing.require_cases(may_look_deeper=not pairing.recursive)
+    tell_pairing(console, found.pairing)
+    found.pairing.require_cases()
+    part = running.chosen_part(is_file=is_file, wants_report=results.report)
+    if running.merge_parts:
+        return tell_merged(console, out, found.pairing)
     source = NetworkSource(weights.weights, device.device, engine_options)
     further = [path for path in (weights.path, pairing.pairs, alignment.transform) if path]
     workers = running.workers or default_workers()
@@ -129,8 +133,14 @@ def fuse(
             existing=results.existing.value,
         )
         job = volume_job(found.pairing, volumes, network, out, options)
-        return session.run(job, network, counts_slices=True)
-    prepare = PrepareOptions(modalities, scalings, reading.options(modalities), size.resize)
+        return session.run(replace(job, part=part), network, counts_slices=True)
+    prepare = PrepareOptions(
+        modalities,
+        scalings,
+        camera.applied_to(reading.options(modalities), modalities),
+        size.resize,
+        aligns_by_camera=camera.has_both,
+    )
     network = session.load(source, len(found.pairing.cases), has_features=results.features)
     with Progress(None, "headers and ranges", console) as progress:
         surveyed = picture_job(
@@ -152,7 +162,9 @@ def fuse(
         )
     for notice in surveyed.notices:
         console.notice(notice)
-    return session.run(surveyed.job, network, surveyed.options)
+    for warning in surveyed.warnings:
+        console.warning(warning)
+    return session.run(replace(surveyed.job, part=part), network, surveyed.options)
 
 
 @dataclass(frozen=True)
@@ -203,7 +215,7 @@ class _Session:
         console, running = self.console, self.running
         watcher = Watcher(console, counts_slices=counts_slices)
         run = FusionRun(job, watcher, command=["fnet", *sys.argv[1:]])
-        with Progress(len(job.pairing.cases), "cases compared", console) as progress:
+        with Progress(len(job.cases), "cases compared", console) as progress:
             run.look(progress.step)
         if run.damaged_lines:
             console.warning(
@@ -211,7 +223,7 @@ class _Session:
                 "fused again"
             )
         if running.dry_run:
-            return tell_plan(run, running.summary, is_strict=self.is_strict)
+            return tell_plan(console, run, running.summary, is_strict=self.is_strict)
         room = options and features_room(run.plan, job.out, options)
         if room:
             console.notice(room.info)

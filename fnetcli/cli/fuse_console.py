@@ -4,25 +4,28 @@ from __future__ import annotations
 
 import json
 import re
+import sys
 from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import typer
 
-from fnetcli.cli.console import Console, Progress, on_stdout, to_stdout
+from fnetcli.cli.console import Console, Progress, listed, on_stdout, to_stdout
+from fnetcli.cli.help import literal
 from fnetcli.errors import FnetError
 from fnetcli.runs.batch import EXIT_DONE, EXIT_FAILED
 from fnetcli.runs.protect import STDOUT
 
 if TYPE_CHECKING:
-    from fnetcli.inputs.pairing import Case
+    from fnetcli.inputs.pairing import Case, Pairing
     from fnetcli.pictures.fuse import FuseOptions
     from fnetcli.runs.manifest import Record
     from fnetcli.runs.process import MadeT, PathsT, PreparedT, ResultPaths
     from fnetcli.runs.run import FusionRun
 
 SHOWN_ALIKE = 3  # warnings that differ only in the case
+SHOWN_IGNORED = 5  # files of one reason
 
 
 class Watcher:
@@ -92,23 +95,70 @@ def _details(record: Record) -> str:
 
 
 def tell_plan(
-    run: FusionRun[PathsT, PreparedT, MadeT], summary: Path | None, *, is_strict: bool
+    console: Console,
+    run: FusionRun[PathsT, PreparedT, MadeT],
+    summary: Path | None,
+    *,
+    is_strict: bool,
 ) -> int:
-    """Print what a run would do, one case per line, separated by tabs; return the exit code."""
+    """Print what a run would do: a table of the cases, and what is ignored; return the exit code.
+
+    A pipe gets one case per line, separated by tabs.
+    """
     skipped = {case.name for case in run.plan.skipped}
     if summary is not None:
         write_summary(summary, run)
-    for case in run.job.pairing.cases if summary != STDOUT else ():
-        verb = "skip" if case.name in skipped else "fuse"
-        fused = run.plan.paths(case).fused
-        fields = map(str, (verb, case.name, case.first, case.second, fused))
-        to_stdout("\t".join(map(on_stdout, fields)) + "\n")
+    rows = [
+        [
+            "skip" if case.name in skipped else "fuse",
+            case.name,
+            *map(str, (case.first, case.second, run.plan.paths(case).fused)),
+        ]
+        for case in run.job.cases
+    ]
+    if summary != STDOUT and console.is_terminal:
+        _print_table(rows, run.job.pipeline.modalities)
+    elif summary != STDOUT:
+        to_stdout("".join("\t".join(row) + "\n" for row in rows))
+    reasons: dict[str, list[Path]] = {}
+    for one in run.job.pairing.ignored:
+        reasons.setdefault(one.reason, []).append(one.path)
+    most = sys.maxsize if console.is_verbose else SHOWN_IGNORED
+    for reason, paths in sorted(reasons.items()):
+        console.notice(f"ignored, {reason} ({len(paths)}): {listed(paths, most)}")
     typer.echo(
         f"{len(run.plan.todo)} to fuse, {len(skipped)} to skip, "
         f"{len(run.job.pairing.unpaired)} unpaired; nothing was written",
         err=True,
     )
     return EXIT_FAILED if is_strict and run.job.pairing.unpaired else EXIT_DONE
+
+
+def _print_table(rows: list[list[str]], modalities: tuple[str, str]) -> None:
+    from rich.table import Table
+
+    table = Table("", "case", *modalities, "result", box=None)
+    for row in rows:
+        table.add_row(*map(literal, map(on_stdout, row)))
+    Console().table(f"{len(rows)} pairs", table)
+
+
+def tell_merged(console: Console, out: Path, pairing: Pairing) -> int:
+    """Merge the parts of a run and print what they have done; return the exit code."""
+    from fnetcli.runs.manifest import MANIFEST_FILE
+    from fnetcli.runs.parts import merge_parts
+
+    merged = merge_parts(out, [case.name for case in pairing.cases])
+    console.notice(
+        f"{len(merged.parts)} parts merged: {merged.done} fused, {merged.failed} failed, "
+        f"{merged.missing} missing; manifest: {out / MANIFEST_FILE}"
+    )
+    if merged.missing:
+        console.warning(
+            f"{merged.missing} pairs are missing: a part did not run or did not finish; run it "
+            "again, or the whole command without --part"
+        )
+    return EXIT_FAILED if merged.failed or merged.missing else EXIT_DONE
 
 
 def tell_end(

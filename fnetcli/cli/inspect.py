@@ -14,6 +14,7 @@ from fnetcli.cli.inspect_image import inspect_image
 from fnetcli.cli.inspect_pair import GivenPair, inspect_pair
 from fnetcli.cli.inspect_shipped import list_weights
 from fnetcli.cli.inspect_weights import inspect_weights
+from fnetcli.cli.options.cameras import GivenCamera
 from fnetcli.cli.options.files import GivenReading
 from fnetcli.cli.options.group import takes_groups
 from fnetcli.cli.options.images import GivenImages
@@ -40,6 +41,7 @@ WORDS: dict[SubjectKind, str] = {
 @takes_groups
 def inspect(
     images: GivenImages,
+    camera: GivenCamera,
     weights: GivenWeights,
     results: GivenInspection,
     reading: GivenReading,
@@ -80,10 +82,12 @@ def inspect(
         if subject is not None or images.given or results.out is not None:
             raise UsageError("--list: takes no other option but --json; leave out the others")
         return list_weights(console, results.json_file)
-    kind = _kind_of(subject, images.given)
+    kind = _kind_of(subject, images.given, camera.flir)
     of_volume = volume.given()
     _refuse(kind, {"-o": results.out}, "pair", "weights")
-    _refuse(kind, {"--page": reading.page}, "pair", "image")
+    of_camera = {"--ir-rendered": camera.ir_rendered, "--raw-size": camera.raw_size}
+    of_reading = {"--page": reading.page, "--band": reading.band, **of_camera}
+    _refuse(kind, of_reading, "pair", "image")
     _refuse(kind, {name: of_volume.pop(name) for name in ("--series", "--volume")}, "pair", "image")
     _refuse(
         kind,
@@ -102,19 +106,25 @@ def inspect(
     )
     engine_options = tiles.options()
     named = subject or weights.path
-    inputs = Inputs([*images.given.values(), named])
+    inputs = Inputs([*images.given.values(), named, *([camera.flir] if camera.flir else [])])
     if kind == "pair":
-        given = GivenPair(images.given, weights.weights, results, reading, scaling, size, volume)
+        given = GivenPair(
+            images.given, camera, weights.weights, results, reading, scaling, size, volume
+        )
         return inspect_pair(console, given, inputs, device.device, engine_options)
     require_places(results.out, (), results.json_file, inputs)
     if kind == "image" and subject is not None:
-        return inspect_image(console, subject, results.json_file, reading, volume)
+        return inspect_image(console, subject, results.json_file, reading, camera, volume)
     path = str(subject) if subject else weights.weights
     return inspect_weights(console, path, inputs, results, device.device)
 
 
-def _kind_of(subject: Path | None, images: Mapping[str, Path]) -> SubjectKind:
+def _kind_of(subject: Path | None, images: Mapping[str, Path], flir: Path | None) -> SubjectKind:
     """Find out what to inspect. Raise UsageError if a file and a pair are given."""
+    if flir is not None and subject is not None:
+        raise UsageError(f"{subject} and --flir: a file and a pair; give only one of them")
+    if flir is not None:
+        return "pair"
     if images:
         if subject is not None:
             raise UsageError(

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from fnetcli.cli.console import Console, leaving_at_once
 from fnetcli.cli.inspect_files import write_json
+from fnetcli.cli.options.cameras import GivenCamera
 from fnetcli.cli.options.files import GivenReading
 from fnetcli.cli.options.volumes import GivenVolume
 from fnetcli.errors import UsageError
@@ -19,10 +20,12 @@ def inspect_image(
     path: Path,
     json_file: Path | None,
     given_reading: GivenReading,
+    camera: GivenCamera,
     given_volume: GivenVolume,
 ) -> int:
     """Print what an image or volume contains, and how each modality would scale it."""
-    reading = given_reading.of_page(_only("--page", given_reading.page))
+    page, bands = _only("--page", given_reading.page), _only("--band", given_reading.band)
+    reading = camera.applied_to_image(given_reading.of_image(page, bands))
     choice = _only("--series", given_volume.series)
     number = _only("--volume", given_volume.volume)
     if number is not None and not (number.isdecimal() and len(number) <= MAX_DIGITS):
@@ -35,17 +38,18 @@ def inspect_image(
     if not path.exists():
         raise UsageError(f"{path}: no such file or folder; check the path")
     if is_volume(path):
-        if given_reading.page:
-            raise UsageError(
-                "--page: applies only to pictures, but a volume is inspected; leave it out"
-            )
+        for option, given in (("--page", page), ("--band", bands)):
+            if given is not None:
+                raise UsageError(
+                    f"{option}: applies only to pictures, but a volume is inspected; leave it out"
+                )
         wanted = VolumeOptions(choice, None if number is None else int(number), reading.pixel_limit)
         facts = volume_facts(path, wanted)
     else:
         for option, value in (("--series", choice), ("--volume", number)):
             if value is not None:
                 raise UsageError(f"{option}: applies only to volumes (DICOM, NIfTI); leave it out")
-        facts = image_facts(path, reading.page, reading.pixel_limit)
+        facts = image_facts(path, reading)
     for line in image_lines(facts):
         console.result(line)
     for notice in facts.notices:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from fnetcli.cli.console import Console, Progress, leaving_at_once
 from fnetcli.cli.inspect_files import require_json, require_places, results_in, write_json
+from fnetcli.cli.options.cameras import GivenCamera
 from fnetcli.cli.options.files import GivenPairing, GivenReading
 from fnetcli.cli.options.inspection import GivenInspection
 from fnetcli.cli.options.scaling import GivenScaling, GivenSize
@@ -19,7 +20,6 @@ from fnetcli.cli.options.volumes import (
     AxisChoice,
     FoundInputs,
     GivenVolume,
-    find_inputs,
     refuse_for_pictures,
     refuse_for_volumes,
 )
@@ -46,6 +46,7 @@ class GivenPair:
     """The options given for a pair."""
 
     images: dict[str, Path]
+    camera: GivenCamera
     weights: str | None
     results: GivenInspection
     reading: GivenReading
@@ -63,11 +64,15 @@ class GivenPair:
         axis = self.volume.axis
         given: dict[str, list[str] | str | None] = {
             **{f"--{name}": str(path) for name, path in self.images.items()},
+            "--flir": str(self.camera.flir) if self.camera.flir else None,
+            "--raw-size": self.camera.raw_size,
             "--page": self.reading.page,
+            "--band": self.reading.band,
             "--bits": self.scaling.bits,
             "--range": self.scaling.value_range,
             "--stretch": self.scaling.stretch,
             "--invert": self.scaling.invert,
+            **self.scaling.of_corrections(),
             "--resize": self.size.resize,
             "--series": self.volume.series,
             "--volume": self.volume.volume,
@@ -76,7 +81,7 @@ class GivenPair:
             "--axis": None if axis is AxisChoice.auto else axis.value,
             "--weights": self.weights,
         }
-        words = ["fnet", "fuse"]
+        words = ["fnet", "fuse", *(["--ir-rendered"] if self.camera.ir_rendered else [])]
         for option, value in given.items():
             for text in [value] if isinstance(value, str) else value or ():
                 words += [option, text]
@@ -99,7 +104,7 @@ def inspect_pair(
 
     out, results = given.out, given.results
     require_places(out, (), results.json_file, inputs)
-    found = find_inputs(given.images, GivenPairing())
+    found = given.camera.find(given.images, GivenPairing(), given.reading)
     if found.info:
         console.notice(found.info)
     read = _find_pair(given, found)
@@ -120,7 +125,7 @@ def inspect_pair(
 
 def _find_pair(given: GivenPair, found: FoundInputs) -> Callable[[], Subject]:
     """Return a function that reads the pair. Raise UsageError."""
-    found.pairing.require_cases(may_look_deeper=False)
+    found.pairing.require_cases()
     if len(found.pairing.cases) > 1:
         raise UsageError(
             f"{len(found.pairing.cases)} pairs: only one can be inspected at a time; give two files"
@@ -155,8 +160,9 @@ def _pictures(given: GivenPair, modalities: tuple[str, str], case: Case) -> Call
     options = PrepareOptions(
         modalities=modalities,
         scaling=given.scaling.options(modalities),
-        reading=given.reading.options(modalities),
+        reading=given.camera.applied_to(given.reading.options(modalities), modalities),
         resize_to=given.size.resize,
+        aligns_by_camera=given.camera.has_both,
     )
     return lambda: two_pictures(case, options)
 
@@ -166,7 +172,8 @@ def _volume_slice(
 ) -> Callable[[], Subject]:
     from fnetcli.inspection.subject import one_slice
 
-    of_reading = {"--page": given.reading.page}
+    of_files = {"--page": given.reading.page, "--band": given.reading.band}
+    of_reading = {**of_files, **given.camera.given()}
     refuse_for_volumes({**of_reading, **given.scaling.of_pictures(), **given.size.given()})
     options = given.volume.options(
         modalities, given.scaling.options(modalities), given.reading.pixel_limit

@@ -7,18 +7,29 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from fnetcli.cli.console import Console, Progress, exits_properly, leaving_at_once
+from fnetcli.cli.console import (
+    Console,
+    Progress,
+    exits_properly,
+    leaving_at_once,
+    tell_pairing,
+)
+from fnetcli.cli.options.files import GivenPairing, GivenReading
 from fnetcli.cli.options.group import takes_groups
 from fnetcli.cli.options.images import GivenImages
 from fnetcli.cli.options.network import GivenDevice
 from fnetcli.cli.options.talking import GivenQuiet
 from fnetcli.cli.options.training import GivenTraining
+from fnetcli.cli.options.values import per_modality
 from fnetcli.runs.batch import EXIT_DONE, EXIT_INTERRUPTED
 
 if TYPE_CHECKING:
     from fnetcli.training.config import LabelledRecipe, Recipe
     from fnetcli.training.data import Pairs
     from fnetcli.training.loop import PairList
+
+
+SHOWN_WARNINGS = 5  # of files
 
 
 @exits_properly
@@ -115,6 +126,7 @@ def _recipe_of(run: Path, *, resume: bool) -> Path | None:
 def _plan(recipe: Path | None, given: GivenTraining, folders: dict[str, Path]) -> Recipe:
     """Return the recipe with the folders named on the command line."""
     from fnetcli.errors import ConfigError
+    from fnetcli.modalities import network_order
     from fnetcli.training.config import LabelledRecipe
     from fnetcli.training.recipes import default_recipe, read_recipe
 
@@ -123,18 +135,27 @@ def _plan(recipe: Path | None, given: GivenTraining, folders: dict[str, Path]) -
         data = {name: str(path.resolve()) for name, path in folders.items()}
         plan = dataclasses.replace(plan, data=data, validation={})
     if given.validation is not None:
-        validation = {name: str((given.validation / name).resolve()) for name in plan.data}
+        is_one = len({*plan.data.values()}) == 1  # folder, for both sides
+        below = {
+            name: given.validation if is_one else given.validation / name for name in plan.data
+        }
+        validation = {name: str(path.resolve()) for name, path in below.items()}
         plan = dataclasses.replace(plan, validation=validation)
     if not plan.data:
         raise ConfigError(
             "no training pairs given; use --vis DIR --ir DIR, or [data] in the recipe"
         )
+    modalities = network_order([*plan.data])
+    if given.match:
+        plan = dataclasses.replace(plan, match=per_modality("--match", given.match, modalities))
+    if given.band:
+        plan = dataclasses.replace(plan, bands=per_modality("--band", given.band, modalities))
     if isinstance(plan, LabelledRecipe):
         return _plan_labels(plan, given, is_elsewhere=bool(folders))
     if given.labels is not None:
         raise ConfigError(
             f"--labels: the recipe trains {plan.model}, which learns without labels; leave the "
-            "option out, or name a recipe of uaafusion"
+            "option out, or give a recipe of uaafusion"
         )
     return plan
 
@@ -155,13 +176,13 @@ def _plan_labels(
         plan = dataclasses.replace(plan, validation_labels=labels)
     if not plan.labels:
         raise ConfigError(
-            f"{plan.model} learns from labelled pairs, and no labels are named; give --labels DIR "
+            f"{plan.model} learns from labelled pairs, but no labels are given; use --labels DIR, "
             "or labels in the recipe"
         )
     if not plan.classes.names:
         raise ConfigError(
-            "the recipe does not say what the numbers in labels mean; name the classes, from 1 on, "
-            "as names under [classes]"
+            "the recipe does not define the numbers in labels; list the names of the classes, "
+            "starting from 1, under [classes]"
         )
     return plan
 
@@ -185,12 +206,12 @@ def _training_pairs(plan: Recipe, console: Console) -> tuple[PairList, PairList 
     from fnetcli.training.labelled import LabelledPairs, find_labels
 
     smallest = _largest_crop(plan)
-    pairs = _pairs(plan.data, console, smallest)
-    validation = _pairs(plan.validation, console) if plan.validation else None
+    pairs = _pairs(plan, plan.data, console, smallest)
+    validation = _pairs(plan, plan.validation, console) if plan.validation else None
     if not isinstance(plan, LabelledRecipe):
         return pairs, validation
     classes = len(plan.classes.names) + 1
-    unlabelled = _pairs(plan.unlabelled, console, smallest) if plan.unlabelled else None
+    unlabelled = _pairs(plan, plan.unlabelled, console, smallest) if plan.unlabelled else None
     labelled = LabelledPairs(
         pairs, find_labels(pairs.cases, Path(plan.labels)), classes, unlabelled
     )
@@ -205,7 +226,7 @@ def _training_pairs(plan: Recipe, console: Console) -> tuple[PairList, PairList 
     return labelled, labelled_validation
 
 
-def _pairs(folders: dict[str, str], console: Console, smallest: int = 1) -> Pairs:
+def _pairs(plan: Recipe, folders: dict[str, str], console: Console, smallest: int = 1) -> Pairs:
     """Find, read and check all pairs of two folders."""
     from fnetcli.errors import TrainingError
     from fnetcli.inputs.pairing import pair_paths
@@ -214,20 +235,33 @@ def _pairs(folders: dict[str, str], console: Console, smallest: int = 1) -> Pair
     from fnetcli.pictures.survey import survey
     from fnetcli.training.data import Pairs
 
-    first, second = network_order(list(folders))
-    pairing = pair_paths(Path(folders[first]), Path(folders[second]))
+    modalities = first, second = network_order(list(folders))
+    reading = GivenReading(band=[f"{name}={text}" for name, text in plan.bands.items()] or None)
+    named = GivenPairing(match=[f"{name}={text}" for name, text in plan.match.items()] or None)
+    options = named.options(modalities, reading)
+    pairing = pair_paths(Path(folders[first]), Path(folders[second]), options)
+    tell_pairing(console, pairing)
     if not pairing.cases:
+        advice = f"{pairing.advice}; " if pairing.advice.startswith("--match") else ""
         raise TrainingError(
             f"{folders[first]} and {folders[second]}: no pairs, as no two files have the same "
-            "name; check the folders"
+            f"name; {advice}check the folders, or describe the names with --match"
         )
-    if pairing.unpaired:
-        console.warning(f"{len(pairing.unpaired)} files without a partner are not used")
-    found = survey(pairing.cases, PrepareOptions((first, second)))
+    prepare = PrepareOptions(modalities, reading=reading.options(modalities))
+    found = survey(pairing.cases, prepare)
     for notice in found.notices:
         console.notice(notice)
-    pairs = Pairs(pairing.cases, smallest, (first, second), found.options.scaling)
+    for warning in found.warnings:
+        console.warning(warning)
+    pairs = Pairs(
+        pairing.cases, smallest, modalities, found.options.scaling, reading=prepare.reading
+    )
     pairs.check()
+    warnings = [(path, text) for path, texts in pairs.warnings.items() for text in texts]
+    for path, text in warnings[:SHOWN_WARNINGS]:
+        console.warning(f"{path}: {text}")
+    if len(warnings) > SHOWN_WARNINGS:
+        console.warning(f"{len(warnings) - SHOWN_WARNINGS} more warnings of this kind")
     return pairs
 
 

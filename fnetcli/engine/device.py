@@ -1,4 +1,4 @@
-"""Choose the device that a network runs on; torch is asked only where there may be one."""
+"""Choose the device for a network; torch is imported only if there may be a GPU."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from fnetcli.errors import UsageError
 if TYPE_CHECKING:
     import torch
 
-# What a driver of a graphics card leaves in the system: NVIDIA's, AMD's, NVIDIA's under WSL.
+# Device files of a GPU driver: NVIDIA's, AMD's, NVIDIA's under WSL.
 TRACES = ("/dev/nvidiactl", "/proc/driver/nvidia/version", "/dev/kfd", "/dev/dxg")
 THREADS = "OMP_NUM_THREADS"
 
@@ -29,11 +29,11 @@ class Device:
     index: int | None = None
 
     def __str__(self) -> str:
-        """Return it as `--device` takes it."""
+        """Return the text for `--device`."""
         return self.kind if self.index is None else f"{self.kind}:{self.index}"
 
     def in_torch(self) -> torch.device:
-        """Return torch's name for it. TF32 is switched off: float32 means float32 everywhere."""
+        """Return the torch device. Switch TF32 off, so that float32 means float32 everywhere."""
         import torch
 
         torch.backends.cudnn.allow_tf32 = False
@@ -41,7 +41,7 @@ class Device:
 
 
 def choose_device(text: str) -> Device:
-    """Turn auto, cpu, cuda, cuda:N or mps into a device that is there; raise UsageError."""
+    """Return the available device for auto, cpu, cuda, cuda:N or mps; raise UsageError."""
     if text == "auto":
         return _best()
     if not re.fullmatch(r"cpu|mps|cuda(:[0-9]+)?", text):
@@ -57,7 +57,7 @@ def choose_device(text: str) -> Device:
 
 
 def count_threads() -> int:
-    """Return how many threads compute: as torch was told, else OMP_NUM_THREADS, else all cores."""
+    """Return the number of computing threads: torch's, else OMP_NUM_THREADS, else all cores."""
     torch = sys.modules.get("torch")
     if torch is not None and hasattr(torch, "get_num_threads"):
         return int(torch.get_num_threads())
@@ -76,7 +76,7 @@ def _best() -> Device:
 
 
 def _may_have_cuda() -> bool:
-    """Whether a driver is there; asking torch takes a second and a half."""
+    """Whether a driver is installed; asking torch takes a second and a half."""
     return sys.platform == "win32" or any(Path(trace).exists() for trace in TRACES)
 
 

@@ -12,19 +12,17 @@ from numpy.typing import NDArray
 
 from fnetcli.engine import memory
 from fnetcli.engine.device import Device
-from fnetcli.engine.executors.base import CutsItself, Executor, Inner
+from fnetcli.engine.executors.base import NOWHERE, Executor, Inner, Into, SceneExecutor
 from fnetcli.engine.executors.table import choose_executor
 from fnetcli.engine.options import EngineOptions, Precision
 from fnetcli.engine.tiles import SMALLEST, Span, Tile, Tiling, fitting
-from fnetcli.errors import PairError, UsageError
+from fnetcli.errors import NotFiniteError, PairError, UsageError
 from fnetcli.models.base import Fusion, Maps, Network, Wanted
 
 Allocate = Callable[[tuple[int, ...]], NDArray[np.float16]]  # shape -> array to fill
 PARTS_ONLY = Wanted()
-MUCH_WORK = 2.5  # times that of the image in one piece
-BLENDED = (
-    32  # pixels that neighbouring tiles share on either side of their border, where they blend
-)
+MUCH_WORK = 2.5  # times that of the whole image
+BLENDED = 32  # pixels, on either side of their border, over which neighbouring tiles are blended
 
 
 def _in_memory(shape: tuple[int, ...]) -> NDArray[np.float16]:
@@ -32,10 +30,10 @@ def _in_memory(shape: tuple[int, ...]) -> NDArray[np.float16]:
 
 
 class Engine:
-    """Run a network for every pair; load once.
+    """Runs one loaded network for any number of pairs.
 
-    `path` says in a few words what does the work, `notices` what a user should know of it.
-    `on_notice` hears what comes up later. Nothing is compiled before it is needed.
+    `path` describes the executor in a few words, `notices` hold what a user should know about it.
+    `on_notice` is called with later notices. Nothing is compiled before it is needed.
     """
 
     def __init__(
@@ -51,12 +49,12 @@ class Engine:
         self.on_notice = on_notice
         self.notices: list[str] = []
         self.precision: Precision = "bf16" if self._takes_bfloat16() else "fp32"
-        self._learned: int | None = None  # bytes that proved to be there, once memory ran out
+        self._learned: int | None = None  # bytes that proved available after memory ran out
         self._mentioned = set[str]()
 
     @property
     def path(self) -> str:
-        """What does the work."""
+        """A few words about the executor."""
         return self._chosen[1]
 
     @cached_property
@@ -65,7 +63,7 @@ class Engine:
 
     @cached_property
     def _chosen(self) -> tuple[Executor, str]:
-        """The fastest path that runs here, and a few words about it."""
+        """The fastest executor that runs here, and a few words about it."""
         return choose_executor(self.network, self.device, self.precision, self.on_notice)
 
     @property
@@ -87,9 +85,9 @@ class Engine:
         return False
 
     def require_memory(self, wanted: Wanted = PARTS_ONLY) -> None:
-        """Raise UsageError where --max-memory is less than a large image takes at least."""
-        far = 4 * (self._margin + SMALLEST)
-        self._require(self._whole(far, far), wanted)
+        """Raise UsageError if --max-memory is less than the minimum for large images."""
+        far = 4 * (_margin(self._executors[-1]) + SMALLEST)
+        self._require(far, far, wanted)
 
     def run(
         self,
@@ -100,72 +98,90 @@ class Engine:
     ) -> Fusion[NDArray[Any]]:
         """Fuse luminances in [0, 1], each (N, H, W) float32.
 
-        The fused image, parts and maps are (N, H, W) float32, the fused one not clipped. Features
-        are (N, C, H, W) float16; they are written, tile by tile, into what `allocate` returns for
-        the shape of each. Raise PairError, and UsageError for --max-memory as `require_memory`.
+        The fused image, parts and maps are (N, H, W) float32; the fused image is not clipped.
+        Features are (N, C, H, W) float16; they are written, tile by tile, into the array that
+        `allocate` returns for the shape of each. Raise PairError, and UsageError for --max-memory
+        like `require_memory`.
         """
         count, height, width = first.shape
-        self._require(self._whole(height, width), wanted)
+        self._require(height, width, wanted)
         result = _Result(self.network, first.shape, wanted, allocate)
         start = 0
         while start < count:
-            tiling, images = self._plan(count - start, height, width, wanted)
-            some = slice(start, start + images)
-            self._mention_margins(tiling)
+            plan = self._plan(count - start, height, width, wanted)
+            some = slice(start, start + plan.images)
+            self._mention_margins(plan.tiling)
             try:
-                self._run_tiles(tiling, some, (first, second), result)
+                self._run_tiles(plan, some, (first, second), result)
             except (MemoryError, RuntimeError) as error:
                 if not _is_out_of_memory(error):
                     raise
-                self._go_smaller(tiling, images, wanted)
+                self._go_smaller(plan, wanted)
                 continue
-            start += images
+            start += plan.images
         return result.fusion()
 
     def _run_tiles(
-        self, tiling: Tiling, images: slice, pair: tuple[Maps, Maps], result: _Result
+        self, plan: _Plan, images: slice, pair: tuple[Maps, Maps], result: _Result
     ) -> None:
-        """Run all tiles of some of the images and put what is found into its place."""
-        if self._executor.margin is None and len(tiling) > 1:
+        """Run all tiles of some of the images, and copy the inner part of each to the result."""
+        executor, tiling = plan.executor, plan.tiling
+        if executor.margin is None and len(tiling) > 1:
             self._mention_blending(tiling)
-            self._run_blended(tiling, images, pair, result)
+            self._run_blended(plan, images, pair, result)
             return
+        if isinstance(executor, SceneExecutor):
+            x, y = (self._padded(image[images]) for image in pair)
+            executor.prepare(x, y, result.wanted, self._budget(takes_all=True))
+            if executor.difference:
+                self._mention_scene(tiling, executor)
         for tile in tiling:
+            if isinstance(executor, SceneExecutor):
+                executor.place(tile)
             inner = Inner(tile.rows.inner, tile.columns.inner)
-            found = self._run_tile(tile, images, pair, inner, result.wanted)
+            into = result.room(images, tile)
+            found = self._run_tile(executor, tile, images, pair, inner, result.wanted, into)
             result.put(images, tile, found)
 
     def _run_blended(
-        self, tiling: Tiling, images: slice, pair: tuple[Maps, Maps], result: _Result
+        self, plan: _Plan, images: slice, pair: tuple[Maps, Maps], result: _Result
     ) -> None:
-        """Run tiles with their margins and let neighbours blend over the margins they share."""
+        """Run all tiles with their margins, and blend neighbours over the margins they share."""
         result.clear(images)
+        tiling = plan.tiling
         tiles = list(tiling)
         of_rows = _blending_weights([tile.rows for tile in tiles], tiling.height)
         of_columns = _blending_weights([tile.columns for tile in tiles], tiling.width)
         for tile in tiles:
             whole = Inner(slice(None), slice(None))
-            found = self._run_tile(tile, images, pair, whole, result.wanted)
+            found = self._run_tile(plan.executor, tile, images, pair, whole, result.wanted)
             result.add(images, tile, found, np.outer(of_rows[tile.rows], of_columns[tile.columns]))
 
     def _run_tile(
-        self, tile: Tile, images: slice, pair: tuple[Maps, Maps], inner: Inner, wanted: Wanted
+        self,
+        executor: Executor,
+        tile: Tile,
+        images: slice,
+        pair: tuple[Maps, Maps],
+        inner: Inner,
+        wanted: Wanted,
+        into: Into = NOWHERE,
     ) -> Fusion[NDArray[Any]]:
         outside = (images, tile.rows.computed, tile.columns.computed)
         shape = pair[0][outside].shape[1:]
         x, y = (self._padded(image[outside]) for image in pair)
-        if x.shape[1:] != shape:  # of sides that the network does not take
+        if x.shape[1:] != shape:  # sides that the network does not accept
             inner = Inner(
                 *(slice(*one.indices(side)) for one, side in zip(inner, shape, strict=True))
             )
-        found = self._executor.run(x, y, inner, wanted)
+        found = executor.run(x, y, inner, wanted, into)
         for image in _images(found):
             if not np.isfinite(image).all():
-                raise PairError("the network's result is not finite; check the weights")
+                raise NotFiniteError("the network's result is not finite; check the weights")
         return found
 
     def _padded(self, image: Maps) -> NDArray[Any]:
-        """Return (N, H, W) in the network's type, its sides made multiples by reflection."""
+        """Return (N, H, W) in the network's type, padded by reflection to allowed sides."""
         step = self.network.spec.multiple_of
         missing = [(0, -side % step) for side in image.shape[1:]]
         if any(after for _, after in missing):
@@ -175,60 +191,72 @@ class Engine:
     # --- tiles ---
 
     @property
-    def _margin(self) -> int:
-        margin = self._executor.margin
-        return BLENDED if margin is None else margin
+    def _executors(self) -> list[Executor]:
+        """The executor and those that run what does not fit into memory with the one before."""
+        found = list[Executor]()
+        one: Executor | None = self._executor
+        while one is not None:
+            found.append(one)
+            one = one.smaller
+        return found
 
-    def _plan(self, count: int, height: int, width: int, wanted: Wanted) -> tuple[Tiling, int]:
-        """Return how images are cut, and how many go through together."""
-
-        def bytes_needed(images: int, rows: int, columns: int) -> int:
-            return self._executor.bytes_needed(images, rows, columns, wanted)
-
-        tile, whole = self.options.tile, self._whole(height, width)
-        if isinstance(self._executor, CutsItself):
-            self._executor.limit(self._budget(), tile if self._learned is None else None)
-            return whole, 1
+    def _plan(self, count: int, height: int, width: int, wanted: Wanted) -> _Plan:
+        """Return what runs images, how they are cut, and how many go through together."""
+        executors, tile = self._executors, self.options.tile
         if tile is not None and self._learned is None:
-            return (replace(whole, tile_height=tile, tile_width=tile) if tile else whole), 1
-        budget, images = self._budget(), count
-        while images > 1 and bytes_needed(images, height, width) > budget:
-            images = (images + 1) // 2
-        found = fitting(whole, budget, lambda r, c: bytes_needed(images, r, c))
-        return found or _smallest(whole), images
+            is_cut = 0 < tile < max(height, width)
+            executor = executors[-1 if is_cut else 0]
+            whole = self._whole(executor, height, width)
+            return _Plan(
+                executor, replace(whole, tile_height=tile, tile_width=tile) if tile else whole
+            )
+        for executor in executors:
+            budget = self._budget(takes_all=executor.margin is None)
+            images = 1 if isinstance(executor, SceneExecutor) else count
+            while images > 1 and executor.bytes_needed(images, height, width, wanted) > budget:
+                images = (images + 1) // 2
+            if executor.bytes_needed(images, height, width, wanted) <= budget:
+                break
+        whole = self._whole(executor, height, width)
+        found = fitting(whole, budget, lambda r, c: executor.bytes_needed(images, r, c, wanted))
+        return _Plan(executor, found or _smallest(whole), images)
 
-    def _budget(self) -> int:
+    def _budget(self, *, takes_all: bool) -> int:
         limits = (self._learned, self.options.max_memory)
         known = [limit for limit in limits if limit is not None]
         if known:
             return min(known)
-        return memory.budget(self.device, takes_all=self._executor.margin is None)
+        return memory.budget(self.device, takes_all=takes_all)
 
-    def _require(self, whole: Tiling, wanted: Wanted) -> None:
-        """Raise UsageError where --max-memory is less than the smallest tile takes."""
+    def _require(self, height: int, width: int, wanted: Wanted) -> None:
+        """Raise UsageError where --max-memory is less than what takes least needs."""
         given = self.options.max_memory
         if given is None:
             return
-        needed = self._executor.bytes_needed(1, *_smallest(whole).largest, wanted)
+        *others, last = self._executors
+        smallest = _smallest(self._whole(last, height, width))
+        needed = last.bytes_needed(1, *smallest.largest, wanted)
+        for executor in others:
+            needed = min(needed, executor.bytes_needed(1, height, width, wanted))
         if given < needed:
             megabytes = _megabytes(needed)
             raise UsageError(
-                f"--max-memory: the smallest tile of this network takes {megabytes} MB"
-                f"{' with its codes' * wanted.features}; give at least {megabytes}M"
+                f"--max-memory: the smallest tile of this network needs {megabytes} MB"
+                f"{' with its features' * wanted.features}; give at least {megabytes}M"
             )
 
-    def _whole(self, height: int, width: int) -> Tiling:
-        """Return the tiling of one tile."""
-        return Tiling(height, width, height, width, self._margin, self._executor.grain)
+    def _whole(self, executor: Executor, height: int, width: int) -> Tiling:
+        """Return the tiling with a single tile."""
+        return Tiling(height, width, height, width, _margin(executor), executor.grain)
 
     def _mention_margins(self, tiling: Tiling) -> None:
-        """Say once where little memory makes much work."""
+        """Report once if little memory causes much extra work."""
         work = tiling.computed / (tiling.height * tiling.width)
         if work > MUCH_WORK and self.options.tile is None:
             self._mention(
                 "margins",
                 f"{tiling.width}x{tiling.height}: tiles that fit into memory are mostly margin, "
-                f"{work:.1f} times the work; more memory makes it faster"
+                f"{work:.1f} times the work; more memory would be faster"
                 + " (--max-memory)"
                 * (self.options.max_memory is not None),
             )
@@ -236,9 +264,16 @@ class Engine:
     def _mention_blending(self, tiling: Tiling) -> None:
         self._mention(
             "blending",
-            f"{tiling.width}x{tiling.height}: this network looks at the whole image, but runs tile "
-            f"by tile ({len(tiling)} tiles, blended at their borders): the result differs from "
-            "that of the whole image; more memory (--max-memory) or --tile 0 avoids it",
+            f"{tiling.width}x{tiling.height}: this network needs the whole image, but runs tile by "
+            f"tile ({len(tiling)} tiles, blended at their borders): the result differs from that "
+            "of the whole image; more memory (--max-memory) or --tile 0 avoids this",
+        )
+
+    def _mention_scene(self, tiling: Tiling, executor: SceneExecutor) -> None:
+        self._mention(
+            "scene",
+            f"{tiling.width}x{tiling.height}: {executor.difference}; the result differs from that "
+            f"of the whole image; {executor.remedy} avoids it",
         )
 
     def _mention(self, what: str, text: str) -> None:
@@ -246,18 +281,17 @@ class Engine:
             self._mentioned.add(what)
             self.on_notice(text)
 
-    def _go_smaller(self, tiling: Tiling, images: int, wanted: Wanted) -> None:
-        """Remember that memory ran out; raise PairError where tiles cannot get any smaller."""
-        needed = self._executor.bytes_needed(images, *tiling.largest, wanted)
-        is_smallest = tiling == _smallest(tiling) and images == 1
-        if isinstance(self._executor, CutsItself) and self._learned is not None:
-            is_smallest |= needed > self._learned
+    def _go_smaller(self, plan: _Plan, wanted: Wanted) -> None:
+        """Remember that memory ran out; raise PairError if tiles cannot get any smaller."""
+        tiling = plan.tiling
+        needed = plan.executor.bytes_needed(plan.images, *tiling.largest, wanted)
         self._learned = needed // 2
         size = f"{tiling.width}x{tiling.height}"
-        if is_smallest:
+        is_last = plan.executor.smaller is None
+        if tiling == _smallest(tiling) and plan.images == 1 and is_last:
             others = "fewer --workers or smaller images"
             raise PairError(
-                f"{size}: not enough memory on {self.device}, the smallest tile takes "
+                f"{size}: not enough memory on {self.device}, the smallest tile needs "
                 f"{_megabytes(needed)} MB; end other programs, or use "
                 + (others if self.device.kind == "cpu" else "--device cpu")
             )
@@ -265,10 +299,23 @@ class Engine:
             import torch
 
             torch.cuda.empty_cache()
-        self.on_notice(f"{size}: memory ran out on {self.device}; going on with smaller tiles")
+        self.on_notice(f"{size}: memory ran out on {self.device}; continuing with smaller tiles")
 
 
-# --- what is made, tile by tile -------------------------------------------------------------------
+# --- what runs, and what it makes, tile by tile ---------------------------------------------------
+
+
+@dataclass(frozen=True)
+class _Plan:
+    """What runs some images, and how they are cut."""
+
+    executor: Executor
+    tiling: Tiling
+    images: int = 1  # that go through together
+
+
+def _margin(executor: Executor) -> int:
+    return BLENDED if executor.margin is None else executor.margin
 
 
 @dataclass
@@ -302,19 +349,24 @@ class _Result:
         return np.empty(self.shape, np.float32)
 
     def fusion(self) -> Fusion[NDArray[Any]]:
-        """Return what the tiles made."""
+        """Return the assembled result."""
         return Fusion(self.whole, self.parts, self.maps, self.features)
 
+    def room(self, images: slice, tile: Tile) -> Into:
+        """Return where the features inside a tile go."""
+        rows, columns = tile.rows.kept, tile.columns.kept
+        return {name: one[images, :, rows, columns] for name, one in self.features.items()}
+
     def put(self, images: slice, tile: Tile, found: Fusion[NDArray[Any]]) -> None:
-        """Put what lies inside a tile into its place."""
+        """Copy the inner part of a tile to its place."""
         rows, columns = tile.rows.kept, tile.columns.kept
         for target, values in self._pairs(found):
             target[images, rows, columns] = values
-        for name, feature in self.features.items():
-            feature[images, :, rows, columns] = found.features[name]
+        for name, feature in found.features.items():
+            self.features[name][images, :, rows, columns] = feature
 
     def clear(self, images: slice) -> None:
-        """Make some images zero, for tiles to be added to them."""
+        """Set some images to zero, so that tiles can be added."""
         for target in self._targets():
             target[images] = 0
         for feature in self.features.values():
@@ -327,7 +379,7 @@ class _Result:
         found: Fusion[NDArray[Any]],
         weights: NDArray[np.float32],
     ) -> None:
-        """Add a tile with its margin, (N, h, w), with these weights (h, w)."""
+        """Add a tile with its margin, (N, h, w), multiplied by weights (h, w)."""
         rows, columns = tile.rows.computed, tile.columns.computed
         for target, values in self._pairs(found):
             target[images, rows, columns] += weights * values
@@ -349,7 +401,7 @@ class _Result:
 
 
 def _blending_weights(spans: list[Span], length: int) -> dict[Span, NDArray[np.float32]]:
-    """Return weights for what is computed of each span; at every place they add up to 1."""
+    """Return the weights of each computed span; at every position they sum to 1."""
     ramps = {span: _ramp(span, length) for span in spans}
     total = np.zeros(length)
     for span, ramp in ramps.items():
@@ -358,7 +410,7 @@ def _blending_weights(spans: list[Span], length: int) -> dict[Span, NDArray[np.f
 
 
 def _ramp(span: Span, length: int) -> NDArray[np.float64]:
-    """Return 1 inside a span, falling over its margins, but not toward the image's own border."""
+    """Return weights of 1 inside a span that fall over its margins, except at the image border."""
     places = np.arange(span.outer_start, span.outer_stop) + 0.5
     weights = np.ones(len(places))
     if span.start > 0:
@@ -394,5 +446,5 @@ def _is_out_of_memory(error: Exception) -> bool:
         or "allocate memory" in text
         or "out of memory" in text
         or "not enough memory" in text
-        or "could not create a primitive" in text  # what oneDNN makes of it
+        or "could not create a primitive" in text  # oneDNN's words for it
     )

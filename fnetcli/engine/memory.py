@@ -1,19 +1,19 @@
-"""How much memory there is to work in."""
+"""The memory budget of a network."""
 
 from __future__ import annotations
 
 from fnetcli.engine.device import Device
 from fnetcli.memory import free_memory
 
-MOST = 1 << 30  # bytes that a tile takes on a CPU unless told otherwise: larger ones gain nothing
-SHARE = 0.5  # of the memory that is free on a CPU; the images around the network need some too
-SHARE_OF_DEVICE = 0.8  # of what is free on a GPU
+MOST = 1 << 30  # bytes of a tile on a CPU by default: larger tiles gain nothing
+SHARE = 0.5  # of the free memory on a CPU; the images themselves need some, too
+SHARE_OF_DEVICE = 0.8  # of the free memory on a GPU
 
 
 def budget(device: Device, *, takes_all: bool = False) -> int:
-    """Return the bytes that the network may take on a device by itself.
+    """Return the bytes that the network may use on a device by default.
 
-    On a CPU no more than MOST, since larger tiles gain nothing, unless it `takes_all` that is free.
+    On a CPU at most MOST, since larger tiles gain nothing, unless it `takes_all` free memory.
     """
     if device.kind == "cuda":
         import torch

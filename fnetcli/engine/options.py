@@ -1,4 +1,4 @@
-"""What can be said to an engine; without torch, for those who only ask."""
+"""The options of an engine; importing them does not import torch."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ Precision = Literal["fp32", "bf16"]
 class EngineOptions:
     """How an engine works; nothing here changes its results beyond rounding."""
 
-    precision: Precision = "fp32"  # bf16: operands of the convolutions, where that is faster
+    precision: Precision = "fp32"  # bf16: for operands of the convolutions, if that is faster
     tile: int | None = None  # side in pixels; 0: the whole image at once; None: as memory allows
-    max_memory: int | None = None  # bytes for one tile; None: as is free
+    max_memory: int | None = None  # bytes for one tile; None: as much as is free
 
     def __post_init__(self) -> None:
-        """Raise UsageError for tiles that are nearly all margin, or contradictions."""
+        """Raise UsageError if tiles would be nearly all margin, or if options are contradictory."""
         if self.tile is not None and 0 < self.tile < SMALLEST:
             raise UsageError(f"--tile {self.tile}: too small; use at least {SMALLEST}, 0 or auto")
         if self.tile is not None and self.max_memory is not None:

@@ -1,4 +1,4 @@
-"""Cut an image into tiles that give what the whole image gives."""
+"""Cut an image into tiles whose results equal that of the whole image."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-SMALLEST = 64  # pixels of a tile, without its margin: below, nearly all work would be margin
+SMALLEST = 64  # pixels of a tile, without its margin: smaller tiles would be nearly all margin
 
 
 @dataclass(frozen=True)
@@ -22,17 +22,17 @@ class Span:
 
     @property
     def kept(self) -> slice:
-        """Where the result goes in the whole image."""
+        """The range of the result in the whole image."""
         return slice(self.start, self.stop)
 
     @property
     def computed(self) -> slice:
-        """What is taken from the whole image."""
+        """The range of the whole image that is computed."""
         return slice(self.outer_start, self.outer_stop)
 
     @property
     def inner(self) -> slice:
-        """Where the result lies in what was computed."""
+        """The range of the result within the computed range."""
         return slice(self.start - self.outer_start, self.stop - self.outer_start)
 
 
@@ -46,11 +46,11 @@ class Tile:
 
 @dataclass(frozen=True)
 class Tiling:
-    """A grid of tiles over height x width pixels, each with a margin of what can reach it.
+    """A grid of tiles over height x width pixels, each with a margin of all pixels that reach it.
 
-    The margin ends at the image's own border: there, and only there, the network sees the zeros of
-    its "same" padding. What is computed starts at a multiple of `grain` (rows, columns): then the
-    sums of a tile are rounded as those of the whole image are.
+    The margin ends at the image border: only there does the network see the zeros of its "same"
+    padding. The computed range starts at a multiple of `grain` (rows, columns), so that the sums of
+    a tile are rounded like those of the whole image.
     """
 
     height: int
@@ -67,17 +67,17 @@ class Tiling:
                 yield Tile(rows, columns)
 
     def __len__(self) -> int:
-        """Return how many tiles there are."""
+        """Return the number of tiles."""
         return -(-self.height // self.tile_height) * -(-self.width // self.tile_width)
 
     @property
     def largest(self) -> tuple[int, int]:
-        """Height and width of the largest rectangle that is computed."""
+        """Height and width of the largest computed rectangle."""
         return int(self._lengths(0).max()), int(self._lengths(1).max())
 
     @property
     def computed(self) -> int:
-        """Pixels that are computed in all, those of the margins included."""
+        """The total of computed pixels, including margins."""
         return int(self._lengths(0).sum()) * int(self._lengths(1).sum())
 
     def _lengths(self, axis: int) -> NDArray[np.int64]:
@@ -91,12 +91,12 @@ class Tiling:
         return self.spans(self.width, self.tile_width, self.grain[1])
 
     def spans(self, length: int, step: int, grain: int) -> Iterator[Span]:
-        """Yield the ranges of rows or columns that tiles of `step` pixels are made of."""
+        """Yield the ranges of rows or columns of tiles of `step` pixels."""
         for edges in self._edges(length, step, grain).T.tolist():
             yield Span(*edges)
 
     def lengths(self, length: int, step: int, grain: int) -> NDArray[np.int64]:
-        """Return how many rows or columns are computed for each of them."""
+        """Return how many rows or columns are computed for each range."""
         edges = self._edges(length, step, grain)
         found: NDArray[np.int64] = edges[3] - edges[2]
         return found
@@ -113,10 +113,10 @@ class Tiling:
 def fitting(one: Tiling, budget: int, bytes_needed: Callable[[int, int], int]) -> Tiling | None:
     """Return `one` with the tiles that need at most `budget` bytes and the least work, or None.
 
-    `bytes_needed` tells what a rectangle of so many rows and columns takes.
+    `bytes_needed(rows, columns)` returns the bytes that a rectangle needs.
     """
     by_height = _cuts(one, one.height, one.grain[0])
-    found: list[tuple[int, int, int]] = []  # pixels computed in all, height, width
+    found: list[tuple[int, int, int]] = []  # total of computed pixels, height, width
     for width, (widest, columns) in _cuts(one, one.width, one.grain[1]).items():
         for height, (highest, rows) in by_height.items():
             if bytes_needed(highest, widest) <= budget:
@@ -129,7 +129,7 @@ def fitting(one: Tiling, budget: int, bytes_needed: Callable[[int, int], int]) -
 
 
 def _cuts(one: Tiling, length: int, grain: int) -> dict[int, tuple[int, int]]:
-    """Return by the size of tiles, the largest first, how much is computed: at most, and in all."""
+    """Return, by tile size, largest first, the largest computed length and the total."""
     counts = range(1, -(-length // SMALLEST) + 1)
     parts = dict.fromkeys(_part(length, count, grain) for count in counts)
     lengths = ((part, one.lengths(length, part, grain)) for part in parts)
@@ -137,5 +137,5 @@ def _cuts(one: Tiling, length: int, grain: int) -> dict[int, tuple[int, int]]:
 
 
 def _part(length: int, count: int, grain: int) -> int:
-    """Return the length of one of `count` about equal parts, a multiple of `grain`."""
+    """Return the length of one of `count` roughly equal intervals, a multiple of `grain`."""
     return min(length, max(SMALLEST, -(-length // (count * grain)) * grain))

@@ -1,8 +1,8 @@
-"""Scores that were computed before, so that nothing is computed twice.
+"""A cache of scores, so that nothing is computed twice.
 
-A row is one fused image of one pair: its key is made of what decides the scores (the content of all
-files, how they are scaled, the convention), its value holds the metrics known so far. Nothing in it
-tells names or paths. Where the file cannot be used, evaluation goes on without it.
+A row is one fused image of one pair: its key is a hash of everything that decides the scores (the
+content of all files, scaling, convention), its value holds the scores known so far. It holds no
+names or paths. If the file cannot be used, evaluation continues without it.
 """
 
 from __future__ import annotations
@@ -17,22 +17,22 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-# Raised whenever a metric or the way to 8 bits changes any value: older rows are then not found.
+# Increased whenever a metric or the conversion to 8 bits changes any value: older rows are ignored.
 SCORES_VERSION = 2
-LOCK_SECONDS = 1.0  # that one access waits while another program holds the file
-MAX_LOCKED = 10  # accesses in a row that wait in vain, before the file is used no more
+LOCK_SECONDS = 1.0  # that one access waits while another program has locked the file
+MAX_LOCKED = 10  # successive accesses that wait in vain, before the cache is given up
 
 
 @dataclass
 class Known:
-    """What is known of one fused image: scores, and why a metric has none."""
+    """The known scores of one fused image, and why a metric has none."""
 
     values: dict[str, float] = field(default_factory=dict)
     refusals: dict[str, str] = field(default_factory=dict)
     notices: list[str] = field(default_factory=list)
 
     def lacks(self, metrics: list[str]) -> list[str]:
-        """Return those of the metrics of which nothing is known."""
+        """Return the metrics about which nothing is known."""
         return [name for name in metrics if name not in self.values and name not in self.refusals]
 
     def add(self, other: Known) -> Known:
@@ -42,25 +42,25 @@ class Known:
 
 
 def key(parts: Mapping[str, Any]) -> str:
-    """Return the name of a row: the hash of everything that decides it."""
+    """Return the key of a row: the hash of everything that decides it."""
     text = json.dumps({"version": SCORES_VERSION, **parts}, sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()
 
 
 class ScoreCache:
-    """Rows in a SQLite file, each saved at once; used from any thread, beside other processes."""
+    """Rows in a SQLite file, each saved at once; for any thread, shared with other processes."""
 
     def __init__(self, path: Path | None, on_trouble: Callable[[str], None]) -> None:
-        """Open or make the file; None keeps nothing. `on_trouble` hears once why it is not used."""
+        """Open or create the file; None: no cache. `on_trouble` is told once why it is unusable."""
         self._path, self._on_trouble = path, on_trouble
         self._lock = threading.Lock()
-        self._locked = 0  # accesses in a row that waited in vain
+        self._locked = 0  # successive accesses that waited in vain
         self._connection: sqlite3.Connection | None = None
         if path is not None:
             self._try(lambda: self._open(path))
 
     def get(self, row: str) -> Known:
-        """Return what is known, or an empty row."""
+        """Return the known scores, or an empty row."""
         found: list[tuple[str]] = []
 
         def read(connection: sqlite3.Connection) -> None:
@@ -70,21 +70,21 @@ class ScoreCache:
         return _parse(found[0][0]) if found else Known()
 
     def put(self, row: str, known: Known) -> None:
-        """Keep a row; an older one of that name goes."""
+        """Store a row; replace an older one with the same key."""
         text = json.dumps([known.values, known.refusals, known.notices])
         statement = "INSERT OR REPLACE INTO scores VALUES (?, ?)"
         self._with(lambda connection: connection.execute(statement, (row, text)))
 
     def close(self) -> None:
-        """Leave the file."""
+        """Close the file."""
         self._with(sqlite3.Connection.close)
         self._connection = None
 
     def _open(self, path: Path) -> None:
         path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        if path.exists() and not path.is_file():  # SQLite would take a device for a new file
+        if path.exists() and not path.is_file():  # SQLite would treat a device as a new file
             raise OSError("not an ordinary file")
-        # Without an isolation level every row is a transaction: others wait for no more than that.
+        # Without an isolation level every row is a transaction, so that others never wait longer.
         connection = sqlite3.connect(
             path, LOCK_SECONDS * MAX_LOCKED, isolation_level=None, check_same_thread=False
         )
@@ -100,7 +100,7 @@ class ScoreCache:
                 self._try(lambda: do(connection))
 
     def _try(self, do: Callable[[], object]) -> None:
-        """Do it; where the file refuses, use it no more, unless it is only locked for a while."""
+        """Run an access; if it fails, give up the cache, unless the file is only locked."""
         try:
             do()
         except (sqlite3.Error, OSError) as error:
@@ -111,7 +111,7 @@ class ScoreCache:
             is_damaged = type(error) is sqlite3.DatabaseError
             advice = "remove that file" if is_damaged else "check the file, its folder and the disk"
             self._on_trouble(
-                f"{self._path}: scores cannot be kept there ({error}), all are computed anew; "
+                f"{self._path}: scores cannot be stored there ({error}), so all are computed; "
                 f"{advice}"
             )
         else:
@@ -124,7 +124,7 @@ def _is_locked(error: Exception) -> bool:
 
 
 def _parse(text: str) -> Known:
-    """Read a row; what is not one holds nothing."""
+    """Parse a row; return an empty one if it is damaged."""
     try:
         values, refusals, notices = json.loads(text)
         known = Known(

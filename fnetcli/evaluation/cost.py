@@ -1,7 +1,7 @@
-"""What a method costs: parameters, arithmetic, time and memory for one pair of a size.
+"""Measure the cost of a method: parameters, arithmetic, time and memory for a pair of some size.
 
-Every method is measured in a fresh process of its own, which imports what that method needs: peak
-memory cannot be lowered once it was reached, so in one process it would be that of the hungriest.
+Every method is measured in a fresh process, which imports only what that method needs: peak memory
+never decreases, so in one process it would be that of the most demanding method.
 """
 
 from __future__ import annotations
@@ -29,14 +29,15 @@ if TYPE_CHECKING:  # the process that measures a baseline does without torch
     from fnetcli.engine import Device, EngineOptions
 
 LEAST, MOST = 3, 20  # timed runs
-MORE_SECONDS = 20.0  # that the runs beyond the least may take together
+MORE_SECONDS = 20.0  # that all runs beyond the least may take together
 
 FORMULA = (
     "Multiply-adds are those of the convolutions: kernel height * width * input maps * output maps "
-    "for each pixel, 419,904 for FNet as published; one multiply-add is two FLOP. Thresholds and "
-    "sums are not counted, and how a program saves arithmetic does not show. The 0.33 G published "
-    "for FNet must count something else (480x640 pixels take 129 G); 28x28 pixels would make "
-    "0.329 G, which is a guess."
+    "for each pixel, 419,904 for FNet as published; one multiply-add is two FLOP. CDDFuse's "
+    "1,798,368 include the products of its attention. Thresholds and sums are not counted, nor is "
+    "arithmetic that a program saves. The 0.33 G published for FNet must count "
+    "something else (480x640 pixels need 129 G); 28x28 pixels would give 0.329 G, but that is a "
+    "guess."
 )
 CHILD = (
     "import json, sys; sys.path[:] = json.loads(sys.argv[1]); "
@@ -46,12 +47,11 @@ CHILD = (
 
 @dataclass(frozen=True)
 class Cost:
-    """What a method takes for one pair of height x width, luminances in memory to luminance.
+    """The cost of a method for one pair of height x width, from luminances in memory to luminance.
 
-    `seconds` is the median of `runs` runs after one that does not count. `peak_bytes` is the most
-    that the whole process held in the machine's memory, `idle_bytes` the most before the first run:
-    interpreter, libraries, weights and the pair. On systems other than Linux and Windows both are
-    what it held at that moment, which can be less.
+    `seconds` is the median of `runs` runs after a warm-up. `peak_bytes` is the peak memory of the
+    whole process, `idle_bytes` the peak before the first run: interpreter, libraries, weights and
+    the pair. On systems other than Linux and Windows both are current values, which can be less.
     """
 
     method: str
@@ -79,8 +79,8 @@ def measure_cost(
 ) -> Cost:
     """Measure weights or one of BASELINES on random images of (height, width).
 
-    Weights run on the device (as `choose_device` takes it) the way `fnet fuse` runs them; baselines
-    run on the CPU. Raise FnetError, of the kind that the measuring process met.
+    Weights run on the device (a text for `choose_device`) as in `fnet fuse`; baselines run on the
+    CPU. Raise FnetError, of the class raised in the measuring process.
     """
     height, width = size
     if min(size) < 1:
@@ -100,7 +100,7 @@ def measure_cost(
 
 
 def _ask_child(subject: str, request: dict[str, Any]) -> dict[str, Any]:
-    """Have another process do it; raise FnetError where it fails."""
+    """Measure in another process; raise FnetError if it fails."""
     # -P and the same path: modules are found where this process finds them, nowhere else.
     command = [sys.executable, "-P", "-c", CHILD, json.dumps(sys.path, default=str)]
     try:
@@ -142,7 +142,7 @@ def _death(number: int) -> str:
 
 
 def main() -> None:
-    """Read a request from stdin; write a cost, or what went wrong, as the last line of stdout."""
+    """Read a request from stdin; write a cost, or an error, as the last line of stdout."""
     request = json.load(sys.stdin)
     try:
         answer = asdict(_measure(**request))
@@ -155,7 +155,7 @@ def main() -> None:
 
 @dataclass(frozen=True)
 class _Work:
-    """A method that is ready to run."""
+    """A method ready to run."""
 
     run: Callable[[], object]
     device: str = "cpu"
@@ -254,7 +254,7 @@ def _cuda_bytes(device: Device) -> int | None:
 
 
 def _seconds(run: Callable[[], object]) -> list[float]:
-    """Time a first run, which does not count, then at least LEAST and at most MOST."""
+    """Time a warm-up run, which does not count, then at least LEAST and at most MOST runs."""
     run()
     seconds: list[float] = []
     while len(seconds) < LEAST or (
@@ -267,9 +267,9 @@ def _seconds(run: Callable[[], object]) -> list[float]:
 
 
 def _peak_bytes() -> int:
-    """Return the most memory that this process held.
+    """Return the peak memory of this process.
 
-    Not ru_maxrss, which on Linux starts with that of the process that started this one.
+    Not ru_maxrss, which on Linux starts from that of the parent process.
     """
     try:
         found = re.search(r"VmHWM:\s+(\d+) kB", Path("/proc/self/status").read_text())

@@ -1,4 +1,4 @@
-"""What is compared: fused files, networks, baselines, each under a name."""
+"""The methods to compare: fused files, networks, baselines, each with a name."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class NetworkEntrant:
     """Weights: the fused luminance, as `fnet fuse --gray` writes it, is scored."""
 
     method: Method
-    engine: Callable[[], Engine]  # loads it at the first call
+    engine: Callable[[], Engine]  # loads it on the first call
     digest: str
 
 

@@ -1,4 +1,4 @@
-"""Which files are the fused images of which method and case, by the names that a user gives."""
+"""Find the fused images of each method and case, by the names that a user gives."""
 
 from __future__ import annotations
 
@@ -9,10 +9,13 @@ from pathlib import Path
 from fnetcli.errors import UsageError
 from fnetcli.evaluation.entrants import FilesEntrant
 from fnetcli.evaluation.results import Method
-from fnetcli.inputs.pairing import Case, Pairing, images_by_name, listed_paths
+from fnetcli.inputs.lists import listed_paths
+from fnetcli.inputs.names import nfc
+from fnetcli.inputs.pairing import Case, Pairing, images_by_name
 from fnetcli.modalities import MODALITIES
 
-FUSED_FOLDER = "fused"  # where `fnet fuse -o OUT` puts its pictures, in OUT
+RUN_FILE = "run.json"  # in an output folder of `fnet fuse`
+FUSED_FOLDER = "fused"  # the folder in OUT with the pictures of `fnet fuse -o OUT`
 
 
 @dataclass(frozen=True)
@@ -26,11 +29,11 @@ class Found:
 def find_fused(
     pairing: Pairing, name: str, path: Path, *, suffix: str = "", is_recursive: bool = False
 ) -> Found:
-    """Find the fused images of a method in a folder, or take one file for the only case.
+    """Find the fused images of a method in a folder, or use one file for the only case.
 
-    An image is named as its case, else as its second or first source, and belongs to one case
-    only; `suffix` is left out of its stem. The folder may be one that `fnet fuse` wrote. Raise
-    UsageError.
+    An image has the name of its case, else of its second or first source, and belongs to one case
+    only; `suffix` is removed from its stem. The folder may be an output folder of `fnet fuse`.
+    Raise UsageError.
     """
     if not path.exists():
         raise UsageError(f"{path}: no such file or folder; check the path")
@@ -39,12 +42,17 @@ def find_fused(
             raise UsageError(f"{path}: is a file, but {pairing.source} are scored; give a folder")
         entrant = FilesEntrant(Method(name, "files", str(path)), {pairing.cases[0].name: path})
         return Found(entrant, [])
-    files = images_by_name(path, suffix, is_recursive=is_recursive)
     inner = path / FUSED_FOLDER
-    if not files and inner.is_dir():
-        path, files = inner, images_by_name(inner, suffix, is_recursive=is_recursive)
-    free = dict(files)
-    matched = {case.name: free.pop(case.name) for case in pairing.cases if case.name in free}
+    is_output = is_recursive and (path / RUN_FILE).is_file()
+    if inner.is_dir() and (
+        is_output or not images_by_name(path, suffix, is_recursive=is_recursive)
+    ):
+        path = inner
+    files = images_by_name(path, suffix, is_recursive=is_recursive)
+    free = {nfc(key): file for key, file in files.items()}
+    matched = {
+        case.name: free.pop(nfc(case.name)) for case in pairing.cases if nfc(case.name) in free
+    }
     for case in pairing.cases:
         stems = () if case.name in matched else _source_stems(case, pairing)
         found = next((stem for stem in stems if stem in free), None)
@@ -53,18 +61,18 @@ def find_fused(
     if not matched:
         example = next(iter(pairing.cases)).name
         raise UsageError(
-            f"{path}: no fused image there belongs to a case; name them as the cases are, such as "
-            f"{example!r}, or name their ending with --suffix {name}=TEXT"
+            f"{path}: no fused image there belongs to a case; give them the names of the cases, "
+            f"such as {example!r}, or state their ending with --suffix {name}=TEXT"
         )
     return Found(FilesEntrant(Method(name, "files", str(path)), matched), [*free.values()])
 
 
 def _source_stems(case: Case, pairing: Pairing) -> Iterator[str]:
-    """Yield the stems of a case's sources, the second first, each with its place in its folder."""
+    """Yield the stems of a case's sources, the second first, with their sub-folders."""
     for source, root in ((case.second, pairing.roots[1]), (case.first, pairing.roots[0])):
         is_placed = pairing.source == "folders"
         place = source.relative_to(root) if is_placed else Path(source.name)
-        yield place.with_name(source.stem).as_posix()
+        yield nfc(place.with_name(source.stem).as_posix())
 
 
 @dataclass(frozen=True)
@@ -82,9 +90,9 @@ def fused_methods(
     *,
     is_recursive: bool = False,
 ) -> FoundMethods:
-    """Find the files of ``[NAME=]DIR`` and, of a list of pairs, of the columns so called.
+    """Find the files of ``[NAME=]DIR`` or, for a list of pairs, of the named columns.
 
-    Nothing named stands for all further columns of the list. Raise UsageError.
+    By default, all other columns of the list are methods. Raise UsageError.
     """
     found, unused = FoundMethods(), dict(suffixes)
     for text in fused or pairing.further:
@@ -112,7 +120,7 @@ def _column(pairing: Pairing, name: str) -> FilesEntrant:
 
 
 def split_name(option: str, text: str) -> tuple[str, str]:
-    """Part ``NAME=PATH``, or ``PATH`` without a name. Raise UsageError."""
+    """Split ``NAME=PATH``, or ``PATH`` without a name. Raise UsageError."""
     name, mark, path = text.partition("=")
     if not mark or Path(text).exists():
         return "", text
@@ -122,7 +130,7 @@ def split_name(option: str, text: str) -> tuple[str, str]:
 
 
 def split_suffixes(values: Sequence[str]) -> tuple[dict[str, str], list[str]]:
-    """Part the endings of methods' files from those of the modalities'."""
+    """Separate the endings of methods' files from those of modalities."""
     of_methods, others = dict[str, str](), list[str]()
     for text in values:
         name, mark, value = text.partition("=")
@@ -134,13 +142,13 @@ def split_suffixes(values: Sequence[str]) -> tuple[dict[str, str], list[str]]:
 
 
 def _name_of(path: Path) -> str:
-    """Name a method after its folder; what `fnet fuse` made is named after the output folder."""
+    """Name a method after its folder, or after the output folder of `fnet fuse`."""
     folder = path.resolve() if path.is_dir() else path.resolve().parent
     return folder.parent.name if folder.name == "fused" and folder.parent.name else folder.name
 
 
 def require_names(names: list[str], modalities: tuple[str, str]) -> None:
-    """Raise UsageError where there is no method, or two have one name."""
+    """Raise UsageError if there is no method, or two have the same name."""
     if not names:
         raise UsageError(
             "nothing to score; give --fused DIR, --weights FILE (or --weights default), "
@@ -149,7 +157,7 @@ def require_names(names: list[str], modalities: tuple[str, str]) -> None:
     for name in names:
         if names.count(name) > 1:
             raise UsageError(
-                f"two methods are called {name!r}; name one: --fused NAME=DIR, --weights NAME=FILE"
+                f"two methods are named {name!r}; name one: --fused NAME=DIR, --weights NAME=FILE"
             )
         if name in modalities:
-            raise UsageError(f"a method is called {name!r} as a source is; give it another name")
+            raise UsageError(f"a method is named {name!r} like a source; give it another name")

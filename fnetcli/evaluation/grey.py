@@ -1,4 +1,4 @@
-"""From files to what metrics compare: 8-bit grey levels, as `fnet fuse` would scale the files."""
+"""Convert files to the 8-bit grey levels that metrics compare, scaled as in `fnet fuse`."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ FLOAT_LIMITS = (-1.0, 2.0)  # a fused float image beyond them is not one in [0, 
 
 @dataclass(frozen=True)
 class FusedFile:
-    """A fused image as read: its way to [0, 1], and what is to be said of it."""
+    """A fused image as read: its scaling to [0, 1], and notices."""
 
     scaled: Scaled
     notices: tuple[str, ...]
 
 
 def to_levels(scaled: Scaled) -> Levels:
-    """Return 8-bit grey levels (H, W): first 8 bits, as a file would hold them, then luminance."""
+    """Return 8-bit grey levels (H, W): reduce to 8 bits, as in a file, then take the luminance."""
     _, height, width = scaled.image.grid.shape
     levels = np.empty((height, width), np.uint8)
     for band in scaled.image.grid.bands():
@@ -42,12 +42,12 @@ def to_picture(scaled: Scaled) -> Levels:
 
 
 def read_fused(path: Path, options: ReadOptions) -> FusedFile:
-    """Read a fused image of any program. Raise ReadError, also for what cannot be a fused image."""
+    """Read a fused image of any program. Raise ReadError, also if it cannot be a fused image."""
     image = read_image(path, options)
     if image.stored_type.kind == "i":
         raise ReadError(
-            f"{path}: holds {image.stored_type} numbers; a fused image is expected without a sign; "
-            "store it as 8 or 16 bits, or as floats in [0, 1]"
+            f"{path}: holds {image.stored_type} numbers, but a fused image must be unsigned; store "
+            "it as 8 or 16 bits, or as floats in [0, 1]"
         )
     if image.stored_type.kind == "f":
         _check_floats(path, image)
@@ -57,7 +57,7 @@ def read_fused(path: Path, options: ReadOptions) -> FusedFile:
 
 
 def depth_notices(label: str, scaled: Scaled) -> tuple[str, ...]:
-    """Say how numbers that are not of 8 bits, or that were stretched, became 8 bits."""
+    """Return how numbers that were not 8-bit, or were stretched, became 8 bits."""
     if scaled.image.stored_type == np.uint8 and (scaled.low, scaled.high) == (0, 255):
         return ()
     kind = scaled.image.stored_type
@@ -82,6 +82,6 @@ def _check_floats(path: Path, image: Image) -> None:
     low, high = float(seen.min(initial=0)), float(seen.max(initial=0))
     if low < FLOAT_LIMITS[0] or high > FLOAT_LIMITS[1]:
         raise ReadError(
-            f"{path}: values run from {low:g} to {high:g}; a fused image of floats is expected in "
-            "[0, 1]; store it so, or as 8 bits"
+            f"{path}: values range from {low:g} to {high:g}, but a fused float image must be in "
+            "[0, 1]; store it like that, or as 8 bits"
         )

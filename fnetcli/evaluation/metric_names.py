@@ -1,4 +1,4 @@
-"""Which metrics a user names."""
+"""Choose metrics by the names that a user gives."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from fnetcli.metrics import PAPER, Convention, Metric, metrics
 def choose_metrics(text: str | None, convention: Convention) -> tuple[Metric, ...]:
     """Return the metrics named in ``MI,VIF``, ``paper`` (the default) or ``all``.
 
-    Raise UsageError for an unknown one; the nearest is named.
+    Raise UsageError for an unknown name; suggest the nearest.
     """
     known = {metric.name.casefold(): metric for metric in metrics(convention)}
     names = [metric.name for metric in PAPER]
@@ -20,7 +20,7 @@ def choose_metrics(text: str | None, convention: Convention) -> tuple[Metric, ..
     elif text is not None and text.strip().casefold() != "paper":
         names = [name.strip() for name in text.split(",") if name.strip()]
     if not names:
-        raise UsageError("--metrics: names none; give names as MI,VIF or all")
+        raise UsageError("--metrics: names none; give names such as MI,VIF or all")
     for name in names:
         if name.casefold() not in known:
             near = difflib.get_close_matches(name.casefold(), known, n=1, cutoff=0.3)

@@ -1,4 +1,4 @@
-"""What an evaluation found: one number for every method, case and metric."""
+"""The results of an evaluation: one number for every method, case and metric."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ Table = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Method:
-    """Where fused images come from: files of any program, weights, or a rule."""
+    """The origin of fused images: files of any program, weights, or a rule."""
 
     name: str
     kind: Kind
@@ -25,7 +25,7 @@ class Method:
 
 @dataclass(frozen=True)
 class Problem:
-    """Why a case has no scores, or not all; `method` is empty where its sources are to blame."""
+    """Why a case has no scores, or not all; `method` is empty if its sources are the cause."""
 
     case: str
     method: str
@@ -36,8 +36,8 @@ class Problem:
 class Evaluation:
     """Scores of every method on every case.
 
-    `values` is (methods, cases, metrics) in the units of the metrics; NaN where there is none, and
-    `problems` says why.
+    `values` is (methods, cases, metrics) in the units of the metrics; NaN if there is none, and
+    `problems` tells why.
     """
 
     modalities: tuple[str, str]

@@ -1,4 +1,4 @@
-"""A whole run of `fnet eval`: what is not known yet is fused, scored and kept."""
+"""A whole run of `fnet eval`: fuse and score what is not known yet, and store the scores."""
 
 from __future__ import annotations
 
@@ -30,8 +30,8 @@ from fnetcli.pictures.fuse import finish
 from fnetcli.pictures.prepare import Prepared, PrepareOptions, read_case
 from fnetcli.runs.batch import Batch, Stages
 
-BYTES_A_PIXEL = 120  # of one case in a worker: two sources, a fused image, and what metrics derive
-# Not what belongs to a word: uint8 and uint16 are different, 2x3 and 4x5 are not.
+BYTES_A_PIXEL = 120  # of one case in a worker: two sources, a fused image, and derived arrays
+# Numbers that are not part of a word: uint8 and uint16 differ, 2x3 and 4x5 do not.
 NUMBER = re.compile(r"(?:(?<![A-Za-z\d])|(?<=\dx))-?\d[\d.]*(?:e[+-]?\d+)?")
 
 
@@ -40,7 +40,7 @@ class EvalJob:
     """Which fused images of which pairs are scored, and how."""
 
     pairing: Pairing
-    options: PrepareOptions  # how the sources are read, scaled and brought onto one grid
+    options: PrepareOptions  # how the sources are read, scaled and put on one grid
     entrants: tuple[Entrant, ...]
     metrics: tuple[Metric, ...]
     convention: Convention = "paper"
@@ -54,7 +54,7 @@ class EvalJob:
 
 @dataclass(frozen=True)
 class _Read:
-    """A case before work: what is known, what is wanted, and the images where a network runs."""
+    """A case before work: known scores, wanted scores, and the images if a network runs."""
 
     rows: dict[str, str]  # method -> name of its row in the cache
     known: dict[str, Known]
@@ -78,14 +78,14 @@ class EvaluationRun:
     workers: int = 1
     on_step: Callable[[str, list[str]], None] = lambda *_: None  # case, what failed in it
     is_debug: bool = False
-    computed: int = 0  # scores that no earlier run had left
+    computed: int = 0  # scores that were not in the cache
     _rows: dict[str, dict[str, Known]] = field(default_factory=dict)
     _processes: _Processes | None = None
-    failed: list[Problem] = field(default_factory=list)  # files that were there, without use
+    failed: list[Problem] = field(default_factory=list)  # files that exist, but cannot be used
     _problems: list[Problem] = field(default_factory=list)  # everything else
 
     def work(self) -> Evaluation:
-        """Score everything; raise EvaluationError where a worker dies."""
+        """Score everything; raise EvaluationError if a worker dies."""
         cases = self.job.pairing.cases
         self._absent()
         try:
@@ -107,7 +107,7 @@ class EvaluationRun:
         return self._table()
 
     def pictures(self, case: Case) -> dict[str, Levels]:
-        """Return what there is to see of a case, 8-bit grey or colour, by modality and method."""
+        """Return the pictures of a case, 8-bit grey or colour, by modality and method."""
         options = self.job.options
         prepared = read_case(case, options)
         seen = {
@@ -136,7 +136,7 @@ class EvaluationRun:
         try:
             return to_picture(read_fused(entrant.files[case.name], self.job.reading).scaled)
         except ReadError:
-            return None  # its problem is in the list already
+            return None  # its problem is listed already
 
     def _absent(self) -> None:
         """List the cases that a method has no file for."""
@@ -154,9 +154,10 @@ class EvaluationRun:
     def _read(self, case: Case) -> _Read:
         sources = {
             "sources": [content_sha256(case.first), content_sha256(case.second)],
+            **({} if case.page is None else {"page": case.page}),
             "options": self._deciding(),
         }
-        header = probe_image(case.second, self.job.options.reading[1])
+        header = probe_image(case.second, case.reading(self.job.options.reading[1]))
         rows, known, wanted = dict[str, str](), dict[str, Known](), dict[str, list[str]]()
         for entrant in self.job.entrants:
             name = entrant.method.name
@@ -193,7 +194,7 @@ class EvaluationRun:
         return _Worked(read, made)
 
     def _score(self, case: Case, worked: _Worked) -> dict[str, Known]:
-        """Score in a worker process what is wanted; keep it."""
+        """Compute the wanted scores in a worker process, and store them."""
         read = worked.read
         if not read.wanted:
             return read.known
@@ -274,7 +275,7 @@ class EvaluationRun:
 
 
 class _Processes(AbstractContextManager["_Processes"]):
-    """Worker processes that leave at once where the run ends early."""
+    """Worker processes that end at once if the run ends early."""
 
     def __init__(self, workers: int) -> None:
         self._executor = ProcessPoolExecutor(
@@ -285,14 +286,14 @@ class _Processes(AbstractContextManager["_Processes"]):
         )
 
     def score(self, task: Task) -> Scored:
-        """Score a task in one of them. Raise EvaluationError where one has died."""
+        """Score a task in a worker. Raise EvaluationError if one has died."""
         try:
             with _interrupts_blocked():  # a process may be started here
                 future = self._executor.submit(score_task, task)
             return future.result()
         except BrokenProcessPool:
             raise EvaluationError(
-                "a worker process was ended from outside, probably for want of memory; "
+                "a worker process was killed, probably because memory ran out; "
                 "use fewer with --workers"
             ) from None
 
@@ -302,11 +303,11 @@ class _Processes(AbstractContextManager["_Processes"]):
 
 @contextmanager
 def _interrupts_blocked() -> Iterator[None]:
-    """Keep Ctrl-C from this thread, and from processes that it starts; other threads hear it."""
+    """Block Ctrl-C in this thread and in processes that it starts; other threads receive it."""
     if not hasattr(signal, "pthread_sigmask"):  # Windows
         yield
         return
-    resource_tracker.ensure_running()  # lets interrupts through again where it has to be started
+    resource_tracker.ensure_running()  # starting it later would unblock interrupts
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
         yield
@@ -315,7 +316,7 @@ def _interrupts_blocked() -> Iterator[None]:
 
 
 def _digest(entrant: Entrant, case: Case) -> str | None:
-    """Return what decides a fused image; None where there is none. Raise ReadError."""
+    """Return a hash of what decides a fused image; None if there is none. Raise ReadError."""
     if isinstance(entrant, NetworkEntrant):
         return entrant.digest
     if isinstance(entrant, RuleEntrant):

@@ -1,6 +1,6 @@
-"""One case in a worker: read, bring to grey levels, compute the metrics that are asked for.
+"""Score one case in a worker: read it, convert it to grey levels, compute the requested metrics.
 
-Starts without torch: a worker process is at work within a second.
+Does not import torch, so that a worker process starts within a second.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ LOOK_SECONDS = 1.0
 
 @dataclass(frozen=True)
 class Task:
-    """What is to be scored of one case: metric names by method."""
+    """The metrics to compute for one case, by method."""
 
     case: Case
     options: PrepareOptions
@@ -40,14 +40,14 @@ class Task:
 
 @dataclass(frozen=True)
 class Scored:
-    """What became of a task, by method; `failed` says why a fused image could not be used."""
+    """The outcome of a task, by method; `failed` tells why a fused image could not be used."""
 
     known: dict[str, Known]
     failed: dict[str, str]
 
 
 def score_task(task: Task) -> Scored:
-    """Score the fused images of one case. Raise ImageError where its sources fail."""
+    """Score the fused images of one case. Raise ImageError if its sources fail."""
     prepared = read_case(task.case, task.options)
     first, second = (Picture(to_levels(scaled)) for scaled in prepared.scaled)
     notices = source_notices(prepared)
@@ -60,8 +60,8 @@ def score_task(task: Task) -> Scored:
             continue
         if fused.shape != first.shape:
             failed[method] = (
-                f"{task.files.get(method, method)}: is {_size(fused)}, the sources are "
-                f"{_size(first)}; fused images have their sources' size"
+                f"{task.files.get(method, method)}: is {_size(fused)}, but the sources are "
+                f"{_size(first)}; give a fused image of the sources' size"
             )
             continue
         chosen = [metric for metric in metrics(task.convention) if metric.name in names]
@@ -71,7 +71,7 @@ def score_task(task: Task) -> Scored:
 
 
 def source_notices(prepared: Prepared) -> list[str]:
-    """Say how the sources became 8 bits."""
+    """Return how the sources became 8 bits."""
     notices = list[str]()
     for modality, scaled in zip(prepared.modalities, prepared.scaled, strict=True):
         notices += depth_notices(modality, scaled)
@@ -96,7 +96,7 @@ def _score(first: Picture, second: Picture, fused: Picture, chosen: list[Metric]
     for metric in chosen:
         if min(fused.shape) < metric.smallest:
             known.refusals[metric.name] = (
-                f"{metric.name} needs at least {metric.smallest}x{metric.smallest} pixels, the "
+                f"{metric.name} needs at least {metric.smallest}x{metric.smallest} pixels, but the "
                 f"images are {_size(fused)}"
             )
         else:
@@ -109,7 +109,7 @@ def _size(picture: Picture) -> str:
 
 
 def begin_worker(parent: int) -> None:
-    """Leave interrupts to the parent process, and end with it, however it ends."""
+    """Ignore interrupts, which the parent process handles, and end when it ends."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     if hasattr(signal, "SIGHUP"):
         signal.signal(signal.SIGHUP, signal.SIG_IGN)

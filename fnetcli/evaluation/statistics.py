@@ -1,4 +1,4 @@
-"""What the scores say: means over the cases that count, ranks, marks, and what may be chance."""
+"""Statistics of scores: means over the cases that count, ranks, marks, significance."""
 
 from __future__ import annotations
 
@@ -17,20 +17,20 @@ Place = Literal["best", "median", "worst"]
 
 @dataclass(frozen=True)
 class Summary:
-    """Per method and metric, all of (methods, metrics) but where said.
+    """Statistics per method and metric, of shape (methods, metrics) except as noted.
 
     Means, deviations and counts are over the cases that count: those that every method has, or
     with `all_cases` those that the method has. Ranks and p-values are always over common cases.
-    Where a method lacks one metric of a common case, that metric of that case counts for none.
+    If a method lacks a metric of a common case, that metric of that case counts for no method.
     NaN: no case.
     """
 
     all_cases: bool
     common: NDArray[np.bool_]  # (cases,): whether every method has scores there
     means: Table
-    deviations: Table  # sample standard deviation over cases; NaN below two
+    deviations: Table  # sample standard deviation over cases; NaN for fewer than two
     counts: NDArray[np.int64]
-    ranks: Table  # mean rank among the methods, 1 is best, ties share
+    ranks: Table  # mean rank among the methods, 1 is best, ties share a rank
     mean_rank: Table  # (methods,): over metrics and cases
     p_values: Table  # Wilcoxon signed-rank test against the first method, two-sided
     marks: NDArray[np.int8]  # BEST, SECOND or 0; all 0 for a single method
@@ -63,11 +63,11 @@ def summarise(evaluation: Evaluation, *, all_cases: bool = False) -> Summary:
 
 
 def chosen_cases(evaluation: Evaluation, count: int) -> list[tuple[int, Place]]:
-    """Return at most `count` cases to look at: where the first method is best, median and worst.
+    """Return at most `count` cases to show: where the first method is best, median and worst.
 
-    By the mean over the metrics of its scores, each in standard deviations from its mean over the
-    cases, better counted up; a missing score stands at the mean. Best first; all of them, in that
-    order, where there are no more.
+    Cases are ordered by the mean over the metrics of its scores, each in standard deviations from
+    its mean over the cases, with better scores higher; a missing score counts as the mean. Best
+    first; all cases, in that order, if there are no more than `count`.
     """
     values = evaluation.values[0]
     scored = np.flatnonzero(np.isfinite(values).any(axis=1))
@@ -92,7 +92,7 @@ def chosen_cases(evaluation: Evaluation, count: int) -> list[tuple[int, Place]]:
 
 
 def _over_cases(values: Table, counts: NDArray[np.int64]) -> Table:
-    """Return the mean over the second axis of what is there; NaN where nothing is."""
+    """Return the mean over the second axis, without NaN; NaN if nothing is left."""
     sums = np.nansum(values, axis=1)
     return np.where(counts > 0, sums / np.maximum(counts, 1), np.nan)
 
@@ -103,13 +103,13 @@ def _deviations(values: Table, means: Table, counts: NDArray[np.int64]) -> Table
 
 
 def _goodness(evaluation: Evaluation, values: Table) -> Table:
-    """Return values whose last axis is metrics so that more is better."""
+    """Return values, with metrics as the last axis, negated if needed so that more is better."""
     signs = np.array([1.0 if metric.higher_is_better else -1.0 for metric in evaluation.metrics])
     return np.asarray(values * signs)
 
 
 def _ranks(evaluation: Evaluation, is_comparable: NDArray[np.bool_]) -> Table:
-    """Return the rank of every method, (methods, cases, metrics); NaN where not comparable."""
+    """Return the rank of every method, (methods, cases, metrics); NaN if not comparable."""
     good = _goodness(evaluation, evaluation.values)
     ranks: Table = rankdata(-np.where(is_comparable, good, 0.0), axis=0)
     return np.where(is_comparable, ranks, np.nan)

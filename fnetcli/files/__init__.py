@@ -1,1 +1,1 @@
-"""Files and folders: read guarded, written durably, kept for one run or many."""
+"""Files and folders: guarded reading, durable writing, output folders, scratch files, caches."""

@@ -1,4 +1,4 @@
-"""Where what can be computed again is kept between runs."""
+"""The user's cache folder, for everything that can be computed again."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ from pathlib import Path
 
 
 def cache_folder() -> Path | None:
-    """Return the folder for what can be computed again, which may not exist yet.
+    """Return the cache folder, which may not exist yet.
 
-    $XDG_CACHE_HOME/fnet, else ~/.cache/fnet; None where the user has no home.
+    $XDG_CACHE_HOME/fnet, else ~/.cache/fnet; None if the user has no home.
     """
     base = os.environ.get("XDG_CACHE_HOME", "")
     try:

@@ -1,4 +1,4 @@
-"""Files and folders appear whole or not at all, and last once they are there."""
+"""Write files and folders completely or not at all, and make them durable."""
 
 from __future__ import annotations
 
@@ -16,17 +16,17 @@ from typing import BinaryIO
 from fnetcli.errors import OutputError, WriteError
 
 TEMPORARY = re.compile(r"\.fnet-\d+-[0-9a-z_]{8}\.tmp")
-# Refusals that the next file in the same folder would meet too.
+# Errors that the next file in the same folder would meet, too.
 HOPELESS = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM}
 
 
 def atomic_write(path: Path, write: Callable[[BinaryIO], object]) -> None:
-    """Write a file under a temporary name beside it, then rename it; make missing folders.
+    """Write a file under a temporary name beside it, then rename it; create missing folders.
 
-    Whatever goes wrong, an older file stays as it was and no temporary one is left. Raise
-    OutputError where the next file would fare no better (no space, no permission, a file in place
-    of a folder), WriteError for what the system refuses of this one (a name too long, a folder in
-    its place). What is no ordinary file (/dev/stdout, a named pipe) is written to, not replaced.
+    If anything fails, an older file is unchanged and no temporary one is left. Raise OutputError if
+    the next file would fail, too (no space, no permission, a file in place of a folder), WriteError
+    if only this one fails (a name too long, a folder in its place). A path that is not an ordinary
+    file (/dev/stdout, a named pipe) is written to, not replaced.
     """
     if _is_device(path):
         try:
@@ -53,7 +53,7 @@ def atomic_write(path: Path, write: Callable[[BinaryIO], object]) -> None:
 
 
 def temporary_path(folder: Path) -> Path:
-    """Return a path in a folder that nothing has; `output_folder.sweep` knows it by its name."""
+    """Return an unused path in a folder; `output_folder.sweep` recognises it by its name."""
     return folder / f".fnet-{os.getpid()}-{secrets.token_hex(4)}.tmp"
 
 
@@ -64,15 +64,15 @@ def _is_device(path: Path) -> bool:
     except OSError:
         return False
     if path.is_symlink() and (parent.is_relative_to("/dev") or parent.is_relative_to("/proc")):
-        return True  # /dev/stdout, which may be a file just now
+        return True  # /dev/stdout, which may be redirected to a file
     return not (stat.S_ISREG(mode) or stat.S_ISDIR(mode))
 
 
 @contextmanager
 def atomic_folder(path: Path) -> Iterator[Path]:
-    """Give a temporary folder beside `path` to fill, and put it in place at the end; make parents.
+    """Yield a temporary folder beside `path` to fill, and rename it at the end; create parents.
 
-    Whatever goes wrong, an older folder stays as it was and no temporary one is left. Raise what
+    If anything fails, an older folder is unchanged and no temporary one is left. Raise what
     `atomic_write` raises.
     """
     temporary = temporary_path(path.parent)
@@ -101,11 +101,11 @@ def atomic_folder(path: Path) -> Iterator[Path]:
 
 @contextmanager
 def files_together(folder: Path, last: str = "") -> Iterator[Path]:
-    """Give a temporary folder within `folder` to fill; at the end move its files into place.
+    """Yield a temporary folder within `folder` to fill; at the end move its files into place.
 
-    Until all are written, older files stay as they were. `last` is the file that speaks of the
-    others, a page: the old one goes before anything is moved and the new one comes after it, so
-    that it never stands beside files of another run. Raise what `atomic_write` raises.
+    Until all are written, older files are unchanged. `last` is the file that refers to the others,
+    a page: the old one is removed before any file is moved, and the new one is moved last, so that
+    it never refers to files of another run. Raise what `atomic_write` raises.
     """
     temporary = temporary_path(folder)
     place = folder
@@ -128,16 +128,16 @@ def files_together(folder: Path, last: str = "") -> Iterator[Path]:
 
 
 def refused(path: Path, error: OSError) -> OutputError | WriteError:
-    """Return in our words why the system does not let a path be written."""
+    """Return our error for the system's refusal to write a path."""
     if error.errno in {errno.EEXIST, errno.ENOTDIR}:
         return OutputError(
-            f"{path}: cannot be written (a file stands where a folder is needed); move that file "
-            "away or choose another path"
+            f"{path}: cannot be written (a file is where a folder is needed); move that file away "
+            "or choose another path"
         )
     if error.errno == errno.ENAMETOOLONG:
         return WriteError(f"{path}: cannot be written ({error.strerror}); shorten the name")
     reason = error.strerror or str(error) or type(error).__name__
-    is_open_elsewhere = os.name == "nt" and isinstance(error, PermissionError)  # by a viewer, say
+    is_open_elsewhere = os.name == "nt" and isinstance(error, PermissionError)  # such as a viewer
     kind = OutputError if error.errno in HOPELESS and not is_open_elsewhere else WriteError
     return kind(
         f"{path}: cannot be written ({reason}); check the folder's permissions and free space"
@@ -145,7 +145,7 @@ def refused(path: Path, error: OSError) -> OutputError | WriteError:
 
 
 def remove(path: Path) -> None:
-    """Remove a file, where that can be done."""
+    """Remove a file, if possible."""
     try:
         path.unlink(missing_ok=True)
     except OSError:
@@ -153,7 +153,7 @@ def remove(path: Path) -> None:
 
 
 def sync_folder(path: Path) -> None:
-    """Make renamed files in a folder last, where the system can do that."""
+    """Make renamed files in a folder durable, if the system can do that."""
     with suppress(OSError):
         handle = os.open(path, os.O_RDONLY)
         try:

@@ -1,7 +1,7 @@
-"""The one way to open what a user names: ordinary files only, and never more than they may hold.
+"""The only way to open files that a user names: ordinary files only, up to a size limit.
 
-A device may give bytes without end, and a pipe may wait for ever: neither is opened at all. A test
-of the sources sees to it that no file of a user's is opened in another way.
+A device may never end, and a pipe may block for ever: neither is opened. A test checks that the
+source code opens a user's files in no other way.
 """
 
 from __future__ import annotations
@@ -17,12 +17,12 @@ from typing import BinaryIO
 
 from fnetcli.errors import FnetError, UsageError
 
-# Whatever comes between looking at a file and opening it, opening does not wait.
+# Even if the file is replaced between checking and opening it, opening does not block.
 FLAGS = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
 
 
 class RefusedError(Exception):
-    """Words for what is wrong with a file, and what to do; its path goes in front of them."""
+    """What is wrong with a file, and what to do; its path is added in front."""
 
     def __init__(self, what: str, todo: str) -> None:
         super().__init__(f"{what}; {todo}")
@@ -31,25 +31,26 @@ class RefusedError(Exception):
 
 @dataclass(frozen=True)
 class FileKind:
-    """A kind of file that is read whole: what it is called, and how a refusal is told.
+    """A kind of file that is read as a whole: its name, its size limit, and its errors.
 
-    `limit` is in bytes, far more than any such file takes. `error` is raised for a file that is
-    refused, `missing` where there is none.
+    `limit` is in bytes, far more than any such file needs. `error` is raised if a file is refused,
+    `missing` if it does not exist.
     """
 
     name: str  # with its article: "a recipe"
+
     limit: int
-    todo: str  # "name a TOML file"
+    todo: str  # such as "give a TOML file"
     error: type[FnetError] = UsageError
     missing: type[FnetError] = UsageError
     missing_todo: str = "check the path"
 
 
 class OrdinaryFile(io.BufferedReader):
-    """A file that is open for reading, and gives no more than it holds.
+    """A file that is open for reading, and limits reads to its size.
 
-    Python makes room for whatever is asked for before it reads; readers of foreign formats ask for
-    what a file claims.
+    Python allocates the requested size before it reads, and readers of foreign formats request what
+    a file claims.
     """
 
     def __init__(self, handle: int) -> None:
@@ -57,17 +58,17 @@ class OrdinaryFile(io.BufferedReader):
         self._size = os.fstat(handle).st_size
 
     def read(self, size: int | None = -1) -> bytes:
-        """Return up to `size` bytes, all that are left without one."""
-        if size is None or size < 0 or not self._size:  # what the system makes up has no size
+        """Return up to `size` bytes, by default all that are left."""
+        if size is None or size < 0 or not self._size:  # generated files (as in /proc) have size 0
             return super().read(size)
         return super().read(min(size, max(0, self._size - self.tell())))
 
 
 def open_ordinary(path: Path, name: str = "a file") -> OrdinaryFile:
-    """Open an ordinary file for reading, without waiting.
+    """Open an ordinary file for reading, without blocking.
 
-    Raise RefusedError for folders, devices, pipes, sockets and impossible names, OSError for what
-    the system refuses.
+    Raise RefusedError for folders, devices, pipes, sockets and impossible names, OSError if the
+    system refuses.
     """
     try:
         _require_ordinary(path.stat().st_mode, name)
@@ -84,14 +85,14 @@ def open_ordinary(path: Path, name: str = "a file") -> OrdinaryFile:
 
 def _require_ordinary(mode: int, name: str) -> None:
     if stat.S_ISDIR(mode):
-        raise RefusedError(f"a folder, not {name}", "name a file in it")
+        raise RefusedError(f"a folder, not {name}", "give a file in it")
     if not stat.S_ISREG(mode):
         raise RefusedError("not an ordinary file", "save it as a file first")
 
 
 @contextmanager
 def open_file(path: Path, kind: FileKind) -> Iterator[BinaryIO]:
-    """Open a file of a kind; raise the kind's errors, in one line, for what is none."""
+    """Open a file of a kind; raise the kind's errors, in one line, if it is refused or missing."""
     try:
         with open_ordinary(path, kind.name) as file:
             _require_size(os.fstat(file.fileno()).st_size, kind)
@@ -107,7 +108,7 @@ def open_file(path: Path, kind: FileKind) -> Iterator[BinaryIO]:
 def read_bytes(path: Path, kind: FileKind) -> bytes:
     """Return the content of a file of a kind; raise the kind's errors, in one line."""
     with open_file(path, kind) as file:
-        content = file.read(kind.limit + 1)  # what the system makes up has no size
+        content = file.read(kind.limit + 1)  # generated files (as in /proc) have size 0
         _require_size(len(content), kind)
         return content
 
@@ -116,7 +117,7 @@ def read_text(path: Path, kind: FileKind, encoding: str = "utf-8", errors: str =
     """Return the text of a file of a kind; raise the kind's errors, in one line."""
     try:
         content = io.BytesIO(read_bytes(path, kind))
-        return io.TextIOWrapper(content, encoding, errors).read()  # with every kind of line end
+        return io.TextIOWrapper(content, encoding, errors).read()  # accepts every kind of line end
     except UnicodeDecodeError:
         raise kind.error(f"{path}: not UTF-8 text; {kind.todo}") from None
 
@@ -134,7 +135,7 @@ def _size(count: int) -> str:
 
 
 def system_reason(error: OSError) -> str:
-    """Return in words why the system gave no file, and what to do."""
+    """Return why the system refused a file, and what to do."""
     match error:
         case FileNotFoundError():
             return "no such file; check the path"

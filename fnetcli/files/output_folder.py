@@ -1,4 +1,4 @@
-"""A folder of results belongs to one run at a time; what a killed run left in it is swept."""
+"""Lock the output folder for one run at a time, and sweep what a killed run left in it."""
 
 from __future__ import annotations
 
@@ -18,22 +18,24 @@ try:
 except ImportError:  # Windows
     fcntl = None  # type: ignore[assignment]
 
-# What holds the output folder in place while something is written to it.
+# A context that checks the output folder while something is written to it.
 InPlace = Callable[[], AbstractContextManager[None]]
 
 
 class OutputFolder:
-    """A folder of results, made if it is missing, that no other run may write to meanwhile.
+    """A folder of results, created if missing, that no other run may write to meanwhile.
 
-    The lock is the folder's own (flock), so that nothing of it stays behind, however a run ends.
+    The folder itself is locked (flock), so that no lock file is left, however a run ends. A shared
+    lock lets others hold one too, and excludes only those who want the folder for themselves.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, *, is_shared: bool = False) -> None:
         self.path = path
+        self.is_shared = is_shared
         self._handle = -1
 
     def __enter__(self) -> Self:
-        """Raise OutputError where the folder cannot be made, UsageError where it is in use."""
+        """Raise OutputError if the folder cannot be created, UsageError if it is in use."""
         try:
             self.path.mkdir(parents=True, exist_ok=True)
         except OSError as error:
@@ -41,14 +43,15 @@ class OutputFolder:
         if fcntl is not None:
             try:
                 self._handle = os.open(self.path, os.O_RDONLY)
-                fcntl.flock(self._handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                kind = fcntl.LOCK_SH if self.is_shared else fcntl.LOCK_EX
+                fcntl.flock(self._handle, kind | fcntl.LOCK_NB)
             except BlockingIOError:
                 self._close()
                 raise UsageError(
                     f"{self.path}: another fnet is writing there; wait for it or choose another -o"
                 ) from None
             except OSError:
-                pass  # a file system without locks: then nobody checks
+                pass  # a file system without locks: no check
         return self
 
     def __exit__(
@@ -61,7 +64,7 @@ class OutputFolder:
 
     @contextmanager
     def in_place(self) -> Iterator[None]:
-        """Require the folder before something is written, and again where that fails."""
+        """Require the folder before something is written, and again if writing fails."""
         self.require()
         try:
             yield
@@ -70,7 +73,7 @@ class OutputFolder:
             raise
 
     def require(self) -> None:
-        """Raise OutputError where the folder has been removed or replaced under our feet."""
+        """Raise OutputError if the folder has been removed or replaced meanwhile."""
         if self._handle < 0:
             is_there = self.path.is_dir()
         else:
@@ -96,7 +99,7 @@ def sweep(folders: Iterable[Path]) -> None:
         try:
             left = [entry.path for entry in os.scandir(folder) if TEMPORARY.fullmatch(entry.name)]
         except OSError:
-            continue  # not there yet
+            continue  # it does not exist yet
         for path in map(Path, left):
             if path.is_dir() and not path.is_symlink():
                 shutil.rmtree(path, ignore_errors=True)

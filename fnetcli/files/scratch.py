@@ -1,4 +1,4 @@
-"""Arrays that are too large for memory lie beside the results while they are needed."""
+"""Keep arrays that are too large for memory in unnamed files beside the results."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ from numpy.typing import DTypeLike, NDArray
 
 from fnetcli.files.durable import refused
 
-MAX_IN_MEMORY = 64 << 20  # bytes of one array; larger ones are mapped from a file
+MAX_IN_MEMORY = 64 << 20  # bytes of one array; larger arrays are mapped from a file
 NOT_OFFERED = {errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP}  # by this file system
 ZEROS = bytes(1 << 20)
 
 
 def scratch_array(path: Path, shape: tuple[int, ...], kind: DTypeLike) -> NDArray[Any]:
-    """Return an array to fill; a large one lies in a file beside `path`, not in memory.
+    """Return an array to fill; a large one is kept in a file beside `path`, not in memory.
 
-    The file has no name and goes with the array, however the process ends. All of its space is
-    taken at once: a full disk is an error here, not a crash when a page is written. Make missing
-    folders; raise what `atomic_write` raises.
+    The file has no name and is removed with the array, however the process ends. All of its space
+    is allocated at once: a full disk is an error here, not a crash when a page is written. Create
+    missing folders; raise what `atomic_write` raises.
     """
     kind = np.dtype(kind)
     size = math.prod(shape) * kind.itemsize
@@ -32,16 +32,16 @@ def scratch_array(path: Path, shape: tuple[int, ...], kind: DTypeLike) -> NDArra
         return np.empty(shape, kind)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        prefix = f".fnet-{os.getpid()}-"  # where a file cannot be without a name from the start
+        prefix = f".fnet-{os.getpid()}-"  # if a file cannot be created without a name
         with tempfile.TemporaryFile(prefix=prefix, suffix=".tmp", dir=path.parent) as file:
             _take_space(file, size)
-            return np.memmap(file, kind, "r+", shape=shape)  # keeps a handle of its own
+            return np.memmap(file, kind, "r+", shape=shape)  # keeps its own handle
     except OSError as error:
         raise refused(path, error) from None
 
 
 def _take_space(file: BinaryIO, size: int) -> None:
-    """Make a file of zeros for which the disk has room. Raise OSError where it has not."""
+    """Extend a file with zeros and allocate its space. Raise OSError if the disk is full."""
     if hasattr(os, "posix_fallocate"):
         try:
             os.posix_fallocate(file.fileno(), 0, size)

@@ -1,4 +1,4 @@
-"""Named arrays in one file, for what is no picture: codes."""
+"""Write named arrays to one file, for features."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from fnetcli.files.durable import atomic_write
 
 
 def write_npz(path: Path, arrays: Mapping[str, NDArray[Any]]) -> None:
-    """Write arrays by name, uncompressed (`numpy.load` reads it), whole or not at all.
+    """Write arrays by name, uncompressed (for `numpy.load`), completely or not at all.
 
-    Equal arrays give equal bytes. Make missing folders; raise what `atomic_write` raises.
+    Equal arrays give equal bytes. Create missing folders; raise what `atomic_write` raises.
     """
     named: dict[str, Any] = dict(arrays)
     atomic_write(path, lambda file: np.savez(file, **named))

@@ -1,4 +1,4 @@
-"""What a file format is, and the border at which every foreign error becomes one of ours."""
+"""The interface of file formats; errors of decoders become ours here."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, BinaryIO, NoReturn, TypeVar
+from typing import Any, BinaryIO, Literal, NoReturn, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,40 +16,56 @@ from fnetcli.errors import ReadError
 from fnetcli.files.guarded import RefusedError, open_ordinary, system_reason
 from fnetcli.imaging.image import Image
 from fnetcli.memory import free_memory
+from fnetcli.modalities import BY_NAME
 
-HEAD_BYTES = 256  # enough for every signature, also for those that do not start at byte 0
-LONGEST_DETAIL = 80  # characters; what a decoder says at greater length is not for users
+HEAD_BYTES = 4096  # enough for every signature, and for words above a table of numbers
+LONGEST_DETAIL = 80  # characters; longer messages of decoders are not for users
 ENDS_EARLY = ("truncated", "not enough image data", "stream too small")  # in decoders' words
 LARGEST_FILE = 64 << 30  # bytes of any image; all of them are read for its hash
-SPARE_PIXELS = 1 << 22  # of one colour, in next to no bytes: not worth a refusal
+SPARE_PIXELS = 1 << 22  # pixels that need no further check: a single colour takes hardly any bytes
 MAX_BESIDE = 64 << 20  # bytes of metadata
-SMALL = 64 << 20  # bytes for which nobody asks how much memory is free
-DEFLATE_RATIO = 1032  # bytes that one of a deflated stream becomes at most (RFC 1951)
+SMALL = 64 << 20  # bytes that are allocated without checking the free memory
+DEFLATE_RATIO = 1032  # bytes that a byte of a deflated stream expands to at most (RFC 1951)
 COPY_AGAIN = "copy or export the file again"
-# Beyond these, a unit is wrong or a number damaged.
+# Beyond these limits a unit is wrong or a number damaged.
 SMALLEST_VOXEL, LARGEST_VOXEL, FARTHEST = 1e-3, 1e4, 1e6  # mm
+
+# Of a thermal camera's file: the picture that every viewer shows; the thermal numbers where there
+# are some, else that picture; the thermal numbers; the visible picture beside them.
+Layer = Literal["rendered", "numbers", "thermal", "visible"]
 
 Read = TypeVar("Read")
 
 
 @dataclass(frozen=True)
 class ReadOptions:
-    """What to read of a file, and how much of it at most.
+    """What to read from a file, and how much at most.
 
-    `page` is the page of a multi-page TIFF, from 1 on; other files ignore it. `pixel_limit` is
-    width x height; more is taken for a decompression bomb.
+    `page` is the page of a multi-page TIFF, or the frame of a sequence, counted from 1; other files
+    ignore it. `pixel_limit` is width x height; larger images are treated as decompression bombs.
+    `bands` are one or three of the file's bands, by number, counted from 1, or by description.
+    `layer` selects one of several images in a thermal camera's file, `raw_size` (width, height) is
+    the size of files without a header.
     """
 
     page: int | None = None
     pixel_limit: int = 500_000_000
+    bands: tuple[str, ...] = ()
+    layer: Layer = "rendered"
+    raw_size: tuple[int, int] | None = None
+
+
+def usual_layer(modality: str) -> Layer:
+    """Return which layer of a thermal camera's file is an image of this modality."""
+    return "numbers" if BY_NAME[modality].is_thermal else "rendered"
 
 
 @dataclass(frozen=True)
 class Header:
-    """What a file says of its picture before anything is decoded.
+    """The properties of a picture that are known before anything is decoded.
 
     `height` and `width` are those of the upright picture, `channels` 1 (grey) or 3 (RGB) without
-    alpha, `dtype` and `bits` those of the Image that reading would give. `pages` counts pictures.
+    alpha, `dtype` and `bits` those of the Image after reading. `pages` counts pictures.
     """
 
     format: str
@@ -63,20 +79,19 @@ class Header:
 
 
 class ContentError(RefusedError):
-    """A reader's own words: what is wrong with the content, and what to do about it.
+    """A reader's error: what is wrong with the content, and what to do about it.
 
-    Readers see a stream, not a path; `read_with` puts the path in front.
+    Readers see a stream, not a path; `read_with` adds the path.
     """
 
 
 @dataclass(frozen=True)
 class Format:
-    """One kind of file.
+    """A file format.
 
-    `starts` tells from the first HEAD_BYTES whether a file is of this kind; suffixes are only for
-    scanning folders. `read` turns the open file into an Image, `probe` tells from its header what
-    would come; both raise ContentError for what they recognise as wrong, and may let any exception
-    of their decoder through.
+    `starts` decides from the first HEAD_BYTES whether a file has this format; suffixes are only for
+    scanning folders. `read` turns the open file into an Image, `probe` returns its Header; both
+    raise ContentError for known faults, and may let any exception of their decoder through.
     """
 
     name: str
@@ -94,18 +109,18 @@ def starts_with(*signatures: bytes) -> Callable[[bytes], bool]:
 def read_with(formats: tuple[Format, ...], path: Path, options: ReadOptions) -> Image:
     """Read an image with the first of `formats` that recognises its content.
 
-    Raise ReadError, and nothing else, for whatever is wrong with the path or the content.
+    Raise ReadError, and no other error, for any fault of the path or the content.
     """
     return _open_with(formats, path, lambda kind, file: kind.read(file, options))
 
 
 def probe_with(formats: tuple[Format, ...], path: Path, options: ReadOptions) -> Header:
-    """Tell what `read_with` would give, from the file's header; raise the same errors."""
+    """Return the properties of an image from the file's header; raise the errors of `read_with`."""
     return _open_with(formats, path, lambda kind, file: kind.probe(file, options))
 
 
 def content_sha256(path: Path) -> str:
-    """Return the hash of an image file's content; raise ReadError where there is none."""
+    """Return the hash of an image file's content; raise ReadError if it cannot be read."""
 
     def digest(file: BinaryIO) -> str:
         found = hashlib.sha256()
@@ -113,7 +128,7 @@ def content_sha256(path: Path) -> str:
             found.update(part)
         return found.hexdigest()
 
-    return _open(path, digest)
+    return open_and(digest, path)
 
 
 def _open_with(
@@ -124,11 +139,11 @@ def _open_with(
         file.seek(0)
         return _guarded(_recognise(formats, head), file, action)
 
-    return _open(path, act)
+    return open_and(act, path)
 
 
-def _open(path: Path, action: Callable[[BinaryIO], Read]) -> Read:
-    """Open a file that can hold an image, and map what is wrong with it to ReadError."""
+def open_and(action: Callable[[BinaryIO], Read], path: Path) -> Read:
+    """Open a file that can hold an image, and turn its faults into ReadError."""
     try:
         with open_image(path) as file:
             return action(file)
@@ -139,7 +154,7 @@ def _open(path: Path, action: Callable[[BinaryIO], Read]) -> Read:
 
 
 def require_size(width: int, height: int, options: ReadOptions) -> None:
-    """Raise ContentError for a picture without pixels, or with more than `options` allow."""
+    """Raise ContentError if a picture has no pixels, or more than `options` allow."""
     if width < 1 or height < 1:
         raise ContentError(f"has no pixels ({width}x{height})", COPY_AGAIN)
     if width * height > options.pixel_limit:
@@ -151,35 +166,35 @@ def require_size(width: int, height: int, options: ReadOptions) -> None:
 
 
 def require_bytes(pixels: int, file: BinaryIO, most: float, kind: str) -> None:
-    """Raise ContentError for more pixels than a file can hold, `most` for each of its bytes.
+    """Raise ContentError if a file cannot hold so many pixels, at `most` pixels per byte.
 
-    A decoder makes room for what a header claims before it misses the rest of the file.
+    A decoder would allocate memory for the claimed pixels before it notices that bytes are missing.
     """
     length = file_length(file)
     if pixels > SPARE_PIXELS + most * length:
         raise ContentError(
-            f"not a complete {kind} ({_megapixels(pixels)} megapixels are claimed, "
-            f"{length:,} bytes are there)",
+            f"not a complete {kind} (it claims {_megapixels(pixels)} megapixels, but has only "
+            f"{length:,} bytes)",
             COPY_AGAIN,
         )
 
 
 def require_length(file: BinaryIO, options: ReadOptions, most: int, kind: str) -> None:
-    """Raise ContentError for a file that is read whole and has far more bytes than pixels.
+    """Raise ContentError if a file that is read as a whole has far more bytes than pixels.
 
-    `most` are the bytes of a pixel, as many as are allowed; MAX_BESIDE may stand beside them.
+    `most` is the largest number of bytes per pixel; MAX_BESIDE is allowed for other content.
     """
     length = file_length(file)
     if length > most * options.pixel_limit + MAX_BESIDE:
         raise ContentError(
             f"{length / 1e6:,.0f} MB, more than a {kind} of {_megapixels(options.pixel_limit)} "
-            "megapixels takes",
+            "megapixels can need",
             "save it again, or raise the limit with --max-pixels",
         )
 
 
 def file_length(file: BinaryIO) -> int:
-    """Return the bytes of an open file, which stays where it is."""
+    """Return the length of an open file in bytes; do not change its position."""
     place = file.tell()
     length = file.seek(0, os.SEEK_END)
     file.seek(place)
@@ -187,19 +202,19 @@ def file_length(file: BinaryIO) -> int:
 
 
 def require_room(count: int) -> None:
-    """Raise ContentError where so many bytes of pixels find no room in memory."""
+    """Raise ContentError if so many bytes of pixels do not fit into memory."""
     if count <= SMALL:
         return
     free = free_memory()
     if count > free:
         raise ContentError(
-            f"its pixels take {count / 1e9:.1f} GB of memory and {free / 1e9:.1f} GB are free",
+            f"its pixels need {count / 1e9:.1f} GB of memory, but {free / 1e9:.1f} GB are free",
             "make it smaller",
         )
 
 
 def require_place(affine: NDArray[np.float64]) -> None:
-    """Raise ContentError for voxels of a size, or in a place, that nothing which is scanned has."""
+    """Raise ContentError if the size or position of voxels is impossible for a scan."""
     steps = np.linalg.norm(affine[:3, :3], axis=0)
     if not (steps.min() >= SMALLEST_VOXEL and steps.max() <= LARGEST_VOXEL):
         raise ContentError(
@@ -209,8 +224,8 @@ def require_place(affine: NDArray[np.float64]) -> None:
         )
     if not np.abs(affine[:3, 3]).max() <= FARTHEST:
         raise ContentError(
-            f"its first voxel lies more than {FARTHEST:g} mm away from the origin",
-            "correct its place in its header",
+            f"its first voxel is more than {FARTHEST:g} mm away from the origin",
+            "correct its position in its header",
         )
 
 
@@ -219,7 +234,7 @@ def _megapixels(count: int) -> str:
 
 
 def open_image(path: Path) -> BinaryIO:
-    """Open a file that can hold an image; raise RefusedError, or OSError, for what cannot."""
+    """Open a file that can hold an image; raise RefusedError or OSError."""
     file = open_ordinary(path, "an image")
     size = os.fstat(file.fileno()).st_size
     if 0 < size <= LARGEST_FILE:
@@ -227,16 +242,30 @@ def open_image(path: Path) -> BinaryIO:
     file.close()
     if size:
         what = f"{size / (1 << 30):,.0f} GB, more than the limit of {LARGEST_FILE >> 30} GB"
-        raise ContentError(what, "cut out what is to be used")
+        raise ContentError(what, "cut out the part to use")
     raise ContentError("the file is empty", COPY_AGAIN)
+
+
+HEIC = {b"ftyp" + brand for brand in (b"heic", b"heix", b"heim", b"heis", b"hevc", b"mif1")}
+# Kinds that people have, but that are not read: how they start, and what to do.
+KNOWN_OTHERS: tuple[tuple[Callable[[bytes], bool], str, str], ...] = (
+    (starts_with(b"\x76\x2f\x31\x01"), "an OpenEXR file", "convert it to float TIFF"),
+    (lambda head: head[4:12] in HEIC, "a HEIC file", "convert it to PNG, TIFF or AVIF"),
+    (starts_with(b"8BPS"), "a Photoshop file", "export it as TIFF"),
+    (starts_with(b"SIMPLE  ="), "a FITS file", "convert it to TIFF"),
+    (starts_with(b"PK\3\4"), "a zip archive", "unpack it"),
+)
 
 
 def _recognise(formats: tuple[Format, ...], head: bytes) -> Format:
     for one in formats:
         if one.starts(head):
             return one
+    for starts, name, todo in KNOWN_OTHERS:
+        if starts(head):
+            raise ContentError(f"{name}, which is not read", todo)
     names = ", ".join(one.name for one in formats)
-    raise ContentError(f"not an image of a known kind ({names})", "convert it to PNG or TIFF")
+    raise ContentError(f"not an image of a known format ({names})", "convert it to PNG or TIFF")
 
 
 def _guarded(kind: Format, file: BinaryIO, action: Callable[[Format, BinaryIO], Read]) -> Read:
@@ -245,7 +274,7 @@ def _guarded(kind: Format, file: BinaryIO, action: Callable[[Format, BinaryIO], 
     except ContentError:
         raise
     except MemoryError:
-        raise ContentError("needs more memory than there is", "make the image smaller") from None
+        raise ContentError("needs more memory than is free", "make the image smaller") from None
     except Exception as error:  # decoders of untrusted files raise anything
         if isinstance(error, OSError) and error.errno is not None:
             raise  # the disk, not the content
@@ -261,7 +290,7 @@ def _refuse_broken(name: str, error: Exception) -> NoReturn:
 
 
 def _helps(error: Exception, words: str) -> bool:
-    """Whether a decoder's words are a message, not a wrapped slip such as "buffer of 2 bytes"."""
+    """Whether a decoder's words are a message, not an internal detail ("buffer of 2 bytes")."""
     is_message = isinstance(error, OSError | SyntaxError | ValueError) and error.args[:1] == (
         words,
     )

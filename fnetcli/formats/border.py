@@ -1,6 +1,6 @@
-"""The border of the readers of volumes: what goes wrong inside becomes one line that names a file.
+"""Turn errors of the readers of volumes into one line that names a file.
 
-What other packages say of a file is neither shown nor kept: it may quote a patient's data.
+Messages of other packages about a file are neither shown nor kept: they may quote a patient's data.
 """
 
 from __future__ import annotations
@@ -31,9 +31,9 @@ for name in (
 
 
 class _Quiet:
-    """While any thread is inside, pydicom and nibabel warn about nothing.
+    """Silence warnings of pydicom and nibabel while any thread is inside.
 
-    The filters live inside those of `our_rules`, which knows the first thread in and the last out.
+    The filters are nested in those of `our_rules`, which tracks the first and the last thread.
     """
 
     def __enter__(self) -> None:
@@ -56,7 +56,7 @@ quiet = _Quiet()
 
 @contextmanager
 def reading(path: Path, kind: str) -> Iterator[None]:
-    """Turn whatever goes wrong inside, but for our own errors, into a ReadError for `path`."""
+    """Turn any exception inside, except our own errors, into a ReadError for `path`."""
     try:
         with quiet:
             yield
@@ -65,7 +65,7 @@ def reading(path: Path, kind: str) -> Iterator[None]:
     except RefusedError as refused:
         raise ReadError(f"{path}: {refused}") from None
     except MemoryError:
-        raise ReadError(f"{path}: needs more memory than there is; make it smaller") from None
+        raise ReadError(f"{path}: needs more memory than is free; make it smaller") from None
     except Exception as error:  # noqa: BLE001 - decoders of untrusted files raise anything
         if isinstance(error, OSError) and error.errno is not None:
             raise ReadError(f"{path}: {system_reason(error)}") from None
@@ -76,6 +76,6 @@ def reading(path: Path, kind: str) -> Iterator[None]:
 
 @contextmanager
 def opened(path: Path, kind: str) -> Iterator[BinaryIO]:
-    """Open an ordinary file that is not empty, inside the border."""
+    """Open an ordinary file that is not empty, inside `reading`."""
     with reading(path, kind), open_image(path) as file:
         yield file

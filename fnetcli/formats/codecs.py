@@ -1,4 +1,4 @@
-"""Decoders of others log what they think of a file: not while we read."""
+"""Silence the log messages of other packages' decoders while we read."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from types import TracebackType
 
 
 class _Silence(logging.Filter):
-    """While a thread is inside, what they log from that thread is dropped."""
+    """Drop log messages from a thread while it is inside."""
 
     def __init__(self) -> None:
         super().__init__()

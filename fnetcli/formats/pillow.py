@@ -1,6 +1,6 @@
-"""Pillow's pictures as arrays; and its settings, which are the whole process's.
+"""Pictures of Pillow as arrays; and its settings, which apply to the whole process.
 
-We change them while we read, then give them back.
+We change them while we read, and restore them afterwards.
 """
 
 from __future__ import annotations
@@ -23,9 +23,9 @@ ALPHA_MODES = frozenset({"LA", "La", "PA", "RGBA", "RGBa"})
 
 
 def color_mode(picture: PIL.Image.Image) -> str:
-    """Return "L" or "RGB", as which a picture is read; raise ContentError for what has not 8 bits.
+    """Return the mode to read a picture in, "L" or "RGB"; raise ContentError if it is not 8-bit.
 
-    Pillow opens more than it can keep: whatever would not come out as stored is refused.
+    Pillow opens more modes than it preserves: pixels that would change are refused.
     """
     if picture.mode not in GRAY_MODES | COLOR_MODES:
         raise ContentError(
@@ -42,7 +42,7 @@ def to_planes(picture: PIL.Image.Image) -> tuple[Stored, Pixels | None]:
     height, width = picture.height, picture.width
     planes = np.empty((height, width, len(target)), np.uint8)
     rows = max(1, BAND_PIXELS // width)
-    for top in range(0, height, rows):  # a large picture is not in memory three times
+    for top in range(0, height, rows):  # so that memory does not hold a large picture three times
         band = picture.crop((0, top, width, min(top + rows, height))).convert(target)
         planes[top : top + rows] = np.asarray(band).reshape(band.height, width, -1)
     if not has_alpha:
@@ -51,7 +51,7 @@ def to_planes(picture: PIL.Image.Image) -> tuple[Stored, Pixels | None]:
 
 
 def exif_orientation(picture: PIL.Image.Image) -> int:
-    """Return how EXIF data say that a picture has to be turned; upright where they are broken."""
+    """Return the orientation in the EXIF data; upright if they are damaged."""
     try:
         return known_orientation(picture.getexif().get(ORIENTATION_TAG, UPRIGHT))
     except Exception:  # noqa: BLE001 - metadata that no one can read must not cost us the pixels
@@ -59,11 +59,11 @@ def exif_orientation(picture: PIL.Image.Image) -> int:
 
 
 class _OurRules:
-    """While any thread is inside, Pillow warns about nothing and has no size limit of its own.
+    """Disable Pillow's warnings and size limit while any thread is inside.
 
-    Broken metadata is no news for the user, and sizes are checked by `base.require_size`. The
-    first thread in makes the settings and the last one out takes them back: threads that decode
-    side by side do not undo each other's.
+    Damaged metadata does not concern the user, and `base.require_size` checks sizes. The first
+    thread changes the settings and the last one restores them: threads that decode at the same
+    time do not undo each other's settings.
     """
 
     def __init__(self) -> None:

@@ -1,7 +1,7 @@
-"""PNG of every depth: the chunks before the pixels by hand, the pixels by imagecodecs (libpng).
+"""PNG of every depth: we parse the chunks before the pixels; imagecodecs (libpng) decodes the rest.
 
-Pillow, which decodes the other plain pictures, cuts 16-bit RGB down to 8 bits, and leaves the rest
-blank where the pixel stream ends early; libpng does neither.
+Pillow, which decodes other plain pictures, reduces 16-bit RGB to 8 bits, and leaves the rest blank
+if the pixel stream ends early; libpng does neither.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ import imagecodecs
 import numpy as np
 import PIL.Image
 
+from fnetcli.formats.bands import pick
 from fnetcli.formats.base import (
     COPY_AGAIN,
     DEFLATE_RATIO,
@@ -59,7 +60,7 @@ LONGEST_CHUNK = 1 << 24  # bytes of one that is kept, also after inflating
 
 @dataclass(frozen=True)
 class Head:
-    """What stands around the pixels."""
+    """Everything but the pixels."""
 
     height: int
     width: int
@@ -69,12 +70,12 @@ class Head:
 
     @property
     def channels(self) -> int:
-        """1 for grey or 3 for RGB, into which palettes turn."""
+        """1 for grey or 3 for RGB, also for palettes."""
         return 1 if self.color in {GREY, GREY_ALPHA} else 3
 
     @property
     def dtype(self) -> np.dtype[np.uint8] | np.dtype[np.uint16]:
-        """Type of the pixels: fewer than 8 bits are widened."""
+        """The type of the pixels: fewer than 8 bits are widened."""
         return np.dtype(np.uint16) if self.bits == 16 else np.dtype(np.uint8)
 
 
@@ -86,6 +87,9 @@ def read(file: BinaryIO, options: ReadOptions) -> Image:
     with silence:
         stored = imagecodecs.png_decode(file.read())
     planes = stored.reshape(head.height, head.width, -1)
+    if options.bands:
+        picked = pick(planes, options.bands).astype(head.dtype, copy=False)
+        return new_image(picked, None, _orientation(head))
     has_alpha = planes.shape[2] > head.channels
     white = np.float32(np.iinfo(head.dtype).max)
     profile, words = check_profile(_profile(head), head.channels == 3)
@@ -99,10 +103,10 @@ def read(file: BinaryIO, options: ReadOptions) -> Image:
 
 
 def probe(file: BinaryIO, options: ReadOptions) -> Header:
-    """Tell what `read` would give."""
+    """Return the properties of the image."""
     head = read_head(file, options)
     height, width = upright_size(head.height, head.width, _orientation(head))
-    return Header("PNG", height, width, head.channels, head.dtype)
+    return Header("PNG", height, width, len(options.bands) or head.channels, head.dtype)
 
 
 def read_head(file: BinaryIO, options: ReadOptions) -> Head:
@@ -129,7 +133,7 @@ def read_head(file: BinaryIO, options: ReadOptions) -> Head:
 
 
 def _chunks(file: BinaryIO) -> Iterator[tuple[bytes, bytes]]:
-    """Return name and content of those that we know, wherever they stand; pixels are passed by."""
+    """Yield name and content of known chunks, wherever they are; skip the pixels."""
     length = file.seek(0, io.SEEK_END)
     place = 33
     while place + 8 <= length:
@@ -150,7 +154,7 @@ def _profile(head: Head) -> bytes | None:
     try:
         return zlib.decompressobj().decompress(rest[1:], LONGEST_CHUNK) or b"broken"
     except zlib.error:
-        return b"broken"  # for `check_profile` to tell
+        return b"broken"  # `check_profile` reports it
 
 
 def _orientation(head: Head) -> int:

@@ -1,4 +1,4 @@
-"""Colour profiles (ICC): kept where they say something that sRGB does not."""
+"""Colour profiles (ICC): keep those that differ from sRGB."""
 
 from __future__ import annotations
 
@@ -8,15 +8,15 @@ import numpy as np
 import PIL.Image
 import PIL.ImageCms
 
-SAME_COLOR = 3  # levels of 255; a profile that moves no colour further is sRGB, whatever its name
+SAME_COLOR = 3  # levels of 255; a profile that changes no colour by more is sRGB, whatever its name
 LONGEST_NAME = 60  # characters
 BROKEN = "its colour profile cannot be read: colours are used as if they were sRGB"
 
 
 def check_profile(profile: bytes | None, is_color: bool) -> tuple[bytes | None, tuple[str, ...]]:
-    """Return the profile where it is worth keeping, and what a user should know of it.
+    """Return the profile if it is worth keeping, and what a user should know about it.
 
-    Profiles of grey pictures only shift the tone curve a little, and are left out without a word.
+    Profiles of grey pictures only shift the tone curve a little, and are dropped without a notice.
     """
     if not profile or not is_color:
         return None, ()
@@ -24,7 +24,7 @@ def check_profile(profile: bytes | None, is_color: bool) -> tuple[bytes | None, 
         opened = PIL.ImageCms.ImageCmsProfile(io.BytesIO(profile))
         name = _name(opened)
         if opened.profile.xcolor_space.strip() != "RGB":
-            return None, (f"its colour profile {name} is not for RGB, and not used",)
+            return None, (f"its colour profile {name} is not for RGB, and is not used",)
         if _is_srgb(opened):
             return None, ()
     except Exception:  # noqa: BLE001 - a profile that no one can read must not cost us the pixels
@@ -39,7 +39,7 @@ def _name(opened: PIL.ImageCms.ImageCmsProfile) -> str:
 
 
 def _is_srgb(opened: PIL.ImageCms.ImageCmsProfile) -> bool:
-    """Whether colours all over the cube stay what they are when converted to sRGB."""
+    """Whether colours all over the cube hardly change when converted to sRGB."""
     steps = np.linspace(0, 255, 6).astype(np.uint8)
     cube = np.stack(np.meshgrid(steps, steps, steps), -1).reshape(6, 36, 3)
     converted = PIL.ImageCms.profileToProfile(

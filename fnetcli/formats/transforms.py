@@ -46,8 +46,8 @@ def write_transform(path: Path, transform: Matrix) -> None:
 def read_transform(path: Path) -> Matrix:
     """Read a linear ITK transform (text: .txt, .tfm) that maps reference points to moving points.
 
-    Raise ReadError for everything else: deformable, two-dimensional, binary or damaged ones, and
-    UsageError where there is no such file.
+    Raise ReadError for all others (deformable, two-dimensional, binary or damaged), UsageError if
+    there is no such file.
     """
     content = read_bytes(path, TRANSFORM)
     try:
@@ -60,7 +60,7 @@ def read_transform(path: Path) -> Matrix:
         ) from None
 
 
-class _Refused(Exception):  # noqa: N818 - a refusal in words, on its way to a ReadError
+class _Refused(Exception):  # noqa: N818 - a refusal, to become a ReadError
     pass
 
 
@@ -73,7 +73,7 @@ class _Part:
 def _parse(content: bytes) -> Matrix:
     if not content.startswith(b"#Insight Transform File"):
         raise _Refused(
-            "not an ITK transform in text (.txt, .tfm); save it as one, e.g. with "
+            "not an ITK transform in text form (.txt, .tfm); save it as one, for example with "
             "SimpleITK.WriteTransform or ANTs' ConvertTransformFile"
         )
     parts: list[_Part] = []
@@ -91,7 +91,7 @@ def _parse(content: bytes) -> Matrix:
         raise _Refused(f"holds {len(linear)} transforms in no order; save one, or a composite one")
     matrix = np.eye(4)
     with np.errstate(over="ignore", invalid="ignore"):
-        for part in linear:  # the last one is applied first
+        for part in linear:  # the last transform is applied first
             matrix = matrix @ _matrix(part)
     _require_sense(matrix)
     return np.asarray(FLIP @ matrix @ FLIP)
@@ -105,8 +105,8 @@ def _require_sense(matrix: Matrix) -> None:
         raise _Refused("its transform cannot be inverted; write it again")
     if least * MAX_STRETCH < 1 or most > MAX_STRETCH:
         raise _Refused(
-            f"its transform stretches by {least:.3g} to {most:.3g}, as no patient does; write it "
-            "again, in millimetres"
+            f"its transform stretches by {least:.3g} to {most:.3g}, which no patient does; write "
+            "it again, in millimetres"
         )
     if np.abs(matrix[:3, 3]).max() > MAX_SHIFT:
         raise _Refused(
@@ -119,11 +119,11 @@ def _kind(name: str) -> str:
     if kind == "CompositeTransform" or (kind in _MATRICES and rest.endswith("_3_3")):
         return kind
     if kind in _MATRICES or rest.endswith("_2_2"):
-        raise _Refused(f"{kind} in two dimensions; volumes need one in three")
+        raise _Refused(f"{kind} is two-dimensional; give a three-dimensional transform")
     if any(sign in kind for sign in ("Displacement", "BSpline", "Velocity", "Spline", "Kernel")):
         raise _Refused(
-            f"a deformable transform ({kind[:40]}); only rigid and affine ones can be used: "
-            "resample the volume with the program that made it"
+            f"a deformable transform ({kind[:40]}), but only rigid and affine ones can be used; "
+            "resample the volume with the program that wrote the transform"
         )
     raise _Refused(f"unknown kind of transform ({kind[:40]}); save it as an AffineTransform")
 

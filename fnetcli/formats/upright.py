@@ -1,4 +1,4 @@
-"""From decoded planes to an Image that stands upright."""
+"""Turn decoded planes into an upright Image."""
 
 from __future__ import annotations
 
@@ -8,9 +8,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from fnetcli.formats.bands import doubt_alpha
 from fnetcli.imaging.image import Grid, Image, Mask, Pixels, Stored
 
-UPRIGHT = 1  # EXIF 2.3, 4.6.4: orientation 1 needs nothing
+UPRIGHT = 1  # EXIF 2.3, 4.6.4
 ORIENTATION_TAG = 0x0112  # EXIF and TIFF
 SWAPS_SIDES = frozenset({5, 6, 7, 8})
 
@@ -28,9 +29,15 @@ def new_image(
 ) -> Image:
     """Return the Image of decoded pixels (H, W, C), alpha and mask (H, W), turned upright.
 
-    `details` are further fields of Image. A georeference is that of the stored picture: where it
-    is turned, it is dropped, and a notice says so.
+    `details` are further fields of Image. A georeference belongs to the stored picture: if that is
+    turned, the georeference is dropped, and a notice says so. Transparency that looks
+    like a picture is left out, with a notice.
     """
+    if alpha is not None:
+        band, place = planes.shape[2] + 1, details.get("georeference")
+        doubt = doubt_alpha(alpha, band, is_georeferenced=place is not None)
+        if doubt is not None:
+            alpha, details["notices"] = None, (*details.get("notices", ()), doubt)
     pixels = np.ascontiguousarray(turn(planes, orientation))[None]
     image = Image(
         pixels=pixels,
@@ -44,14 +51,14 @@ def new_image(
 
 
 def without_georeference(image: Image) -> Image:
-    """Drop the georeference of a picture that was turned; say so where there was one."""
+    """Drop the georeference of a picture that was turned, with a notice if there was one."""
     if image.georeference is None:
         return image
     return replace(image, georeference=None, notices=(*image.notices, TURNED_GEOREFERENCE))
 
 
 def known_orientation(value: object) -> int:
-    """Return an orientation as a tag gives it, or upright for what the standard does not know."""
+    """Return the orientation in a tag, or upright if the standard does not define it."""
     return value if isinstance(value, int) and 1 <= value <= 8 else UPRIGHT
 
 

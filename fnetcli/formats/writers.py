@@ -1,6 +1,6 @@
-"""Pictures to disk: encoded in memory first, so that a full disk is told as such, then at once.
+"""Write pictures: encode them in memory, so that a full disk is reported as such, then write.
 
-Equal input gives equal bytes: nothing is written of when, by whom or with what.
+Equal input gives equal bytes: files hold no time, author or program.
 """
 
 from __future__ import annotations
@@ -27,17 +27,17 @@ from fnetcli.imaging.image import Georeference
 UINT8, UINT16, FLOAT32 = (np.dtype(name) for name in ("uint8", "uint16", "float32"))
 COLOR_SPACES = {1: b"GRAY", 3: b"RGB "}  # in an ICC profile, by number of channels
 PNG_HEAD_BYTES = 33  # signature and first chunk
-# Several times as fast as libpng's own choice, and files of photographs get a tenth smaller.
+# Several times faster than libpng's default, and files of photographs are a tenth smaller.
 PNG_STRATEGY, PNG_FILTER = imagecodecs.PNG.STRATEGY.RLE, imagecodecs.PNG.FILTER.PAETH
 JPEG_QUALITY = 95
-PLAIN_TIFF_BYTES = 2**32 - 2**25  # beyond, offsets of 32 bits may not suffice
+PLAIN_TIFF_BYTES = 2**32 - 2**25  # for larger files 32-bit offsets may not suffice
 
 Encoded = tuple[bytes | memoryview, ...]  # the parts of a file's content, in order
 
 
 @dataclass(frozen=True)
 class Details:
-    """What goes along with the pixels."""
+    """Metadata that is written with the pixels."""
 
     georeference: Georeference | None = None
     nodata: float | None = None
@@ -46,9 +46,9 @@ class Details:
 
 @dataclass(frozen=True)
 class PictureKind:
-    """One kind of file that can be written, and what it keeps.
+    """A file format that can be written, and what it can hold.
 
-    `suffixes` all mean this kind. `encode` takes (H, W, 1-4) of one of `dtypes`: grey, grey and
+    All `suffixes` mean this format. `encode` takes (H, W, 1-4) of one of `dtypes`: grey, grey and
     alpha, RGB, RGBA. `longest_side` is in pixels.
     """
 
@@ -63,7 +63,7 @@ class PictureKind:
 
     @property
     def suffix(self) -> str:
-        """The suffix that fnet gives to such files."""
+        """The suffix that fnet uses for such files."""
         return self.suffixes[0]
 
 
@@ -77,12 +77,14 @@ def write_picture(
     nodata: float | None = None,
     color_profile: bytes | None = None,
 ) -> None:
-    """Write pixels (H, W, 1 or 3) as one of PICTURE_KINDS, whole or not at all; make folders.
+    """Write pixels (H, W, 1 or 3) in a format of PICTURE_KINDS, completely or not at all.
 
-    `alpha` (H, W) has the type of the pixels and is not multiplied into them. What the kind cannot
-    keep (alpha, nodata, georeference) is left out, and so is an ICC profile for another number of
-    channels. Raise WriteError where the picture is too large for its kind, what `atomic_write`
-    raises where the file cannot be stored, ValueError for other arrays.
+    Create missing folders.
+
+    `alpha` (H, W) has the type of the pixels and is not multiplied into them. Metadata that the
+    format cannot hold (alpha, nodata, georeference) is omitted, and so is an ICC profile for
+    another number of channels. Raise WriteError if the picture is too large for its format, what
+    `atomic_write` raises, and ValueError for other arrays.
     """
     chosen = PICTURE_KINDS.get(kind)
     if chosen is None:
@@ -99,7 +101,7 @@ def write_picture(
 
 
 def write_png(path: Path, pixels: NDArray[np.uint8]) -> None:
-    """Write 8-bit pixels, whole or not at all; make missing folders.
+    """Write 8-bit pixels, completely or not at all; create missing folders.
 
     `pixels` is grey (H, W) or (H, W, 1), grey and alpha (H, W, 2), RGB (H, W, 3) or RGBA (H, W, 4);
     alpha is 0..255. Raise what `atomic_write` raises, and ValueError for other arrays.
@@ -119,7 +121,7 @@ def write_tiff_float(
     georeference: Georeference | None = None,
     nodata: float | None = None,
 ) -> None:
-    """Write float32 (H, W) as a one-page TIFF (deflate), whole or not at all; make missing folders.
+    """Write float32 (H, W) as a one-page TIFF (deflate), completely or not at all; create folders.
 
     Raise what `atomic_write` raises, and ValueError for other arrays.
     """
@@ -144,8 +146,8 @@ def _require_array(kind: PictureKind, pixels: NDArray[Any], alpha: NDArray[Any] 
 def _require_room(path: Path, kind: PictureKind, shape: tuple[int, ...]) -> None:
     if max(shape[:2]) > kind.longest_side:
         raise WriteError(
-            f"{path}: {shape[1]}x{shape[0]} pixels are too many for {kind.name}, which holds "
-            f"{kind.longest_side} a side; choose another kind with --format"
+            f"{path}: {shape[1]}x{shape[0]} pixels are too many for {kind.name}, which holds at "
+            f"most {kind.longest_side} per side; choose another format with --format"
         )
 
 
@@ -157,7 +159,7 @@ def _store(path: Path, *content: bytes | memoryview) -> None:
 
 
 def _encode_png(planes: NDArray[Any], details: Details) -> Encoded:
-    planes = planes[..., 0] if planes.shape[2] == 1 else planes  # it minds the last stride
+    planes = planes[..., 0] if planes.shape[2] == 1 else planes  # the last stride matters to it
     encoded = memoryview(
         imagecodecs.png_encode(
             np.ascontiguousarray(planes), strategy=PNG_STRATEGY, filter=PNG_FILTER
@@ -184,7 +186,7 @@ def _encode_tiff(planes: NDArray[Any], details: Details) -> Encoded:
         planarconfig="contig" if channels > 1 else None,
         extrasamples=["unassalpha"] if has_alpha else None,
         compression="zlib",
-        predictor=planes.dtype.kind == "u",  # of floats, few programs read it
+        predictor=planes.dtype.kind == "u",  # few programs read it for floats
         bigtiff=planes.nbytes > PLAIN_TIFF_BYTES,
         byteorder="<",
         metadata=None,
@@ -195,7 +197,7 @@ def _encode_tiff(planes: NDArray[Any], details: Details) -> Encoded:
 
 
 def _tags(details: Details) -> list[tuple[int, int, int, Any, bool]]:
-    """Return tags as tifffile takes them: code, TIFF data type, count, value, on every page."""
+    """Return tags for tifffile: code, TIFF data type, count, value, on every page."""
     from tifffile import DATATYPE
 
     kept = [] if details.georeference is None else list(details.georeference.tags)
@@ -210,7 +212,7 @@ def _tags(details: Details) -> list[tuple[int, int, int, Any, bool]]:
 
 
 def _number_text(value: float) -> str:
-    """Return a number as GDAL reads it: "nan", "-9999", "0.1"."""
+    """Return a number in GDAL's notation: "nan", "-9999", "0.1"."""
     return str(int(value)) if float(value).is_integer() and abs(value) < 2**53 else repr(value)
 
 
@@ -219,7 +221,7 @@ def _encode_jpeg(planes: NDArray[Any], details: Details) -> Encoded:
 
 
 def _encode_webp(planes: NDArray[Any], details: Details) -> Encoded:
-    if planes.shape[2] < 3:  # WebP knows no grey
+    if planes.shape[2] < 3:  # WebP has no grey
         planes = planes[..., [0, 0, 0, 1] if planes.shape[2] == 2 else [0, 0, 0]]
     return _encode_by_pillow(planes, "WEBP", details, lossless=True, exact=True)
 

@@ -23,12 +23,12 @@ def luminance(rgb: Values) -> Values:
 
 
 def with_luminance(rgb: Values, new_luminance: Values) -> Values:
-    """Return RGB (..., 3) in [0, 1] with another luminance (..., 1) and its own chroma.
+    """Return RGB (..., 3) in [0, 1] with a new luminance (..., 1) and unchanged chroma.
 
-    Y is a weighted mean of R, G and B, and Cb, Cr are multiples of B - Y and R - Y. So the same
-    step, new Y - old Y, on all three channels replaces Y and keeps Cb and Cr, and with an unchanged
-    luminance it is 0: the original comes back to the bit. Clipped once, at the end; only there can
-    a colour pale.
+    Y is a weighted mean of R, G and B, and Cb, Cr are multiples of B - Y and R - Y. So adding new Y
+    - old Y to all three channels replaces Y and keeps Cb and Cr; if the luminance does not change,
+    it adds 0, and the result is bit-identical. Clipped once, at the end; only there can a colour
+    pale.
     """
     return np.clip(rgb + (new_luminance - luminance(rgb)), 0, 1)
 
@@ -36,21 +36,21 @@ def with_luminance(rgb: Values, new_luminance: Values) -> Values:
 def is_gray(rgb: Values, tolerance: float = GRAY_TOLERANCE) -> bool:
     """Whether RGB (..., 3) in [0, 1] is a grey picture stored as colour.
 
-    It is when, in every pixel, all channels lie within `tolerance` levels (of 255) of one grey, and
-    so within twice the tolerance of each other. Lossy formats leave grey that far from neutral: one
-    step of JPEG's chroma moves blue by 1.8 levels and green the other way.
+    It is if, in every pixel, all channels are within `tolerance` levels (of 255) of one grey, and
+    so within twice the tolerance of each other. Lossy formats shift grey that far from neutral: one
+    step of JPEG's chroma changes blue by 1.8 levels and green the other way.
     """
-    red, green, blue = rgb[..., 0], rgb[..., 1], rgb[..., 2]  # along an axis of 3, max is slow
+    red, green, blue = rgb[..., 0], rgb[..., 1], rgb[..., 2]  # max is slow along an axis of 3
     highest = np.maximum(np.maximum(red, green), blue)
     spread = highest - np.minimum(np.minimum(red, green), blue)
-    limit = (2 * tolerance + 0.01) / 255  # a hair more: n / 255 is not exact
+    limit = (2 * tolerance + 0.01) / 255  # slightly more: n / 255 is not exact
     return bool(spread.max(initial=0) <= limit)
 
 
-# --- colour for what has none --------------------------------------------------------------------
+# --- colour maps ---------------------------------------------------------------------------------
 
-# Colours at equal steps from 0 to 1, 0..255, linear in between. All begin with black: where nothing
-# was taken up, a luminance that they are laid over keeps its neutral grey.
+# Colours at equal steps from 0 to 1, 0..255, linear in between. All start with black: without
+# uptake, the luminance below keeps its neutral grey.
 Stop = tuple[int, int, int]
 EVEN_STOPS: dict[str, tuple[Stop, ...]] = {
     # DICOM PS3.6, B.1.1, Hot Iron.
@@ -73,18 +73,18 @@ EVEN_STOPS: dict[str, tuple[Stop, ...]] = {
         (252, 253, 191),
     ),
 }
-HOT = (0.365079, 0.746032)  # where red is full, and green: matplotlib's and MATLAB's "hot"
+HOT = (0.365079, 0.746032)  # where red, and green, are full: matplotlib's and MATLAB's "hot"
 COLORMAPS = ("hot", *EVEN_STOPS)
-# How far each is used: up to where its colours are full. Beyond, they fade to white, which has no
-# chroma: laid over a luminance, the hottest places would be grey.
+# The used part of each map: up to its fullest colour. Beyond that, colours fade to white, which has
+# no chroma: overlaid on a luminance, the hottest places would be grey.
 FULL = {"hot": HOT[1], "hot-iron": 3 / 4, "rainbow": 6 / 7, "inferno": 7 / 8, "magma": 3 / 4}
 
 
 def colormap(name: str, values: Values) -> Values:
-    """Return RGB (..., 3) in [0, 1] of values (...), clipped to [0, 1], by one of COLORMAPS.
+    """Return RGB (..., 3) in [0, 1] for values (...), clipped to [0, 1], by one of COLORMAPS.
 
-    The map's part from black to its fullest colour is spread over [0, 1], for `with_luminance` to
-    lay it over something else. Raise ValueError for another name.
+    The part of the map from black to its fullest colour is spread over [0, 1], for overlays by
+    `with_luminance`. Raise ValueError for another name.
     """
     if name == "hot":
         places = np.array([0, *HOT, 1])

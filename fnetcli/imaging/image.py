@@ -1,4 +1,4 @@
-"""One image type for everything: pixels, where they lie, and what the file said of them."""
+"""One image type for everything: pixels, their positions, and the file's metadata."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ Mask = NDArray[np.bool_]
 # GeoTIFF 1.1, 7.1: pixel scale, tie points, transformation; keys.
 PLACE_TAGS = (33550, 33922, 34264, 34735)
 UNKNOWN = np.dtype(np.void)
-BAND = 1 << 15  # pixels: so few that what is computed of them stays in a processor's cache
+BAND = 1 << 15  # pixels: few enough for intermediate results to stay in a processor's cache
 
 
 def bands(shape: tuple[int, ...]) -> Iterator[slice]:
-    """Yield slices of the first axis, each of BAND pixels, or of one row where that has more.
+    """Yield slices of the first axis, each of BAND pixels, or of one row if a row has more.
 
-    What is computed band by band needs no further array of the whole picture's size.
+    Computing band by band needs no further array of the whole picture's size.
     """
     rows = max(1, BAND // max(1, math.prod(shape[1:])))
     return (slice(top, top + rows) for top in range(0, shape[0], rows))
@@ -34,7 +34,7 @@ def bands(shape: tuple[int, ...]) -> Iterator[slice]:
 
 @dataclass(frozen=True)
 class Grid:
-    """Where pixels lie: shape (slices, height, width), and an affine, or None where unknown.
+    """The positions of pixels: shape (slices, height, width), and an affine, or None if unknown.
 
     The affine is 4x4 float64 and maps (slice, row, column, 1), indices in the order of the array,
     to (x, y, z, 1) in millimetres, RAS+: x grows towards the patient's right, y towards
@@ -48,7 +48,7 @@ class Grid:
 
     @property
     def size(self) -> str:
-        """Width x height, as people write it."""
+        """Width x height as text."""
         return f"{self.shape[2]}x{self.shape[1]}"
 
     def bands(self) -> Iterator[slice]:
@@ -59,23 +59,23 @@ class Grid:
 
 @dataclass(frozen=True)
 class Georeference:
-    """The GeoTIFF tags of a picture, kept as they are: (code, TIFF data type, value)."""
+    """The GeoTIFF tags of a picture, unchanged: (code, TIFF data type, value)."""
 
     tags: tuple[tuple[int, int, Any], ...]
 
     @property
     def place(self) -> dict[int, Any]:
-        """The tags that say where the pixels lie, and in which system of coordinates."""
+        """The tags for the positions of pixels and their coordinate system."""
         return {code: value for code, _, value in self.tags if code in PLACE_TAGS}
 
 
 @dataclass(frozen=True)
 class DicomSeries:
-    """The headers a DICOM image was read from, patient data and all, for a derived series.
+    """The headers of a DICOM image, including patient data, for a derived series.
 
     `headers[i]` belongs to slice i of the pixels and holds everything but pixel data, with
     `file_meta`. The slices of a multi-frame file share one header, the same object; `frames[i]`
-    is the number, from 1 on, of slice i's frame in that file (1 for single-frame files).
+    is the number, counted from 1, of slice i's frame in that file (1 for single-frame files).
     """
 
     headers: tuple[Dataset, ...]
@@ -84,11 +84,11 @@ class DicomSeries:
 
 @dataclass(frozen=True)
 class NiftiSpace:
-    """What a NIfTI header says of space, as it stands there: order (i, j, k), the file's own unit.
+    """The spatial fields of a NIfTI header, unchanged: order (i, j, k), the file's own unit.
 
-    `order` tells which of the file's axes became slices, rows and columns. `qform` and `sform` are
-    4x4, or None where the code is 0 (unknown) or the file's numbers make no affine. `xyzt_units` is
-    the header's byte, `zooms` its pixdim[1:4].
+    `order` holds the file's axes that became slices, rows and columns. `qform` and `sform` are 4x4,
+    or None if the code is 0 (unknown) or the file's numbers are not an affine. `xyzt_units` is the
+    header's byte, `zooms` its pixdim[1:4].
     """
 
     shape: tuple[int, int, int]
@@ -103,13 +103,28 @@ class NiftiSpace:
 
 
 @dataclass(frozen=True)
+class Alignment:
+    """How a picture lies in another one: a 3x3 matrix, and where it comes from.
+
+    It maps (x, y, 1) of this picture to the other one's, in pixels; whole numbers are centres of
+    pixels. `size` is (width, height) of the other picture, `source` "factory", "assumed" or what
+    else found it.
+    """
+
+    matrix: NDArray[np.float64]
+    size: tuple[int, int]
+    source: str
+    notices: tuple[str, ...] = ()  # what a user should know of it
+
+
+@dataclass(frozen=True)
 class Image:
     """A picture or volume: pixels (slices, height, width, channels), channels 1 (grey) or 3 (RGB).
 
     A PNG is one slice. As read, pixels are the stored numbers in the file's own type;
     `intensity.to_unit` makes them float32 in [0, 1], and `is_unit` True. `alpha` is float32
-    (slices, height, width) in [0, 1], `valid` a mask of the same shape that is False where the
-    sensor saw nothing (NaN, infinity, nodata); None means opaque, and valid, everywhere.
+    (slices, height, width) in [0, 1], `valid` a mask of the same shape that is False where there is
+    no data (NaN, infinity, nodata); None means opaque, and valid, everywhere.
     """
 
     pixels: Stored
@@ -118,20 +133,22 @@ class Image:
     is_unit: bool = False  # the pixels are float32 in [0, 1]
     alpha: Pixels | None = None
     valid: Mask | None = None
-    bits: int | None = (
-        None  # per channel, where the file says that fewer are used than the type has
-    )
-    nodata: float | None = None  # the stored number that means "nothing seen"
+    bits: int | None = None  # per channel, if the file declares fewer than the type has
+    reflectance: tuple[float, float] | None = None  # the stored numbers of 0 and 1, if declared
+    nodata: float | None = None  # the stored number that means "no data"
     georeference: Georeference | None = None
-    color_profile: bytes | None = None  # ICC, where it is not sRGB
-    notices: tuple[str, ...] = ()  # what a user should know of the file
-    unit: str | None = None  # of the numbers: "HU", "SUVbw", "Bq/ml", "counts"; None: unknown
+    color_profile: bytes | None = None  # ICC, if it is not sRGB
+    notices: tuple[str, ...] = ()  # what a user should know about the file
+    unit: str | None = None  # of the numbers: "HU", "SUVbw", "Bq/ml", "counts", "°C"; None: unknown
     frame_of_reference: str | None = None  # DICOM UID of the patient's space; never written
     series: DicomSeries | None = None
     nifti: NiftiSpace | None = None
+    celsius: tuple[float, float] | None = None  # °C = stored number x the first + the second
+    alignment: Alignment | None = None  # in the visible picture of the same camera
+    details: tuple[str, ...] = ()  # what else the file says, good to know
 
     def __post_init__(self) -> None:
-        """Take the type of the pixels where none is given."""
+        """Set the stored type to that of the pixels by default."""
         if self.stored_type is UNKNOWN:
             object.__setattr__(self, "stored_type", self.pixels.dtype)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -14,6 +14,7 @@ from fnetcli.imaging.image import Image, Mask, Pixels, Stored, bands
 from fnetcli.modalities import BY_NAME
 
 PREVIEW_RANGE = 0.5  # the value shown as white; its negative is black
+CELSIUS = "°C"  # unit of temperatures
 DEFAULT_STRETCH = (0.1, 99.9)  # percentiles that become black and white
 # The lowest and highest float32 and float64 stand for "no data" in many programs' files, often
 # undeclared; no sensor measures that much.
@@ -35,11 +36,27 @@ class Scaling:
 
 
 @dataclass(frozen=True)
+class Corrections:
+    """What is known of the stored numbers of one modality that their files do not say.
+
+    `imaging.corrections` applies it before anything is scaled. `nodata` are numbers that mean
+    "nothing seen". None: undeclared ones are looked for in pictures of more than 8 bits; empty: no
+    number means it, not even the one that a file declares. `palette` is the name of one, "auto" or
+    "none".
+    """
+
+    nodata: tuple[float, ...] | None = None
+    repairs_dead: bool = False
+    palette: str = "none"
+
+
+@dataclass(frozen=True)
 class ScalingOptions:
     """How the images of one modality are scaled, whatever they hold.
 
     `limits` are in stored units and hold for every image. Without them 8-bit pictures are divided
-    by 255, visible pictures of 16 bits by 2**bits - 1, and everything else (thermal counts, 32
+    by 255, visible pictures of 16 bits by 2**bits - 1 or from what reflectance 0 to what 1 is
+    stored as, and everything else (thermal counts, 32
     bits, float, signed) is stretched: `folder_limits` in stored units if they are known, else
     percentiles of the image itself; with `stretch` None the full range of the type, [0, 1] of
     floats.
@@ -52,11 +69,35 @@ class ScalingOptions:
     stretches_all: bool = False  # 8-bit and visible pictures too
     folder_limits: Limits | None = None
     is_inverted: bool = False
+    corrections: Corrections = Corrections()
+    in_celsius: bool = False  # `limits` are degrees Celsius, and fit no other numbers
 
-    def choose(self, kind: np.dtype[Any], modality: str, bits: int | None = None) -> Scaling:
-        """Return the way of an image of this type; `bits` are those that its file declares."""
-        limits, are_percentiles = self._limits(kind, modality, bits)
+    def choose(
+        self,
+        kind: np.dtype[Any],
+        modality: str,
+        bits: int | None = None,
+        reflectance: Limits | None = None,
+    ) -> Scaling:
+        """Return the way of an image of this type.
+
+        `bits` are those that its file declares, `reflectance` what it stores 0 and 1 as.
+        """
+        limits, are_percentiles = self._limits(kind, modality, bits, reflectance)
         return Scaling(limits, are_percentiles, self.is_inverted)
+
+    def choose_for(self, image: Image, modality: str) -> Scaling:
+        """Return the way of an image as it was read."""
+        return self.choose(image.stored_type, modality, image.bits, image.reflectance)
+
+    def is_chosen(self, kind: np.dtype[Any], modality: str) -> bool:
+        """Whether its range was chosen for this image, or by hand for all; not by its type."""
+        if self.limits is not None or (self.bits is not None and kind.itemsize > 1):
+            return True
+        if self.is_stretched(kind, modality):
+            return self.folder_limits is None
+        is_fixed = kind == np.uint8 or (kind == np.uint16 and BY_NAME[modality].fills_its_type)
+        return self.stretch is None and not is_fixed
 
     def is_stretched(self, kind: np.dtype[Any], modality: str) -> bool:
         """Whether such an image is stretched, so that its own or its folder's numbers decide."""
@@ -68,7 +109,9 @@ class ScalingOptions:
             return False
         return not (kind == np.uint16 and BY_NAME[modality].fills_its_type)
 
-    def _limits(self, kind: np.dtype[Any], modality: str, bits: int | None) -> tuple[Limits, bool]:
+    def _limits(
+        self, kind: np.dtype[Any], modality: str, bits: int | None, reflectance: Limits | None
+    ) -> tuple[Limits, bool]:
         if self.limits is not None:
             return self.limits, False
         if self.is_stretched(kind, modality) and self.stretch is not None:
@@ -78,10 +121,31 @@ class ScalingOptions:
         if kind.kind == "f":
             return (0.0, 1.0), False
         if kind.kind == "u":
+            if reflectance is not None and not self.bits and BY_NAME[modality].fills_its_type:
+                return reflectance, False
             most = 8 * kind.itemsize
             used = self.bits or bits or self.found_bits or most
             return (0.0, 2.0 ** (min(used, most) if most > 8 else most) - 1), False
         return (float(np.iinfo(kind).min), float(np.iinfo(kind).max)), False
+
+
+def in_stored_numbers(options: ScalingOptions, image: Image, modality: str) -> ScalingOptions:
+    """Return options whose limits are stored numbers of an image.
+
+    Raise ImageError if they are degrees Celsius and the image does not say what its numbers are.
+    """
+    if not options.in_celsius or options.limits is None:
+        return options
+    low, high = options.limits
+    if image.celsius is None:
+        raise ImageError(
+            f"the numbers of {modality} are not known to be temperatures, but --range "
+            f"{modality}={low:g},{high:g}C gives degrees Celsius; leave out the C and give stored "
+            "numbers"
+        )
+    gain, offset = image.celsius
+    limits = ((low - offset) / gain, (high - offset) / gain)
+    return replace(options, limits=limits, in_celsius=False)
 
 
 @dataclass(frozen=True)
@@ -98,6 +162,7 @@ class Scaled:
     invalid: int  # pixels without data, filled
     notices: tuple[str, ...] = ()
     is_inverted: bool = False
+    facts: dict[str, Any] = field(default_factory=dict)  # what was corrected before, for manifests
 
     @property
     def is_unit(self) -> bool:
@@ -150,7 +215,7 @@ def scale(image: Image, scaling: Scaling) -> Scaled:
         return Scaled(empty, low, high, invalid, (notice,))
     (low, high), notices = _find_limits(_seen(image, valid), scaling)
     if valid is not None:
-        share = _percent(invalid / valid.size)
+        share = percent(invalid / valid.size)
         notices.append(
             f"{invalid} pixels ({share}) are NaN, infinite or nodata: filled from their neighbours"
         )
@@ -260,7 +325,8 @@ def _fill(scaled: Scaled, valid: Mask) -> Scaled:
     return scaled
 
 
-def _percent(share: float) -> str:
+def percent(share: float) -> str:
+    """Return a share as people write it."""
     return "under 0.1 %" if share < 0.001 else f"{100 * share:.1f} %"
 
 

@@ -1,8 +1,8 @@
-"""What two paths mean: pictures in pairs, two series, or cases of volumes; and how they are named.
+"""Find out what two paths mean: pairs of pictures, two series, or cases of volumes; name the cases.
 
-Raster files directly inside a folder: a folder of pairs. DICOM directly inside: one series.
-Otherwise, where names of the folder's children are also another folder's: cases, one sub-folder or
-volume file each. Else, and where both sides are one folder, it is searched for one volume.
+Raster files directly inside a folder: a folder of pairs. DICOM files directly inside: one series.
+Otherwise, if children of both folders have the same names: cases, one sub-folder or volume file
+each. Otherwise, and if both sides are the same folder, it is searched for one volume.
 """
 
 from __future__ import annotations
@@ -15,11 +15,16 @@ from typing import Literal, get_args
 
 from fnetcli.errors import UsageError
 from fnetcli.files.guarded import RefusedError, open_ordinary
-from fnetcli.formats import FORMATS, IMAGE_SUFFIXES
+from fnetcli.formats import DATA_SUFFIXES, FORMATS, IMAGE_SUFFIXES
 from fnetcli.formats.base import HEAD_BYTES
 from fnetcli.formats.border import opened
-from fnetcli.formats.nifti.reader import stem
-from fnetcli.formats.volumes import is_volume, is_volume_file
+from fnetcli.formats.volumes import (
+    FIELD_SUFFIXES,
+    KINDS,
+    is_volume,
+    is_volume_file,
+    volume_stem,
+)
 from fnetcli.inputs.pairing import Case, Pairing, PairingOptions, pair_paths
 
 InputKind = Literal["pairs", "series", "cases"]
@@ -27,15 +32,15 @@ AskedKind = Literal["auto", "pairs", "series", "cases"]
 Content = Literal["picture", "volume", "unknown", "pictures", "series", "mixed", "children"]
 
 ASKED_KINDS: tuple[str, ...] = get_args(AskedKind)
-FORCE = "say which with --layout pairs|series|cases"
+FORCE = "choose with --layout pairs|series|cases"
 
 
 @dataclass(frozen=True)
 class InputLayout:
     """How two paths were understood, and the cases that follow.
 
-    `sentence` is a sentence for the user. Of "series" and "cases", `first` and `second` of a case
-    are what `formats.volumes.read_volume` takes.
+    `sentence` tells the user. For "series" and "cases", `first` and `second` of a case are paths
+    for `formats.volumes.read_volume`.
     """
 
     kind: InputKind
@@ -49,7 +54,7 @@ class InputLayout:
 
     @property
     def unpaired(self) -> list[Path]:
-        """What has no partner on the other side."""
+        """Paths without a partner on the other side."""
         return self.pairing.unpaired
 
 
@@ -60,9 +65,9 @@ def read_layout(
     name: str | None = None,
     pairing: PairingOptions | None = None,
 ) -> InputLayout:
-    """Tell what two files or folders mean; raise UsageError, ReadError where that makes no sense.
+    """Find out what two files or folders mean. Raise UsageError, ReadError.
 
-    `name` replaces the name of a single case. `pairing` counts for pairs of pictures only. Nothing
+    `name` replaces the name of a single case. `pairing` applies to pairs of pictures only. Nothing
     is decoded; files are recognised by content, pictures in folders by suffix.
     """
     for path in (first, second):
@@ -85,7 +90,7 @@ def _exists(path: Path) -> bool:
         return False
 
 
-# --- what is meant --------------------------------------------------------------------------------
+# --- kinds of input -------------------------------------------------------------------------------
 
 
 def _kind(first: Path, second: Path) -> InputKind:
@@ -99,15 +104,15 @@ def _kind(first: Path, second: Path) -> InputKind:
     if any(has_pictures):
         picture, other = (first, second) if has_pictures[0] else (second, first)
         if contents[has_pictures.index(False)] == "children" and not is_volume(other):
-            return "pairs"  # pictures further down, with --recursive; or nothing
+            return "pairs"  # pictures in sub-folders, with --recursive; or nothing
         if "unknown" in contents:
             with opened(picture, "file"):
                 raise UsageError(
-                    f"{picture}: neither an image nor a volume (DICOM, NIfTI); name another file"
+                    f"{picture}: neither an image nor a volume ({KINDS}); give another file"
                 )
         raise UsageError(
-            f"{picture} holds pictures, {other} volumes; name two of one kind (a picture does not "
-            "say where it lies in the patient)"
+            f"{picture} holds pictures, {other} volumes; give two of the same kind (a picture has "
+            "no position in the patient)"
         )
     if contents == ("children", "children"):
         if not first.samefile(second) and _common([_children(path) for path in (first, second)]):
@@ -118,22 +123,24 @@ def _kind(first: Path, second: Path) -> InputKind:
 
 
 def _content(path: Path) -> Content:
-    """Return what a path is, as far as its own name and its direct content tell."""
+    """Return what a path is, judging by its name and its direct content."""
     if not path.is_dir():
         return "volume" if is_volume_file(path) else "picture" if _is_picture(path) else "unknown"
-    has_pictures = has_dicom = has_nifti = False
+    has_pictures = has_data = has_dicom = has_volumes = False
     for child in _visible(path):
         if child.is_dir():
             continue
-        if child.suffix.lower() in IMAGE_SUFFIXES:
+        if child.suffix.lower() in DATA_SUFFIXES:
+            has_data = True  # beside slices they are no pictures
+        elif child.suffix.lower() in IMAGE_SUFFIXES:
             has_pictures = True
-        elif _is_nifti(child):
-            has_nifti = has_nifti or is_volume_file(child)
+        elif _is_own_volume(child) or child.suffix.lower() == ".zip":
+            has_volumes = has_volumes or is_volume_file(child)
         elif not has_dicom:
             has_dicom = is_volume_file(child)
-        if has_pictures and (has_dicom or has_nifti):
+        if has_pictures and (has_dicom or has_volumes):
             return "mixed"
-    if has_pictures:
+    if has_pictures or (has_data and not (has_dicom or has_volumes)):
         return "pictures"
     return "series" if has_dicom else "children"
 
@@ -147,9 +154,10 @@ def _is_picture(path: Path) -> bool:
     return any(one.starts(head) for one in FORMATS)
 
 
-def _is_nifti(path: Path) -> bool:
-    """Whether a file is a volume of its own, by its name; in pairs the header stands for both."""
-    return path.name.lower().endswith((".nii", ".nii.gz", ".hdr", ".hdr.gz", ".img", ".img.gz"))
+def _is_own_volume(path: Path) -> bool:
+    """Whether a file is a separate volume, by its name; the header represents a pair of files."""
+    halves = (".nii", ".nii.gz", ".hdr", ".hdr.gz", ".img", ".img.gz")
+    return path.name.lower().endswith((*halves, *FIELD_SUFFIXES))
 
 
 def _visible(folder: Path) -> list[Path]:
@@ -162,23 +170,23 @@ def _visible(folder: Path) -> list[Path]:
 
 
 def _children(folder: Path) -> dict[str, Path]:
-    """Return sub-folders and volume files by the name of their case."""
+    """Return sub-folders and volume files by case name."""
     found: dict[str, Path] = {}
     for child in _visible(folder):
         is_half = child.name.lower().endswith((".img", ".img.gz"))
         if is_half or not (child.is_dir() or is_volume_file(child)):
             continue
-        name = child.name if child.is_dir() else stem(child)
+        name = child.name if child.is_dir() else volume_stem(child)
         if name in found:
             raise UsageError(
-                f"{found[name]} and {child} are both case {name!r}; rename or remove one of them"
+                f"{found[name]} and {child} are both named {name!r}; rename or remove one of them"
             )
         found[name] = child
     return found
 
 
 def _common(children: Sequence[dict[str, Path]]) -> list[str]:
-    """Return the names on both sides below which there is something to read."""
+    """Return the names on both sides that contain something to read."""
     first, second = children
     return [
         name
@@ -194,23 +202,24 @@ def _pairs(first: Path, second: Path, options: PairingOptions | None) -> InputLa
     pairing = pair_paths(first, second, options)
     if pairing.source == "files":
         return InputLayout("pairs", pairing, "two pictures: one pair")
-    words = f"two folders of pictures: {_count(len(pairing.cases), 'pair')} by name"
+    how = "name" if options is None or options.nearest is None else "time"
+    words = f"two folders of pictures: {_count(len(pairing.cases), 'pair')} by {how}"
     return InputLayout("pairs", pairing, words)
 
 
 def _cases(first: Path, second: Path) -> InputLayout:
     for path in (first, second):
         if not path.is_dir():
-            raise UsageError(f"{path}: a file, not a folder of cases; name two folders")
+            raise UsageError(f"{path}: a file, not a folder of cases; give two folders")
     sides = [_children(first), _children(second)]
     names = _common(sides)
     if not names:
         raise UsageError(
             f"{first} and {second}: no sub-folder or volume file has the same name on both sides; "
-            "rename them, or name one pair of series"
+            "rename them, or give one pair of series"
         )
     alone = [side[name] for side in sides for name in sorted(side.keys() - {*names})]
-    alone = list(dict.fromkeys(alone))  # where both sides are one folder
+    alone = list(dict.fromkeys(alone))  # if both sides are the same folder
     cases = [Case(name, _volume(sides[0][name]), _volume(sides[1][name])) for name in names]
     pairing = Pairing("folders", cases, alone, (first, second))
     words = f"two folders of volumes: {_count(len(cases), 'case')} by name"
@@ -220,7 +229,7 @@ def _cases(first: Path, second: Path) -> InputLayout:
 def _series(first: Path, second: Path) -> InputLayout:
     paths = tuple(_volume(path) for path in (first, second))
     case = Case(_series_name(*paths), paths[0], paths[1])
-    # Results in a folder that is read would be inputs the next time; beside a file they may lie.
+    # Results in an input folder would be inputs of the next run; beside an input file they may be.
     source: Literal["files", "folders"] = (
         "folders" if first.is_dir() or second.is_dir() else "files"
     )
@@ -235,7 +244,7 @@ def _named(found: InputLayout, name: str) -> InputLayout:
         )
     if not name.isprintable() or set(name) & set("/\\:") or ".." in name or name in {"", "."}:
         raise UsageError(
-            f"--name {name!r}: no name of a case; use one without / \\ : .. and control characters"
+            f"--name {name!r}: not a case name; use one without / \\ : .. and control characters"
         )
     case = replace(found.cases[0], name=name)
     sentence = f"two volumes: one case, {name}" if found.kind == "series" else found.sentence
@@ -245,12 +254,12 @@ def _named(found: InputLayout, name: str) -> InputLayout:
 def _series_name(first: Path, second: Path) -> str:
     """Return the name of a case of two series.
 
-    A volume file gives its own name, the second before the first; two folders that of the nearest
-    folder which both lie in, or else that of the second.
+    It is the name of a volume file, the second before the first; for two folders, the name of the
+    nearest folder that contains both, or else of the second folder.
     """
     for path in (second, first):
         if not path.is_dir():
-            return stem(path)
+            return volume_stem(path)
     whole = [os.path.abspath(path) for path in (first, second)]  # noqa: PTH100  links stay
     try:
         common = Path(os.path.commonpath(whole)).name
@@ -261,42 +270,44 @@ def _series_name(first: Path, second: Path) -> str:
 
 def _finds_volume(path: Path) -> bool:
     try:
-        return bool(_nifti_below(path)) or is_volume(path)
+        return bool(_volumes_below(path)) or is_volume(path)
     except UsageError:
         return False
 
 
 def _volume(path: Path) -> Path:
-    """Return what to read: the file, the one NIfTI file below a folder, or the folder of DICOM."""
+    """Return what to read: the file, the one volume file below a folder, or the folder of DICOM."""
     if not path.is_dir():
         if not is_volume_file(path):
-            raise UsageError(f"{path}: not a volume (DICOM, NIfTI); name one, or a folder of DICOM")
+            raise UsageError(f"{path}: not a volume ({KINDS}); give one, or a folder of DICOM")
         return path
-    files, has_dicom = _nifti_below(path), is_volume(path)
+    files, has_dicom = _volumes_below(path), is_volume(path)
     if has_dicom and files:
-        raise UsageError(f"{path}: holds DICOM and NIfTI; name the file or the folder to use")
+        raise UsageError(
+            f"{path}: holds DICOM and other volumes; give the file or the folder to use"
+        )
     if has_dicom:
         return path
     if len(files) > 1:
         shown = ", ".join(str(one.relative_to(path)) for one in files[:5])
         more = f" and {len(files) - 5} more" if len(files) > 5 else ""
-        raise UsageError(f"{path}: holds {len(files)} volumes ({shown}{more}); name one of them")
+        raise UsageError(f"{path}: holds {len(files)} volumes ({shown}{more}); give one of them")
     if not files:
-        raise UsageError(f"{path}: no DICOM or NIfTI in it; name another folder")
+        raise UsageError(f"{path}: contains no volume ({KINDS}); give another folder")
     return files[0]
 
 
-def _nifti_below(folder: Path) -> list[Path]:
-    """Return the NIfTI files of a folder and the folders in it; or the file itself."""
+def _volumes_below(folder: Path) -> list[Path]:
+    """Return the volumes, but DICOM, of a folder and the folders in it; or the file itself."""
     if not folder.is_dir():
-        return [folder] if _is_nifti(folder) and is_volume_file(folder) else []
+        return [folder] if _is_own_volume(folder) and is_volume_file(folder) else []
     found = []
     for parent, folders, names in os.walk(folder):
         folders[:] = sorted(one for one in folders if not one.startswith("."))
         for name in sorted(names):
             path = Path(parent, name)
             is_half = name.lower().endswith((".img", ".img.gz"))
-            if not name.startswith(".") and _is_nifti(path) and not is_half:
+            if not name.startswith(".") and _is_own_volume(path) and not is_half:
                 found += [path] if is_volume_file(path) else []
     return found
 

@@ -2,30 +2,65 @@
 
 from __future__ import annotations
 
-import csv
-import io
-import os
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
-from pathlib import Path, PurePath
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Literal
 
 from fnetcli.errors import FnetError, UsageError
-from fnetcli.files.guarded import FileKind, read_text
-from fnetcli.formats import IMAGE_SUFFIXES
-from fnetcli.modalities import MODALITIES, network_order
+from fnetcli.formats import DATA_SUFFIXES, TABLE_SUFFIXES, ReadOptions
+from fnetcli.inputs.advice import advise
+from fnetcli.inputs.names import Name, NameRule, nfc
+from fnetcli.inputs.scan import Ignored, scan
+from fnetcli.inputs.times import SECOND, find_times, nearest
 
-CASE_COLUMN = "case"
-LIST = FileKind("a list of pairs", 256 << 20, "save the list as CSV in UTF-8")
+BESIDE = "beside a picture of the same name"
+ALONE = "no picture by its suffix, and without a partner"
+
+
+@dataclass(frozen=True)
+class Source:
+    """One of the two images of a case: a file, or a frame of it, from 1 on."""
+
+    path: Path
+    page: int | None = None
+
+    def __str__(self) -> str:
+        """Return what people call it."""
+        return str(self.path) if self.page is None else f"{self.path}, frame {self.page}"
+
+    def reading(self, options: ReadOptions) -> ReadOptions:
+        """Return how it is read."""
+        return options if self.page is None else replace(options, page=self.page)
 
 
 @dataclass(frozen=True)
 class Case:
-    """One pair of files; its name becomes the name of every output ("day/7" lies in a folder)."""
+    """One pair of files; its name becomes the name of every output ("day/7" lies in a folder).
+
+    `page` is the frame, from 1 on, of a sequence that holds several cases.
+    """
 
     name: str
     first: Path
     second: Path
+    page: int | None = field(default=None, kw_only=True)
+
+    @property
+    def files(self) -> str:
+        """The paths of both images, for messages; one file may hold both."""
+        is_one = self.first == self.second
+        return str(self.first) if is_one else f"{self.first} and {self.second}"
+
+    @property
+    def sources(self) -> tuple[Source, Source]:
+        """Both images."""
+        return Source(self.first, self.page), Source(self.second, self.page)
+
+    def reading(self, options: ReadOptions) -> ReadOptions:
+        """Return how to read an image of this case."""
+        return self.sources[0].reading(options)
 
 
 @dataclass(frozen=True)
@@ -33,7 +68,8 @@ class Pairing:
     """The cases in order, the files without a partner, and the folders that all paths lie below.
 
     `further` holds what else a list says of its cases: column -> case -> text, as written.
-    `list_name` names the list.
+    `list_name` names the list. `ignored` is what else lies in the folders, `notices` say how files
+    were paired, and `advice` what would pair them where nothing does.
     """
 
     source: Literal["files", "folders", "list"]
@@ -42,9 +78,12 @@ class Pairing:
     roots: tuple[Path, Path]
     further: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     list_name: str = ""
+    ignored: list[Ignored] = field(default_factory=list)
+    notices: tuple[str, ...] = ()
+    advice: str = ""
 
-    def require_cases(self, *, may_look_deeper: bool = True) -> None:
-        """Raise FnetError where there is no case; sub-folders may have some."""
+    def require_cases(self) -> None:
+        """Raise FnetError where there is no case; say what would make some."""
         if self.cases:
             return
         if self.source == "list":
@@ -52,25 +91,43 @@ class Pairing:
                 f"{self.list_name}: no pairs below the first line, nothing to do; add them"
             )
         first, second = self.roots
-        deeper = ", or look in sub-folders with --recursive" if may_look_deeper else ""
+        advice = f"{self.advice}; " if self.advice else ""
         raise FnetError(
-            f"{first} and {second}: nothing to do, no file of one folder has a partner of the same "
-            f"name in the other; rename files, or name their endings with --suffix{deeper}"
+            f"{first} and {second}: nothing to do, no file of one folder has a partner in the "
+            f"other; {advice}describe the names of both with --match (or --prefix, --suffix, "
+            "--nearest-time), or list the pairs with --pairs"
         )
 
 
 @dataclass(frozen=True)
 class PairingOptions:
-    """How names are compared: with the relative folder, and without these endings of the stem."""
+    """Which files count, and how they are compared: by name, or by time."""
 
     is_recursive: bool = False
-    suffixes: tuple[str, str] = ("", "")  # of the first, the second side
+    rules: tuple[NameRule, NameRule] = (NameRule(), NameRule())  # of the first, the second side
+    nearest: int | None = None  # nanoseconds between the times of a pair, at most
+    modalities: tuple[str, str] = ("first", "second")  # for messages
+    takes_same_file: bool = False  # each side reads other bands or another page of it
+
+    @property
+    def of_names(self) -> str | None:
+        """The option that only folders of pictures have, where one was given."""
+        if self.nearest is not None:
+            return "--nearest-time"
+        if any(rule.pattern is not None for rule in self.rules):
+            return "--match"
+        return None
+
+
+def with_suffixes(first: str, second: str) -> tuple[NameRule, NameRule]:
+    """Return the rules of names that end so."""
+    return NameRule(suffix=first), NameRule(suffix=second)
 
 
 def pair_paths(first: Path, second: Path, options: PairingOptions | None = None) -> Pairing:
     """Pair two files, or two folders by stem; raise UsageError where that makes no sense.
 
-    In folders only images that end in the given suffix count, and two of one name are an error.
+    In folders only images that the rules fit count, and two of one name are an error.
     """
     options = options or PairingOptions()
     for path in (first, second):
@@ -80,14 +137,36 @@ def pair_paths(first: Path, second: Path, options: PairingOptions | None = None)
         folder, file = (first, second) if first.is_dir() else (second, first)
         raise UsageError(f"{folder} is a folder, {file} is a file; give two files or two folders")
     if not first.is_dir():
-        name = _without(second.stem, options.suffixes[1])
-        return Pairing("files", [Case(name, first, second)], [], (first.parent, second.parent))
-    if first.samefile(second) and options.suffixes[0] == options.suffixes[1]:
+        return _pair_files(first, second, options)
+    rules = options.rules
+    if first.samefile(second) and rules[0] == rules[1] and not options.takes_same_file:
+        advice = _advice(first, second, options)
         raise UsageError(
             f"{first}: both sides are the same folder, every file would be its own partner; "
-            "give two folders, or tell the files apart with --suffix"
+            + f"{advice}; " * bool(advice)
+            + "give two folders, tell the files apart with --suffix or --match, or the bands of "
+            f"each file with {_bands(options)}"
         )
     return _pair_folders(first, second, options)
+
+
+def _pair_files(first: Path, second: Path, options: PairingOptions) -> Pairing:
+    if options.of_names is not None:
+        raise UsageError(
+            f"{options.of_names}: applies only to folders, but two files are given; leave it out"
+        )
+    if not options.takes_same_file and first.samefile(second):
+        raise UsageError(
+            f"{first}: both sides are the same file, which would be fused with itself; give two "
+            f"files, or say which of its bands belong to which with {_bands(options)}"
+        )
+    name = options.rules[1].stem(second.stem) or second.stem
+    return Pairing("files", [Case(name, first, second)], [], (first.parent, second.parent))
+
+
+def _bands(options: PairingOptions) -> str:
+    first, second = options.modalities
+    return f"--band {second}=1,2,3 --band {first}=4"
 
 
 def _exists(path: Path) -> bool:
@@ -97,190 +176,205 @@ def _exists(path: Path) -> bool:
         return False
 
 
+# --- folders --------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class _Side:
+    """The files of a side that count, by what is compared; what else lies there."""
+
+    files: dict[str, Path]
+    names: dict[str, Name]
+    ignored: list[Ignored]
+
+
+Matches = list[tuple[str, str]]  # keys of the first and the second side
+
+
 def _pair_folders(first: Path, second: Path, options: PairingOptions) -> Pairing:
-    # In one folder, what ends in the longer suffix belongs to that side alone.
-    others = options.suffixes[::-1] if first.samefile(second) else ("", "")
-    firsts, seconds = (
-        images_by_name(folder, suffix, other, is_recursive=options.is_recursive)
-        for folder, suffix, other in zip((first, second), options.suffixes, others, strict=True)
+    # In one folder, what fits the stricter rule belongs to that side alone.
+    others = options.rules[::-1] if first.samefile(second) else (None, None)
+    one, two = (
+        _side(folder, rule, other, is_recursive=options.is_recursive)
+        for folder, rule, other in zip((first, second), options.rules, others, strict=True)
     )
-    names = sorted(firsts.keys() & seconds.keys())
-    alone = [files[name] for files in (firsts, seconds) for name in sorted(files.keys() - {*names})]
-    cases = [Case(name, firsts[name], seconds[name]) for name in names]
-    return Pairing("folders", cases, alone, (first, second))
+    timeless: list[Ignored] = []
+    if options.nearest is None:
+        matches, notices = _by_name(one, two)
+    else:
+        matches, notices, timeless = _by_time(one, two, options.nearest)
+    cases = [Case(two.names[b].shown, one.files[a], two.files[b]) for a, b in matches]
+    _require_names(cases)
+    alone, data = _without_partner((one, two), _columns(matches))
+    told = {path.path for path in timeless}
+    alone = [path for path in alone if path not in told]
+    counted = {*alone, *(path for case in cases for path in (case.first, case.second))}
+    ignored = [*one.ignored, *two.ignored, *timeless, *(Ignored(path, ALONE) for path in data)]
+    return Pairing(
+        "folders",
+        sorted(cases, key=lambda case: case.name),
+        alone,
+        (first, second),
+        ignored=list({it.path: it for it in ignored if it.path not in counted}.values()),
+        notices=(*notices, *_beside(ignored)),
+        advice="" if cases else _advice(first, second, options),
+    )
+
+
+def _advice(first: Path, second: Path, options: PairingOptions) -> str:
+    return advise(
+        (first, second), options.modalities, options.rules, is_recursive=options.is_recursive
+    )
+
+
+def _without_partner(
+    sides: tuple[_Side, _Side], used: tuple[list[str], list[str]]
+) -> tuple[list[Path], list[Path]]:
+    """Return files without a partner, and those that may be no pictures: nobody misses them."""
+    alone, data = list[Path](), list[Path]()
+    for side, keys in zip(sides, used, strict=True):
+        left = [side.files[key] for key in sorted(side.files.keys() - {*keys})]
+        has_tables = any(_is_table(side.files[key]) for key in keys)
+        for path in left:
+            (data if _is_table(path) and not has_tables else alone).append(path)
+    return list(dict.fromkeys(alone)), data
+
+
+def _beside(ignored: Sequence[Ignored]) -> tuple[str, ...]:
+    beside = [one.path for one in ignored if one.reason == BESIDE and _is_table(one.path)]
+    if not beside:
+        return ()
+    return (f"{len(beside)} files {BESIDE} are not read (the first: {beside[0]})",)
+
+
+def _is_data(path: Path) -> bool:
+    """Whether a file may lie beside a picture, by its suffix."""
+    return path.suffix.lower() in DATA_SUFFIXES
+
+
+def _is_table(path: Path) -> bool:
+    """Whether a file is often no image at all, by its suffix."""
+    return path.suffix.lower() in TABLE_SUFFIXES
+
+
+def _require_names(cases: Sequence[Case]) -> None:
+    known: dict[str, Case] = {}
+    for case in cases:
+        other = known.setdefault(case.name, case)
+        if other is not case:
+            raise UsageError(
+                f"{other.second} and {case.second} would both be case {case.name!r}; put a {{}} of "
+                "--match where they differ"
+            )
 
 
 def images_by_name(
-    folder: Path, suffix: str = "", other: str = "", *, is_recursive: bool = False
+    folder: Path, suffix: str = "", *, is_recursive: bool = False
 ) -> dict[str, Path]:
     """Return the images of a folder by case name: their stem without the suffix.
 
-    What ends in the longer suffix `other` is left out. Raise UsageError for two of one name.
+    Raise UsageError for two of one name.
     """
-    files: dict[str, Path] = {}
-    for path in _images(folder, is_recursive=is_recursive):
-        if not path.stem.endswith(suffix):
+    side = _side(folder, NameRule(suffix=suffix), None, is_recursive=is_recursive)
+    return {name: path for name, path in side.files.items() if not _is_data(path)}
+
+
+def _side(folder: Path, rule: NameRule, other: NameRule | None, *, is_recursive: bool) -> _Side:
+    side = _Side({}, {}, [])
+    for path in scan(folder, is_recursive=is_recursive or rule.looks_deeper):
+        if isinstance(path, Ignored):
+            side.ignored.append(path)
             continue
-        if len(other) > len(suffix) and path.stem.endswith(other):
+        place = path.relative_to(folder)
+        name = rule.name(place)
+        if name is None or _is_of_the_other(place, rule, other):
+            side.ignored.append(Ignored(path, rule.words))
             continue
-        name = path.relative_to(folder).with_name(_without(path.stem, suffix)).as_posix()
-        if name in files:
-            raise UsageError(
-                f"{files[name]} and {path} have the same stem; rename or remove one of them"
-            )
-        files[name] = path
-    return files
+        known = side.files.get(name.key)
+        if known is not None and _is_data(path):
+            side.ignored.append(Ignored(path, BESIDE))
+            continue
+        if known is not None and _is_data(known):
+            side.ignored.append(Ignored(known, BESIDE))
+        elif known is not None:
+            what = "have the same stem" if rule.pattern is None else f"are both {name.shown!r}"
+            raise UsageError(f"{known} and {path} {what}; rename or remove one of them")
+        side.files[name.key], side.names[name.key] = path, name
+    return side
 
 
-def _images(folder: Path, *, is_recursive: bool) -> Iterator[Path]:
-    """Yield what looks like an image by its suffix, in order; links to folders are not followed."""
-
-    def refuse(error: OSError) -> None:
-        raise UsageError(
-            f"{error.filename}: cannot be read ({error.strerror}); check permissions"
-        ) from None
-
-    for parent, folders, names in os.walk(folder, onerror=refuse):
-        folders[:] = sorted(name for name in folders if not name.startswith(".") and is_recursive)
-        for name in sorted(names):
-            path = Path(parent, name)
-            if path.suffix.lower() in IMAGE_SUFFIXES and not name.startswith("."):
-                yield path
+def _is_of_the_other(place: Path, rule: NameRule, other: NameRule | None) -> bool:
+    return other is not None and other.weight > rule.weight and other.name(place) is not None
 
 
-def _without(stem: str, suffix: str) -> str:
-    """Return the stem without the suffix; a stem that is nothing else stays."""
-    return stem.removesuffix(suffix) or stem
+# --- by name --------------------------------------------------------------------------------------
 
 
-# --- lists ---------------------------------------------------------------------------------------
+def _by_name(one: _Side, two: _Side) -> tuple[Matches, list[str]]:
+    """Compare names as they are, then in composed form, then in lower case; only what is clear."""
+    matches: Matches = []
+    left = [list(one.files), list(two.files)]
+    differing: Matches = []
+    for form in (str, nfc, _folded):
+        found = _unique(left[0], left[1], form)
+        differing = found if form is _folded else []
+        matches += found
+        left = [
+            [key for key in keys if key not in {*used}]
+            for keys, used in zip(left, _columns(found), strict=True)
+        ]
+    if not differing:
+        return matches, []
+    first = differing[0]
+    example = f"{one.files[first[0]]} and {two.files[first[1]]}"
+    count = f"{len(differing)} pair{'s' * (len(differing) != 1)}"
+    return matches, [f"{count} of names that differ in letter case only (the first: {example})"]
 
 
-def pair_list(path: Path) -> tuple[tuple[str, str], Pairing]:
-    """Read pairs from a CSV file; return its two modalities, in the network's order, and the pairs.
-
-    The header names two modalities and, if wanted, `case`; further columns are kept. Paths are
-    relative to the file's folder and may not leave it. Without `case` a pair is named after its
-    second image. Raise UsageError, with the number of the line.
-    """
-    text = read_text(path, LIST, "utf-8-sig")
-    rows = csv.DictReader(io.StringIO(text), strict=True, skipinitialspace=True)
-    try:
-        columns = [name.strip() for name in rows.fieldnames or []]
-        further: dict[str, dict[str, str]] = {
-            name: {} for name in columns if name and name not in (*MODALITIES, CASE_COLUMN)
-        }
-        rows.fieldnames = columns
-        modalities = _modalities(path, columns)
-        folder, cases, lines = path.parent, list[Case](), dict[str, int]()
-        for row in rows:
-            if None in row:
-                raise UsageError(
-                    f"{path}, line {rows.line_num}: more values than columns; "
-                    "put names with commas in quotes"
-                )
-            case = _listed(row, modalities, folder, f"{path}, line {rows.line_num}")
-            if case.name in lines:
-                raise UsageError(
-                    f"{path}, lines {lines[case.name]} and {rows.line_num}: both are called "
-                    f"{case.name!r}; give different names in a column {CASE_COLUMN!r}"
-                )
-            lines[case.name] = rows.line_num
-            cases.append(case)
-            for name, texts in further.items():
-                texts[case.name] = (row.get(name) or "").strip()
-    except csv.Error as error:
-        raise UsageError(f"{path}: not a CSV file ({error}); correct it") from None
-    return modalities, Pairing("list", cases, [], (folder, folder), further, str(path))
+def _folded(key: str) -> str:
+    return nfc(nfc(key).casefold())
 
 
-def pair_rows(rows: Iterable[Mapping[str, str | Path]]) -> tuple[tuple[str, str], Pairing]:
-    """Return what `pair_list` does for rows as a list has them: {"vis": PATH, "ir": PATH}.
-
-    All name the same two modalities, and if wanted "case". Paths are taken as they are. Raise
-    UsageError, with the number of the row.
-    """
-    modalities: tuple[str, str] | None = None
-    cases = dict[str, Case]()
-    for number, row in enumerate(rows, 1):
-        where = f"pair {number}"
-        found = _modalities(where, list(row))
-        if modalities not in (None, found):
-            raise UsageError(f"{where}: is of {' and '.join(found)}, others are not; fuse it alone")
-        modalities = found
-        first, second = (Path(row[name]) for name in found)
-        name = str(row.get(CASE_COLUMN) or second.stem)
-        if not _is_plain(name):
-            raise UsageError(f"{where}: {name!r} is no name of a case; use one without / \\ and ..")
-        if name in cases:
-            raise UsageError(f"{where}: is called {name!r} as another one; name it with 'case'")
-        cases[name] = Case(name, first, second)
-    if modalities is None:
-        raise UsageError("no pairs given; give at least one")
-    return modalities, Pairing("list", list(cases.values()), [], (Path(), Path()), {}, "pairs")
+def _columns(matches: Matches) -> tuple[list[str], list[str]]:
+    return [a for a, _ in matches], [b for _, b in matches]
 
 
-def listed_paths(pairing: Pairing, column: str, path: Path) -> dict[str, Path]:
-    """Return the files that a further column of a list names, by case; empty cells name none.
-
-    Raise UsageError for a path that leaves the list's folder.
-    """
-    folder, files = pairing.roots[0], dict[str, Path]()
-    for case, text in pairing.further[column].items():
-        if text and not _is_below(folder, text):
-            raise UsageError(
-                f"{path}, column {column!r}, case {case!r}: {text} lies outside the list's folder; "
-                "put the list into a folder above all its images"
-            )
-        if text:
-            files[case] = folder / text
-    return files
+def _unique(one: Iterable[str], two: Iterable[str], form: Callable[[str], str]) -> Matches:
+    """Return the keys whose form is found once on either side."""
+    forms = []
+    for keys in (one, two):
+        by_form: dict[str, list[str]] = defaultdict(list)
+        for key in keys:
+            by_form[form(key)].append(key)
+        forms.append({text: some[0] for text, some in by_form.items() if len(some) == 1})
+    return [(key, forms[1][text]) for text, key in forms[0].items() if text in forms[1]]
 
 
-def _modalities(where: str | Path, columns: list[str]) -> tuple[str, str]:
-    for name in columns:
-        if name and name not in MODALITIES and columns.count(name) > 1:
-            raise UsageError(f"{where}: two columns are called {name!r}; leave one out")
-    named = [name for name in columns if name in MODALITIES]
-    if len(named) != 2:
-        shown = ", ".join(columns) or "empty"
-        raise UsageError(
-            f"{where}: its first line ({shown}) names {len(named)} modalities; begin it with two "
-            f"of {', '.join(MODALITIES)}, separated by a comma"
+# --- by time --------------------------------------------------------------------------------------
+
+
+def _by_time(one: _Side, two: _Side, most: int) -> tuple[Matches, list[str], list[Ignored]]:
+    sides = [list(side.files.values()) for side in (one, two)]
+    source, (first, second) = find_times(sides)
+    found, doubtful = nearest(first, second, most)
+    keys = [{path: key for key, path in side.files.items()} for side in (one, two)]
+    matches = [(keys[0][a], keys[1][b]) for a, b in found]
+    where = "EXIF data" if source == "EXIF" else "its name"
+    timeless = [
+        Ignored(path, f"no time in {where}")
+        for side, known in zip(sides, (first, second), strict=True)
+        for path in side
+        if path not in known
+    ]
+    unclear = [Ignored(path, "as near in time to two others") for path in doubtful]
+    notices = []
+    if found:
+        widest = max(abs(first[a] - second[b]) for a, b in found) / SECOND
+        words = "EXIF" if source == "EXIF" else "names"
+        notices.append(f"paired by the time in {words}, at most {widest:.9g} s apart")
+    if doubtful:
+        notices.append(
+            f"{len(doubtful)} files are as near in time to two others, and left out (the first: "
+            f"{doubtful[0]})"
         )
-    try:
-        return network_order(named)
-    except UsageError as error:
-        raise UsageError(f"{where}: {error}") from None
-
-
-def _listed(
-    row: dict[str, str | None], modalities: tuple[str, str], folder: Path, where: str
-) -> Case:
-    values = [(row.get(name) or "").strip() for name in modalities]
-    for name, value in zip(modalities, values, strict=True):
-        if not value:
-            raise UsageError(f"{where}: no path of the {name} image; fill it in or remove the line")
-        if not _is_below(folder, value):
-            raise UsageError(
-                f"{where}: {value} lies outside the list's folder; "
-                "put the list into a folder above all its images"
-            )
-    name = (row.get(CASE_COLUMN) or "").strip() or Path(values[1]).stem
-    if not _is_plain(name):
-        raise UsageError(f"{where}: {name!r} is no name of a case; use one without / \\ and ..")
-    return Case(name, folder / values[0], folder / values[1])
-
-
-def _is_below(folder: Path, value: str) -> bool:
-    """Whether a path, taken from the folder, stays in it as written."""
-    if "\0" in value:
-        return False
-    base = os.path.abspath(folder)  # noqa: PTH100  no links resolved: what is written counts
-    return PurePath(os.path.normpath(Path(base) / value)).is_relative_to(base)
-
-
-def _is_plain(name: str) -> bool:
-    """Whether a name can be that of a file and of nothing else."""
-    marks = "/\\\0:" if os.name == "nt" else "/\\\0"  # a colon names a drive or a stream
-    return not any(mark in name for mark in marks) and ".." not in name and name not in ("", ".")
+    return matches, notices, [*timeless, *unclear]

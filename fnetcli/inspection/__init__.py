@@ -1,1 +1,1 @@
-"""What the network separated, and why: numbers, traces and facts for `fnet inspect`."""
+"""What a network separated, and why: numbers, traces and facts for `fnet inspect`."""

@@ -1,7 +1,7 @@
-"""What an inspector of a model gives, as data: files, tables, JSON and the page are made of it.
+"""The data that an inspector of a model returns, for files, tables, JSON and the page.
 
-Nothing here or in `reports/` knows a model. An inspector says what there is to see, and in which
-words; names and labels may hold `{first}` and `{second}`, for which the modalities are put.
+Nothing here or in `reports/` knows a model. An inspector chooses what to show, and the words for
+it; names and labels may hold `{first}` and `{second}`, which are replaced by the modalities.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ FEATURES_FILE, PAGE_FILE = "features.npz", "report.html"
 
 @dataclass(frozen=True)
 class InspectOptions:
-    """What is kept whole in the file of numbers."""
+    """What to save completely in the file of numbers."""
 
     with_features: bool = False
     with_iterations: bool = False  # of a network that iterates
@@ -36,9 +36,9 @@ class InspectOptions:
 
 @dataclass(frozen=True)
 class ShownMap:
-    """A map (H, W) to look at beside the sources and the fused picture.
+    """A map (H, W) to show beside the sources and the fused picture.
 
-    Parts sum to the fused luminance, so that they can be weighed. A map that is not signed is drawn
+    Parts sum to the fused luminance, so that they can be scaled. A map that is not signed is drawn
     from black, 0, to white.
     """
 
@@ -52,11 +52,11 @@ class ShownMap:
 
 @dataclass(frozen=True)
 class ShownFeature:
-    """A tensor of C channels to look at, channel by channel.
+    """A tensor of C channels to show, channel by channel.
 
-    `shape` is its own, (C, H, W); `thumbnails` (C, h, w) are smaller, `energies` (C,) sums of
-    squares at full size. `kernels` (C, k, k), where there are any, say what one unit of a channel
-    adds to the fused image. `symbol` is the short name that equations use.
+    `shape` is that of the tensor, (C, H, W); `thumbnails` (C, h, w) are smaller, `energies` (C,)
+    sums of squares at full size. `kernels` (C, k, k), if any, are what one unit of a channel adds
+    to the fused image. `symbol` is its short name in equations.
     """
 
     label: str
@@ -70,7 +70,7 @@ class ShownFeature:
 
 @dataclass(frozen=True)
 class NumberTable:
-    """Numbers as text, for a terminal: heads of columns, the first above the rows' names."""
+    """Numbers as text, for a terminal: column heads, the first one above the names of rows."""
 
     title: str
     heads: tuple[str, ...]
@@ -79,10 +79,10 @@ class NumberTable:
 
 @dataclass(frozen=True)
 class Words:
-    """What the page says of a model.
+    """The words for a model on the page.
 
-    `reading` explains it, paragraph by paragraph; `channel` is what one channel of a feature is
-    called, `channels` its section, with `channels_hint` below the heading.
+    `reading` explains it, paragraph by paragraph; `channel` is the word for one channel of a
+    feature, `channels` the heading of its section, with `channels_hint` below it.
     """
 
     maps: str
@@ -98,11 +98,11 @@ class Words:
 class Findings:
     """All that an inspector found in a pair.
 
-    Maps, features and figures are by name; a map's name of a part is its role
-    (`modalities.shown_name`). `arrays` make up the file of numbers. `record` is what `--json` holds
-    beside what is common, `numbers` the same in words for the page: values, tables, and tables of
-    alike rows. Tables and sentences are for the terminal. `plots` names the figures that the page
-    shows, each with a caption. `notices` are perhaps not wanted.
+    Maps, features and figures are by name; the name of a part or map is its role
+    (`modalities.shown_name`). `arrays` are the content of the file of numbers. `record` is the
+    model's share of `--json`, `numbers` the same in words for the page: values, tables, and tables
+    with equal columns. Tables and sentences are for the terminal. `plots` names the figures on the
+    page, each with a caption. `notices` are warnings.
     """
 
     fusion: Fusion[Maps]  # of one pair, (1, H, W); as `fnet fuse` has it, to the bit
@@ -124,7 +124,7 @@ class Findings:
 
 @dataclass(frozen=True)
 class WeightsFacts:
-    """Everything that is known of a weights file; `record` gives it under the fields' names.
+    """Everything that is known about a weights file; `record` returns it by field name.
 
     `parameters` are counts by groups, whose sum is `parameter_count`. `multiply_adds` is per pixel
     (None: not known), `reach` the largest distance in pixels at which an input changes a result
@@ -149,23 +149,23 @@ class WeightsFacts:
 
     @property
     def series(self) -> Mapping[str, Sequence[float]]:
-        """Numbers in a row that a terminal shows, by name: thresholds over iterations."""
+        """Series of numbers to print, by name, such as thresholds over iterations."""
         return {}
 
     def record(self) -> dict[str, Any]:
-        """Return it as JSON takes it."""
+        """Return the fields, ready for JSON."""
         return asdict(self)
 
 
-# --- who finds it ---------------------------------------------------------------------------------
+# --- inspectors -----------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
 class Looking:
-    """What a look into a pair needs: luminances (H, W) in [0, 1], and what is called on the way.
+    """The input for inspecting a pair: luminances (H, W) in [0, 1], and callbacks.
 
-    Features are written into what `allocate` returns for a shape; where they are large, that should
-    not be memory. `on_step` is called `count_steps` times.
+    Features are written into the array that `allocate` returns for a shape; large ones should not
+    be in memory. `on_step` is called `count_steps` times.
     """
 
     engine: Engine
@@ -177,7 +177,7 @@ class Looking:
 
 
 class Inspector(Protocol):
-    """Looks into networks of one model, for one weights file."""
+    """Inspects networks of one model, for one weights file."""
 
     @property
     def pair_pictures(self) -> tuple[str, ...]:
@@ -189,22 +189,22 @@ class Inspector(Protocol):
 
     @property
     def iterates(self) -> bool:
-        """Whether there are iterations to keep."""
+        """Whether there are iterations to save."""
 
     def count_steps(self, options: InspectOptions) -> int:
         """Return how often `look` calls `on_step`."""
 
     def features_bytes(self, shape: tuple[int, ...], options: InspectOptions) -> int:
-        """Return about how large the file of numbers of a pair of (H, W) will be."""
+        """Return the approximate size of the file of numbers for a pair of (H, W)."""
 
     def look(self, looking: Looking) -> Findings:
-        """Fuse a pair and keep what happens. Raise PairError."""
+        """Fuse a pair and return the findings. Raise PairError."""
 
     def facts(self) -> WeightsFacts:
-        """Gather what there is to say of the weights file."""
+        """Return the facts about the weights file."""
 
     def weights_figures(self) -> Mapping[str, FigureData]:
-        """Return what there is to draw of the weights, by file name."""
+        """Return the figures of the weights, by file name."""
 
 
 def written_names(inspector: Inspector) -> tuple[str, ...]:

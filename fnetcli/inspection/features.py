@@ -1,4 +1,4 @@
-"""What is kept of a tensor of many channels: energies, peaks, thumbnails."""
+"""Summaries of tensors with many channels: energies, peaks, thumbnails."""
 
 from __future__ import annotations
 
@@ -18,12 +18,11 @@ LONGEST_SIDE = 256  # of a thumbnail, in pixels
 
 @dataclass(frozen=True)
 class Summary:
-    """Of a feature (C, H, W), channel by channel.
+    """The summary of a feature (C, H, W), channel by channel.
 
     `energies` are sums of squares, `peaks` the largest |x|, both (C,); `energy_map` (H, W) sums the
-    squares over the channels. `thumbnails` (C, h, w), no side longer than 256: of the values that
-    fall together the one of the largest magnitude, since means would hide what is sparse and
-    signed.
+    squares over the channels. `thumbnails` (C, h, w) have sides of at most 256: each value is the
+    one of the largest magnitude in its block, since means would hide sparse, signed values.
     """
 
     energies: NDArray[np.float64]
@@ -33,9 +32,9 @@ class Summary:
 
 
 def limit_values(feature: Channels, what: str) -> float:
-    """Make infinity the largest finite number, in place; return the share that lies so far out.
+    """Replace infinity by the largest finite number, in place; return the share of such values.
 
-    Raise PairError for NaN; `what` says of what, in the plural.
+    Raise PairError for NaN; `what` names the values, in the plural.
     """
     count = 0
     for channel in feature:
@@ -50,15 +49,15 @@ def limit_values(feature: Channels, what: str) -> float:
 
 
 def beyond_notice(what: str, share: float) -> str:
-    """Say that a share of the values is too large for float16."""
+    """Return a warning that a share of the values is too large for float16."""
     return (
-        f"{what}: {100 * share:.2g} % of its values lie beyond {LARGEST_FEATURE:.0f}, "
-        "the largest of float16, and are taken for it; check the weights"
+        f"{what}: {100 * share:.2g} % of its values are beyond {LARGEST_FEATURE:.0f}, the largest "
+        "number of float16, and are clipped to it; check the weights"
     )
 
 
 def summarise(feature: Channels) -> Summary:
-    """Measure a feature and make it small."""
+    """Measure a feature and reduce it to thumbnails."""
     _, height, width = feature.shape
     factor = math.ceil(max(height, width) / LONGEST_SIDE)
     energy_map = np.zeros((height, width), np.float32)
@@ -74,7 +73,7 @@ def summarise(feature: Channels) -> Summary:
 
 
 def strongest(values: NDArray[np.float32], factor: int) -> NDArray[np.float32]:
-    """Return of each factor x factor pixels the value of the largest magnitude."""
+    """Return the value of the largest magnitude in each block of factor x factor pixels."""
     if factor == 1:
         return values
     highest, lowest = values, values

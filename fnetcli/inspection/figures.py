@@ -1,6 +1,6 @@
-"""Figures as data: what is drawn, on which kind of scale; `reports/figures.py` draws it.
+"""Figures as data: what to draw, on which kind of scale; `reports/figures.py` draws them.
 
-Titles and labels stand in the pictures as they are.
+Titles and labels are drawn unchanged.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ Map = NDArray[np.float32]  # (H, W)
 class MapRow:
     """Maps (H, W) by label, side by side in grey on one scale: around 0, or from 0 on.
 
-    What means different things has scales of its own, around 0 where a value lies below.
+    Maps of different quantities have separate scales, around 0 if any value is negative.
     """
 
     title: str
@@ -29,10 +29,10 @@ class MapRow:
 
 
 @dataclass(frozen=True)
-class LengthRow:
-    """Maps (H, W) of what is never below 0, by label, side by side on one scale, white to black.
+class NormRow:
+    """Maps (H, W) of norms, never below 0, by label, side by side on one scale, white to black.
 
-    `meaning` says what their values are.
+    `meaning` describes their values.
     """
 
     title: str
@@ -42,7 +42,7 @@ class LengthRow:
 
 @dataclass(frozen=True)
 class ChannelSheet:
-    """All channels of a feature, those of the most energy first: thumbnails (C, h, w).
+    """All channels of a feature in order of energy, as thumbnails (C, h, w).
 
     Shades follow the root of the magnitude: features are often sparse, and most values small.
     """
@@ -50,14 +50,14 @@ class ChannelSheet:
     title: str
     thumbnails: NDArray[Any]
     energies: NDArray[np.float64]
-    channels: str = "channels"  # what they are called
+    channels: str = "channels"  # the word for them
 
 
 @dataclass(frozen=True)
 class Distribution:
-    """Values and how many there are of each, in one line of a histogram; None: one of each.
+    """Values and their counts, as one line of a histogram; None: one of each.
 
-    Without a colour it is filled with grey, to stand behind others.
+    Without a colour it is filled with grey, as a background for others.
     """
 
     label: str
@@ -68,10 +68,10 @@ class Distribution:
 
 @dataclass(frozen=True)
 class HistogramPanel:
-    """Distributions over each other.
+    """Distributions in one plot.
 
-    `span` is the range that is shown. Without it, it is symmetric around 0, at least up to `reach`,
-    and holds nearly all. `marks` become dotted lines.
+    `span` is the range to show. By default it is symmetric around 0, at least up to `reach`, and
+    contains nearly all values. `marks` are drawn as dotted lines.
     """
 
     title: str
@@ -83,7 +83,7 @@ class HistogramPanel:
 
 @dataclass(frozen=True)
 class HistogramRow:
-    """Histograms side by side; `scale` says what there is to know of their axes and marks."""
+    """Histograms side by side; `scale` describes their axes and marks."""
 
     title: str
     panels: tuple[HistogramPanel, ...]
@@ -103,7 +103,7 @@ class Line:
 
 @dataclass(frozen=True)
 class LinePanel:
-    """Lines over each other; `nothing` is said where there is none."""
+    """Lines in one plot; `nothing` is shown if there are none."""
 
     title: str
     lines: tuple[Line, ...]
@@ -122,7 +122,7 @@ class LineRow:
 
 @dataclass(frozen=True)
 class KernelGrids:
-    """Grids of kernels (M, k, k) with their labels, each kernel drawn on a scale of its own."""
+    """Grids of kernels (M, k, k) with their labels, each kernel drawn on its own scale."""
 
     title: str
     grids: tuple[tuple[str, Map], ...]
@@ -137,4 +137,4 @@ class ClassMaps:
     names: Mapping[int, str]
 
 
-FigureData = MapRow | LengthRow | ChannelSheet | HistogramRow | LineRow | KernelGrids | ClassMaps
+FigureData = MapRow | NormRow | ChannelSheet | HistogramRow | LineRow | KernelGrids | ClassMaps

@@ -1,4 +1,4 @@
-"""The inspector of any model: what it made, and how that differs from the two images."""
+"""The inspector of any model: its outputs, and how the fused image differs from the sources."""
 
 from __future__ import annotations
 
@@ -31,8 +31,8 @@ from fnetcli.inspection.figures import (
     FigureData,
     HistogramPanel,
     HistogramRow,
-    LengthRow,
     MapRow,
+    NormRow,
 )
 from fnetcli.inspection.numbers import (
     correlation,
@@ -60,7 +60,7 @@ COLORS = ("#b2182b", "#2166ac", "#4d4d4d", "#1b7837", "#762a83", "#b35806", "#01
 
 
 class GenericInspector:
-    """Looks into any network, from outside."""
+    """Inspects the outputs of any network."""
 
     iterates = False
     weights_pictures: tuple[str, ...] = ()
@@ -125,17 +125,17 @@ class GenericInspector:
         )
 
     def facts(self) -> WeightsFacts:
-        """See `Inspector`; parameters count by the first word of their tensors' names."""
+        """See `Inspector`; parameters are grouped by the first word of their tensors' names."""
         facts = weights_facts(self._weights, lambda name: name.partition(".")[0])
         others = {key: one for key, one in facts.other_metadata.items() if key != "model"}
         return replace(facts, other_metadata=others)
 
     def weights_figures(self) -> dict[str, FigureData]:
-        """See `Inspector`; there is nothing to draw that means something for every model."""
+        """See `Inspector`; no figure is meaningful for every model."""
         return {}
 
 
-# --- what was seen --------------------------------------------------------------------------------
+# --- the outputs ----------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
@@ -146,7 +146,7 @@ class _Feature:
     summary: Summary
 
     def shown(self, name: str) -> ShownFeature:
-        """Return it as the page shows it."""
+        """Return the feature for the page."""
         return ShownFeature(
             label=label_of(name),
             thumbnails=self.summary.thumbnails,
@@ -158,7 +158,7 @@ class _Feature:
 
 @dataclass(frozen=True)
 class _Seen:
-    """A pair and what a network made of it."""
+    """A pair and the network's outputs for it."""
 
     modalities: Modalities
     first: Map
@@ -174,7 +174,7 @@ class _Seen:
 
     @property
     def differences(self) -> dict[str, Map]:
-        """The fused luminance without each source."""
+        """The fused luminance minus each source."""
         return {
             "difference_first": self.fused - self.first,
             "difference_second": self.fused - self.second,
@@ -225,7 +225,7 @@ def _owner(name: str) -> Owner:
 
 
 def _arrays(seen: _Seen, *, with_features: bool) -> dict[str, NDArray[Any]]:
-    """Return what the file of numbers holds; docs/outputs.md lists it."""
+    """Return the content of the file of numbers; docs/outputs.md lists it."""
     found: dict[str, NDArray[Any]] = {"fused": seen.fused}
     for images in (seen.fusion.parts, seen.fusion.maps):
         found |= {name: one[0] for name, one in images.items()}
@@ -241,7 +241,7 @@ def _arrays(seen: _Seen, *, with_features: bool) -> dict[str, NDArray[Any]]:
 
 
 def _record(seen: _Seen) -> dict[str, Any]:
-    """Return all numbers as JSON takes them, under the names of modalities."""
+    """Return all numbers, ready for JSON, under the names of modalities."""
     first, second, names = seen.first, seen.second, seen.modalities
     sources = {"first": asdict(measure_source(first)), "second": asdict(measure_source(second))}
     fused = {
@@ -358,8 +358,8 @@ def _figures(seen: _Seen) -> dict[str, FigureData]:
             seen.named(label_of(name)): np.sqrt(one.summary.energy_map)
             for name, one in seen.features.items()
         }
-        meaning = "length of the values of a pixel"
-        found["features.png"] = LengthRow("Features", lengths, meaning)
+        meaning = "L2 norm over the channels"
+        found["features.png"] = NormRow("Features", lengths, meaning)
     shown = seen.maps
     parts = {name: one for name, one in shown.items() if one.is_part}
     if parts:
@@ -369,7 +369,7 @@ def _figures(seen: _Seen) -> dict[str, FigureData]:
         row = _row(seen, maps, "Maps of the network")
         found["maps.png"] = replace(row, has_own_scales=True)
     differences = {name: shown[name] for name in seen.differences}
-    found["differences.png"] = _row(seen, differences, "The fused luminance without each source")
+    found["differences.png"] = _row(seen, differences, "The fused luminance minus each source")
     found["histograms.png"] = _histograms(seen)
     for name, one in seen.features.items():
         title = seen.named(label_of(name))
@@ -395,7 +395,7 @@ def _histograms(seen: _Seen) -> HistogramRow:
     panels = [_panel("luminance", luminances)]
     panels += [_panel("parts and maps", others)] if others else []
     scale = "shares of the pixels; luminance is clipped to 0 ... 1 when it is stored"
-    return HistogramRow("How the values lie", tuple(panels), scale)
+    return HistogramRow("Histograms", tuple(panels), scale)
 
 
 def _panel(title: str, images: Mapping[str, Map]) -> HistogramPanel:
@@ -409,24 +409,24 @@ def _panel(title: str, images: Mapping[str, Map]) -> HistogramPanel:
 
 
 def _plots(seen: _Seen) -> dict[str, str]:
-    features = {"features.png": "Features: length of a pixel's values"} if seen.features else {}
-    return {**features, "histograms.png": "How the values of what was made lie"}
+    features = {"features.png": "Features: L2 norm over the channels"} if seen.features else {}
+    return {**features, "histograms.png": "Histograms of sources and outputs"}
 
 
 def _words(title: str, seen: _Seen) -> Words:
     count = len(seen.fusion.parts)
-    made = f"the sum of its {count} parts" if count else "what the network made"
+    made = f"the sum of its {count} parts" if count else "the output of the network"
     scales = (
-        "Luminance runs from 0, black, to 1, white; the fused one is clipped when it is stored. "
-        "Differences are the fused luminance without that of a source. Zero is in the middle of "
-        "the scale of what has a sign, and black where nothing has one."
+        "Luminance ranges from 0, black, to 1, white; the fused luminance is clipped when it is "
+        "stored. Differences are the fused luminance minus that of a source. Zero is in the middle "
+        "of the scale of signed maps, and black in others."
     )
     reading = [title, scales]
     if count:
         names = " + ".join(label_of(name) for name in seen.fusion.parts)
         reading.insert(1, f"fused = {names}")
     return Words(
-        maps="What the network separated" if count else "What the network made",
+        maps="What the network separated" if count else "Outputs of the network",
         fused=made,
         reading=tuple(reading),
     )

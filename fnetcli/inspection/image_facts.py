@@ -1,23 +1,25 @@
-"""What the loader sees in a file: format, size, depth, range, and how it would be scaled.
+"""Facts about an image file as fnet reads it: format, size, depth, range, and its scaling.
 
-Of a patient's header nothing comes through but what kind of scanner it was.
+Of a patient's header only the kind of scanner is used.
 """
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from fnetcli.formats import ReadOptions, probe_image, read_image
-from fnetcli.formats.volumes import VolumeOptions, read_volume
+from fnetcli.formats.volumes import VolumeOptions, read_volume, volume_kind
+from fnetcli.imaging.corrections import palette_words
 from fnetcli.imaging.image import Image, Stored
-from fnetcli.imaging.intensity import Scaling, ScalingOptions, scale, seen_pixels, valid_pixels
+from fnetcli.imaging.intensity import ScalingOptions, seen_pixels, valid_pixels
 from fnetcli.inputs.pairing import Case
 from fnetcli.modalities import MODALITIES, TABLE, VOLUMETRIC
 from fnetcli.pictures.prepare import PrepareOptions
+from fnetcli.pictures.sources import scale_source
 from fnetcli.pictures.survey import survey
 from fnetcli.volumes.resample import plane_of, spacing
 from fnetcli.volumes.windows import window_of
@@ -27,7 +29,7 @@ PERCENTILES = (0.1, 1, 50, 99, 99.9)
 
 @dataclass(frozen=True)
 class Numbers:
-    """Of the stored numbers that count: data that are not fully transparent."""
+    """Statistics of the stored numbers that are valid and not fully transparent."""
 
     lowest: float
     highest: float
@@ -37,7 +39,7 @@ class Numbers:
 
 @dataclass(frozen=True)
 class Way:
-    """How an image taken for one of these modalities would be scaled."""
+    """How an image would be scaled as one of these modalities."""
 
     modalities: list[str]
     low: float  # becomes black
@@ -48,12 +50,12 @@ class Way:
 
 @dataclass(frozen=True)
 class ImageFacts:
-    """Everything that there is to say; `record` gives it as JSON takes it.
+    """All facts about an image; `record` returns them ready for JSON.
 
-    `slices` are those of a volume, a picture has one. `type` is that of the file's numbers, `bits`
-    how many of each are used where the file says so. `without_data` counts pixels that are NaN,
-    infinite or nodata. `spacing_mm` (along a row, from row to row, from slice to slice) and `plane`
-    are None where the file does not say where it lies.
+    `slices` are those of a volume; a picture has one. `type` is that of the file's numbers, `bits`
+    the bits in use if the file declares them. `without_data` counts pixels that are NaN, infinite
+    or nodata. `spacing_mm` (along a row, from row to row, from slice to slice) and `plane` are None
+    if the file has no position.
     """
 
     file: str
@@ -71,21 +73,22 @@ class ImageFacts:
     spacing_mm: list[float] | None
     plane: str | None
     without_data: int
-    numbers: Numbers | None  # None: no pixel holds data
+    numbers: Numbers | None  # None: no pixel has data
     scaling: list[Way]
     notices: list[str]
+    celsius: list[float] | None = None  # lowest, highest, mean temperature
+    details: list[str] = field(default_factory=list)  # what else the file says
 
     def record(self) -> dict[str, Any]:
-        """Return it as JSON takes it."""
+        """Return the facts, ready for JSON."""
         return asdict(self)
 
 
 # --- a picture ------------------------------------------------------------------------------------
 
 
-def image_facts(path: Path, page: int | None, pixel_limit: int) -> ImageFacts:
-    """Return what there is to say of a picture. Raise ReadError."""
-    reading = ReadOptions(page, pixel_limit)
+def image_facts(path: Path, reading: ReadOptions) -> ImageFacts:
+    """Return the facts about a picture. Raise ReadError."""
     header, image = probe_image(path, reading), read_image(path, reading)
     return ImageFacts(
         file=str(path),
@@ -105,47 +108,58 @@ def image_facts(path: Path, page: int | None, pixel_limit: int) -> ImageFacts:
         without_data=_without_data(image),
         numbers=_numbers(image),
         scaling=_ways(path, image, reading),
-        notices=list(image.notices),
+        notices=[*image.notices, *([words] if (words := palette_words(image)) else [])],
+        celsius=_temperatures(image),
+        details=list(image.details),
     )
 
 
 def _ways(path: Path, image: Image, reading: ReadOptions) -> list[Way]:
-    """Return one way for all modalities, or one for vis and one for all others."""
+    """Return one scaling for all modalities, or one for vis and one for all others."""
     as_visible = PrepareOptions(("ir", "vis"), reading=(reading, reading))
-    found = survey([Case("", path, path)], as_visible).options.scaling[1]
-    visible = found.choose(image.stored_type, "vis", image.bits)
-    other = ScalingOptions().choose(image.stored_type, "ir", image.bits)
-    if visible == other:
+    found = survey([Case("", path, path)], as_visible)
+    visible, other = found.options.scaling[1], ScalingOptions()
+    if visible.choose_for(image, "vis") == other.choose_for(image, "ir"):
         return [_way(image, [*MODALITIES], other, "")]
     rule = f"the whole range of {8 * image.stored_type.itemsize} bits"
-    if image.bits is not None:
+    if image.reflectance is not None:
+        rule = "reflectance 0 to 1, as the file's scale says"
+    elif image.bits is not None:
         rule = f"the {image.bits} bits that the file declares"
-    elif found.found_bits is not None:
-        rule = f"{found.found_bits} bits, since no number is higher; --bits vis=16 if they are not"
+    elif visible.found_bits is not None:
+        bits = visible.found_bits
+        rule = f"{bits} bits, since no number is higher; --bits vis=16 if they are not"
     others = [modality for modality in MODALITIES if modality != "vis"]
-    return [_way(image, ["vis"], visible, rule), _way(image, others, other, "")]
+    as_vis = _way(image, ["vis"], visible, rule)
+    return [
+        replace(as_vis, notices=[*found.warnings, *as_vis.notices]),
+        _way(image, others, other, ""),
+    ]
 
 
-def _way(image: Image, modalities: list[str], scaling: Scaling, rule: str) -> Way:
-    if not scaling.are_percentiles:
+def _way(image: Image, modalities: list[str], options: ScalingOptions, rule: str) -> Way:
+    scaling = options.choose_for(image, "vis" if modalities == ["vis"] else "ir")
+    if image.stored_type == np.uint8:  # it is the same whatever it holds
         return Way(modalities, *scaling.limits, rule, [])
-    scaled = scale(image, scaling)
-    low, high = scaling.limits
-    rule = f"percentiles {low:g} and {high:g}"
-    return Way(modalities, scaled.low, scaled.high, rule, list(scaled.notices))
+    scaled = scale_source(image, "vis" if modalities == ["vis"] else "ir", options)
+    if scaling.are_percentiles:
+        low, high = scaling.limits
+        rule = f"percentiles {low:g} and {high:g}"
+    known = scaled.image.notices[len(image.notices) :]
+    return Way(modalities, scaled.low, scaled.high, rule, [*known, *scaled.notices])
 
 
 # --- a volume -------------------------------------------------------------------------------------
 
 
 def volume_facts(path: Path, options: VolumeOptions) -> ImageFacts:
-    """Return what there is to say of a volume; nothing from a patient's header. Raise ReadError."""
+    """Return the facts about a volume, without anything about a patient. Raise ReadError."""
     image = read_volume(path, options)
     slices, height, width = image.grid.shape
     is_placed = image.grid.affine is not None
     return ImageFacts(
         file=str(path),
-        format="NIfTI" if image.series is None else "DICOM",
+        format=volume_kind(path),
         width=width,
         height=height,
         slices=slices,
@@ -166,7 +180,7 @@ def volume_facts(path: Path, options: VolumeOptions) -> ImageFacts:
 
 
 def _modalities(image: Image) -> list[str]:
-    """Return what the file says that it is, if it says so, else all that it may be."""
+    """Return the modality that the file declares, else all that are possible."""
     kind = "" if image.series is None else str(image.series.headers[0].get("Modality", ""))
     known = [one.name for one in TABLE if one.dicom == kind]
     return known or [*VOLUMETRIC]
@@ -183,6 +197,14 @@ def _window(image: Image, modality: str) -> Way:
 def _without_data(image: Image) -> int:
     valid = valid_pixels(image)
     return 0 if valid is None else int(valid.size - np.count_nonzero(valid))
+
+
+def _temperatures(image: Image) -> list[float] | None:
+    found = _numbers(image)
+    if image.celsius is None or found is None:
+        return None
+    gain, offset = image.celsius
+    return [round(one * gain + offset, 3) for one in (found.lowest, found.highest, found.mean)]
 
 
 def _numbers(image: Image) -> Numbers | None:

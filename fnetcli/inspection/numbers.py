@@ -1,4 +1,4 @@
-"""Numbers of what every model has: sources, the fused luminance, parts and maps."""
+"""Numbers for every model: about sources, the fused luminance, parts and maps."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ HALF_LEVEL = 0.5 / 255
 
 @dataclass(frozen=True)
 class SourceNumbers:
-    """Of one source's luminance in [0, 1]; shares of its pixels.
+    """Numbers about one source's luminance in [0, 1]; shares are those of its pixels.
 
-    `at_lowest` and `at_highest`: those that have the image's lowest, highest value. A few are
-    normal, many mean that the sensor, or the scaling, was saturated. `constant`: those around which
-    7x7 pixels differ by less than half a grey level of 255.
+    `at_lowest` and `at_highest`: pixels with the image's lowest, highest value. A few are normal;
+    many mean that the sensor, or the scaling, was saturated. `constant`: pixels whose 7x7
+    neighbourhood varies by less than half a grey level of 255.
     """
 
     lowest: float
@@ -37,10 +37,10 @@ class SourceNumbers:
 
 @dataclass(frozen=True)
 class PartNumbers:
-    """Of one part of the fused luminance.
+    """Numbers about one part of the fused luminance.
 
-    `energy_share`: its squares over the squares of all parts. The correlations are Pearson's with
-    the two sources; None where one of the two is constant.
+    `energy_share`: its sum of squares over that of all parts. The correlations are Pearson's with
+    the two sources; None if one of the two is constant.
     """
 
     energy_share: float | None
@@ -52,7 +52,7 @@ class PartNumbers:
 
 @dataclass(frozen=True)
 class Clipping:
-    """The share of the fused luminance that lies outside [0, 1], and its two sides."""
+    """The shares of the fused luminance below 0 and above 1."""
 
     below: float
     above: float
@@ -82,7 +82,7 @@ def measure_source(luminance: Map) -> SourceNumbers:
 
 
 def _spread(values: Map) -> Map:
-    """Return how much the pixels around each one differ."""
+    """Return the range of values in the neighbourhood of each pixel."""
     highest: Map = ndimage.maximum_filter(values, NEIGHBOURHOOD, mode="nearest")
     highest -= ndimage.minimum_filter(values, NEIGHBOURHOOD, mode="nearest")
     return highest
@@ -105,7 +105,7 @@ def measure_parts(parts: Mapping[str, Map], first: Map, second: Map) -> dict[str
 
 
 def correlation(one: Map, other: Map) -> float | None:
-    """Return Pearson's correlation of two maps (H, W), in double precision; None of a constant."""
+    """Return Pearson's correlation of two maps (H, W), in double precision; None if constant."""
     means = [float(values.mean(dtype=np.float64)) for values in (one, other)]
     products = np.zeros(3)
     for band in bands(one.shape):

@@ -1,4 +1,4 @@
-"""Look into a pair: the network's own findings, and what is common to all of them."""
+"""Inspect a pair: the findings of the model's inspector, and those common to all models."""
 
 from __future__ import annotations
 
@@ -17,20 +17,20 @@ from fnetcli.pictures.misalignment import Misalignment, estimate_misalignment
 
 @dataclass(frozen=True)
 class InspectedPair:
-    """A pair and all that was found in it; the picture is (H, W) or (H, W, 3)."""
+    """A pair and all findings; the picture is (H, W) or (H, W, 3)."""
 
     subject: Subject
     modalities: tuple[str, str]
     picture: Levels  # fused
     findings: Findings
     misalignment: Misalignment
-    notices: tuple[str, ...]  # perhaps not wanted
+    notices: tuple[str, ...]  # possibly not what the user wanted
     weights: Mapping[str, str]  # name, sha256
     command: str = "fnet fuse"  # that fuses this pair
-    details: Mapping[str, str] = field(default_factory=dict)  # how this came about
+    details: Mapping[str, str] = field(default_factory=dict)  # command, date, version
 
     def record(self) -> dict[str, Any]:
-        """Return all numbers as JSON takes them."""
+        """Return all numbers, ready for JSON."""
         return {
             "pair": self.subject.name,
             "modalities": list(self.modalities),
@@ -45,7 +45,7 @@ class InspectedPair:
 
 @dataclass(frozen=True)
 class PairTask:
-    """A pair to look into, and the words for the page: what fuses it, what inspected it."""
+    """A pair to inspect, and the commands that fuse it and inspect it, for the page."""
 
     subject: Subject
     modalities: tuple[str, str]
@@ -55,7 +55,7 @@ class PairTask:
 
 
 def require_fitting(inspector: Inspector, options: InspectOptions, model: str) -> None:
-    """Raise UsageError where iterations are asked of a network that has none."""
+    """Raise UsageError if iterations are requested but the network has none."""
     if options.with_iterations and not inspector.iterates:
         raise UsageError(
             f"--iterations: the weights are of a model '{model}', which has none; leave it out"
@@ -75,7 +75,7 @@ def look_into_pair(
     allocate: Allocate,
     on_step: Callable[[], None] = lambda: None,
 ) -> InspectedPair:
-    """Look into a pair; features go into what `allocate` returns (`Looking`). Raise PairError."""
+    """Inspect a pair; write features into the arrays of `allocate` (`Looking`). Raise PairError."""
     subject = task.subject
     looking = Looking(engine, subject.luminances, task.modalities, task.options, allocate, on_step)
     try:

@@ -1,4 +1,4 @@
-"""The weights that ship with fnet: what each of them is."""
+"""Descriptions of the weights that ship with fnet."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 from fnetcli.checkpoints.loading import load_weights
 from fnetcli.checkpoints.shipped import DEFAULT_NAME, shipped_weights
 
-# Of files that do not say it themselves (metadata `trained_for`).
+# For files whose metadata lack `trained_for`.
 TRAINED_FOR = {"fnet": ["vis+ir"]}
 
 
@@ -24,7 +24,7 @@ class Card:
     is_default: bool
 
     def record(self) -> dict[str, Any]:
-        """Return it as JSON takes it."""
+        """Return the fields, ready for JSON."""
         return asdict(self)
 
 
@@ -33,12 +33,12 @@ def shipped_cards() -> list[Card]:
     cards = []
     for name, path in shipped_weights().items():
         weights = load_weights(path)
-        said = weights.metadata.get("trained_for", TRAINED_FOR.get(name, []))
+        pairs = weights.metadata.get("trained_for", TRAINED_FOR.get(name, []))
         cards.append(
             Card(
                 name=name,
                 model=weights.network.spec.name,
-                trained_for=[str(pair) for pair in said],
+                trained_for=[str(pair) for pair in pairs],
                 size=path.stat().st_size,
                 sha256=weights.sha256,
                 is_default=name == DEFAULT_NAME,

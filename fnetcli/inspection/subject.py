@@ -1,4 +1,4 @@
-"""What is looked at: two pictures on one grid, or one slice of two volumes."""
+"""The subject of an inspection: two pictures on one grid, or one slice of two volumes."""
 
 from __future__ import annotations
 
@@ -9,8 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fnetcli.errors import UsageError
+from fnetcli.imaging.corrections import facts_words
 from fnetcli.imaging.image import Grid, Image
-from fnetcli.imaging.intensity import Scaled, to_stored, valid_pixels
+from fnetcli.imaging.intensity import CELSIUS, Scaled, to_stored, valid_pixels
 from fnetcli.inputs.pairing import Case
 from fnetcli.models.base import Fusion, Maps
 from fnetcli.pictures.fuse import finish
@@ -30,7 +31,7 @@ Map = NDArray[np.float32]
 
 @dataclass(frozen=True)
 class Finished:
-    """The fused picture as people see it, and what is perhaps not wanted of the pair."""
+    """The fused picture for display, and warnings about the pair."""
 
     picture: Levels
     notices: tuple[str, ...]
@@ -38,20 +39,20 @@ class Finished:
 
 @dataclass(frozen=True)
 class Subject:
-    """A pair as the network takes it, and as people see it: (H, W), pictures also (H, W, 3)."""
+    """A pair for the network and for display: (H, W), pictures also (H, W, 3)."""
 
     name: str
     luminances: tuple[Map, Map]
     sources: tuple[Levels, Levels]
     info: tuple[str, ...]  # good to know: what became black and white
-    finish: Callable[[Fusion[Maps]], Finished]  # makes a picture of what the network found
+    finish: Callable[[Fusion[Maps]], Finished]  # turns the network's output into a picture
 
 
 # --- pictures -------------------------------------------------------------------------------------
 
 
 def two_pictures(case: Case, options: PrepareOptions) -> Subject:
-    """Read two pictures, scaled and on one grid as `fnet fuse` has them. Raise ImageError."""
+    """Read two pictures, scaled and on one grid as in `fnet fuse`. Raise ImageError."""
     found = survey([case], options)  # the bits that a visible picture really uses
     options = found.options
     prepared = read_case(case, options)
@@ -60,25 +61,36 @@ def two_pictures(case: Case, options: PrepareOptions) -> Subject:
 
     def finished(fusion: Fusion[Maps]) -> Finished:
         fused = finish(prepared, fusion, kind=np.uint8)
-        return Finished(_flat(fused.image), tuple(fused.notices))
+        return Finished(_flat(fused.image), (*found.warnings, *fused.notices))
 
     return Subject(
         name=case.name,
         luminances=(x[0], y[0]),
         sources=(first, second),
-        info=(*found.notices, *_ranges(prepared)),
+        info=(*found.notices, *_ranges(prepared), *_placed(prepared)),
         finish=finished,
     )
 
 
 def _ranges(prepared: Prepared) -> list[str]:
-    return [
-        f"{modality}: {grid.size}, {scaled.low:g} to {scaled.high:g} become "
-        + ("white to black" if scaled.is_inverted else "black to white")
-        for modality, grid, scaled in zip(
-            prepared.modalities, prepared.grids, prepared.scaled, strict=True
+    found = []
+    for modality, grid, scaled in zip(
+        prepared.modalities, prepared.grids, prepared.scaled, strict=True
+    ):
+        found.append(
+            f"{modality}: {grid.size}, {scaled.low:g} to {scaled.high:g}{_unit(scaled)} become "
+            + ("white to black" if scaled.is_inverted else "black to white")
         )
-    ]
+        found += [f"{modality}: {words}" for words in facts_words(scaled.facts)]
+    return found
+
+
+def _unit(scaled: Scaled) -> str:
+    return f" {CELSIUS}" if scaled.image.unit == CELSIUS else ""
+
+
+def _placed(prepared: Prepared) -> list[str]:
+    return [] if prepared.placed is None else [prepared.placed.sentence]
 
 
 def _levels(scaled: Scaled) -> Levels:
@@ -95,15 +107,17 @@ def _flat(image: Image) -> Levels:
 
 
 def one_slice(case: Case, options: VolumePrepareOptions, number: int | None) -> Subject:
-    """Read two volumes and take a slice, from 1 on; None: the middle one.
+    """Read two volumes and return a slice, counted from 1; None: the middle one.
 
-    It is taken along the same axis as `fnet fuse` does. Raise ImageError, and UsageError for a
-    number that is too high.
+    It has the same orientation as in `fnet fuse`. Raise ImageError, and UsageError if the number is
+    too high.
     """
     prepared = read_volumes(case, options)
     index = prepared.slices // 2 if number is None else number - 1
     if index >= prepared.slices:
-        raise UsageError(f"--slice {number}: there are {prepared.slices}; give a smaller number")
+        raise UsageError(
+            f"--slice {number}: there are only {prepared.slices}; give a smaller number"
+        )
     x, y = slice_luminances(prepared, index)
     notices = (*notices_of(prepared, VolumeMixOptions()), *_lonely(prepared, index))
     return Subject(
@@ -116,15 +130,15 @@ def one_slice(case: Case, options: VolumePrepareOptions, number: int | None) -> 
 
 
 def _lonely(prepared: PreparedVolumes, index: int) -> list[str]:
-    """Say where only one volume has data: `fnet fuse` does without the network there."""
+    """Return whether only one volume has data somewhere: `fnet fuse` passes it through there."""
     found = []
     for modality, image in zip(prepared.modalities, prepared.on_grid, strict=True):
         valid = valid_pixels(_slice(prepared.order.image(image), index))
         missing = 0.0 if valid is None else 1 - float(np.mean(valid))
         if missing > 0:
             found.append(
-                f"{modality}: no data in {100 * missing:.1f} % of this slice; what the network "
-                "makes of it is shown, where fnet fuse lets the other volume pass through"
+                f"{modality}: no data in {100 * missing:.1f} % of this slice; the network's result "
+                "is shown there, but fnet fuse passes the other volume through"
             )
     return found
 

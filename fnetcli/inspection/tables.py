@@ -1,4 +1,4 @@
-"""Numbers that several models have, in words: tables for a terminal and for the page."""
+"""Tables of numbers that several models have, for a terminal and for the page."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def parts_table(parts: Mapping[str, Mapping[str, Any]], modalities: tuple[str, s
 
 
 def clipping_sentence(record: Mapping[str, Any]) -> str:
-    """Say how much of the fused luminance is clipped."""
+    """Return how much of the fused luminance is clipped."""
     below, above = (share(record[f"clipped_{side}"]) for side in ("below", "above"))
     return f"fused pixels clipped: {share(record['clipped'])} ({below} below 0, {above} above 1)"
 

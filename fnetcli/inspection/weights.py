@@ -1,4 +1,4 @@
-"""What every weights file says of itself."""
+"""Facts that every weights file has."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ KNOWN_METADATA = ("recipe", "trained", "scores")
 
 
 def weights_facts(weights: Weights, group_of: Callable[[str], str]) -> WeightsFacts:
-    """Gather what there is to say; `group_of` tells where the parameters of a tensor count."""
+    """Return the facts; `group_of` returns the group of a tensor's parameters."""
     network, metadata = weights.network, dict(weights.metadata)
     known = {key: metadata.pop(key, None) for key in KNOWN_METADATA}
     counts = Counter[str]()

@@ -1,4 +1,4 @@
-"""Numbers as a terminal and figures show them."""
+"""Format numbers for a terminal and for figures."""
 
 from __future__ import annotations
 
@@ -16,17 +16,17 @@ def value(number: float | None) -> str:
 
 
 def decimals(number: float, digits: int) -> str:
-    """Return so many decimals, of very large numbers four digits."""
+    """Return a number with `digits` decimals, a very large one with four digits."""
     return f"{number:.{digits}f}" if abs(number) < 1e6 else f"{number:.4g}"
 
 
 def amount(number: float) -> str:
-    """Return what may be of any size: four digits, or a whole number."""
+    """Return a number of any size: with four digits, or as a whole number."""
     return f"{number:,.4g}" if number < 1000 else f"{number:,.0f}"
 
 
 def share(part: float | None) -> str:
-    """Return percent; what is not nothing does not look like nothing."""
+    """Return a percentage; a small one that is not zero does not look like zero."""
     if part is None:
         return NONE
     of_hundred = 100 * part
@@ -36,19 +36,19 @@ def share(part: float | None) -> str:
 
 
 def percent(of_hundred: float) -> str:
-    """Return percent for the label of a figure."""
+    """Return a percentage for the label of a figure."""
     if 0 < of_hundred < 0.01:
         return "< 0.01 %"
     return f"{of_hundred:.{2 if of_hundred < 1 else 1}f} %"
 
 
 def yes_no(is_so: bool | None) -> str:
-    """Return the word; a dash where it is not known."""
+    """Return yes or no; a dash if unknown."""
     return NONE if is_so is None else "yes" if is_so else "no"
 
 
 def label_of(name: str) -> str:
-    """Return what a part, map or feature is called: `base_first` is "base of {first}"."""
+    """Return the label of a part, map or feature: `base_first` is "base of {first}"."""
     for place in ("first", "second"):
         if name.endswith(f"_{place}"):
             return f"{name.removesuffix(f'_{place}').replace('_', ' ')} of {{{place}}}"
@@ -56,12 +56,12 @@ def label_of(name: str) -> str:
 
 
 def with_modalities(label: str, names: tuple[str, str]) -> str:
-    """Put modalities, or what they are called, into a label."""
+    """Insert modalities, or their names, into a label."""
     first, second = names
     return label.format(first=first, second=second)
 
 
 def by_modality(record: Mapping[str, Any], modalities: tuple[str, str]) -> dict[str, Any]:
-    """Return a record whose keys name modalities in place of `first` and `second`."""
+    """Return a record whose keys have modalities in place of `first` and `second`."""
     names = dict(zip(("first", "second"), modalities, strict=True))
     return {names.get(key, shown_name(key, modalities)): one for key, one in record.items()}

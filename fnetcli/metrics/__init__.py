@@ -64,7 +64,7 @@ METRICS = (
     Metric("PSNR", peak_signal_to_noise, True, 0, math.inf, "dB", "Jagalingam & Hegde 2015"),
     Metric("MS-SSIM", multiscale_similarity, True, 0, 2, "", "Wang et al. 2003", 161),
 )
-# What the convention "standard" has instead: where published tables rest on an accident.
+# The replacements in the convention "standard", where published tables rest on a mistake.
 STANDARD = (
     Metric(
         "CE", cross_entropy_of_common_levels, False, -0.54, math.inf, "bits", "Bulanon et al. 2009"
@@ -87,7 +87,7 @@ def score(
 ) -> dict[str, float]:
     """Return the chosen metrics by name, for three (H, W) images of whole numbers 0..255.
 
-    Raise ValueError where the images do not fit together or are smaller than a metric needs: 41x41
+    Raise ValueError if the images do not fit together or are smaller than a metric needs: 41x41
     for the six of the paper, 161x161 for all.
     """
     pictures = check_images("score", first, second, fused)

@@ -1,4 +1,4 @@
-"""What all metrics have in common: the picture, the check of three pictures, the row in a table."""
+"""Shared by all metrics: pictures, the check of three pictures, the description of a metric."""
 
 from __future__ import annotations
 
@@ -18,18 +18,18 @@ KEPT = 1 << 20  # pixels of the largest picture whose intermediate results are k
 
 
 class Picture:
-    """A grey image with what metrics have worked out from it, kept for the next metric.
+    """A grey image with intermediate results of metrics, kept for the next metric.
 
-    Metrics take arrays or pictures. Give pictures where one source is compared with the results of
-    several methods: its edges, contrasts and moments are then computed once. About 100 bytes a
-    pixel when all metrics have run; nothing is kept of pictures above one million pixels.
+    Metrics accept arrays or pictures. Use pictures to compare one source with the results of
+    several methods: its edges, contrasts and moments are then computed once. This needs about 100
+    bytes per pixel after all metrics; nothing is kept for pictures above one million pixels.
     """
 
     def __init__(self, pixels: Pixels, subject: str = "Picture") -> None:
-        """Take (H, W) whole numbers 0..255, or raise ValueError that starts with the subject.
+        """Accept (H, W) whole numbers 0..255; raise ValueError whose text starts with the subject.
 
         Fractions are refused, not rounded: they nearly always mean an image still in [0, 1], whose
-        scores would look plausible and be wrong.
+        scores would look plausible but be wrong.
         """
         if pixels.ndim != 2:
             raise ValueError(f"{subject}: shape is {pixels.shape}; give (H, W), see to_grey8")
@@ -61,7 +61,7 @@ class Metric:
 
     `function(first, second, fused)` takes three (H, W) images of whole numbers 0..255, arrays or
     pictures, and returns a finite number from `low` to `high` in `unit` (empty: a pure number).
-    `source` says where it was defined, `smallest` is the least height and width in pixels.
+    `source` is the publication that defines it, `smallest` the least height and width in pixels.
     """
 
     name: str
@@ -86,7 +86,7 @@ def check_pixels(pixels: Pixels, subject: str) -> None:
         raise ValueError(f"{subject}: some pixels are NaN or infinite; replace them first")
     if pixels.min() < 0 or pixels.max() > 255:
         raise ValueError(
-            f"{subject}: pixels run from {pixels.min()} to {pixels.max()}; bring them to 0..255"
+            f"{subject}: pixels range from {pixels.min()} to {pixels.max()}; scale them to 0..255"
         )
 
 
@@ -103,7 +103,7 @@ def check_images(
     )
     if not one.shape == two.shape == result.shape:
         shapes = f"first {one.shape}, second {two.shape}, fused {result.shape}"
-        raise ValueError(f"{metric}: images differ in shape ({shapes}); bring them to one grid")
+        raise ValueError(f"{metric}: images differ in shape ({shapes}); put them on one grid")
     if min(result.shape) < smallest:
         raise ValueError(
             f"{metric}: images are {result.shape[1]}x{result.shape[0]} pixels; "

@@ -17,8 +17,8 @@ CYCLES = 30.0  # pixels per unit of viewing angle that the sensitivity filter as
 def contrast_preservation(first: Image, second: Image, fused: Image) -> float:
     """Return Qcb, 0 to 1; higher is better.
 
-    (H, W), whole numbers 0..255, any size; each image is first stretched to the full range. Where
-    neither source has contrast nothing can be lost: 1. Chen and Blum 2009.
+    (H, W), whole numbers 0..255, any size; each image is first stretched to the full range. If
+    neither source has contrast, nothing can be lost: 1. Chen and Blum 2009.
     """
     pictures = check_images("Qcb", first, second, fused)
     one, two, result = (picture.derive(_masked_contrast) for picture in pictures)
@@ -78,6 +78,6 @@ def _perceive(image: Grey) -> Grey:
 
 
 def _blur(image: Grey, sigma: float) -> Grey:
-    # Divided by the integral of the Gaussian, not by the sum of its samples, as the paper's code.
+    # Divided by the integral of the Gaussian, not by the sum of its samples, like the paper's code.
     window = gaussian(WINDOW, sigma) / (np.sqrt(2 * np.pi) * sigma)
     return filter_valid(image, window, window)

@@ -22,19 +22,19 @@ def correlation(first: Image, second: Image, fused: Image) -> float:
 def difference_correlation(first: Image, second: Image, fused: Image) -> float:
     """Return SCD = r(first, fused - second) + r(second, fused - first), -2 to 2; higher is better.
 
-    (H, W), whole numbers 0..255, any size; r is Pearson's coefficient over all pixels. What a
-    source added, left when the other is taken away, should look like that source. Without any
-    difference nothing was added: 0. Aslantas and Bendes 2015.
+    (H, W), whole numbers 0..255, any size; r is Pearson's coefficient over all pixels. The fused
+    image minus one source should look like the other source. If the difference is constant, r is
+    0. Aslantas and Bendes 2015.
     """
     one, two, result = (image.pixels for image in check_images("SCD", first, second, fused))
     return _pearson(one, result - two) + _pearson(two, result - one)
 
 
 def _pearson(one: Grey, two: Grey) -> float:
-    """Return the coefficient, 0 where an image is constant; values are whole numbers.
+    """Return the coefficient, 0 if an image is constant; values are whole numbers.
 
-    Sums of whole numbers are exact, in float64 as in the integers of Python that follow, so that a
-    constant image has exactly no variance.
+    Sums of whole numbers are exact, in float64 and in Python's integers, so that a constant image
+    has exactly no variance.
     """
     sum_one, sum_two = int(one.sum()), int(two.sum())
     variance_one = one.size * _sum_product(one, one) - sum_one**2

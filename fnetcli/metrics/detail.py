@@ -1,6 +1,6 @@
-"""How much detail the fused image has, whatever its sources: SD, SF and AG.
+"""The detail in the fused image, whatever its sources: SD, SF and AG.
 
-Noise raises all three, so they say little alone.
+Noise raises all three, so they mean little alone.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from fnetcli.metrics.base import Grey, Image, check_images
 def standard_deviation(first: Image, second: Image, fused: Image) -> float:
     """Return SD of the fused image in grey levels, 0 to 127.5; higher is better.
 
-    (H, W), whole numbers 0..255. The plain statistic, divided by the number of pixels (not one
+    (H, W), whole numbers 0..255. The plain statistic with the number of pixels as divisor (not one
     less).
     """
     return float(np.std(check_images("SD", first, second, fused)[2].pixels))
@@ -25,8 +25,8 @@ def spatial_frequency(first: Image, second: Image, fused: Image) -> float:
     """Return SF of the fused image in grey levels, 0 to 361; higher is better.
 
     (H, W), whole numbers 0..255. The root of the mean squared difference of neighbours along the
-    width plus that along the height, each mean over the differences there are; a side of one pixel
-    adds nothing. Eskicioglu and Fisher 1995.
+    width plus that along the height, each averaged over its number of differences; a side of one
+    pixel adds nothing. Eskicioglu and Fisher 1995.
     """
     image = check_images("SF", first, second, fused)[2].pixels
     return math.sqrt(sum(_mean_square(np.diff(image, axis=axis)) for axis in (0, 1)))

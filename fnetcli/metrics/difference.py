@@ -1,4 +1,4 @@
-"""Pixel by pixel difference of the fused image from its sources: MSE and PSNR."""
+"""The difference between the fused image and its sources, pixel by pixel: MSE and PSNR."""
 
 from __future__ import annotations
 
@@ -24,9 +24,9 @@ def mean_squared_error(first: Image, second: Image, fused: Image) -> float:
 def peak_signal_to_noise(first: Image, second: Image, fused: Image) -> float:
     """Return PSNR = 10 log10(255^2 / MSE) in dB, MSE the mean of both sources'; higher is better.
 
-    (H, W), whole numbers 0..255, any size. Where all three are equal it would be infinite; then
-    the least difference that could be (one level in one pixel of one source) counts, so that a
-    mean over images stays finite. Jagalingam and Hegde 2015.
+    (H, W), whole numbers 0..255, any size. If all three are equal it would be infinite; then the
+    least possible difference (one level in one pixel of one source) is used, so that a mean over
+    images stays finite. Jagalingam and Hegde 2015.
     """
     one, two, result = (image.pixels for image in check_images("PSNR", first, second, fused))
     error = (_squared_error(one, result) + _squared_error(two, result)) / 2

@@ -17,8 +17,8 @@ def edge_preservation(first: Image, second: Image, fused: Image) -> float:
     """Return Qabf, 0 to about 0.98; higher is better.
 
     (H, W), whole numbers 0..255, any size; zeros outside, so that the border of a bright image is
-    an edge too. Where neither source has an edge nothing can be lost: 1. Xydeas and Petrovic 2000,
-    with the strength itself for the ratio of two equal strengths, as published code has it.
+    an edge, too. If neither source has an edge, nothing can be lost: 1. Xydeas and Petrovic 2000,
+    with the strength itself for the ratio of two equal strengths, as in published code.
     """
     return _edge_preservation(first, second, fused, equal_is_one=False)
 
@@ -26,7 +26,7 @@ def edge_preservation(first: Image, second: Image, fused: Image) -> float:
 def edge_preservation_as_defined(first: Image, second: Image, fused: Image) -> float:
     """Return Qabf with 1 for the ratio of two equal strengths, 0 to about 0.98; higher is better.
 
-    The convention "standard"; else as `edge_preservation`. Xydeas and Petrovic 2000.
+    The convention "standard"; otherwise like `edge_preservation`. Xydeas and Petrovic 2000.
     """
     return _edge_preservation(first, second, fused, equal_is_one=True)
 
@@ -49,8 +49,8 @@ def _edges(image: Grey) -> Grey:
 def _sobel(image: Grey) -> Grey:
     """Return strength and orientation where the kernels fit.
 
-    The kernels are flipped (true convolution). That turns the sign of both derivatives and changes
-    neither result, except that it must be both.
+    The kernels are flipped (true convolution). This changes the sign of both derivatives, and
+    therefore neither result.
     """
     along_width = filter_valid(image, SMOOTH, DIFFERENCE)
     along_height = filter_valid(image, -DIFFERENCE, SMOOTH)
@@ -70,10 +70,10 @@ def _kept(one: Grey, two: Grey, fused: Grey, *, equal_is_one: bool) -> Grey:
 
 
 def _preserved(source: Grey, fused: Grey, *, equal_is_one: bool) -> Grey:
-    """Return the share of each edge that is preserved: a sigmoid of strength times one of turn."""
+    """Return the preserved share of each edge: a sigmoid of strength times one of rotation."""
     weaker, stronger = np.minimum(source[0], fused[0]), np.maximum(source[0], fused[0])
     equal = weaker == stronger
-    ratio = weaker / np.where(equal, 1, stronger)  # where equal: the strength itself
+    ratio = weaker / np.where(equal, 1, stronger)  # if equal: the strength itself
     if equal_is_one:
         ratio[equal] = 1
     alignment = 1 - np.abs(source[1] - fused[1]) / (np.pi / 2)

@@ -1,4 +1,4 @@
-"""Visual information fidelity: how much of a source can still be seen in the fused image."""
+"""Visual information fidelity: the share of a source that is still visible in the fused image."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from fnetcli.metrics.filters import by_strips, filter_valid, gaussian
 
 WINDOWS = (17, 9, 5, 3)  # one per scale, finest first: 2^(5 - s) + 1
 EYE_NOISE = 2.0  # variance of the noise that the eye itself adds, in grey levels squared
-FLAT = 1e-10  # variances below this are none
+FLAT = 1e-10  # variances below this count as 0
 SMALLEST = 41  # so that the window of the fourth scale still fits once
-FACTORS = 32  # so many ratios, none above 10,000, have a product that a float64 holds
+FACTORS = 32  # the product of so many ratios, none above 10,000, fits into a float64
 
 
 @dataclass(frozen=True)
@@ -37,8 +37,8 @@ class _Scales:
 def visual_information_fidelity(first: Image, second: Image, fused: Image) -> float:
     """Return VIF of (first, fused) plus VIF of (second, fused); higher is better.
 
-    (H, W), whole numbers 0..255, at least 41x41. 2 where all three are equal, more where the fused
-    image has more contrast. A constant source has nothing to lose and counts as 1. Pixel domain
+    (H, W), whole numbers 0..255, at least 41x41. 2 if all three are equal, more if the fused image
+    has more contrast. A constant source has nothing to lose and counts as 1. Pixel domain
     version of Sheikh and Bovik 2006.
     """
     one, two, result = check_images("VIF", first, second, fused, SMALLEST)
@@ -77,7 +77,7 @@ def _moments(image: Grey, window: Grey) -> Grey:
 
 
 def _seen(source: _Scale, fused: _Scale) -> float:
-    """Return the information at one scale that the fused image shows of the source."""
+    """Return the information about the source, at one scale, that the fused image preserves."""
     images = (source.pixels, fused.pixels, source.local, fused.local)
     rule = partial(_ratio, window=source.window)
     return _sum_log10(by_strips(rule, *images, margin=source.window.size - 1))
@@ -97,7 +97,7 @@ def _ratio(source: Grey, fused: Grey, one: Grey, two: Grey, window: Grey) -> Gre
 
 
 def _sum_log10(ratios: Grey) -> float:
-    """Return the sum of logarithms as that of products, which are cheaper than logarithms."""
+    """Return the sum of logarithms via products, which are cheaper than logarithms."""
     flat = ratios.ravel()
     products = np.multiply.reduceat(flat, np.arange(0, flat.size, FACTORS))
     return float(np.log10(products).sum())

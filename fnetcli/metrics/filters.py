@@ -1,7 +1,7 @@
-"""Separable filters on float64 images (H, W), and strips, for the metrics that look at windows.
+"""Separable filters on float64 images (H, W), and strips, for metrics with windows.
 
-A filter along one side is a product with a banded matrix. Only blocks of the band are multiplied,
-which costs a few times the multiplications and is several times as fast, as BLAS does them.
+A filter along one side is a product with a banded matrix. Only blocks of the band are multiplied:
+this needs a few times the multiplications but is several times faster, since BLAS does them.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import numpy as np
 
 from fnetcli.metrics.base import Grey
 
-# Blocks so small that BLAS does not spread one over threads, which would wait for each other.
+# Blocks small enough that BLAS does not spread one over threads, which would wait for each other.
 BLOCK, STRIP = 16, 256
 ROWS = 48  # of a strip whose intermediate arrays stay in the cache, up to some thousand columns
 
@@ -21,9 +21,9 @@ ROWS = 48  # of a strip whose intermediate arrays stay in the cache, up to some 
 def by_strips(rule: Callable[..., Grey], *images: Grey, margin: int = 0) -> Grey:
     """Return `rule(*images)`, computed strip by strip of rows.
 
-    The rule maps images (..., H, W) to one of H - margin rows, each from as many rows around it as
-    the margin says. An image given with more or fewer rows than the first one is cut likewise.
-    Large arrays that live for one operation cost more than the operation; strips avoid them.
+    The rule maps images (..., H, W) to one of H - margin rows, each from `margin` + 1 rows around
+    it. An image with more or fewer rows than the first one is cut accordingly. Large temporary
+    arrays cost more than the operations on them; strips avoid them.
     """
     height = images[0].shape[-2] - margin
     parts = []
@@ -80,7 +80,7 @@ def _filter_rows(image: Grey, kernel: Grey) -> Grey:
 
 @lru_cache(maxsize=32)
 def _band(kernel: tuple[float, ...]) -> Grey:
-    """Return (BLOCK, BLOCK + N - 1) with the N weights in each row, one further to the right."""
+    """Return (BLOCK, BLOCK + N - 1) with the N weights in each row, each shifted by one."""
     band = np.zeros((BLOCK, BLOCK + len(kernel) - 1))
     for row in range(BLOCK):
         band[row, row : row + len(kernel)] = kernel

@@ -1,4 +1,4 @@
-"""From images as they are fused and stored to the 8-bit grey images that metrics compare."""
+"""Convert fused and stored images to the 8-bit grey images that metrics compare."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from fnetcli.metrics.base import Pixels, check_pixels
 def to_grey8(pixels: Pixels) -> NDArray[np.uint8]:
     """Return (H, W) uint8 for a colour (H, W, 3) or grey (H, W) image with values 0..255.
 
-    Colour becomes luma (ITU-R BT.601), summed red, green, blue in float32 because the published
-    scores were: in float64 a few pixels round to the other side.
+    Colour becomes luma (ITU-R BT.601), summed in the order red, green, blue in float32, as for the
+    published scores: in float64 a few pixels would be rounded differently.
     """
     if pixels.ndim != 2 and not (pixels.ndim == 3 and pixels.shape[2] == 3):
         raise ValueError(f"to_grey8: shape is {pixels.shape}; give (H, W) or (H, W, 3)")
@@ -24,7 +24,7 @@ def to_grey8(pixels: Pixels) -> NDArray[np.uint8]:
 
 
 def quantise(fused: NDArray[np.floating]) -> NDArray[np.uint8]:
-    """Return the uint8 image that a fused image in [0, 1] becomes: clip, times 255, round.
+    """Quantise a fused image in [0, 1] to uint8: clip, multiply by 255, round.
 
     Any shape. Never stretched to the full range, which would change every score.
     """

@@ -7,7 +7,7 @@ import numpy as np
 from fnetcli.metrics.base import Grey, Image, Picture, check_images
 
 LEVELS = 256
-FLOOR = 1e-7  # added to each bin, so that a level which one image lacks stays finite
+FLOOR = 1e-7  # added to each bin, so that a level missing in one image stays finite
 
 
 def mutual_information(first: Image, second: Image, fused: Image) -> float:
@@ -34,9 +34,9 @@ def cross_entropy(first: Image, second: Image, fused: Image) -> float:
 def cross_entropy_of_common_levels(first: Image, second: Image, fused: Image) -> float:
     """Return CE in bits over the levels that source and fused image both have; lower is better.
 
-    (H, W), whole numbers 0..255. The convention "standard". Without the levels that are left out
-    the shares need not sum to 1, so that a value may lie a little below 0 (not below -0.54), and
-    images without a common level score 0. Bulanon, Burks and Alchanatis 2009.
+    (H, W), whole numbers 0..255. The convention "standard". The shares of common levels need not
+    sum to 1, so a value may be slightly below 0 (not below -0.54), and images without a common
+    level score 0. Bulanon, Burks and Alchanatis 2009.
     """
     one, two, result = (
         picture.derive(_histogram) for picture in check_images("CE", first, second, fused)

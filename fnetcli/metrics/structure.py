@@ -11,13 +11,13 @@ from fnetcli.metrics.filters import by_strips, filter_valid, gaussian
 
 K1, K2 = 0.01, 0.03
 WINDOW = 7
-# An accident that all published tables share: old scikit-image took the range of float images to
-# be -1..1, although these run to 255. With 255 the two constants are far larger.
+# A mistake that all published tables share: old scikit-image assumed that float images range from
+# -1 to 1, although these go up to 255. With 255 the two constants are far larger.
 PAPER_RANGE, FULL_RANGE = 2.0, 255.0
 
 SCALE_WINDOW, SCALE_SIGMA = 11, 1.5
 SCALE_WEIGHTS = (0.0448, 0.2856, 0.3001, 0.2363, 0.1333)  # finest first
-SMALLEST = 161  # so that the window still fits into the fifth scale
+SMALLEST = 161  # so that the window fits into the fifth scale
 
 
 @dataclass(frozen=True)
@@ -40,7 +40,7 @@ def structural_similarity(first: Image, second: Image, fused: Image) -> float:
 def structural_similarity_of_full_range(first: Image, second: Image, fused: Image) -> float:
     """Return SSIM with data range 255, -2 to 2; higher is better.
 
-    The convention "standard"; else as `structural_similarity`.
+    The convention "standard"; otherwise like `structural_similarity`.
     """
     return _sum_similarity(first, second, fused, FULL_RANGE)
 
@@ -49,7 +49,7 @@ def multiscale_similarity(first: Image, second: Image, fused: Image) -> float:
     """Return MS-SSIM(fused, first) + MS-SSIM(fused, second), 0 to 2; higher is better.
 
     (H, W), whole numbers 0..255, at least 161x161. Five scales, each the mean of 2x2 pixels of the
-    one before (the last row or column doubled where there is an odd one), Gaussian 11x11 window of
+    one before (an odd last row or column counts twice), Gaussian 11x11 window of
     sigma 1.5, data range 255. A scale whose mean structure is inverted counts as 0. Wang,
     Simoncelli and Bovik 2003.
     """

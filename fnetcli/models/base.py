@@ -1,8 +1,8 @@
-"""What a network is to everybody else: a specification, a network at rest, what it makes of a pair.
+"""The interface of models: a specification, a network at rest, and its outputs for a pair.
 
-Nothing here needs torch. A network at rest is a configuration and named arrays. Whoever works with
-it (an executor of the engine, training, inspection) looks up what it can do in a table by the
-model's name, or takes it as plain torch through `ModelSpec.build`.
+Nothing here needs torch. A network at rest is a configuration and named arrays. Code that works
+with it (an executor of the engine, training, inspection) looks up its support in a table by the
+model's name, or runs it as plain torch through `ModelSpec.build`.
 """
 
 from __future__ import annotations
@@ -29,23 +29,23 @@ ValueT = TypeVar("ValueT")
 class ModelConfig(Protocol):
     """The shape of a network: a frozen dataclass of plain values, so that metadata can hold it.
 
-    Its constructor raises TypeError or ValueError for values that cannot make a network.
+    Its constructor raises TypeError or ValueError for impossible values.
     """
 
     __dataclass_fields__: ClassVar[dict[str, Any]]
 
     @property
     def reach(self) -> int | None:
-        """Pixels from which a fused pixel may depend; None: the whole image."""
+        """The distance in pixels that a fused pixel may depend on; None: the whole image."""
 
     @property
     def multiply_adds(self) -> int | None:
-        """Multiply-adds that the network takes for each pixel of a pair; None: not known."""
+        """The network's multiply-adds per pixel of a pair; None: unknown."""
 
 
 @dataclass(frozen=True)
 class Wanted:
-    """What is to be made beside the fused image; what is not wanted is not made."""
+    """The requested outputs besides the fused image; others are not computed."""
 
     parts: bool = True
     maps: bool = False
@@ -54,11 +54,11 @@ class Wanted:
 
 @dataclass(frozen=True)
 class Fusion(Generic[ValueT]):
-    """What a network made of N pairs: tensors (N, C, H, W) inside models, arrays outside.
+    """The outputs of a network for N pairs: tensors (N, C, H, W) inside models, arrays outside.
 
-    `parts` are signed images that sum to the fused one, `maps` other images to look at, `features`
-    have many channels. All are by name. The image itself is `whole`, or None where it is the sum of
-    the parts.
+    `parts` are signed images that sum to the fused one, `maps` other images, `features` have many
+    channels. All are by name. The fused image itself is `whole`, or None if it is the sum of the
+    parts.
     """
 
     whole: ValueT | None
@@ -78,7 +78,7 @@ class Fusion(Generic[ValueT]):
         return fused  # type: ignore[no-any-return]
 
     def apply(self, change: Callable[[ValueT], ValueT]) -> Fusion[ValueT]:
-        """Return the same with every image changed alike; features are left out."""
+        """Return the outputs with `change` applied to every image, without features."""
         return Fusion(
             None if self.whole is None else change(self.whole),
             {name: change(part) for name, part in self.parts.items()},
@@ -103,7 +103,7 @@ class HasShape(Protocol):
 
     @property
     def shape(self) -> tuple[int, ...]:
-        """How many numbers it has along each axis."""
+        """The length of each axis."""
 
 
 @dataclass(frozen=True)
@@ -114,7 +114,7 @@ class TensorLayout(Generic[ConfigT]):
     matches: Callable[[Collection[str]], bool]  # the names in a file
     config: Callable[[Mapping[str, HasShape], Mapping[str, Any]], ConfigT]  # tensors, metadata
     keys: Callable[[ConfigT], dict[str, str]]  # our name -> name in the file
-    # Whether nothing needs what a name in the file holds.
+    # Whether a name in the file is not needed.
     ignored: Callable[[ConfigT, str], bool] = lambda _, name: False  # noqa: ARG005
     # Our name and shape -> the shape in the file; the numbers come in the same order.
     shape: Callable[[str, tuple[int, ...]], tuple[int, ...]] = lambda _, shape: shape
@@ -122,27 +122,27 @@ class TensorLayout(Generic[ConfigT]):
 
 @dataclass(frozen=True)
 class ModelSpec(Generic[ConfigT]):
-    """One kind of network, as data: what it takes, makes and shows.
+    """One kind of network, as data: its inputs and outputs.
 
-    Names of parts, maps and features say `first` and `second` where they mean one of the images;
-    for people the modality takes that place (`modalities.shown_name`).
+    Names of parts, maps and features hold `first` or `second` if they belong to one of the images;
+    users see the modality instead (`modalities.shown_name`).
     """
 
-    name: str  # "fnet": what checkpoints, manifests and tables say
+    name: str  # "fnet": in checkpoints, manifests and tables
     title: str  # one line for people
     config: type[ConfigT]
     shapes: Callable[[ConfigT], Iterator[tuple[str, tuple[int, ...]]]]  # of all tensors, our names
     build: Callable[[ConfigT, Arrays], torch.nn.Module]  # a Model that holds these arrays
     mark: str  # the name of a tensor that no other model has
-    parts: tuple[str, ...] = ()  # what the fused image is the sum of
+    parts: tuple[str, ...] = ()  # they sum to the fused image
     maps: Callable[[ConfigT], tuple[str, ...]] = lambda _: ()
     features: Callable[[ConfigT], dict[str, int]] = lambda _: {}  # channels by name
-    multiple_of: int = 1  # sides that it takes; the engine pads by reflection and crops
+    multiple_of: int = 1  # of allowed sides; the engine pads by reflection and crops
     needs_gradients: bool = False  # at inference too
-    # Numbers that the module holds for each pixel while it works, measured; None: not known.
+    # Numbers that the module holds per pixel while it runs, measured; None: unknown.
     numbers_a_pixel: Callable[[ConfigT], int] | None = None
-    layouts: tuple[TensorLayout[ConfigT], ...] = ()  # beside our own
-    # Raise ValueError for numbers that no sound network has; say what looks odd.
+    layouts: tuple[TensorLayout[ConfigT], ...] = ()  # besides our own
+    # Raise ValueError for impossible numbers; return notices about unusual ones.
     check: Callable[[Network[ConfigT]], None] = lambda _: None
     notices: Callable[[Network[ConfigT]], list[str]] = lambda _: []
 
@@ -157,17 +157,17 @@ class Network(Generic[ConfigT]):
 
     @property
     def parameter_count(self) -> int:
-        """How many numbers it has learned."""
+        """The number of learned parameters."""
         return sum(array.size for array in self.arrays.values())
 
     @property
     def products(self) -> Products:
-        """What it makes beside the fused image."""
+        """Its outputs besides the fused image."""
         spec, config = self.spec, self.config
         return Products(spec.parts, spec.maps(config), dict(spec.features(config)))
 
     def at_work(self) -> torch.nn.Module:
-        """Return it as a torch module on the CPU, in evaluation mode, without gradients."""
+        """Return the torch module on the CPU, in evaluation mode, without gradients."""
         return self.spec.build(self.config, self.arrays).eval().requires_grad_(False)
 
 

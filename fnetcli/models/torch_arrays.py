@@ -1,4 +1,4 @@
-"""Between networks at rest and torch modules."""
+"""Convert between networks at rest and torch modules."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ ModuleT = TypeVar("ModuleT", bound=nn.Module)
 def module_with(make: Callable[[], ModuleT], arrays: Arrays) -> ModuleT:
     """Make a module whose parameters and buffers hold copies of these arrays, by name.
 
-    What a file does not keep (counters of batch normalisation) stays as the module makes it.
+    Tensors that files do not hold (counters of batch normalisation) keep their initial values.
     """
     with torch.device("meta"):  # nothing is drawn at random, nothing allocated twice
         module = make()
@@ -30,14 +30,14 @@ def module_with(make: Callable[[], ModuleT], arrays: Arrays) -> ModuleT:
 
 
 def module_shapes(make: Callable[[], nn.Module]) -> Iterator[tuple[str, tuple[int, ...]]]:
-    """Yield name and shape of every real tensor of a module, without making its numbers."""
+    """Yield name and shape of every real tensor of a module, without allocating it."""
     with torch.device("meta"):
         state = make().state_dict()
     return ((name, tuple(one.shape)) for name, one in state.items() if one.is_floating_point())
 
 
 def at_rest(spec: ModelSpec[ConfigT], config: ConfigT, module: nn.Module) -> Network[ConfigT]:
-    """Return the network that a module holds."""
+    """Return the network at rest of a module."""
     arrays = {
         name: value.detach().cpu().contiguous().numpy()
         for name, value in module.state_dict().items()

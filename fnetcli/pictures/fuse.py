@@ -1,9 +1,10 @@
 """The pipeline for one pair: read this file first.
 
-disk -> formats -> Image -> intensity (unit range) -> align (one grid) -> color (luminance)
+disk -> formats -> Image -> corrections -> intensity (unit range) -> align (one grid)
+     -> color (luminance)
      -> engine -> color (colour back) -> intensity (stored range) -> formats -> disk
 
-`prepare.py` implements the first line, `mix.py` and `outputs.py` the second.
+`prepare.py` implements what stands before the engine, `mix.py` and `outputs.py` what follows.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from numpy.typing import DTypeLike, NDArray
 from fnetcli.files.output_folder import InPlace
 from fnetcli.files.scratch import scratch_array
 from fnetcli.formats import content_sha256
+from fnetcli.imaging.corrections import facts_words
 from fnetcli.imaging.image import Image
 from fnetcli.inputs.pairing import Case
 from fnetcli.models.base import Fusion, Maps, Wanted
@@ -46,7 +48,7 @@ if TYPE_CHECKING:  # reading and preparing starts without torch
 
 # Increased whenever the same command would compute other pixels than before: results of older
 # versions of fnet are then computed again.
-PIXELS_VERSION = 1
+PIXELS_VERSION = 2
 
 PLAIN = MixOptions()
 
@@ -95,7 +97,7 @@ class Fused:
     image: Image  # its pixels are in [0, 1], or in the type that will be stored
     fusion: Fusion[Maps]
     modalities: tuple[str, str]
-    ranges: dict[str, dict[str, float]]  # stored numbers that became 0 and 1; pixels without data
+    ranges: dict[str, dict[str, Any]]  # numbers that became 0 and 1, pixels without data; and more
     notices: list[str]
 
     @property
@@ -134,7 +136,12 @@ def finish(
     giver = giver_of_color(prepared, mix)
     image = in_place_of(prepared, mixed_picture(giver, fusion, mix.gains, np.dtype(kind)))
     ranges = {
-        modality: {"low": scaled.low, "high": scaled.high, "invalid": scaled.invalid}
+        modality: {
+            "low": scaled.low,
+            "high": scaled.high,
+            "invalid": scaled.invalid,
+            **scaled.facts,
+        }
         for modality, scaled in zip(prepared.modalities, prepared.scaled, strict=True)
     }
     return Fused(image, fusion, prepared.modalities, ranges, notices_of(prepared, image))
@@ -212,4 +219,13 @@ class Pictures:
         fused = finish(prepared, fusion, self.options.mix, kind)
         with in_place():
             notices = write_fused(fused.image, fusion, self.modalities, paths, self.options.output)
-        return {"ranges": fused.ranges, "notices": fused.notices + notices}
+        record = {"ranges": fused.ranges, "notices": fused.notices + notices}
+        sentences = [
+            f"{modality}: {words}"
+            for modality, scaled in zip(prepared.modalities, prepared.scaled, strict=True)
+            for words in facts_words(scaled.facts)
+        ]
+        if prepared.placed is not None:
+            record["alignment"] = prepared.placed.record()
+            sentences.append(prepared.placed.sentence)
+        return record | ({"said": sentences} if sentences else {})

@@ -106,8 +106,11 @@ def notices_of(prepared: Prepared, fused: Image) -> list[str]:
         if not BY_NAME[modality].carries_color and has_color(scaled):
             notices.append(
                 f"the {modality} picture has colours, which have no meaning there: its luminance "
-                "is used; export it as plain grey for a better result"
+                f"is used, and hot may come out dark; --palette {modality}=auto undoes a known "
+                "palette, or export it as plain grey"
             )
+    if prepared.placed is not None:
+        notices += prepared.placed.notices
     return notices + _place_notices(prepared, fused)
 
 

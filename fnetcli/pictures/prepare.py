@@ -8,13 +8,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fnetcli.errors import PairError, UsageError
-from fnetcli.formats import ReadOptions, read_image
+from fnetcli.errors import ImageError, PairError, UsageError
+from fnetcli.formats import ReadOptions, read_image, usual_layer
 from fnetcli.imaging import color
 from fnetcli.imaging.image import Grid, Image
-from fnetcli.imaging.intensity import Scaled, ScalingOptions, scale
+from fnetcli.imaging.intensity import Scaled, ScalingOptions
 from fnetcli.inputs.pairing import Case
 from fnetcli.pictures.align import onto_one_grid
+from fnetcli.pictures.sources import scale_source
+from fnetcli.pictures.warp import Placed, onto_common_view
 
 Luminance = NDArray[np.float32]  # (slices, H, W) in [0, 1]
 
@@ -27,6 +29,7 @@ class PrepareOptions:
     scaling: tuple[ScalingOptions, ScalingOptions] = (ScalingOptions(), ScalingOptions())
     reading: tuple[ReadOptions, ReadOptions] = (ReadOptions(), ReadOptions())
     resize_to: str | None = None  # modality whose size is kept if the two differ
+    aligns_by_camera: bool = False  # both are of one file, which says how they lie on each other
 
     def __post_init__(self) -> None:
         """Raise UsageError if `resize_to` is neither of the two."""
@@ -46,7 +49,24 @@ class PrepareOptions:
             },
             "pages": [reading.page for reading in self.reading],
             "resize": self.resize_to,
+            **self._bands(),
+            **self._camera(),
         }
+
+    def _camera(self) -> dict[str, Any]:
+        """Return what only thermal cameras' files have, where it was chosen."""
+        layers = [reading.layer for reading in self.reading]
+        is_usual = layers == [usual_layer(name) for name in self.modalities]
+        sizes = [reading.raw_size for reading in self.reading]
+        return {
+            **({"aligned": "camera"} if self.aligns_by_camera else {}),
+            **({"layers": layers} if not is_usual else {}),
+            **({"raw_size": [*sizes]} if any(sizes) else {}),
+        }
+
+    def _bands(self) -> dict[str, Any]:
+        bands = [list(reading.bands) for reading in self.reading]
+        return {"bands": bands} if any(bands) else {}
 
 
 @dataclass(frozen=True)
@@ -56,6 +76,7 @@ class Prepared:
     modalities: tuple[str, str]
     grids: tuple[Grid, Grid]  # before both were put on one grid
     scaled: tuple[Scaled, Scaled]
+    placed: Placed | None = None  # how a transform put them there
 
     @property
     def images(self) -> tuple[Image, Image]:
@@ -81,25 +102,39 @@ class Prepared:
 def read_case(case: Case, options: PrepareOptions) -> Prepared:
     """Read both images of a case and prepare them. Raise ImageError."""
     first, second = (
-        read_image(path, reading)
+        read_image(path, case.reading(reading))
         for path, reading in zip((case.first, case.second), options.reading, strict=True)
     )
     try:
         return prepare(first, second, options)
     except PairError as error:
-        raise PairError(f"{case.first} and {case.second}: {error}") from None
+        raise PairError(f"{case.files}: {error}") from None
 
 
 def prepare(first: Image, second: Image, options: PrepareOptions) -> Prepared:
     """Choose each image's intensity scaling and put both on one grid. Raise PairError."""
     x, y = (
-        scale(image, scaling.choose(image.stored_type, modality, image.bits))
+        _scale(image, modality, scaling)
         for image, scaling, modality in zip(
             (first, second), options.scaling, options.modalities, strict=True
         )
     )
+    grids = (x.image.grid, y.image.grid)
+    if options.aligns_by_camera and first.alignment is not None:
+        *aligned, placed = onto_common_view(
+            x, y, options.modalities, first.alignment, options.resize_to
+        )
+        return Prepared(options.modalities, grids, (aligned[0], aligned[1]), placed)
     on_one_grid = onto_one_grid(x, y, options.modalities, options.resize_to)
-    return Prepared(options.modalities, (x.image.grid, y.image.grid), on_one_grid)
+    return Prepared(options.modalities, grids, on_one_grid)
+
+
+def _scale(image: Image, modality: str, options: ScalingOptions) -> Scaled:
+    """Correct and scale a picture. Raise PairError for a range that does not fit it."""
+    try:
+        return scale_source(image, modality, options)
+    except ImageError as error:
+        raise PairError(str(error)) from None
 
 
 def _luminance(scaled: Scaled) -> Luminance:

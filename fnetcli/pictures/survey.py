@@ -6,22 +6,26 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 from typing import Literal, TypeVar
 
 import numpy as np
 
 from fnetcli.errors import ReadError
 from fnetcli.formats import Header, ReadOptions, probe_image, read_image
+from fnetcli.imaging.corrections import correct
 from fnetcli.imaging.image import Image
-from fnetcli.imaging.intensity import Limits, ScalingOptions, own_limits, seen_pixels
-from fnetcli.inputs.pairing import Case
+from fnetcli.imaging.intensity import Limits, ScalingOptions, own_limits, percent, seen_pixels
+from fnetcli.imaging.ranges import stray_ranges
+from fnetcli.inputs.pairing import Case, Source
 from fnetcli.modalities import BY_NAME
 from fnetcli.pictures.outputs import Depth, OutputOptions
 from fnetcli.pictures.prepare import PrepareOptions
 
 Scope = Literal["image", "folder"]
-USED_BITS = (10, 12)  # that 16-bit files may really hold, fewest first
+USED_BITS = range(8, 17)  # that 16-bit files may really hold
+MAX_BRIGHT = 1e-4  # share of an image's pixels, but at least one, that no rule looks at: stuck ones
+HIGH, DARK = 99, 1 / 4  # percentile; share of white below which a visible picture comes out dark
+SHOWN_STRAYS = 3
 MAX_BYTES = 1 << 30  # of images that are measured side by side
 
 ItemT = TypeVar("ItemT")
@@ -30,11 +34,12 @@ FoundT = TypeVar("FoundT")
 
 @dataclass(frozen=True)
 class Survey:
-    """The options with what the folder decides filled in, the headers, and what is to be said."""
+    """The options with what the folder decides filled in, the headers, and notices of all files."""
 
     options: PrepareOptions
-    headers: tuple[dict[Path, Header], dict[Path, Header]]  # of the files that can be read
-    notices: list[str] = field(default_factory=list)
+    headers: tuple[dict[Source, Header], dict[Source, Header]]  # of the files that can be read
+    notices: list[str] = field(default_factory=list)  # good to know
+    warnings: list[str] = field(default_factory=list)  # perhaps not wanted
 
 
 def survey(
@@ -49,18 +54,20 @@ def survey(
 
     Files that cannot be read are left for their own turn.
     """
-    notices: list[str] = []
-    sides = [[case.first for case in cases], [case.second for case in cases]]
-    headers: list[dict[Path, Header]] = []
+    messages = _Messages()
+    sides = [[case.sources[i] for case in cases] for i in (0, 1)]
+    headers: list[dict[Source, Header]] = []
     scalings: list[ScalingOptions] = []
     for modality, paths, reading, scaling in zip(
         options.modalities, sides, options.reading, options.scaling, strict=True
     ):
-        side = _Side(modality, _headers(paths, reading, workers, on_step), reading, workers)
-        headers.append(side.headers)
-        scalings.append(_complete(side, scaling, scope, notices, on_step))
+        found = _headers(paths, reading, workers, on_step)
+        side = _Side(modality, found, reading, scaling, workers)
+        headers.append(found)
+        scalings.append(_complete(side, scope, messages, on_step))
     first, second = scalings
-    return Survey(replace(options, scaling=(first, second)), (headers[0], headers[1]), notices)
+    completed = replace(options, scaling=(first, second))
+    return Survey(completed, (headers[0], headers[1]), messages.notices, messages.warnings)
 
 
 def fitting_kind(found: Survey, depth: Depth) -> tuple[str, str | None]:
@@ -90,31 +97,42 @@ def lost_depth(found: Survey, options: OutputOptions) -> list[str]:
 
 
 @dataclass(frozen=True)
+class _Messages:
+    """What a user should know of the files as a whole."""
+
+    notices: list[str] = field(default_factory=list)
+    warnings: list[str] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
 class _Side:
     """The images of one modality that can be read."""
 
     modality: str
-    headers: dict[Path, Header]
+    headers: dict[Source, Header]
     reading: ReadOptions
+    scaling: ScalingOptions
     workers: int
 
     def measure(
-        self, paths: list[Path], find: Callable[[Image], FoundT | None]
-    ) -> Iterator[FoundT]:
-        """Read images side by side and yield what is found in them, in order.
+        self, paths: list[Source], find: Callable[[Image], FoundT | None]
+    ) -> Iterator[tuple[Source, FoundT]]:
+        """Read images side by side, correct them, and yield what is found in them, in order.
 
         Those that fail are left out; large ones are read one at a time.
         """
 
-        def read(path: Path) -> FoundT | None:
+        def read(path: Source) -> FoundT | None:
             try:
-                return find(read_image(path, self.reading))
+                image = read_image(path.path, path.reading(self.reading))
+                return find(correct(image, self.modality, self.scaling.corrections).image)
             except ReadError:
                 return None
 
         largest = max((_bytes(self.headers[path]) for path in paths), default=0)
         workers = self.workers if self.workers * largest <= MAX_BYTES else 1
-        return (found for found in _ahead(read, paths, workers) if found is not None)
+        found = zip(paths, _ahead(read, paths, workers), strict=True)
+        return ((path, one) for path, one in found if one is not None)
 
 
 def _bytes(header: Header) -> int:
@@ -123,11 +141,11 @@ def _bytes(header: Header) -> int:
 
 
 def _headers(
-    paths: list[Path], reading: ReadOptions, workers: int, on_step: Callable[[], None]
-) -> dict[Path, Header]:
-    def probe(path: Path) -> Header | None:
+    paths: list[Source], reading: ReadOptions, workers: int, on_step: Callable[[], None]
+) -> dict[Source, Header]:
+    def probe(path: Source) -> Header | None:
         try:
-            return probe_image(path, reading)
+            return probe_image(path.path, path.reading(reading))
         except ReadError:
             return None
 
@@ -140,31 +158,65 @@ def _headers(
 
 
 def _complete(
-    side: _Side,
-    scaling: ScalingOptions,
-    scope: Scope,
-    notices: list[str],
-    on_step: Callable[[], None],
+    side: _Side, scope: Scope, messages: _Messages, on_step: Callable[[], None]
 ) -> ScalingOptions:
     """Fill in the bits that visible files use, and the limits of a folder."""
-    bits = _used_bits(side, scaling, on_step)
-    if bits is not None:
-        notices.append(
-            f"{side.modality}: 16-bit files, but no value above {2**bits - 1}: taken as {bits} "
-            f"bits (--bits {side.modality}=16 if they are not)"
+    scaling, modality = side.scaling, side.modality
+    found = _find_brightness(side, on_step)
+    if found is not None and found.bits is not None:
+        scaling = replace(scaling, found_bits=found.bits)
+        messages.notices.append(_bits_words(found, modality))
+    if found is not None and found.is_dark:
+        messages.warnings.append(
+            f"{modality}: only {100 - HIGH} % of the pixels of the brightest image are above "
+            f"{found.high:.6g}, {percent(found.high / found.white)} of white ({found.white:g}), so "
+            f"all come out dark; --bits {modality}=N, --range {modality}=LO,HI or --stretch "
+            f"{modality}=0.1,99.9 makes them brighter"
         )
-        scaling = replace(scaling, found_bits=bits)
-    limits = _folder_limits(side, scaling, on_step) if scope == "folder" else None
+    limits = _folder_limits(side, messages, on_step) if scope == "folder" else None
     if limits is not None:
-        notices.append(
-            f"{side.modality}: {limits[0]:g} to {limits[1]:g} become black to white in all images"
+        messages.notices.append(
+            f"{modality}: {limits[0]:g} to {limits[1]:g} become black to white in all images"
         )
         scaling = replace(scaling, folder_limits=limits)
     return scaling
 
 
-def _used_bits(side: _Side, scaling: ScalingOptions, on_step: Callable[[], None]) -> int | None:
-    """Return 10 or 12 where no visible 16-bit file holds a higher number, None where one does."""
+# --- visible images of more than 8 bits -----------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class _Brightness:
+    """How bright the visible 16-bit images of a folder are, in stored numbers.
+
+    `bits` are None where all 16 are used or the files say how many are. `bright` counts pixels
+    that are brighter than these bits hold, and are taken as white.
+    """
+
+    bits: int | None
+    bright: int
+    high: float  # HIGH percentile of the brightest image
+    white: float
+
+    @property
+    def is_dark(self) -> bool:
+        """Whether even the brightest image uses little of the range."""
+        return 0 < self.high < DARK * self.white
+
+
+@dataclass(frozen=True)
+class _OneBrightness:
+    """The same of one image; `highest` but for stuck pixels, above which `counts` tells bits."""
+
+    highest: int
+    above: tuple[int, ...]  # pixels that do not fit, for each of USED_BITS
+    high: float
+    white: float | None  # that the file declares
+
+
+def _find_brightness(side: _Side, on_step: Callable[[], None]) -> _Brightness | None:
+    """Measure visible 16-bit images; None where there is none, or the user says their range."""
+    scaling = side.scaling
     if (
         not BY_NAME[side.modality].fills_its_type
         or scaling.bits
@@ -172,32 +224,75 @@ def _used_bits(side: _Side, scaling: ScalingOptions, on_step: Callable[[], None]
         or scaling.stretches_all
     ):
         return None
-    undeclared = [
-        path
-        for path, header in side.headers.items()
-        if header.dtype == np.uint16 and header.bits in (None, 16)
-    ]
-    highest = 0
-    for found in side.measure(undeclared, _highest):
+    deep = [path for path, header in side.headers.items() if header.dtype == np.uint16]
+    measured: list[_OneBrightness] = []
+    for _, one in side.measure(deep, _brightness):
         on_step()
-        highest = max(highest, found)
-        if highest >= 2 ** USED_BITS[-1]:
-            return None
-    return next((bits for bits in USED_BITS if highest < 2**bits), None) if highest else None
+        measured.append(one)
+        if one.white is None and one.highest >= 2 ** USED_BITS[-2] and one.high >= DARK * 2**16:
+            break  # all bits are used, and the images are not dark
+    if not measured:
+        return None
+    undeclared = [one for one in measured if one.white is None]
+    highest = max((one.highest for one in undeclared), default=0)
+    used = next((i for i, bits in enumerate(USED_BITS) if highest < 2**bits)) if highest else -1
+    bits = USED_BITS[used]
+    white = [float(2**bits - 1 if one.white is None else one.white) for one in measured]
+    best = max(range(len(measured)), key=lambda i: measured[i].high / white[i])
+    return _Brightness(
+        bits=None if bits == USED_BITS[-1] else bits,
+        bright=sum(one.above[used] for one in undeclared),
+        high=measured[best].high,
+        white=white[best],
+    )
 
 
-def _highest(image: Image) -> int:
-    return int(seen_pixels(image).max(initial=0))
+def _brightness(image: Image) -> _OneBrightness | None:
+    seen = seen_pixels(image)
+    if not seen.size:
+        return None
+    brightest = seen[:, 0]
+    for channel in seen.T[1:]:  # along an axis of 3, max is slow
+        brightest = np.maximum(brightest, channel)
+    counts = np.bincount(brightest, minlength=1 << USED_BITS[-1])
+    up_to = np.cumsum(counts)
+    spare = max(1, int(MAX_BRIGHT * brightest.size))
+    white: float | None = None
+    if image.reflectance is not None:
+        white = image.reflectance[1]
+    elif image.bits not in (None, 16):
+        white = float(2**image.bits - 1)
+    return _OneBrightness(
+        highest=int(np.searchsorted(up_to, brightest.size - spare)),
+        above=tuple(int(brightest.size - up_to[2**bits - 1]) for bits in USED_BITS),
+        high=float(np.searchsorted(up_to, HIGH / 100 * brightest.size)),
+        white=white,
+    )
 
 
-def _folder_limits(
-    side: _Side, scaling: ScalingOptions, on_step: Callable[[], None]
-) -> Limits | None:
+def _bits_words(found: _Brightness, modality: str) -> str:
+    if found.bits is None:
+        return ""
+    most = 2**found.bits - 1
+    words = f"no value above {most}"
+    if found.bright:
+        words = f"only {found.bright} pixels above {most}, which are taken as white"
+    return (
+        f"{modality}: 16-bit files, but {words}: taken as {found.bits} bits "
+        f"(--bits {modality}=16 if they are not)"
+    )
+
+
+# --- one range for a folder -----------------------------------------------------------------------
+
+
+def _folder_limits(side: _Side, messages: _Messages, on_step: Callable[[], None]) -> Limits | None:
     """Return one range for all images that are stretched: no image loses more than on its own.
 
     It reaches from the lowest of the images' low percentiles to the highest of their high ones; if
     these are equal, because little stands out anywhere, from the lowest number to the highest.
     """
+    scaling = side.scaling
     if scaling.stretch is None:
         return None
     stretched = [
@@ -207,14 +302,34 @@ def _folder_limits(
     ]
     stretch = scaling.stretch
     found: list[tuple[Limits, Limits]] = []
-    for one in side.measure(stretched, lambda image: own_limits(image, stretch)):
+    paths: list[Source] = []
+    for path, one in side.measure(stretched, lambda image: own_limits(image, stretch)):
         on_step()
         found.append(one)
+        paths.append(path)
     for limits in zip(*found, strict=True):  # the percentiles of all images, then their extremes
         low, high = min(low for low, _ in limits), max(high for _, high in limits)
         if low < high:
+            messages.warnings.extend(_stray_words(side.modality, paths, limits))
             return low, high
     return None
+
+
+def _stray_words(modality: str, paths: list[Source], ranges: Sequence[Limits]) -> Iterator[str]:
+    """Say which images have nothing in common with the others, so that one range fits none."""
+    strays = stray_ranges(ranges)
+    if not strays:
+        return
+    others = [limits for i, limits in enumerate(ranges) if i not in strays]
+    low, high = min(low for low, _ in others), max(high for _, high in others)
+    for i in strays[:SHOWN_STRAYS]:
+        yield (
+            f"{paths[i]}: its range, {ranges[i][0]:g} to {ranges[i][1]:g}, has nothing in common "
+            f"with that of the others, {low:g} to {high:g}: with one range for all, details of all "
+            f"are lost; leave it out, or use --stretch-scope image"
+        )
+    if len(strays) > SHOWN_STRAYS:
+        yield f"{modality}: {len(strays) - SHOWN_STRAYS} more images have such a range"
 
 
 def _ahead(do: Callable[[ItemT], FoundT], items: Iterable[ItemT], workers: int) -> Iterator[FoundT]:

@@ -1,1 +1,1 @@
-"""Results as files that people look at."""
+"""Results as files for people to look at."""

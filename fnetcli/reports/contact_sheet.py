@@ -1,4 +1,4 @@
-"""A contact sheet of a run: OUT/index.html, one page that needs no other file and no network."""
+"""A contact sheet of a run: OUT/index.html, one self-contained page that works offline."""
 
 from __future__ import annotations
 
@@ -25,12 +25,20 @@ from fnetcli.errors import ImageError
 from fnetcli.files.durable import atomic_write
 from fnetcli.formats import ReadOptions, probe_image, read_image
 from fnetcli.imaging.image import Image, Stored
-from fnetcli.imaging.intensity import Scaling, preview, to_stored, to_unit, valid_pixels
+from fnetcli.imaging.intensity import (
+    Scaling,
+    ScalingOptions,
+    preview,
+    to_stored,
+    to_unit,
+    valid_pixels,
+)
 from fnetcli.inputs.pairing import Case, Pairing
 from fnetcli.modalities import BY_NAME
 from fnetcli.pictures.fuse import FuseOptions
 from fnetcli.pictures.outputs import map_names, paths_in_folder
 from fnetcli.pictures.prepare import PrepareOptions
+from fnetcli.pictures.sources import scale_again
 from fnetcli.reports.page import template
 from fnetcli.runs.manifest import DONE, FAILED, MANIFEST_FILE, RUN_FILE, Record
 
@@ -40,8 +48,8 @@ MAX_LISTED = 300  # failures, and files without a partner
 SOURCES_AND_FUSED = 3  # pictures that every case has
 LONGEST_SIDE = 240  # of a thumbnail, in pixels
 JPEG_QUALITY = 80
-LARGE = 32_000_000  # pixels; pictures beyond are held in memory one at a time
-SHORT_SHA = 12  # digits that name weights well enough
+LARGE = 32_000_000  # pixels; larger pictures are held in memory one at a time
+SHORT_SHA = 12  # digits that suffice to identify weights
 
 
 ItemT = TypeVar("ItemT")
@@ -49,7 +57,7 @@ ItemT = TypeVar("ItemT")
 
 @dataclass(frozen=True)
 class Thumbnail:
-    """A small picture as a data URI, or the reason why there is none."""
+    """A small picture as a data URI, or the reason why it is missing."""
 
     label: str
     data: str = ""
@@ -61,7 +69,7 @@ class Thumbnail:
 
 @dataclass(frozen=True)
 class Source:
-    """What is said of an input."""
+    """The description of an input."""
 
     label: str
     path: str
@@ -98,9 +106,9 @@ def write_contact_sheet(
 ) -> Path:
     """Write OUT/index.html of a run into a folder and return its path.
 
-    `records` are those of the run's cases, in order, `summary` is what run.json holds. Pictures are
-    read again, in threads; one that cannot be read leaves a gap with the reason in it. Raise
-    OutputError or WriteError where the page cannot be stored.
+    `records` are those of the run's cases, in order, `summary` is the content of run.json. Pictures
+    are read again, in threads; one that cannot be read leaves a gap with the reason in it. Raise
+    OutputError or WriteError if the page cannot be written.
     """
     cases = {case.name: case for case in pairing.cases}
     done = [one for one in records if one["status"] == DONE and one["case"] in cases]
@@ -133,7 +141,7 @@ def write_contact_sheet(
 
 
 def sample(items: list[ItemT], most: int) -> list[ItemT]:
-    """Return at most so many items, evenly spread and in order, the first and last among them."""
+    """Return at most `most` items, evenly spaced and in order, including the first and last."""
     if len(items) <= most:
         return items
     steps = max(most - 1, 1)
@@ -154,7 +162,7 @@ class _Painter:
         self._reading = ReadOptions(pixel_limit=limit)
 
     def row(self, case: Case, record: Record) -> Row:
-        """Return all that is shown of a case that is done."""
+        """Return the row of a finished case."""
         return Row(
             name=case.name,
             seconds=_seconds(record),
@@ -178,10 +186,11 @@ class _Painter:
                 yield Thumbnail(label, problem="its range is not recorded")
                 continue
             scaling = Scaling(limits, is_inverted=chosen.is_inverted)
-            yield self._draw(label, path, reading, partial(_as_seen, scaling=scaling))
+            draw = partial(_as_scaled, modality=modality, options=chosen, scaling=scaling)
+            yield self._draw(label, path, case.reading(reading), draw)
 
     def _results(self, case: Case) -> Iterator[Thumbnail]:
-        """Draw the fused picture and, where they were written, its parts."""
+        """Draw the fused picture and its parts, if they were written."""
         options = self.options
         found = paths_in_folder(
             case, self.out, options.modalities, options.products, options.output
@@ -205,9 +214,16 @@ class _Painter:
         except ImageError as error:
             return Thumbnail(label, problem=str(error).removeprefix(f"{path}: "))
         except MemoryError:
-            return Thumbnail(label, problem="needs more memory than there is")
+            return Thumbnail(label, problem="needs more memory than is free")
         data = _data_uri(picture)
         return Thumbnail(label, data, *picture.size, link=relative_url(path, self.out))
+
+
+def _as_scaled(
+    image: Image, modality: str, options: ScalingOptions, scaling: Scaling
+) -> NDArray[np.uint8]:
+    """Return an input as the network saw it, in colour if it has it."""
+    return to_stored(scale_again(image, modality, options, scaling).in_full().image.pixels[0])
 
 
 def _as_seen(image: Image, scaling: Scaling) -> NDArray[np.uint8]:
@@ -237,7 +253,7 @@ def _without_holes(image: Image) -> Stored:
 
 
 def shrink(levels: NDArray[np.uint8]) -> PIL.Image.Image:
-    """Return (H, W, 1 or 3) as a picture that fits a thumbnail; small ones stay as they are."""
+    """Return (H, W, 1 or 3) as a picture reduced to thumbnail size; small ones do not change."""
     picture = PIL.Image.fromarray(
         np.ascontiguousarray(levels[..., 0] if levels.shape[2] == 1 else levels)
     )
@@ -255,7 +271,7 @@ def _data_uri(picture: PIL.Image.Image) -> str:
 
 
 def relative_url(path: Path, folder: Path) -> str | None:
-    """Return the address of a file as seen from a folder; None where no path leads there."""
+    """Return the address of a file relative to a folder; None if there is none."""
     try:
         steps = PurePath(os.path.relpath(path, folder)).as_posix()
         return quote(os.fsencode(steps))
@@ -288,7 +304,7 @@ def _title(options: FuseOptions) -> str:
 
 
 def _error(record: Record) -> str:
-    """Return what went wrong; the case's name stands beside it and need not be repeated."""
+    """Return the error without the case's name, which is shown beside it."""
     return str(record.get("error", "")).removeprefix(f"{record['case']}: ")
 
 
@@ -316,7 +332,7 @@ def _seconds(record: Record) -> str:
 
 
 def _limits(record: Record, modality: str) -> tuple[float, float] | None:
-    """Return the range that was used; None where an edited manifest does not tell it."""
+    """Return the range that was used; None if an edited manifest lacks it."""
     try:
         used = record["ranges"][modality]
         low, high = float(used["low"]), float(used["high"])
@@ -337,7 +353,7 @@ def _totals(summary: Record) -> list[tuple[str, int]]:
 
 
 def _facts(summary: Record) -> list[tuple[str, str]]:
-    """Return what is said of the whole run, as terms and texts; empty ones are left out."""
+    """Return the facts about the whole run, as terms and texts, without empty ones."""
     weights, versions = summary["weights"], summary["versions"]
     facts = [
         ("command", shlex.join(summary["command"])),

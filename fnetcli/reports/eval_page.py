@@ -1,4 +1,4 @@
-"""The report of `fnet eval`: one page that needs no other file and no network."""
+"""The report of `fnet eval`: one self-contained page that works offline."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import base64
 import io
 import json
 import math
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -15,25 +15,26 @@ import numpy as np
 import PIL.Image
 from numpy.typing import NDArray
 
+from fnetcli.evaluation.cost import FORMULA, Cost
 from fnetcli.evaluation.results import Evaluation, Table
 from fnetcli.evaluation.statistics import BEST, SECOND, Summary
 from fnetcli.files.durable import atomic_write
 from fnetcli.metrics.base import Metric
 from fnetcli.modalities import BY_NAME
 from fnetcli.reports.page import printable, template
-from fnetcli.reports.tables import decimals
+from fnetcli.reports.tables import COST_HEADS, cost_caption, cost_rows, decimals
 
 WEBP_QUALITY = 90
 MAX_PIXELS = 2_000_000  # of a picture on the page; larger ones are scaled down
 LONGEST_SIDE = 16_383  # that WebP can hold
 MAX_LISTED = 500  # problems, and notices
-MAX_OUTLIERS = 20  # drawn of a box: those farthest out
-COLORS = 8  # that people tell apart, in the page's style; then they come again
+MAX_OUTLIERS = 20  # drawn per box: the farthest ones
+COLORS = 8  # distinguishable ones in the page's style; then they repeat
 
 MARK_NAMES = {BEST: "best", SECOND: "second"}
 KIND_NAMES = {"files": "pictures", "weights": "weights", "baseline": "rule"}
 CONVENTIONS = {
-    "paper": "as the code behind most published tables computes them, accidents included",
+    "paper": "as in the code behind most published tables, including its mistakes",
     "standard": "CE, Qabf and SSIM as they were defined, the others as in published tables",
 }
 
@@ -42,7 +43,7 @@ CONVENTIONS = {
 class ShownCase:
     """Pictures of one case, (H, W) or (H, W, 3) by label: sources by modality, methods by name.
 
-    What is missing is absent.
+    Missing pictures are absent.
     """
 
     case: str
@@ -52,13 +53,13 @@ class ShownCase:
 
 @dataclass(frozen=True)
 class Cell:
-    """One number of a table; `value` is what it is sorted by, empty where there is none."""
+    """One number of a table; `value` is its sort key, empty if there is none."""
 
     text: str
     value: str = ""
     mark: int = 0
     title: str = ""
-    count: str = ""  # where it differs from the method's
+    count: str = ""  # if it differs from the method's
     spread: str = ""
     chance: str = ""
 
@@ -75,7 +76,7 @@ class Line:
 
 @dataclass(frozen=True)
 class Plot:
-    """Measures of a box plot: names stand left of `left`, the axis runs from there to `right`."""
+    """The dimensions of a box plot: names are left of `left`, the axis is from there to `right`."""
 
     width: int = 340
     left: int = 114
@@ -89,20 +90,20 @@ PLOT = Plot()
 
 @dataclass(frozen=True)
 class Axis:
-    """From a metric's numbers to places in its plot."""
+    """Maps a metric's numbers to positions in its plot."""
 
     low: float
     high: float
 
     def across(self, value: float) -> float:
-        """Return how far to the right a number lies."""
+        """Return the horizontal position of a number."""
         share = (value - self.low) / (self.high - self.low)
         return round(PLOT.left + share * (PLOT.right - PLOT.left), 1)
 
 
 @dataclass(frozen=True)
 class Shape:
-    """Where one box lies; `points` are the outliers: place, case and number as text."""
+    """The shape of one box; `points` are the outliers: position, case and number as text."""
 
     method: int
     title: str
@@ -124,7 +125,7 @@ class Figure:
 
 @dataclass(frozen=True)
 class Drawn:
-    """A picture as a data URI, or a gap where there is none."""
+    """A picture as a data URI, or a gap if it is missing."""
 
     label: str
     method: int | None  # None for a source
@@ -132,12 +133,12 @@ class Drawn:
     data: str = ""
     width: int = 0
     height: int = 0
-    note: str = ""  # of what size it was
+    note: str = ""  # its original size
 
 
 @dataclass(frozen=True)
 class Shown:
-    """One case to look at."""
+    """One case on the page."""
 
     index: int | None  # among the evaluation's cases
     name: str
@@ -152,12 +153,13 @@ def write_eval_page(
     shown: Iterable[ShownCase],
     *,
     details: Mapping[str, str],
+    costs: Sequence[Cost] = (),
 ) -> None:
     """Write the report of an evaluation, see `eval_page`.
 
-    Raise OutputError or WriteError where the page cannot be stored.
+    Raise OutputError or WriteError if the page cannot be written.
     """
-    page = eval_page(evaluation, summary, shown, details=details)
+    page = eval_page(evaluation, summary, shown, details=details, costs=costs)
     atomic_write(path, lambda file: file.writelines(page))
 
 
@@ -167,11 +169,13 @@ def eval_page(
     shown: Iterable[ShownCase],
     *,
     details: Mapping[str, str],
+    costs: Sequence[Cost] = (),
 ) -> Iterator[bytes]:
     """Return the report of an evaluation, piece by piece.
 
-    `shown` may make its pictures on demand: it is asked for one case at a time, and only encoded
-    pictures are kept. `details` are labels and texts for the head: command, date, version.
+    `shown` may draw its pictures on demand: one case at a time is requested, and only encoded
+    pictures are kept. `details` are labels and texts for the head: command, date, version. `costs`
+    become one table if they were measured.
     """
     digits = [decimals(evaluation.values[:, :, i]) for i in range(len(evaluation.metrics))]
     cases = [_shown(evaluation, one, digits) for one in shown]
@@ -189,6 +193,10 @@ def eval_page(
         has_gaps=not summary.all_cases and bool((summary.counts < summary.common.sum()).any()),
         problems=evaluation.problems[:MAX_LISTED],
         notices=evaluation.notices[:MAX_LISTED],
+        cost_caption=cost_caption(costs) if costs else "",
+        cost_heads=COST_HEADS,
+        cost_rows=list(cost_rows(costs)),
+        cost_formula=FORMULA,
         cases=cases,
         columns=_columns(2 + len(evaluation.methods)),
         data=_data(evaluation, summary, digits, cases),
@@ -222,7 +230,7 @@ def _sortable(value: float) -> str:
 
 
 def _spelled(metric: Metric) -> str:
-    """Return what a metric's function is called, in words; its name is an abbreviation."""
+    """Return the full name of a metric, from its function; its own name is an abbreviation."""
     name = getattr(metric.function, "__name__", "")
     return name.replace("_", " ") if name.isidentifier() else ""
 
@@ -238,7 +246,7 @@ def _marks(values: Table, *, higher_is_better: bool) -> list[int]:
 
 
 def _lines(evaluation: Evaluation, summary: Summary, digits: list[int]) -> list[Line]:
-    """Return the summary table, a line per method."""
+    """Return the summary table, one line per method."""
     rank_marks = _marks(summary.mean_rank, higher_is_better=False)
     lines = []
     for method in range(len(evaluation.methods)):
@@ -267,7 +275,7 @@ def _cell(
     deviation = float(summary.deviations[method, metric])
     spread = f"\u00b1 {_number(deviation, digits)}" if math.isfinite(deviation) else ""
     chance = _chance(float(summary.p_values[method, metric]))
-    said = [
+    facts = [
         f"{evaluation.metrics[metric].name} {_number(mean, digits)}",
         MARK_NAMES.get(mark, ""),
         f"standard deviation {_number(deviation, digits)}" if spread else "",
@@ -278,7 +286,7 @@ def _cell(
         text=_number(mean, digits),
         value=_sortable(mean),
         mark=mark,
-        title=", ".join(text for text in said if text),
+        title=", ".join(text for text in facts if text),
         count=f"n = {count}" if count != usual else "",
         spread=spread,
         chance=chance,
@@ -286,14 +294,14 @@ def _cell(
 
 
 def _left_out(evaluation: Evaluation, summary: Summary) -> list[tuple[str, int]]:
-    """Return how many cases each method has no score on, where there are any."""
+    """Return the number of cases without a score for each method, if there are any."""
     missing = (~evaluation.is_scored).sum(axis=1).tolist()
     named = zip((method.name for method in evaluation.methods), missing, strict=True)
     return [] if summary.common.all() else [(name, count) for name, count in named if count]
 
 
 def _data(evaluation: Evaluation, summary: Summary, digits: list[int], cases: list[Shown]) -> str:
-    """Return what the page's script reads: JSON that is safe within a script element."""
+    """Return the data for the page's script: JSON that is safe within a script element."""
     text = json.dumps(
         {
             "methods": [printable(method.name) for method in evaluation.methods],
@@ -382,7 +390,7 @@ def _shape(method: int, name: str, values: Table, axis: Axis, digits: int) -> Sh
 
 
 def _ticks(low: float, high: float) -> list[tuple[float, str]]:
-    """Return round numbers between two, two to six of them, with their texts."""
+    """Return two to six round numbers between two others, with their texts."""
     rough = (high - low) / 5
     power = math.floor(math.log10(rough))
     step = next(n * 10.0**power for n in (1, 2, 5, 10) if n * 10.0**power >= rough * 0.999)
@@ -408,7 +416,7 @@ def _shown(evaluation: Evaluation, one: ShownCase, digits: list[int]) -> Shown:
 
 
 def _columns(count: int) -> int:
-    """Return how many pictures stand side by side: rows of at most five, about equally long."""
+    """Return the number of pictures per row: at most five, in rows of similar length."""
     return math.ceil(count / math.ceil(count / 5))
 
 

@@ -1,10 +1,9 @@
 """The pictures of `fnet inspect`: features, maps, kernels, histograms, lines.
 
-Every function returns a `Figure`: a PNG, and the scale it is drawn on, in words. Signed maps are
-drawn symmetrically around 0: features and kernels blue below, white at 0 and red above, maps, which
-look like pictures, black, middle grey and white. Maps side by side share one
-scale. Its limit is a round number that 99.9 % of the values stay below; beyond, colours no longer
-change.
+Every function returns a `Figure`: a PNG, and its scale, in words. Signed maps are drawn
+symmetrically around 0: features and kernels blue below, white at 0 and red above; maps, which look
+like pictures, black, middle grey and white. Maps side by side share one scale. Its limit is a round
+number above 99.9 % of the values; beyond it, colours do not change.
 """
 
 from __future__ import annotations
@@ -32,9 +31,9 @@ from fnetcli.inspection.figures import (
     HistogramPanel,
     HistogramRow,
     KernelGrids,
-    LengthRow,
     LineRow,
     MapRow,
+    NormRow,
 )
 from fnetcli.inspection.wording import percent
 
@@ -45,11 +44,12 @@ if TYPE_CHECKING:
 Map = NDArray[np.float32]
 Colors = NDArray[np.uint8]  # (H, W, 3)
 
-SHOWN_SHARE = 99.9  # percent of the values that stay below the limit of a scale
+SHOWN_SHARE = 99.9  # percent of the values that are below the limit of a scale
 LONGEST_SIDE = 640  # of one of three pictures side by side, in pixels
 COLUMNS = 8  # of a sheet of channels
 MAX_IN_A_ROW = 3  # maps
 NARROWEST = 96  # pixels, so that a label fits
+MAX_TICKS = 12  # of a line plot
 BINS = 201  # of a histogram; odd, so that one is centred on 0
 KERNEL_ZOOM = 5  # pixels of a picture for each of a kernel
 MARGIN, GAP, LABEL, TITLE = 16, 10, 20, 44  # pixels
@@ -81,10 +81,10 @@ HEAT = np.array(
 
 @dataclass(frozen=True)
 class Figure:
-    """A picture as a PNG file's bytes; `scale` says in words what its colours or axes mean.
+    """A picture as a PNG file's bytes; `scale` describes its colours or axes in words.
 
-    `limit` is where the colours end: maps are drawn from -limit to limit, or 0 to limit where
-    nothing is negative. None: a plot with axes of its own.
+    `limit` is the end of the colour scale: maps are drawn from -limit to limit, or 0 to limit if
+    nothing is negative. None: a plot with its own axes.
     """
 
     png: bytes
@@ -92,17 +92,17 @@ class Figure:
     limit: float | None = None
 
     def save(self, path: Path) -> None:
-        """Write it. Raise what `atomic_write` raises."""
+        """Write the picture. Raise what `atomic_write` raises."""
         atomic_write(path, lambda file: file.write(self.png))
 
 
 def draw(data: FigureData) -> Figure:
-    """Draw what an inspector wants to be seen."""
+    """Draw a figure of an inspector."""
     match data:
         case MapRow():
             return draw_maps(data)
-        case LengthRow():
-            return draw_lengths(data)
+        case NormRow():
+            return draw_norms(data)
         case ChannelSheet():
             return draw_channels(data)
         case HistogramRow():
@@ -129,7 +129,7 @@ def draw_maps(row: MapRow) -> Figure:
 
 
 def _draw_different(row: MapRow) -> Figure:
-    """Draw each map on its own scale, whose end stands beside its name."""
+    """Draw each map on its own scale, whose end is beside its name."""
     tiles, labels = [], []
     for label, values in row.maps.items():
         limit, is_signed = round_limit(values), bool(values.min() < 0)
@@ -151,8 +151,8 @@ def _drawn_row(
     return Figure(_png(_titled(sheet, title, scale)), scale, limit)
 
 
-def draw_lengths(row: LengthRow) -> Figure:
-    """Draw maps of what is never below 0: nothing is white."""
+def draw_norms(row: NormRow) -> Figure:
+    """Draw maps of norms, never below 0: 0 is white."""
     limit = round_limit(*row.maps.values())
     scale = f"white 0, black {limit:g}: {row.meaning}"
     tiles = [_colors(2 * _fitted(values) / limit - 1, HEAT) for values in row.maps.values()]
@@ -160,7 +160,7 @@ def draw_lengths(row: LengthRow) -> Figure:
 
 
 def draw_channels(data: ChannelSheet) -> Figure:
-    """Draw all channels, those of the most energy first, with number and energy.
+    """Draw all channels in order of energy, with number and energy.
 
     The colours follow the root of the magnitude: codes are sparse, and most of their values small.
     """
@@ -210,9 +210,9 @@ def _color_key(colors: Mapping[str, tuple[int, ...]]) -> PIL.Image.Image:
 
 
 def draw_kernels(data: KernelGrids) -> Figure:
-    """Draw grids of kernels, each kernel scaled by itself: its largest magnitude is the limit.
+    """Draw grids of kernels, each kernel on its own scale: its largest magnitude is the limit.
 
-    They are in their order, row by row. The number beside a name is the largest magnitude in the
+    Kernels are in their order, row by row. The number beside a name is the largest magnitude in the
     whole grid.
     """
     tiles, labels = [], []
@@ -239,7 +239,7 @@ def _kernel_grid(kernels: Map) -> Colors:
 
 
 def draw_histograms(row: HistogramRow) -> Figure:
-    """Draw how values lie: shares on a logarithmic scale."""
+    """Draw histograms: shares on a logarithmic scale."""
     figure, panels = _plot(len(row.panels))
     for data, axes in zip(row.panels, panels, strict=True):
         _draw_histogram(axes, data)
@@ -249,7 +249,7 @@ def draw_histograms(row: HistogramRow) -> Figure:
 
 
 def _draw_histogram(axes: Axes, panel: HistogramPanel) -> None:
-    """Draw distributions over each other."""
+    """Draw distributions in one plot."""
     low, high = panel.span or _symmetric(panel)
     edges = np.linspace(low, high, BINS + 1)
     for one in panel.distributions:
@@ -283,7 +283,7 @@ def draw_lines(row: LineRow) -> Figure:
             axes.set_ylim(min(0.0, *(value for line in data.lines for value in line.values)))
         else:
             axes.text(0.5, 0.5, data.nothing, ha="center", transform=axes.transAxes)
-        axes.set_xticks(range(row.ticks))
+        axes.set_xticks(range(0, row.ticks, -(-row.ticks // MAX_TICKS)))
         axes.grid(alpha=0.3)
         if axes.lines:
             axes.legend(frameon=False)
@@ -291,7 +291,7 @@ def draw_lines(row: LineRow) -> Figure:
 
 
 def _plot(count: int) -> tuple[Plot, Sequence[Axes]]:
-    """Return an empty plot of so many panels side by side."""
+    """Return an empty plot with `count` panels side by side."""
     from matplotlib.figure import Figure as Plot  # noqa: PLC0415  it takes a second to import
 
     plot = Plot(figsize=(4.2 * count, 3.6), layout="constrained")
@@ -305,7 +305,7 @@ def _plotted(figure: Plot) -> bytes:
 
 
 def _limit_of(distribution: Distribution) -> float:
-    """Return the magnitude that nearly all counted values stay below."""
+    """Return the magnitude that nearly all counted values are below."""
     sizes = np.abs(distribution.values).ravel()
     order = np.argsort(sizes)
     counts = np.ones(len(sizes)) if distribution.counts is None else distribution.counts[order]
@@ -324,7 +324,7 @@ def _shares(distribution: Distribution, edges: NDArray[np.float64]) -> NDArray[n
 
 
 def round_limit(*maps: NDArray[Any]) -> float:
-    """Return the smallest round number that nearly all magnitudes of all maps stay below."""
+    """Return the smallest round number above nearly all magnitudes of all maps."""
     size = max(float(np.percentile(np.abs(values), SHOWN_SHARE)) for values in maps)
     if size <= 0:
         size = max(float(np.abs(values).max()) for values in maps)
@@ -346,7 +346,7 @@ def _colors(values: NDArray[Any], stops: Map) -> Colors:
 
 
 def _fitted(values: Map) -> Map:
-    """Return a map that fits: means over areas."""
+    """Return a map reduced to fit: means over areas."""
     height, width = values.shape
     ratio = LONGEST_SIDE / max(height, width)
     if ratio >= 1:
@@ -357,7 +357,7 @@ def _fitted(values: Map) -> Map:
 
 
 def _thinned(numbers: NDArray[np.intp]) -> NDArray[np.intp]:
-    """Return numbers that fit: every n-th, since classes have no means."""
+    """Return a map reduced to fit: every n-th number, since classes have no means."""
     step = math.ceil(max(numbers.shape) / LONGEST_SIDE)
     return numbers[::step, ::step]
 

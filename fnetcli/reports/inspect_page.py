@@ -1,4 +1,4 @@
-"""The report of `fnet inspect` on a pair: one page that needs no other file and no network."""
+"""The report of `fnet inspect` on a pair: one self-contained page that works offline."""
 
 from __future__ import annotations
 
@@ -56,14 +56,13 @@ class Plot:
 class PairPage:
     """Everything that the page of a pair shows.
 
-    Maps are (H, W) of one size, float32. Sources and the fused picture are as people see them, (H,
-    W) or (H, W, 3); luminances are what the network took, and what it made of them, not clipped.
-    Where some of the maps are parts, they sum to it.
+    Maps are (H, W) of the same size, float32. Sources and the fused picture are as displayed, (H,
+    W) or (H, W, 3); luminances are the network's input, and its output, not clipped. If some of the
+    maps are parts, they sum to the output.
 
-    Thumbnails of features are as small as `thumbnails` makes them. Labels, hints and words may hold
-    `{first}` and `{second}`. `numbers` are values that JSON knows, by label; a mapping of values
-    becomes a table of its own, a mapping of alike mappings one with columns. `command` fuses this
-    pair.
+    Thumbnails of features have the size of `thumbnails`. Labels, hints and words may hold `{first}`
+    and `{second}`. `numbers` are JSON values by label; a mapping of values becomes its own table,
+    a mapping of similar mappings one with columns. `command` fuses this pair.
     """
 
     title: str
@@ -89,14 +88,14 @@ class PairPage:
 
     @property
     def parts(self) -> dict[str, Map]:
-        """What sums to the fused luminance, by name; nothing where it is no sum."""
+        """The parts that sum to the fused luminance, by name; none if it is not a sum."""
         return {name: one.values for name, one in self.maps.items() if one.is_part}
 
 
 def write_inspect_page(path: Path, page: PairPage) -> None:
     """Write the report of a pair, of at most 60 MB unless its plots alone are larger.
 
-    Raise OutputError or WriteError where it cannot be stored.
+    Raise OutputError or WriteError if it cannot be written.
     """
     contents = template("inspect.html").generate(page=page, **_contents(page))
     atomic_write(path, lambda file: file.writelines(piece.encode() for piece in contents))
@@ -108,8 +107,8 @@ def write_inspect_page(path: Path, page: PairPage) -> None:
 def thumbnails(code: NDArray[Any], side: int = CODE_SIDE) -> Map:
     """Return feature maps (atoms, H, W) with no side longer than `side`.
 
-    Of the values that fall together the one of the largest magnitude stays: a mean would hide what
-    is sparse and signed.
+    Each value is the one of the largest magnitude in its block: a mean would hide sparse, signed
+    values.
     """
     _, *lengths = code.shape
     size = fitting((lengths[0], lengths[1]), side * side, side)
@@ -124,7 +123,7 @@ def thumbnails(code: NDArray[Any], side: int = CODE_SIDE) -> Map:
 def fitting(
     size: tuple[int, int], most_pixels: int, longest_side: int = LONGEST_SIDE
 ) -> tuple[int, int]:
-    """Return height and width in proportion, within both limits; as they are where they fit."""
+    """Return height and width in proportion, within both limits; unchanged if they fit."""
     height, width = size
     ratio = min(1.0, math.sqrt(most_pixels / (height * width)), longest_side / max(size))
     if ratio == 1:
@@ -135,7 +134,7 @@ def fitting(
 def scaled(values: NDArray[Any], size: tuple[int, int]) -> NDArray[Any]:
     """Return (H, W) or (H, W, channels) at a smaller size: means over areas, fractions included.
 
-    It is linear, so that scaled parts sum to the scaled whole. Floats come as float32, levels are
+    It is linear, so that scaled parts sum to the scaled whole. Floats become float32; levels are
     rounded.
     """
     if values.shape[:2] == size:
@@ -164,7 +163,7 @@ def _means(length: int, count: int) -> Any:
 
 @dataclass(frozen=True)
 class Packed:
-    """Numbers as text that the page unpacks (base64 of deflate), and what it needs to know."""
+    """Numbers as text that the page unpacks (base64 of deflate), with their parameters."""
 
     facts: dict[str, Any]
     text: str
@@ -172,7 +171,7 @@ class Packed:
 
 @dataclass(frozen=True)
 class Pane:
-    """One picture or map of the page; a map has no `data`, it is drawn from its numbers."""
+    """One picture or map of the page; a map has no `data`: it is drawn from its numbers."""
 
     name: str  # "first", "second", "fused"; of maps what they are called in files
     label: str
@@ -203,7 +202,7 @@ class Table:
 
 
 def _contents(page: PairPage) -> dict[str, Any]:
-    """Return what the template takes, with the maps as large as the page's limit allows."""
+    """Return the content for the template, with maps as large as the page's limit allows."""
     features = {name: _packed_feature(one) for name, one in _small_features(page).items()}
     plots = [
         (name, plot.caption, _data_uri(plot.png, "png"), PIL.Image.open(io.BytesIO(plot.png)).size)
@@ -281,7 +280,7 @@ def _maps(page: PairPage) -> dict[str, Map]:
 def _facts(
     page: PairPage, size: tuple[int, int], maps: dict[str, Packed], features: dict[str, Packed]
 ) -> dict[str, Any]:
-    """Return what the page's script reads."""
+    """Return the data for the page's script."""
     has_color = [picture.ndim == 3 for picture in page.sources]
     giver = "second" if has_color[1] else "first"
     unsigned = {printable(name) for name, one in page.maps.items() if not one.is_signed}
@@ -332,7 +331,7 @@ def _packed_map(values: Map) -> Packed:
     """Pack a map as 16-bit integers, value = integer / scale.
 
     Each is stored as the difference from its left neighbour, folded to 0, -1, 1, -2 ... = 0, 1, 2,
-    3 ..., first the low bytes of all, then the high ones: natural images get half as large.
+    3 ..., first the low bytes of all, then the high ones: natural images become half as large.
     """
     low, high = float(values.min()), float(values.max())
     scale = float(MAP_SCALE)
@@ -348,7 +347,7 @@ def _packed_map(values: Map) -> Packed:
 
 
 def _drawn_range(values: Map) -> float:
-    """Return the value that is drawn white, its negative black: two digits, rounded up."""
+    """Return the value drawn white (its negative is black): two digits, rounded up."""
     largest = float(np.percentile(np.abs(values), DRAWN_SHARE)) or float(np.abs(values).max())
     if largest == 0:
         return 1.0
@@ -361,7 +360,7 @@ def _short(value: float) -> float:
 
 
 def _small_features(page: PairPage) -> dict[str, Map]:
-    """Return the thumbnails, smaller than they came where there are very many of them."""
+    """Return the thumbnails, reduced further if there are very many."""
     found = {name: one.thumbnails for name, one in page.features.items()}
     total = sum(values.size for values in found.values())
     if total <= MAX_CODE_VALUES:
@@ -376,7 +375,7 @@ def _small_features(page: PairPage) -> dict[str, Map]:
 def _packed_feature(feature: Map) -> Packed:
     """Pack thumbnails as signed bytes b: value = sign(b) (b / 127)^2 max, max of each channel.
 
-    Squares, because few values of a sparse code are large and the many small ones matter too.
+    Squares, because few values of a sparse code are large and the many small ones matter, too.
     """
     channels, height, width = feature.shape
     largest = np.abs(feature).max(axis=(1, 2))
@@ -439,7 +438,7 @@ def _is_grid(value: Numbers) -> bool:
 
 
 def _text(value: Any) -> str:
-    """Return a value of JSON as people read it."""
+    """Return a JSON value as readable text."""
     match value:
         case None:
             return NONE

@@ -1,4 +1,4 @@
-"""Everything that `fnet inspect` writes: numbers, features, pictures, one page."""
+"""Write the results of `fnet inspect`: numbers, features, pictures, one page."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ from fnetcli.reports.inspect_page import PairPage, Plot, write_inspect_page
 def write_pair(
     out: Path, pair: InspectedPair, on_step: Callable[[], None] = lambda: None
 ) -> dict[str, str]:
-    """Write features, pictures and the page, all or none; return what each file's scale is.
+    """Write features, pictures and the page, all or none; return the scale of each file.
 
     Raise OutputError, WriteError.
     """
-    scales = {FEATURES_FILE: "codes float16, maps float32: docs/outputs.md"}
+    scales = {FEATURES_FILE: "features float16, maps float32: docs/outputs.md"}
     with files_together(out, PAGE_FILE) as folder:
         write_npz(folder / FEATURES_FILE, dict(pair.findings.arrays))
         on_step()
@@ -74,7 +74,7 @@ def _page(pair: InspectedPair, figures: Mapping[str, Figure]) -> PairPage:
 
 
 def write_weights_figures(out: Path, inspector: Inspector) -> dict[str, str]:
-    """Draw what there is of weights, all or none; return what each file's scale is.
+    """Write the figures of weights, all or none; return the scale of each file.
 
     Raise OutputError, WriteError.
     """

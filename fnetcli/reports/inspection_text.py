@@ -1,4 +1,4 @@
-"""What `fnet inspect` found, as lines and tables for a terminal of 80 columns."""
+"""The findings of `fnet inspect`, as lines and tables for a terminal of 80 columns."""
 
 from __future__ import annotations
 
@@ -19,16 +19,18 @@ from fnetcli.text import printable
 
 WIDTH, INDENT = 80, 15
 GAP = 2  # between two columns
-MAX_SHOWN, MAX_LINES = 600, 12  # letters and lines of an entry of metadata
+MAX_SHOWN, MAX_LINES = 600, 12  # characters and lines of an entry of metadata
+
+VOLUME_KINDS = frozenset({"DICOM", "NIfTI", "NRRD", "MetaImage", "FreeSurfer"})
 
 
 # --- a pair ---------------------------------------------------------------------------------------
 
 
 def terminal_tables(table: NumberTable, width: int | None) -> list[RichTable]:
-    """Return a table of a pair in as many parts as it takes to fit into `width`, if there is one.
+    """Return a table of a pair, split into as many parts as needed to fit into `width`, if given.
 
-    Each begins with the rows' names.
+    Each part starts with the names of the rows.
     """
     names, *others = zip(table.heads, *table.rows, strict=True)
     parts = [[names]]
@@ -45,7 +47,7 @@ def _width(columns: Sequence[Sequence[str]]) -> int:
 
 
 def _table(columns: Sequence[Sequence[str]]) -> RichTable:
-    """Return a table of columns, each below its head, in which nothing is folded or cut."""
+    """Return a table of columns, each below its head, without wrapped or cut cells."""
     table = RichTable(show_edge=False, box=None, pad_edge=False)
     for column in columns:
         side: Literal["left", "right"] = "left" if column is columns[0] else "right"
@@ -59,7 +61,7 @@ def _table(columns: Sequence[Sequence[str]]) -> RichTable:
 
 
 def weights_lines(facts: WeightsFacts, path: str) -> list[str]:
-    """Return what a weights file says of itself; `path` is what runs its network here."""
+    """Return the facts about a weights file; `path` describes the executor on this machine."""
     record = facts.record()
     counts = ", ".join(f"{name} {count:,}" for name, count in facts.parameters.items())
     adds, reach = facts.multiply_adds, facts.reach
@@ -70,7 +72,7 @@ def weights_lines(facts: WeightsFacts, path: str) -> list[str]:
         *(_fact("model", record["model"]) if "model" in record else []),
         *_fact("network", *_in_words(facts.config)),
         *_fact("parameters", f"{facts.parameter_count:,}: {counts}"),
-        *_fact("multiply-adds", "not known" if adds is None else f"{adds:,} a pixel"),
+        *_fact("multiply-adds", "unknown" if adds is None else f"{adds:,} per pixel"),
         *_fact("reach", "the whole image" if reach is None else f"{reach} pixels"),
         *_fact("runs here", path),
     ]
@@ -91,7 +93,7 @@ def _numbers(values: Sequence[float]) -> str:
 
 def _in_words(value: Any) -> list[str]:
     """Return metadata, which may be anything and of any length, as a few lines."""
-    lines = [line for line in _said(value) if line]
+    lines = [line for line in _texts_of(value) if line]
     more = len(lines) - MAX_LINES
     return [
         *map(_shortened, lines[:MAX_LINES]),
@@ -101,10 +103,10 @@ def _in_words(value: Any) -> list[str]:
 
 def _shortened(line: str) -> str:
     more = len(line) - MAX_SHOWN
-    return line if more <= 0 else f"{line[:MAX_SHOWN]} ... {more:,} letters more; --json has all"
+    return line if more <= 0 else f"{line[:MAX_SHOWN]} ... {more:,} more characters; --json has all"
 
 
-def _said(value: Any) -> list[str]:
+def _texts_of(value: Any) -> list[str]:
     if not isinstance(value, Mapping):
         return [_plain(value)]
     single = {key: inner for key, inner in value.items() if not isinstance(inner, Mapping)}
@@ -132,7 +134,7 @@ def _plain(value: Any) -> str:
 
 
 def image_lines(facts: ImageFacts) -> list[str]:
-    """Return what the loader sees in a file."""
+    """Return the facts about a file as fnet reads it."""
     slices = f", {facts.slices} slices" if facts.slices > 1 else ""
     transparent = ", with transparency" if facts.has_transparency else ""
     lines = [
@@ -144,9 +146,14 @@ def image_lines(facts: ImageFacts) -> list[str]:
     ]
     if facts.pages > 1:
         lines += _fact("pages", f"{facts.pages}; --page chooses")
+    if facts.celsius is not None:
+        low, high, mean = facts.celsius
+        lines += _fact("temperatures", f"{low:.1f} to {high:.1f} °C, mean {mean:.1f} °C")
+    for detail in facts.details:
+        lines += _fact("holds", detail)
     if facts.is_georeferenced:
         lines += _fact("georeference", "yes")
-    if facts.format in {"DICOM", "NIfTI"}:
+    if facts.format in VOLUME_KINDS:
         lines += _volume_lines(facts)
     if facts.without_data:
         pixels = facts.width * facts.height * facts.slices
@@ -163,13 +170,13 @@ def image_lines(facts: ImageFacts) -> list[str]:
 def _volume_lines(facts: ImageFacts) -> list[str]:
     unit = _fact("unit", facts.unit or "unknown")
     if facts.spacing_mm is None:
-        return [*unit, *_fact("place", "the file does not say where it lies")]
+        return [*unit, *_fact("place", "the file has no position in the patient")]
     steps = " x ".join(f"{step:.4g}" for step in facts.spacing_mm)
     return [*unit, *_fact("voxels", f"{steps} mm, slices are {facts.plane}")]
 
 
 def _way(way: Way) -> list[str]:
-    """Return how it would be scaled, and what is to be said of that."""
+    """Return how an image would be scaled, and notices."""
     if way.rule.upper().startswith(tuple(name.upper() for name in way.modalities)):
         return [way.rule, *way.notices]  # a window's sentence says everything
     names = {
@@ -184,9 +191,9 @@ def _way(way: Way) -> list[str]:
 
 
 def _fact(name: str, *texts: str, is_wrapped: bool = True) -> list[str]:
-    """Return a name and texts beside it, below each other, in lines that fit.
+    """Return a name with texts beside it, in lines that fit into the terminal.
 
-    They come from files, and hold nothing that a terminal would obey.
+    Texts from files are escaped.
     """
     lines = [printable(text) for text in texts]
     if is_wrapped:

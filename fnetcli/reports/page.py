@@ -1,4 +1,4 @@
-"""What all HTML pages have in common."""
+"""Shared by all HTML pages: templates, and the escaping of foreign text."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from typing import Any
 
 import jinja2
 
-# What no HTML file may hold: controls, halves of surrogate pairs (bytes of a file name that are no
-# UTF-8), and the two characters that are none.
+# Characters that no HTML file may hold: controls, surrogates (bytes of a file name that are not
+# UTF-8), and the two noncharacters.
 UNPRINTABLE = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff\ufffe\uffff]")
 
 
@@ -26,8 +26,8 @@ def template(name: str) -> jinja2.Template:
 
 
 def printable(value: Any) -> Any:
-    """Return text, which may come from file names, without what a page cannot hold.
+    """Return text, possibly from file names, without characters that a page cannot hold.
 
-    Everything that the template prints comes through here, and is escaped afterwards.
+    Everything that the template prints is passed through this, and escaped afterwards.
     """
     return UNPRINTABLE.sub("\ufffd", value) if type(value) is str else value

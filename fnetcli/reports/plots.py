@@ -16,7 +16,7 @@ NOT_LOSSES = ("stage", "iteration", "seconds", "validation")
 
 
 def draw_loss_curves(log: Path, picture: Path) -> None:
-    """Draw the losses of log.jsonl over the iterations, one panel a stage. Raise WriteError."""
+    """Draw the losses of log.jsonl over the iterations, one panel per stage. Raise WriteError."""
     import matplotlib as mpl
     from matplotlib.figure import Figure
 
@@ -54,7 +54,7 @@ def _smooth(values: np.ndarray) -> np.ndarray:
 
 
 def _rows(log: Path) -> Iterator[dict[str, float]]:
-    """Read the log; half a line from a crash is passed over."""
+    """Read the log; skip an incomplete line left by a crash."""
     for line in read_text(log, LOG, errors="replace").splitlines():
         try:
             yield json.loads(line)

@@ -34,12 +34,12 @@ LATEX = {
 }
 FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")  # of cells that a spreadsheet would run
 GAP = 2  # between two columns on the terminal
-SHORTEST = 12  # width of a method's name that is wrapped
+SHORTEST = 12  # least width of a wrapped method name
 
 
 @dataclass(frozen=True)
 class Cell:
-    """One number as people read it."""
+    """One number as readable text."""
 
     text: str
     mark: int = 0  # BEST, SECOND or 0
@@ -47,7 +47,7 @@ class Cell:
 
 @dataclass(frozen=True)
 class Row:
-    """One method: a cell for n, for each metric, and for the mean rank where methods compete."""
+    """One method: a cell for n, for each metric, and for the mean rank if there are several."""
 
     method: str
     cells: tuple[Cell, ...]
@@ -60,12 +60,12 @@ def heads(evaluation: Evaluation) -> list[str]:
 
 
 def arrow(metric: Metric) -> str:
-    """Return ↑ where more is better, ↓ where less is."""
+    """Return ↑ if more is better, ↓ if less is."""
     return "↑" if metric.higher_is_better else "↓"
 
 
 def mean_rows(evaluation: Evaluation, summary: Summary) -> Iterator[Row]:
-    """Yield the means of every method; n stands in a cell where it is not the row's."""
+    """Yield the means of every method; a cell holds n if it differs from the row's."""
     places = [decimals(column) for column in summary.means.T]
     for m, method in enumerate(evaluation.methods):
         most = int(summary.counts[m].max(initial=0))
@@ -90,7 +90,7 @@ def p_rows(evaluation: Evaluation, summary: Summary) -> Iterator[Row]:
 
 
 def cost_rows(costs: Sequence[Cost]) -> Iterator[Row]:
-    """Yield what each method costs: parameters, multiply-adds, seconds a pair, peak memory."""
+    """Yield the cost of each method: parameters, multiply-adds, seconds per pair, peak memory."""
     for cost in costs:
         adds = "-" if cost.multiply_adds is None else f"{cost.multiply_adds / 1e9:.3g} G"
         yield Row(
@@ -109,7 +109,7 @@ COST_HEADS = ("method", "parameters", "multiply-adds", "a pair", "peak memory", 
 
 
 def caption(evaluation: Evaluation, summary: Summary) -> str:
-    """Say in a sentence or two what the numbers are means of, and by which convention."""
+    """Return a sentence or two on the cases that means are over, and on the convention."""
     first, second = evaluation.modalities
     kept, total = int(summary.common.sum()), len(evaluation.cases)
     cases = (
@@ -125,7 +125,7 @@ def caption(evaluation: Evaluation, summary: Summary) -> str:
 
 
 def decimals(column: Any) -> int:
-    """Return how many decimals make the numbers of a column readable."""
+    """Return a readable number of decimals for a column."""
     seen = np.abs(column[np.isfinite(column)])
     largest = float(seen.max(initial=0))
     if largest == 0:
@@ -135,12 +135,12 @@ def decimals(column: Any) -> int:
 
 
 def number(value: float, digits: int) -> str:
-    """Return a number with so many decimals, or a dash."""
+    """Return a number with `digits` decimals, or a dash."""
     return f"{value:.{digits}f}" if math.isfinite(value) else "-"
 
 
 def p_value(value: float) -> str:
-    """Return a p-value as people read it."""
+    """Return a p-value as readable text."""
     if not math.isfinite(value):
         return "-"
     return "<0.001" if value < 0.001 else f"{value:.3f}"
@@ -152,10 +152,10 @@ def p_value(value: float) -> str:
 def terminal_tables(
     names: Sequence[str], rows: Iterator[Row], *, width: int | None, is_styled: bool
 ) -> list[RichTable]:
-    """Return a table to print, in as many parts as it takes to fit into `width`, if there is one.
+    """Return a table to print, split into as many parts as needed to fit into `width`, if given.
 
-    Best bold, second underlined; * and + where there is no style. Every part begins with the
-    methods, whose names are wrapped where not even one column fits beside them. No number is cut.
+    The best is bold, the second underlined; * and + without style. Every part starts with the
+    methods, whose names are wrapped if not even one column fits beside them. No number is cut.
     """
     shown = _styled if is_styled else _marked
     texts = [[Text(printable(row.method)), *map(shown, row.cells)] for row in rows]
@@ -202,9 +202,9 @@ def _marked(cell: Cell) -> Text:
 
 
 def to_csv(evaluation: Evaluation) -> str:
-    """Return one line per method and case; empty cells where there is no score.
+    """Return one line per method and case, with empty cells for missing scores.
 
-    Names that a spreadsheet would take for a formula begin with an apostrophe.
+    Names that a spreadsheet would read as a formula get a leading apostrophe.
     """
     file = io.StringIO()
     writer = csv.writer(file, lineterminator="\n")
@@ -227,7 +227,7 @@ def to_json(
     costs: Sequence[Cost] = (),
     details: Mapping[str, str] | None = None,
 ) -> str:
-    """Return everything: scores, means, ranks, tests, problems; null where there is no number."""
+    """Return everything: scores, means, ranks, tests, problems; null for missing numbers."""
     names = [metric.name for metric in evaluation.metrics]
 
     def by_metric(values: Any) -> dict[str, Any]:
@@ -282,13 +282,13 @@ def to_json(
 
 
 def costs_to_json(costs: Sequence[Cost], details: Mapping[str, str]) -> str:
-    """Return costs alone, under the names that they have beside scores."""
+    """Return only the costs, with the same keys as beside scores."""
     record = {"details": dict(details), "costs": [asdict(cost) for cost in costs]}
     return json.dumps(record, indent=1) + "\n"
 
 
 def _plain(values: Any) -> Any:
-    """Return numbers as JSON knows them."""
+    """Return numbers ready for JSON."""
     if isinstance(values, np.ndarray):
         return [_plain(value) for value in values.tolist()]
     if isinstance(values, list):
@@ -314,13 +314,13 @@ def to_markdown(evaluation: Evaluation, summary: Summary, costs: Sequence[Cost] 
 
 
 def costs_to_markdown(costs: Sequence[Cost]) -> str:
-    """Return the table of costs alone."""
+    """Return only the table of costs."""
     lines = [cost_caption(costs), "", *_markdown_table(COST_HEADS, cost_rows(costs))]
     return "\n".join(lines) + "\n"
 
 
 def cost_caption(costs: Sequence[Cost]) -> str:
-    """Say what the costs are of."""
+    """Return the caption of the costs."""
     cost = costs[0]
     return f"cost of a pair of {cost.height}x{cost.width} (height x width), on this machine"
 
@@ -363,7 +363,7 @@ def to_latex(evaluation: Evaluation, summary: Summary, costs: Sequence[Cost] = (
 
 
 def costs_to_latex(costs: Sequence[Cost]) -> str:
-    """Return the table of costs alone."""
+    """Return only the table of costs."""
     lines = [f"% {cost_caption(costs)}", *_latex_table(COST_HEADS, cost_rows(costs))]
     return "\n".join(lines) + "\n"
 
@@ -386,7 +386,7 @@ def _latex_cell(cell: Cell) -> str:
 
 
 def _latex_start(text: str) -> str:
-    """Return the first cell of a row; the line before it would take [ and * for its own."""
+    """Return the first cell of a row; the line before would parse a leading [ or * as its own."""
     return ("{}" if text.lstrip()[:1] in {"[", "*"} else "") + _latex(text)
 
 

@@ -1,1 +1,1 @@
-"""A whole run: plan, manifest, batch."""
+"""A whole run: jobs, plan, batch, manifest."""

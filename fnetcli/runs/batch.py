@@ -1,4 +1,4 @@
-"""Do one thing for many cases: reading, work and writing overlap, one failure stops nothing."""
+"""Process many cases: reading, work and writing overlap, and one failure stops no other case."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from fnetcli.errors import FnetError, ImageError
 from fnetcli.interruption import end_work_at
 
 EXIT_DONE, EXIT_FAILED, EXIT_USAGE, EXIT_INTERRUPTED = 0, 1, 2, 130
-MAX_BYTES = 1 << 30  # of cases on their way, beyond the one at work
+MAX_BYTES = 1 << 30  # of cases in progress, besides the one at work
 
 
 class HasName(Protocol):
@@ -38,12 +38,12 @@ class Stages(Generic[CaseT, ReadT, WorkedT, DoneT]):
     read: Callable[[CaseT], ReadT]
     work: Callable[[CaseT, ReadT], WorkedT]
     write: Callable[[CaseT, WorkedT], DoneT]
-    weigh: Callable[[ReadT], int] = lambda _: 0  # bytes that a case keeps in memory on its way
+    weigh: Callable[[ReadT], int] = lambda _: 0  # bytes that a case keeps in memory
 
 
 @dataclass
 class Report(Generic[CaseT]):
-    """What became of every case."""
+    """The outcome of every case."""
 
     done: list[CaseT] = field(default_factory=list)
     failed: list[tuple[CaseT, str]] = field(default_factory=list)
@@ -51,10 +51,10 @@ class Report(Generic[CaseT]):
 
 @dataclass
 class Batch(Generic[CaseT, ReadT, WorkedT, DoneT]):
-    """Cases on their way through the stages; `on_done`, `on_failed` hear of them in their order.
+    """Cases in progress through the stages; call `on_done` and `on_failed` in their order.
 
-    An ImageError fails its case, any other FnetError ends the batch; so does an interrupt. Then
-    what is being written is finished and reported first.
+    An ImageError fails its case; any other FnetError, or an interrupt, ends the batch, after the
+    cases that are being written are finished and reported.
     """
 
     stages: Stages[CaseT, ReadT, WorkedT, DoneT]
@@ -66,7 +66,7 @@ class Batch(Generic[CaseT, ReadT, WorkedT, DoneT]):
     report: Report[CaseT] = field(default_factory=Report)
 
     def run(self, cases: Iterable[CaseT]) -> Report[CaseT]:
-        """Take every case through all stages."""
+        """Process every case through all stages."""
         self._waiting = iter(cases)
         self._reading: deque[tuple[CaseT, Future[ReadT]]] = deque()
         self._writing: deque[tuple[CaseT, Future[DoneT]]] = deque()
@@ -90,7 +90,7 @@ class Batch(Generic[CaseT, ReadT, WorkedT, DoneT]):
         return self.stops_at_failure and bool(self.report.failed)
 
     def _fill(self, pool: ThreadPoolExecutor) -> None:
-        """Read ahead: a case for every worker, while their images fit into memory."""
+        """Read ahead: one case per worker, as long as their images fit into memory."""
         while len(self._reading) < self.workers and self._has_room():
             case = next(self._waiting, None)
             if case is None:
@@ -108,7 +108,7 @@ class Batch(Generic[CaseT, ReadT, WorkedT, DoneT]):
         return not self._reading or (on_their_way + 1) * self._heaviest <= MAX_BYTES
 
     def _next(self, pool: ThreadPoolExecutor) -> None:
-        """Work on the next case that is read; report those that are written."""
+        """Work on the next case that has been read; report those that have been written."""
         case, future = self._reading.popleft()
         try:
             read = future.result()
@@ -131,7 +131,7 @@ class Batch(Generic[CaseT, ReadT, WorkedT, DoneT]):
         return _start(pool, case, partial(self.stages.write, case, worked))
 
     def _are_heavy(self) -> bool:
-        """Whether two cases are too much for the memory: then each is finished before the next."""
+        """Whether two cases do not fit into memory: then each is finished before the next."""
         return 2 * (self._heaviest or 0) > MAX_BYTES
 
     def _may_wait(self) -> bool:
@@ -141,13 +141,13 @@ class Batch(Generic[CaseT, ReadT, WorkedT, DoneT]):
         return count <= self.workers and room and not self._are_heavy()
 
     def _forget_reading(self) -> None:
-        """Leave out what nobody has begun to work on."""
+        """Drop the cases on which no work has begun."""
         self._ended.set()
         for _, future in self._reading:
             future.cancel()
 
     def _settle_all(self, *, is_ending: bool = False) -> None:
-        """Report everything that was on its way to disk; `is_ending`: an error is under way."""
+        """Report all cases that were being written; `is_ending`: an error is being raised."""
         while self._writing:
             try:
                 self._settle_next()
@@ -156,7 +156,7 @@ class Batch(Generic[CaseT, ReadT, WorkedT, DoneT]):
                     raise
 
     def _settle_next(self) -> None:
-        """Wait for the case that was first and report it; an interrupt while waiting loses none."""
+        """Wait for the first case and report it; an interrupt while waiting loses none."""
         case, future = self._writing[0]
         future.exception()
         self._writing.popleft()
@@ -166,7 +166,7 @@ class Batch(Generic[CaseT, ReadT, WorkedT, DoneT]):
             if not isinstance(error, ImageError):
                 raise
             self._fail(case, str(error), getattr(error, "brief", str(error)))
-        except Exception as error:  # the one broad except: per case, so that the rest goes on
+        except Exception as error:  # the one broad except: per case, so that the others continue
             if self.is_debug:
                 raise
             text = f"{case.name}: {_in_words(error)}"
@@ -176,13 +176,13 @@ class Batch(Generic[CaseT, ReadT, WorkedT, DoneT]):
             self.on_done(case, done)
 
     def _fail(self, case: CaseT, text: str, kept: str) -> None:
-        """Report a failure; what is kept of it holds no words from a file's header."""
+        """Report a failure; the text that is kept holds no words from a file's header."""
         self.report.failed.append((case, kept))
         self.on_failed(case, text)
 
 
 def _start(pool: ThreadPoolExecutor, case: HasName, step: Callable[[], DoneT]) -> Future[DoneT]:
-    """Let a worker do a step. Raise FnetError where the system gives no thread for it."""
+    """Let a worker do a step. Raise FnetError if the system cannot start a thread."""
     try:
         return pool.submit(step)
     except RuntimeError as error:

@@ -1,10 +1,14 @@
-"""What was made of what: OUT/manifest.jsonl, one line a case, and OUT/run.json."""
+"""The record of every case: OUT/manifest.jsonl, one line per case, and OUT/run.json.
+
+A part of a run (`parts.py`) keeps both in OUT/parts/<part>/ until they are merged.
+"""
 
 from __future__ import annotations
 
 import json
 import time
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -13,9 +17,11 @@ from fnetcli.files.durable import atomic_write, sync_folder
 from fnetcli.files.guarded import FileKind, read_text
 
 MANIFEST_FILE, RUN_FILE = "manifest.jsonl", "run.json"
+PARTS_FOLDER = "parts"
 DONE, FAILED = "done", "failed"
-DECIDING = ("weights", "options", "outputs", "pixels_version")  # beside the inputs' content
-REST = 20.0  # times as long as saving took, nothing is saved again
+BEGUN = "begun"  # of a part's case whose older record, elsewhere, no longer holds
+DECIDING = ("weights", "options", "outputs", "pixels_version")  # besides the inputs' content
+REST = 20.0  # pause between two saves, as a multiple of the time that saving took
 MIN_REST = 1.0  # seconds
 
 Record = dict[str, Any]
@@ -28,19 +34,26 @@ class _NoManifestError(UsageError):
 MANIFEST = FileKind(
     "a manifest", 1 << 30, "remove it or choose another -o", missing=_NoManifestError
 )
+RUN = FileKind("a run file", 1 << 28, "remove it", missing=_NoManifestError)
 
 
 class Manifest:
-    """The records of a folder by case name, kept as lines; a reader of the file sees whole ones.
+    """The records of a folder by case name, as lines; readers of the file see whole lines only.
 
-    Saving rewrites the file and is done now and then, not for every case: after a kill, cases
-    whose record was not saved yet are simply done again.
+    Saving rewrites the file and is done at intervals, not for every case: after a kill, cases
+    whose record was not saved yet are done again.
     """
 
-    def __init__(self, folder: Path) -> None:
-        """Read what is there. Raise UsageError where the file cannot be read."""
+    def __init__(self, folder: Path, out: Path | None = None) -> None:
+        """Read the existing file, if any. Raise UsageError if it cannot be read.
+
+        `folder` is the output folder, whose parts are read too, or, with the output folder as
+        `out`, that of a part: then the records of `out` are known, but saved nowhere.
+        """
         self.path = folder / MANIFEST_FILE
-        self._lines, self.damaged = self._read()  # damaged: lines that are no records
+        self._out = out
+        self.damaged = 0  # lines that are not records
+        self._lines, self._elsewhere = self._read()
         self._order: list[str] = []
         self._next_save = 0.0
 
@@ -50,23 +63,29 @@ class Manifest:
 
     def get(self, case: str) -> Record | None:
         """Return the record of a case."""
-        line = self._lines.get(case)
-        return None if line is None else json.loads(line)
+        line = self._lines.get(case) or self._elsewhere.get(case)
+        record = None if line is None else json.loads(line)
+        return None if record is None or record.get("status") == BEGUN else record
 
     def put(self, record: Record) -> None:
-        """Set the record of a case; save if the last time is long enough ago."""
+        """Set the record of a case; save if the last save is long enough ago."""
         self._lines[record["case"]] = json.dumps(record)
         if time.monotonic() >= self._next_save:
             self.save()
 
     def begin(self, cases: Iterable[str], anew: Iterable[str]) -> None:
-        """Set the order of lines, forget the cases that will be made anew, save.
+        """Set the order of lines, remove the cases that will be fused again, and save.
 
-        Nothing of a case may be overwritten while its old record says that it is done.
+        No file of a case may be overwritten while its old record says that it is done.
         """
         self._order = list(cases)
-        forgotten = [self._lines.pop(name, None) for name in anew]
-        if any(line is not None for line in forgotten):
+        has_changed = False
+        for name in anew:
+            has_changed |= self._lines.pop(name, None) is not None
+            if name in self._elsewhere:
+                self._lines[name] = json.dumps({"case": name, "status": BEGUN})
+                has_changed = True
+        if has_changed:
             self.save()
 
     def save(self) -> None:
@@ -77,25 +96,56 @@ class Manifest:
         names = [*ours, *(name for name in self._lines if name in others)]
         lines = (f"{self._lines[name]}\n".encode() for name in names)
         atomic_write(self.path, lambda file: file.writelines(lines))
-        sync_folder(self.path.parent)  # what was forgotten must stay so, also after a power cut
+        sync_folder(self.path.parent)  # removed records must not return after a power cut
         now = time.monotonic()
         self._next_save = now + max(MIN_REST, REST * (now - started))
 
-    def _read(self) -> tuple[dict[str, str], int]:
-        """Return the lines by case, and how many others there are."""
+    def _read(self) -> tuple[dict[str, str], dict[str, str]]:
+        """Return the lines by case: those saved here, and those known from elsewhere."""
+        self.damaged = 0
+        own = self._read_file(self.path)
+        if self._out is None:
+            for folder in part_folders(self.path.parent):
+                own |= self._read_file(folder / MANIFEST_FILE)
+            return own, {}
+        elsewhere = self._read_file(self._out / MANIFEST_FILE)
+        for folder in part_folders(self._out):
+            if folder != self.path.parent:
+                elsewhere |= self._read_file(folder / MANIFEST_FILE)
+        return own, elsewhere
+
+    def _read_file(self, path: Path) -> dict[str, str]:
         lines: dict[str, str] = {}
-        damaged = 0
         try:
-            text = read_text(self.path, MANIFEST, errors="replace")
+            text = read_text(path, MANIFEST, errors="replace")
         except _NoManifestError:
-            return lines, damaged
+            return lines
         for line in text.splitlines():
             name = _case_of(line)
             if name is None:
-                damaged += 1
+                self.damaged += 1
             else:
                 lines[name] = line
-        return lines, damaged
+        return lines
+
+
+def part_folders(out: Path) -> list[Path]:
+    """Return the folders of the parts that have records, the newest last."""
+    times: list[tuple[int, Path]] = []
+    with suppress(OSError):
+        for folder in (out / PARTS_FOLDER).iterdir():
+            with suppress(OSError):
+                times.append(((folder / MANIFEST_FILE).stat().st_mtime_ns, folder))
+    return [folder for _, folder in sorted(times)]
+
+
+def read_run(folder: Path) -> Record:
+    """Return the content of a run.json; nothing if it is missing or damaged."""
+    try:
+        content = json.loads(read_text(folder / RUN_FILE, RUN, errors="replace"))
+    except (_NoManifestError, ValueError, RecursionError):
+        return {}
+    return content if isinstance(content, dict) else {}
 
 
 def _case_of(line: str) -> str | None:
@@ -108,12 +158,12 @@ def _case_of(line: str) -> str | None:
 
 
 def deciding(record: Record) -> str:
-    """Return what decides a case's files beside its inputs, as text: equal texts, equal files."""
+    """Return what decides a case's files besides its inputs, as text: same text, same files."""
     return json.dumps({key: record.get(key) for key in DECIDING}, sort_keys=True)
 
 
 def content(record: Record) -> dict[str, str | None]:
-    """Return the hashes of a case's inputs by modality; no more than that if they are damaged."""
+    """Return the hashes of a case's inputs by modality; fewer if the record is damaged."""
     inputs = record.get("inputs")
     return {
         modality: known.get("sha256") if isinstance(known, dict) else None
@@ -122,11 +172,11 @@ def content(record: Record) -> dict[str, str | None]:
 
 
 def write_run(folder: Path, run: Mapping[str, Any]) -> None:
-    """Write OUT/run.json, whole. Raise OutputError."""
+    """Write OUT/run.json, completely or not at all. Raise OutputError."""
     text = json.dumps(run, indent=2).encode() + b"\n"
     atomic_write(folder / RUN_FILE, lambda file: file.write(text))
 
 
 def relative_path(path: Path, root: Path) -> str:
-    """Return a path as it is below its root, with forward slashes; else as it is."""
+    """Return a path relative to its root, with forward slashes; unchanged if it is not below it."""
     return (path.relative_to(root) if path.is_relative_to(root) else path).as_posix()

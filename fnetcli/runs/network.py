@@ -1,4 +1,4 @@
-"""The network of a run: which weights, on which device; loaded, with what it can do."""
+"""The network of a run: its weights, its device, and what it can output."""
 
 from __future__ import annotations
 
@@ -16,27 +16,27 @@ from fnetcli.products import Products
 
 @dataclass(frozen=True)
 class LoadedNetwork:
-    """An engine that is ready to work, and the weights it holds."""
+    """An engine that is ready to run, and its weights."""
 
     engine: Engine
     weights: Weights
 
     @property
     def products(self) -> Products:
-        """What it makes beside the fused image."""
+        """Its outputs besides the fused image."""
         return self.weights.network.products
 
     @property
     def notices(self) -> list[str]:
-        """What a user should know of it."""
+        """What a user should know about it."""
         return [*self.weights.notices(), *self.engine.notices]
 
     def require_memory(self, wanted: Wanted) -> None:
-        """Raise UsageError where --max-memory is less than a large image takes at least."""
+        """Raise UsageError if --max-memory is less than the minimum for large images."""
         self.engine.require_memory(wanted)
 
     def record(self) -> dict[str, str]:
-        """Return what a manifest holds: name, hash, and precision where it is not that of fp32."""
+        """Return the manifest's entry: name, hash, and precision if it is not fp32."""
         precision = self.engine.precision
         further = {} if precision == "fp32" else {"precision": precision}
         return {"name": self.weights.name, "sha256": self.weights.sha256, **further}
@@ -44,14 +44,14 @@ class LoadedNetwork:
 
 @dataclass(frozen=True)
 class NetworkSource:
-    """Where a network comes from, as picklable values: another process loads the same."""
+    """The source of a network, as picklable values: another process loads the same network."""
 
-    weights: str | Path | None = None  # a file, or the name of shipped ones; None: the default
+    weights: str | Path | None = None  # a file, or the name of shipped weights; None: the default
     device: str = "auto"
     options: EngineOptions = field(default_factory=EngineOptions)
 
     def load(self, on_notice: Callable[[str], None] = lambda _: None) -> LoadedNetwork:
-        """Load it. Raise CheckpointError, UsageError."""
+        """Load the network. Raise CheckpointError, UsageError."""
         weights = load_weights(self.weights)
         device = choose_device(self.device)
         return LoadedNetwork(Engine(weights.network, device, self.options, on_notice), weights)
@@ -59,21 +59,19 @@ class NetworkSource:
 
 @cache
 def loaded(source: NetworkSource) -> LoadedNetwork:
-    """Return a network that is loaded once in a process."""
+    """Return the network, loaded once per process."""
     return source.load()
 
 
 def require_products(
     products: Products, *, maps: str | None = None, has_gains: bool = False, features: bool = False
 ) -> None:
-    """Raise UsageError where something is asked for that the network does not make.
+    """Raise UsageError if outputs are requested that the network does not have.
 
-    `maps` is what was asked for, None where nothing was.
+    `maps` is the requested choice, or None.
     """
     if maps is not None and not products.images:
-        raise UsageError(
-            f"--maps {maps}: this network shows nothing beside the fused image; leave it out"
-        )
+        raise UsageError(f"--maps {maps}: this network has no parts or maps; leave it out")
     if has_gains and not products.parts:
         raise UsageError("--gain: this network's fused image is not a sum of parts; leave it out")
     if features and not products.features:

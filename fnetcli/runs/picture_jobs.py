@@ -1,6 +1,6 @@
-"""What a run of pictures takes: options of all cases, and what only all files together tell.
+"""Assemble a run of pictures: the options of all cases, and choices that depend on all files.
 
-That of volumes stands in `volume_jobs.py`: what it needs is slow to import.
+Volumes are in `volume_jobs.py`, since their imports are slow.
 """
 
 from __future__ import annotations
@@ -23,17 +23,17 @@ from fnetcli.runs.network import LoadedNetwork, require_products
 from fnetcli.runs.plan import Existing, Job
 from fnetcli.runs.protect import require_outside
 
-MAX_WORKERS = 4  # unless told otherwise: reading and writing need no more beside the network
+MAX_WORKERS = 4  # by default: reading and writing need no more while the network runs
 
 PictureJob = Job[PicturePaths, Prepared, Fusion[Maps]]
 
 
 @dataclass(frozen=True)
 class PictureRunOptions:
-    """How pairs of pictures are fused, beside what the network sees of each."""
+    """How to fuse pairs of pictures, besides how they are prepared."""
 
     mix: MixOptions = field(default_factory=MixOptions)
-    kind: str | None = None  # of the fused pictures' files; None: PNG, or TIFF where it is needed
+    kind: str | None = None  # file format of the fused pictures; None: PNG, or TIFF if needed
     depth: Depth = "auto"
     maps: MapsKind | None = None
     with_features: bool = False
@@ -43,15 +43,16 @@ class PictureRunOptions:
 
 @dataclass(frozen=True)
 class SurveyedPictures:
-    """A job of pictures, the options it was given with all filled in, and what is to be said."""
+    """A job of pictures, its options with all defaults filled in, and notices."""
 
     job: PictureJob
     options: FuseOptions
     notices: list[str]
+    warnings: list[str]
 
 
 def default_workers() -> int:
-    """Return how many threads read and write where nobody says: one a core, at most MAX_WORKERS."""
+    """Return the default number of threads for files: one per core, at most MAX_WORKERS."""
     return min(MAX_WORKERS, os.cpu_count() or 1)
 
 
@@ -65,10 +66,10 @@ def picture_job(
     workers: int = 2,
     on_step: Callable[[], None] = lambda: None,
 ) -> SurveyedPictures:
-    """Look at the headers of all pictures, and decide what only all of them tell.
+    """Survey the headers of all pictures, and make the choices that depend on all of them.
 
     `out` is a folder, or for one pair of files the name of the fused picture. Raise UsageError,
-    also for what the network does not make.
+    also for outputs that the network does not have.
     """
     file_kind = kind_of_file(out, pairing)
     if file_kind and options.kind not in (None, file_kind):
@@ -102,11 +103,11 @@ def picture_job(
         is_file=file_kind is not None,
         existing=options.existing,
     )
-    return SurveyedPictures(job, fuse_options, notices)
+    return SurveyedPictures(job, fuse_options, notices, found.warnings)
 
 
 def kind_of_file(out: Path, pairing: Pairing) -> str | None:
-    """Return the format that -o asks for where it names the fused picture; refuse odd names."""
+    """Return the format of the fused picture that -o names, if it names one; refuse odd names."""
     suffix = out.suffix.lower()
     if suffix not in IMAGE_SUFFIXES or out.is_dir():
         if out.exists() and not out.is_dir():

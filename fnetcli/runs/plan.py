@@ -1,10 +1,10 @@
-"""Before anything runs: where every result goes, and which cases are done already."""
+"""Plan a run: the path of every result, and which cases are done already."""
 
 from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Generic, Literal
@@ -12,6 +12,7 @@ from typing import Generic, Literal
 from fnetcli.errors import ReadError, UsageError
 from fnetcli.inputs.pairing import Case, Pairing
 from fnetcli.runs.manifest import DONE, Manifest, content, deciding
+from fnetcli.runs.parts import Part
 from fnetcli.runs.process import CaseTask, MadeT, PathsT, Pipeline, PreparedT, ResultPaths, is_whole
 from fnetcli.runs.protect import Inputs
 
@@ -20,7 +21,7 @@ Existing = Literal["skip", "overwrite", "error"]
 
 @dataclass(frozen=True)
 class Job(Generic[PathsT, PreparedT, MadeT]):
-    """What is to be fused, how, and where it goes; `out` is a folder, or a file for one pair."""
+    """What to fuse, how, and where to; `out` is a folder, or a file for one pair."""
 
     pairing: Pairing
     pipeline: Pipeline[PathsT, PreparedT, MadeT]
@@ -28,6 +29,17 @@ class Job(Generic[PathsT, PreparedT, MadeT]):
     weights: Mapping[str, str]  # name, sha256
     is_file: bool = False
     existing: Existing = "skip"
+    part: Part | None = None  # process only this share of the cases
+
+    @property
+    def cases(self) -> Sequence[Case]:
+        """The cases to process, in order."""
+        return self.part.of(self.pairing.cases) if self.part else self.pairing.cases
+
+    @property
+    def records(self) -> Path:
+        """The folder of the manifest and run.json."""
+        return self.part.folder(self.out) if self.part else self.out
 
     @property
     def input_paths(self) -> list[Path]:
@@ -35,7 +47,7 @@ class Job(Generic[PathsT, PreparedT, MadeT]):
         return [path for case in self.pairing.cases for path in (case.first, case.second)]
 
     def task(self, case: Case) -> CaseTask[PathsT, PreparedT, MadeT]:
-        """Return all that is needed to fuse one of the cases."""
+        """Return everything needed to fuse one of the cases."""
         paths = self.pipeline.paths(case, self.out, is_file=self.is_file)
         return CaseTask(case, self.pipeline, paths, self.out, self.pairing.roots, self.weights)
 
@@ -49,29 +61,29 @@ class RunPlan(Generic[PathsT, PreparedT, MadeT]):
     todo: list[Case]
 
     def paths(self, case: Case) -> PathsT:
-        """Return where the results of a case go."""
+        """Return the paths of a case's results."""
         return self.tasks[case.name].paths
 
     def folders(self) -> set[Path]:
-        """Return all folders that results lie in."""
+        """Return all folders with results."""
         return {path.parent for task in self.tasks.values() for path in task.paths.all().values()}
 
 
 def make_plan(
     job: Job[PathsT, PreparedT, MadeT], manifest: Manifest | None, on_step: Callable[[], None]
 ) -> RunPlan[PathsT, PreparedT, MadeT]:
-    """Sort the cases into done and to do. Raise UsageError where existing files forbid work."""
+    """Sort the cases into done and to do. Raise UsageError if existing files are in the way."""
     tasks = {case.name: job.task(case) for case in job.pairing.cases}
     require_places({name: task.paths for name, task in tasks.items()}, Inputs(job.input_paths))
     if job.existing == "error":
-        for task in tasks.values():
-            for path in task.paths.all().values():
+        for case in job.cases:
+            for path in tasks[case.name].paths.all().values():
                 if os.path.lexists(path):
                     raise UsageError(
                         f"{path}: exists; remove it, or use --existing skip or overwrite"
                     )
     plan = RunPlan(tasks, [], [])
-    for case in job.pairing.cases:
+    for case in job.cases:
         is_done = job.existing == "skip" and manifest is not None
         is_done = is_done and manifest is not None and _is_done(tasks[case.name], manifest)
         (plan.skipped if is_done else plan.todo).append(case)
@@ -80,7 +92,7 @@ def make_plan(
 
 
 def require_places(planned: Mapping[str, ResultPaths], inputs: Inputs) -> None:
-    """Raise UsageError where results would hit inputs or each other."""
+    """Raise UsageError if results would overwrite inputs or each other."""
     files: dict[str, str] = {}
     for name, paths in planned.items():
         for path in paths.all().values():
@@ -100,12 +112,12 @@ def require_places(planned: Mapping[str, ResultPaths], inputs: Inputs) -> None:
 
 
 def _as_the_disk_sees(path: Path) -> str:
-    """Return a path as text that is equal for names that some systems take for the same."""
+    """Return a path as text, with the same text for names that some systems do not distinguish."""
     return str(path).casefold() if sys.platform in {"win32", "darwin"} else str(path)
 
 
 def _is_done(task: CaseTask[PathsT, PreparedT, MadeT], manifest: Manifest) -> bool:
-    """Whether all files of a case exist, made of the same content with the same options."""
+    """Whether all files of a case exist and were made from the same content and options."""
     old = manifest.get(task.case.name)
     if old is None or old.get("status") != DONE or not is_whole(task.paths, old):
         return False

@@ -1,7 +1,7 @@
-"""One case from disk to disk: a plain function of picklable values, and the steps it is made of.
+"""Process one case from disk to disk: a plain function of picklable values, and its steps.
 
-`process` is what another process, or another machine, does with a case; a run in this process takes
-the same three steps, overlapped by `batch`. Manifest and lock are the coordinator's (`run`).
+Another process, or another machine, calls `process` for a case; a run in this process does the same
+three steps, overlapped by `batch`. The coordinator (`run`) holds the manifest and the lock.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
 
-from fnetcli.errors import ImageError, PairError
+from fnetcli.errors import ImageError, NotFiniteError, PairError
 from fnetcli.files.output_folder import InPlace
 from fnetcli.inputs.pairing import Case
 from fnetcli.pictures.fuse import PIXELS_VERSION
@@ -24,18 +24,19 @@ from fnetcli.runs.network import NetworkSource, loaded
 if TYPE_CHECKING:
     from fnetcli.engine import Engine
 
-OnSlices = Callable[[int, int, int], None]  # slices just done; done of this volume; of how many
+_known_hashes: dict[tuple[Path, int, int], str] = {}  # of the last sequence
+OnSlices = Callable[[int, int, int], None]  # slices just done; done of this volume; its total
 
 
 class ResultPaths(Protocol):
-    """Where the results of one case go."""
+    """The paths of one case's results."""
 
     @property
     def fused(self) -> Path:
         """The fused image, a file or a folder, written last."""
 
     def all(self) -> dict[str, Path]:
-        """Return every path by its name."""
+        """Return all paths by name."""
 
 
 PathsT = TypeVar("PathsT", bound=ResultPaths)
@@ -44,32 +45,32 @@ MadeT = TypeVar("MadeT")
 
 
 class Pipeline(Protocol[PathsT, PreparedT, MadeT]):
-    """The way of a case from disk to disk: of two pictures, of two volumes. Options, no state.
+    """The pipeline for a case, of two pictures or two volumes: options, no state.
 
-    What `read` gives goes to `work`, what that gives to `write`.
+    The result of `read` is passed to `work`, and its result to `write`.
     """
 
     @property
     def modalities(self) -> tuple[str, str]:
-        """First, second, in the network's order."""
+        """First and second, in the network's order."""
 
     def record(self) -> Record:
-        """Return every option that changes pixels or the set of files, as JSON takes it."""
+        """Return every option that changes pixels or the set of files, ready for JSON."""
 
     def paths(self, case: Case, out: Path, *, is_file: bool) -> PathsT:
-        """Return where the results of a case go, in a folder, or beside a file."""
+        """Return the paths of a case's results, in a folder or beside a file."""
 
     def sha256(self, path: Path) -> str:
-        """Return a hash of all that an input holds. Raise ReadError."""
+        """Return a hash of the whole content of an input. Raise ReadError."""
 
     def read(self, case: Case) -> PreparedT:
         """Read both images of a case and prepare them. Raise ImageError."""
 
     def sizes(self, prepared: PreparedT) -> tuple[str, str]:
-        """Return how large both images are, as people write it."""
+        """Return the sizes of both images as text."""
 
     def nbytes(self, prepared: PreparedT) -> int:
-        """Return what a case takes from reading to writing, roughly."""
+        """Return roughly how many bytes a case needs from reading to writing."""
 
     def work(
         self,
@@ -82,26 +83,27 @@ class Pipeline(Protocol[PathsT, PreparedT, MadeT]):
         """Run the network. Raise ImageError, OutputError."""
 
     def write(self, prepared: PreparedT, made: MadeT, paths: PathsT, in_place: InPlace) -> Record:
-        """Write the results; return ranges, notices and what else the manifest is to hold."""
+        """Write the results; return ranges, notices and other entries of the manifest."""
 
 
 @dataclass(frozen=True)
 class CaseTask(Generic[PathsT, PreparedT, MadeT]):
-    """One case, how it is fused and where its results go; picklable."""
+    """One case, how to fuse it, and the paths of its results; picklable."""
 
     case: Case
     pipeline: Pipeline[PathsT, PreparedT, MadeT]
     paths: PathsT
     out: Path
-    roots: tuple[Path, Path]  # the folders that both images are told of relative to
+    roots: tuple[Path, Path]  # the folders that the images' recorded paths are relative to
     weights: Mapping[str, str]  # of the manifest: name, sha256
 
     def inputs(self) -> Record:
-        """Return what is known of the case's files before they are opened."""
+        """Return what is known about the case's files before they are opened."""
         return {
             modality: {
                 "path": relative_path(path, path.parent if path == root else root),
                 "sha256": None,
+                **({} if self.case.page is None else {"page": self.case.page}),
             }
             for modality, path, root in zip(
                 self.pipeline.modalities,
@@ -112,12 +114,31 @@ class CaseTask(Generic[PathsT, PreparedT, MadeT]):
         }
 
     def hash_inputs(self, inputs: Record) -> None:
-        """Fill in what the files hold. Raise ReadError."""
+        """Add the hashes of the files. Raise ReadError."""
+        hashes: dict[Path, str] = {}  # one file may hold both images
         for known, path in zip(inputs.values(), (self.case.first, self.case.second), strict=True):
-            known["sha256"] = self.pipeline.sha256(path)
+            if path not in hashes:
+                hashes[path] = self._hash(path)
+            known["sha256"] = hashes[path]
+
+    def _hash(self, path: Path) -> str:
+        """Return a file's hash; that of a sequence is computed once, not for every frame."""
+        if self.case.page is None:
+            return self.pipeline.sha256(path)
+        try:
+            state = path.stat()
+        except OSError:
+            return self.pipeline.sha256(path)
+        key = (path, state.st_size, state.st_mtime_ns)
+        found = _known_hashes.get(key)
+        if found is None:
+            found = self.pipeline.sha256(path)
+            _known_hashes.clear()
+            _known_hashes[key] = found
+        return found
 
     def record(self, inputs: Record) -> Record:
-        """Return the part of the case's record that is known before it is made."""
+        """Return the part of the case's record that is known before it is fused."""
         return {
             "case": self.case.name,
             "inputs": inputs,
@@ -137,7 +158,7 @@ class CaseTask(Generic[PathsT, PreparedT, MadeT]):
 
 @dataclass(frozen=True)
 class CaseRead(Generic[PreparedT]):
-    """A case whose images are read."""
+    """A case whose images have been read."""
 
     inputs: Record
     prepared: PreparedT
@@ -146,7 +167,7 @@ class CaseRead(Generic[PreparedT]):
 
 @dataclass(frozen=True)
 class CaseMade(Generic[PreparedT, MadeT]):
-    """A case that the network has worked on."""
+    """A case that the network has fused."""
 
     read: CaseRead[PreparedT]
     made: MadeT
@@ -156,7 +177,7 @@ class CaseMade(Generic[PreparedT, MadeT]):
 def process(task: CaseTask[Any, Any, Any], source: NetworkSource) -> Record:
     """Fuse one case; return its record for the manifest, done or failed.
 
-    The network is loaded once in a process. Raise FnetError where the next case would fail too.
+    The network is loaded once per process. Raise FnetError if the next case would fail, too.
     """
     inputs = task.inputs()
     try:
@@ -167,7 +188,7 @@ def process(task: CaseTask[Any, Any, Any], source: NetworkSource) -> Record:
 
 
 def read_case(task: CaseTask[PathsT, PreparedT, MadeT], inputs: Record) -> CaseRead[PreparedT]:
-    """Hash and read the images; fill in what `inputs` lack. Raise ImageError."""
+    """Hash and read the images; complete `inputs`. Raise ImageError."""
     started = time.perf_counter()
     task.hash_inputs(inputs)
     prepared = task.pipeline.read(task.case)
@@ -188,7 +209,8 @@ def work_on_case(
     try:
         made = task.pipeline.work(engine, read.prepared, task.paths, in_place, on_slices)
     except PairError as error:
-        raise PairError(f"{task.case.first} and {task.case.second}: {error}") from None
+        of = f", weights {task.weights['name']}" if isinstance(error, NotFiniteError) else ""
+        raise PairError(f"{task.case.first} and {task.case.second}{of}: {error}") from None
     return CaseMade(read, made, time.perf_counter() - started)
 
 
@@ -197,7 +219,7 @@ def write_case(
     case: CaseMade[PreparedT, MadeT],
     in_place: InPlace = nullcontext,
 ) -> Record:
-    """Write the results; return the record of the case that is done. Raise WriteError."""
+    """Write the results; return the record of the finished case. Raise WriteError."""
     started = time.perf_counter()
     found = task.pipeline.write(case.read.prepared, case.made, task.paths, in_place)
     folders = folders_of(task.paths)
@@ -212,13 +234,13 @@ def write_case(
 
 
 def is_whole(paths: ResultPaths, record: Record) -> bool:
-    """Whether all files of a case exist, and its folders hold as much as they did."""
+    """Whether all files of a case exist, and its folders have as many files and bytes as before."""
     are_there = all(path.exists() for path in paths.all().values())
     return are_there and folders_of(paths) == record.get("folders", {})
 
 
 def folders_of(paths: ResultPaths) -> Record:
-    """Return how many files the folders among the results hold, and of how many bytes."""
+    """Return the number of files, and their bytes, in the folders among the results."""
     found = {}
     for name, path in sorted(paths.all().items()):
         with suppress(OSError):  # a file, or nothing

@@ -1,4 +1,4 @@
-"""Nothing that a command writes may replace, or lie among, what it reads."""
+"""Refuse output paths that would replace inputs or lie among them."""
 
 from __future__ import annotations
 
@@ -21,48 +21,50 @@ class Inputs:
 
     def __init__(self, paths: Iterable[Path]) -> None:
         self._paths = list(paths)
-        self._real = cache(os.path.realpath)  # Path.resolve minds loops of links
+        self._real = cache(os.path.realpath)  # Path.resolve fails on loops of links
         self._entries = {(self._real(path.parent), path.name) for path in self._paths}
         self._entries |= {
             os.path.split(os.path.realpath(path)) for path in self._paths if path.is_symlink()
         }
 
     def require_kept(self, path: Path, label: str = "") -> None:
-        """Raise UsageError where a file made under a temporary name would replace an input."""
+        """Raise UsageError if a file renamed from a temporary name would replace an input."""
         if self._replaces(path):
             raise UsageError(
                 f"{label or path}: would be overwritten, but is an input; choose another name"
             )
 
     def require_free(self, path: Path, label: str = "") -> None:
-        """Raise UsageError where a path is an input, also by a link."""
+        """Raise UsageError if a path is an input, also through a link."""
         if self._replaces(path) or any(_are_same(path, other) for other in self._paths):
             raise UsageError(f"{label or path}: is an input; choose another name")
 
     def require_outside(self, path: Path, label: str = "") -> None:
-        """Raise UsageError where a path lies in a folder that is an input."""
+        """Raise UsageError if a path is in a folder that is an input."""
         if any(other.is_dir() and is_below(path, other) for other in self._paths):
-            raise UsageError(f"{label or path}: lies in a folder of inputs; choose another one")
+            raise UsageError(f"{label or path}: is in an input folder; choose another folder")
 
     def _replaces(self, path: Path) -> bool:
         return (self._real(path.parent), path.name) in self._entries
 
 
 class ResultFiles:
-    """Where a command is to write single results, by option ("--json"); one may be stdout."""
+    """The result files named on the command line, by option ("--json"); one may be stdout."""
 
     def __init__(self, named: Mapping[str, Path | None]) -> None:
-        """Raise UsageError for two results on stdout."""
+        """Raise UsageError if two results are written to stdout."""
         self.paths = {option: path for option, path in named.items() if path is not None}
         printed = [option for option, path in self.paths.items() if path == STDOUT]
         self.has_stdout = bool(printed)
         if len(printed) > 1:
-            raise UsageError(f"{' and '.join(printed)}: stdout holds one result; name files")
+            raise UsageError(
+                f"{' and '.join(printed)}: only one result can go to stdout; name files"
+            )
 
     def check(self, inputs: Inputs, others: Iterable[Path] = ()) -> None:
-        """Raise UsageError where one would replace an input, a folder or another result.
+        """Raise UsageError if one would replace an input, a folder or another result.
 
-        `others` are the results that the command names itself.
+        `others` are results whose names the command chooses.
         """
         taken = {os.path.realpath(path) for path in others}
         for option, path in self.paths.items():
@@ -80,9 +82,9 @@ class ResultFiles:
 
 
 def require_writable(label: str, path: Path) -> None:
-    """Raise UsageError where already the folder says that a file cannot be made."""
+    """Raise UsageError if the folder shows that a file cannot be created."""
     if path.is_symlink() or (path.exists() and not path.is_file()):
-        return  # /dev/stdout or a pipe: it is written into, not replaced
+        return  # /dev/stdout or a pipe: it is written to, not replaced
     folder = next(parent for parent in path.absolute().parents if parent.exists())
     if not folder.is_dir():
         raise UsageError(f"{label}: {folder} is a file, not a folder; choose another path")
@@ -91,22 +93,22 @@ def require_writable(label: str, path: Path) -> None:
 
 
 def require_outside(out: Path, pairing: Pairing) -> None:
-    """Raise UsageError where the folder for the results lies in, or is, a folder of inputs."""
+    """Raise UsageError if the results folder is an input folder or lies in one."""
     for folder in pairing.roots if pairing.source == "folders" else ():
         if is_below(out, folder):
             raise UsageError(
-                f"-o {out}: lies in the input folder {folder}, where results would be taken for "
-                "inputs the next time; choose a folder outside"
+                f"-o {out}: is in the input folder {folder}, where the next run would read results "
+                "as inputs; choose a folder outside"
             )
 
 
 def is_below(path: Path, folder: Path) -> bool:
-    """Whether a path is a folder or lies in it, all links followed."""
+    """Whether a path is a folder or lies in it, after following all links."""
     return Path(os.path.realpath(path)).is_relative_to(os.path.realpath(folder))
 
 
 def _are_same(one: Path, other: Path) -> bool:
     try:
         return one.samefile(other)
-    except (OSError, ValueError):  # one is not there, or no file can have its name
+    except (OSError, ValueError):  # one does not exist, or no file can have its name
         return os.path.realpath(one) == os.path.realpath(other)

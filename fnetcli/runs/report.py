@@ -1,4 +1,4 @@
-"""What became of a run, for those who called it from Python."""
+"""The outcome of a run, for callers from Python."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ from fnetcli.runs.run import FusionRun
 
 @dataclass(frozen=True)
 class Progress:
-    """How far a run is: `done` of `total` cases, or of steps that nobody has counted (None)."""
+    """The progress of a run: `done` of `total` cases, or of an unknown number of steps (None)."""
 
     stage: Literal["looking", "comparing", "fusing"]
     done: int
     total: int | None
-    case: str = ""  # that was just finished
+    case: str = ""  # the one just finished
     error: str = ""  # why it failed
 
 
@@ -31,11 +31,11 @@ OnProgress = Callable[[Progress], None]
 
 @dataclass(frozen=True)
 class RunReport:
-    """What became of every case, by name; records are those of OUT/manifest.jsonl.
+    """The outcome of every case, by name; records are those of OUT/manifest.jsonl.
 
-    `notices` holds what a user should know of the files as a whole, the records' own ``notices``
-    what concerns a case. `left` names the cases that were not begun, because the run stopped at a
-    failure. `summary` is what OUT/run.json holds.
+    `notices` holds what a user should know about the files as a whole, the ``notices`` of a record
+    what concerns its case. `left` names the cases that were not started because the run stopped at
+    a failure. `summary` is the content of OUT/run.json.
     """
 
     out: Path
@@ -56,7 +56,7 @@ class RunReport:
 
 @dataclass
 class _Teller:
-    """Passes on what happens in a run."""
+    """Forwards the events of a run."""
 
     on_progress: OnProgress
     total: int = 0
@@ -71,7 +71,7 @@ class _Teller:
         self._tell(case.name, text)
 
     def slices(self, count: int, done: int, of: int) -> None:
-        """Leave slices out: whole cases are counted."""
+        """Ignore slices: whole cases are counted."""
 
     def _tell(self, case: str, error: str = "") -> None:
         self.count += 1
@@ -87,10 +87,10 @@ def run_job(
     notices: list[str],
     on_progress: OnProgress = lambda _: None,
 ) -> RunReport:
-    """Do everything that is to be done of a job; say what became of it. Raise FnetError."""
+    """Run a job and return its report. Raise FnetError."""
     teller = _Teller(on_progress)
     run = FusionRun(job, teller)
-    cases = job.pairing.cases
+    cases = job.cases
     compared = 0
 
     def compare() -> None:

@@ -1,10 +1,10 @@
-"""A whole run of `fnet fuse`: the coordinator, which keeps lock, manifest and run.json."""
+"""A whole run of `fnet fuse`: the coordinator, which holds lock, manifest and run.json."""
 
 from __future__ import annotations
 
 import platform
-from collections.abc import Callable
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from importlib.metadata import version
@@ -15,7 +15,8 @@ from fnetcli.errors import OutputError, UsageError
 from fnetcli.files.output_folder import OutputFolder, sweep
 from fnetcli.inputs.pairing import Case
 from fnetcli.runs.batch import Batch, Report, Stages
-from fnetcli.runs.manifest import MANIFEST_FILE, Manifest, Record, write_run
+from fnetcli.runs.manifest import MANIFEST_FILE, Manifest, Record, part_folders, write_run
+from fnetcli.runs.parts import remove_parts
 from fnetcli.runs.plan import Job, RunPlan, make_plan
 from fnetcli.runs.process import (
     CaseMade,
@@ -35,21 +36,21 @@ if TYPE_CHECKING:
 
 
 class Events(Protocol):
-    """Who hears of a run while it lasts."""
+    """A listener to the events of a run."""
 
     def done(self, case: Case, paths: ResultPaths, record: Record) -> None:
-        """Hear that a case is on disk."""
+        """Report that a case is on disk."""
 
     def failed(self, case: Case, text: str) -> None:
-        """Hear that a case failed."""
+        """Report that a case failed."""
 
     def slices(self, count: int, done: int, of: int) -> None:
-        """Hear that so many slices have gone through, how many of their volume, of how many."""
+        """Report that `count` more slices are fused: `done` of `of` in their volume."""
 
 
 @dataclass
 class FusionRun(Generic[PathsT, PreparedT, MadeT]):
-    """One run: holds the output folder while it lasts, keeps manifest and run.json."""
+    """One run: locks the output folder while it lasts, writes manifest and run.json."""
 
     job: Job[PathsT, PreparedT, MadeT]
     events: Events
@@ -66,9 +67,10 @@ class FusionRun(Generic[PathsT, PreparedT, MadeT]):
         self._began = datetime.now(UTC)
 
     def look(self, on_step: Callable[[], None] = lambda: None) -> None:
-        """Find out what there is to do; write nothing. Raise UsageError where nothing may be."""
+        """Find out which cases to fuse; write nothing. Raise UsageError if results are refused."""
         if not self.job.is_file:
-            self._manifest = Manifest(self.job.out)
+            out = self.job.out
+            self._manifest = Manifest(self.job.records, out if self.job.part else None)
         self.plan = make_plan(self.job, self._manifest, on_step)
 
     def work(
@@ -79,10 +81,10 @@ class FusionRun(Generic[PathsT, PreparedT, MadeT]):
         stops_at_failure: bool = False,
         is_debug: bool = False,
     ) -> None:
-        """Do everything that `look` found to do; the folder is locked meanwhile.
+        """Fuse all cases that `look` found; the folder is locked meanwhile.
 
-        However it ends, what is finished is whole and in the manifest. Raise OutputError, and
-        UsageError where another run holds the folder.
+        However it ends, finished cases are complete and in the manifest. Raise OutputError, or
+        UsageError if another run has locked the folder.
         """
         self._device = str(engine.device)
         with self._folder() as folder:
@@ -116,7 +118,7 @@ class FusionRun(Generic[PathsT, PreparedT, MadeT]):
                 self._end()
 
     def summary(self) -> Record:
-        """Return what run.json holds."""
+        """Return the content of run.json."""
         now = datetime.now(UTC)
         first, second = self.job.pipeline.modalities
         return {
@@ -135,15 +137,19 @@ class FusionRun(Generic[PathsT, PreparedT, MadeT]):
                 for modality, root in zip((first, second), self.job.pairing.roots, strict=True)
             },
             "out": str(self.job.out),
+            **({"part": [self.job.part.number, self.job.part.count]} if self.job.part else {}),
             "totals": self.totals(),
             "failed": [{"case": case.name, "error": text} for case, text in self.report.failed],
             "unpaired": [str(path) for path in self.job.pairing.unpaired],
+            "ignored": [
+                {"path": str(one.path), "reason": one.reason} for one in self.job.pairing.ignored
+            ],
         }
 
     def totals(self) -> dict[str, int]:
-        """Return how many cases there are, were done, skipped, failed, are left; lone files."""
+        """Return the numbers of cases in total, done, skipped, failed, left; of unpaired files."""
         return {
-            "cases": len(self.job.pairing.cases),
+            "cases": len(self.job.cases),
             "done": len(self.report.done),
             "skipped": len(self.plan.skipped),
             "failed": len(self.report.failed),
@@ -153,19 +159,19 @@ class FusionRun(Generic[PathsT, PreparedT, MadeT]):
 
     @property
     def manifest_path(self) -> Path | None:
-        """Where the list of all cases is; None where a file was named."""
-        return None if self.job.is_file else self.job.out / MANIFEST_FILE
+        """The path of the manifest; None if the output is a single file."""
+        return None if self.job.is_file else self.job.records / MANIFEST_FILE
 
     @property
     def damaged_lines(self) -> int:
-        """How many lines of the manifest that was there are no records."""
+        """The number of damaged lines in the existing manifest."""
         return self._manifest.damaged if self._manifest else 0
 
     def records(self) -> list[Record]:
-        """Return the records of this run's cases, in order; none where a file was named."""
+        """Return the records of this run's cases, in order; none if the output is a single file."""
         if self._manifest is None:
             return []
-        found = (self._manifest.get(case.name) for case in self.job.pairing.cases)
+        found = (self._manifest.get(case.name) for case in self.job.cases)
         return [record for record in found if record is not None]
 
     def _left(self) -> int:
@@ -174,21 +180,32 @@ class FusionRun(Generic[PathsT, PreparedT, MadeT]):
     def _in_place(self) -> AbstractContextManager[None]:
         return nullcontext() if self._held is None else self._held.in_place()
 
-    def _folder(self) -> OutputFolder | nullcontext[None]:
-        return nullcontext() if self.job.is_file else OutputFolder(self.job.out)
+    @contextmanager
+    def _folder(self) -> Iterator[OutputFolder | None]:
+        """Lock the output folder, or that of a part and, with the other parts, the whole one."""
+        if self.job.is_file:
+            yield None
+            return
+        of_part = OutputFolder(self.job.records) if self.job.part else nullcontext()
+        with OutputFolder(self.job.out, is_shared=self.job.part is not None) as folder, of_part:
+            yield folder
 
     def _begin(self) -> None:
         if self._manifest is None:
             return
         if self._manifest.is_stale():
             raise UsageError(
-                f"{self.job.out}: another fnet wrote there a moment ago; run the same command again"
+                f"{self.job.out}: another fnet has just written there; run the same command again"
             )
-        sweep({self.job.out, *self.plan.folders()})
-        names = [case.name for case in self.job.pairing.cases]
+        if not self.job.part:  # temporary files there may be those of other parts
+            sweep({self.job.out, *self.plan.folders()})
+        names = [case.name for case in self.job.cases]
         self.status = "running"
         self._manifest.begin(names, anew=[case.name for case in self.plan.todo])
-        write_run(self.job.out, self.summary())
+        if not self.job.part and part_folders(self.job.out):
+            self._manifest.save()
+            remove_parts(self.job.out)
+        write_run(self.job.records, self.summary())
 
     def _read(self, case: Case) -> CaseRead[PreparedT]:
         task = self.plan.tasks[case.name]
@@ -219,11 +236,11 @@ class FusionRun(Generic[PathsT, PreparedT, MadeT]):
 
     def _put(self, record: Record) -> None:
         if self._manifest is not None and self._held is not None:
-            self._held.require()  # or saving would make a folder that was removed again
+            self._held.require()  # otherwise saving would create a folder that was removed
             self._manifest.put(record)
 
     def _require_results(self) -> None:
-        """Raise OutputError where finished files have vanished meanwhile."""
+        """Raise OutputError if finished files have vanished meanwhile."""
         if self._manifest is None:
             return
         gone = [
@@ -232,15 +249,14 @@ class FusionRun(Generic[PathsT, PreparedT, MadeT]):
             if not is_whole(self.plan.paths(case), self._manifest.get(case.name) or {})
         ]
         if gone:
-            self._manifest.begin([case.name for case in self.job.pairing.cases], anew=gone)
+            self._manifest.begin([case.name for case in self.job.cases], anew=gone)
             raise OutputError(
                 f"{self.job.out}: results of {len(gone)} cases were removed while others were "
-                "written; "
-                "run the same command again"
+                "written; run the same command again"
             )
 
     def _end(self) -> None:
-        """Save manifest and run.json, unless the folder is gone: then there is nothing to say."""
+        """Save manifest and run.json, unless the folder is gone."""
         if self._manifest is None or self._held is None or self.status == "planned":
             return
         try:
@@ -248,4 +264,4 @@ class FusionRun(Generic[PathsT, PreparedT, MadeT]):
         except OutputError:
             return
         self._manifest.save()
-        write_run(self.job.out, self.summary())
+        write_run(self.job.records, self.summary())

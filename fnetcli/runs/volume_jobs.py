@@ -1,4 +1,4 @@
-"""What a run of volumes takes, assembled."""
+"""Assemble a run of volumes."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ VolumeJob = Job[VolumePaths, PreparedVolumes, Fusion[Maps]]
 
 @dataclass(frozen=True)
 class VolumeRunOptions:
-    """How pairs of volumes are fused, beside what the network sees of each."""
+    """How to fuse pairs of volumes, besides how they are prepared."""
 
     mix: VolumeMixOptions = field(default_factory=VolumeMixOptions)
     target: Target = "nifti"
@@ -36,7 +36,7 @@ def volume_job(
     out: Path,
     options: VolumeRunOptions,
 ) -> VolumeJob:
-    """Return the job of volumes. Raise UsageError, also for what the network does not make."""
+    """Return the job. Raise UsageError, also for outputs that the network does not have."""
     products = network.products
     require_products(products, maps=options.maps, has_gains=bool(options.mix.gains))
     require_outside(out, pairing)

@@ -71,6 +71,8 @@ class Recipe:
     checkpoint_every: int = 500
     data: dict[str, str] = field(default_factory=dict)  # modality -> folder, two of them
     validation: dict[str, str] = field(default_factory=dict)  # likewise; may be empty
+    match: dict[str, str] = field(default_factory=dict)  # modality -> pattern of names, as --match
+    bands: dict[str, str] = field(default_factory=dict)  # modality -> bands of a file, as --band
 
     @property
     def stages(self) -> tuple[StageConfig, ...]:
@@ -159,7 +161,7 @@ def _value(wanted: Any, value: Any, path: str, name: str) -> Any:
         if isinstance(wanted, type) and dataclasses.is_dataclass(wanted):
             return build(wanted, value, path, name)
         if not all(isinstance(item, str) for item in value.values()):
-            raise ConfigError(f"{path}: [{name}] must map modalities to folders, as text")
+            raise ConfigError(f"{path}: [{name}] must map modalities to texts")
         return value
     if typing.get_origin(wanted) is Literal:
         if value not in typing.get_args(wanted):

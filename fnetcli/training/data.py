@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -13,14 +13,16 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from fnetcli.errors import TrainingError
-from fnetcli.formats import content_sha256, read_image
+from fnetcli.formats import ReadOptions, content_sha256, read_image, usual_layer
 from fnetcli.imaging.color import luminance
-from fnetcli.imaging.intensity import ScalingOptions, to_unit
+from fnetcli.imaging.intensity import ScalingOptions
 from fnetcli.inputs.pairing import Case
 from fnetcli.metrics import quantise, to_grey8
+from fnetcli.pictures.sources import scale_source
 
 Luminance = NDArray[np.uint8]
 CACHE_BYTES = 4 << 30
+WHOLE = ReadOptions()
 MAX_DRAWS = 50  # of a crop that is worth training on; then any will do
 
 
@@ -32,6 +34,8 @@ class Pairs:
     smallest: int = 1  # shortest side allowed: the crop
     modalities: tuple[str, str] = ("ir", "vis")
     scaling: tuple[ScalingOptions, ScalingOptions] = (ScalingOptions(), ScalingOptions())
+    reading: tuple[ReadOptions, ReadOptions] = (ReadOptions(), ReadOptions())
+    warnings: dict[Path, tuple[str, ...]] = field(default_factory=dict)  # of what was read so far
     _cache: dict[int, tuple[Luminance, Luminance]] = field(default_factory=dict)
     _cached_bytes: int = 0
 
@@ -45,9 +49,9 @@ class Pairs:
             return self._cache[index]
         case = self.cases[index]
         first, second = (
-            read_luminance(path, modality, scaling)
-            for path, modality, scaling in zip(
-                (case.first, case.second), self.modalities, self.scaling, strict=True
+            self._read(path, modality, scaling, reading)
+            for path, modality, scaling, reading in zip(
+                (case.first, case.second), self.modalities, self.scaling, self.reading, strict=True
             )
         )
         if first.shape != second.shape:
@@ -65,6 +69,14 @@ class Pairs:
             self._cached_bytes += first.nbytes + second.nbytes
         return first, second
 
+    def _read(
+        self, path: Path, modality: str, scaling: ScalingOptions, reading: ReadOptions
+    ) -> Luminance:
+        levels, notices = _read_levels(path, modality, scaling, reading)
+        if notices:
+            self.warnings[path] = tuple(f"{modality}: {text}" for text in notices)
+        return levels
+
     def __iter__(self) -> Iterator[tuple[Luminance, Luminance]]:
         """Yield the pairs, in order."""
         return (self[index] for index in range(len(self)))
@@ -77,6 +89,8 @@ class Pairs:
     def list_sha256(self) -> str:
         """Return a hash over the names and contents of all files, in order."""
         digest = hashlib.sha256()
+        for bands in (reading.bands for reading in self.reading if reading.bands):
+            digest.update(f"{','.join(bands)}\n".encode())
         for case in self.cases:
             for path in (case.first, case.second):
                 content = content_sha256(path)
@@ -123,18 +137,31 @@ def to_tensor(pixels: Luminance) -> Tensor:
     return torch.from_numpy(pixels.astype(np.float32) / 255)
 
 
-def read_luminance(path: Path, modality: str, scaling: ScalingOptions | None = None) -> Luminance:
+def read_luminance(
+    path: Path,
+    modality: str,
+    scaling: ScalingOptions | None = None,
+    reading: ReadOptions = WHOLE,
+) -> Luminance:
     """Read an image as 8-bit luminance, (H, W). Raise ReadError.
 
     8-bit pictures are taken as they are, all others are scaled as `fnet fuse` does it.
     """
-    image = read_image(path)
+    return _read_levels(path, modality, scaling or ScalingOptions(), reading)[0]
+
+
+def _read_levels(
+    path: Path, modality: str, scaling: ScalingOptions, reading: ReadOptions
+) -> tuple[Luminance, tuple[str, ...]]:
+    """Return luminance, and what could be wrong with the way to it."""
+    image = read_image(path, replace(reading, layer=usual_layer(modality)))
     if image.stored_type == np.uint8:
         pixels = image.pixels[0].astype(np.float32)
-        return to_grey8(pixels if image.is_color else pixels[..., 0])
-    chosen = (scaling or ScalingOptions()).choose(image.stored_type, modality, image.bits)
-    unit = to_unit(image, chosen).image.pixels[0]
-    return quantise(luminance(unit)[..., 0] if image.is_color else unit[..., 0])
+        return to_grey8(pixels if image.is_color else pixels[..., 0]), image.notices
+    scaled = scale_source(image, modality, scaling)
+    unit = scaled.in_full().image.pixels[0]
+    levels = quantise(luminance(unit)[..., 0] if image.is_color else unit[..., 0])
+    return levels, (*scaled.image.notices, *scaled.notices)
 
 
 def _size(image: Luminance) -> str:

@@ -15,10 +15,10 @@ from fnetcli.training.table import RECIPES
 RECIPE = FileKind(
     name="a recipe",
     limit=1 << 20,
-    todo="name a TOML file",
+    todo="give a TOML file",
     error=ConfigError,
     missing=ConfigError,
-    missing_todo="name a recipe, for example configs/fnet.toml",
+    missing_todo="give a recipe, for example configs/fnet.toml",
 )
 
 

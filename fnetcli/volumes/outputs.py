@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -14,10 +14,11 @@ from numpy.typing import NDArray
 from fnetcli.errors import OutputError, PairError, UsageError, WriteError
 from fnetcli.files.durable import atomic_folder
 from fnetcli.formats import PICTURE_KINDS, content_sha256, write_picture
-from fnetcli.formats.dicom import is_dicom_file
 from fnetcli.formats.dicom.writer import write_dicom
+from fnetcli.formats.metaimage import write_metaimage
 from fnetcli.formats.nifti.writer import write_nifti
-from fnetcli.formats.volumes import volume_files
+from fnetcli.formats.nrrd import write_nrrd
+from fnetcli.formats.volumes import holds_dicom, volume_files
 from fnetcli.imaging.image import Grid, Image
 from fnetcli.imaging.intensity import PREVIEW_RANGE, Limits, to_stored
 from fnetcli.inputs.pairing import Case
@@ -29,12 +30,18 @@ from fnetcli.volumes.mosaic import write_mosaic
 from fnetcli.volumes.prepare import FINEST, PreparedVolumes, VolumePrepareOptions
 from fnetcli.volumes.resample import reference_of
 
-Target = Literal["nifti", "dicom", "png", "tiff"]
+Target = Literal["nifti", "nrrd", "mha", "dicom", "png", "tiff"]
 
 NO_DICOM = (
-    "--to dicom: the reference ({}) is NIfTI, which has no patient and study for a DICOM series; "
+    "--to dicom: the reference ({}) is not DICOM, which alone has a patient and a study; "
     "use --to nifti, or choose the other volume with --reference"
 )
+# Targets that are one file: its suffix, and what writes it. Other targets have maps as NIfTI.
+ONE_FILE: dict[Target, tuple[str, Callable[[Path, NDArray[Any], Image, Limits], None]]] = {
+    "nifti": (".nii.gz", write_nifti),
+    "nrrd": (".nrrd", write_nrrd),
+    "mha": (".mha", write_metaimage),
+}
 NOWHERE = Grid((1, 1, 1))
 # Numbers that viewers show as black and white: for signed parts and for maps.
 OF_PARTS: Limits = (-PREVIEW_RANGE, PREVIEW_RANGE)
@@ -64,7 +71,7 @@ def require_target(
         return
     name = reference_of(options.reference, dict.fromkeys(options.modalities, NOWHERE))
     paths = [(case.first, case.second)[options.modalities.index(name)] for case in cases]
-    if all(path.is_file() and not is_dicom_file(path) for path in paths):
+    if all(not holds_dicom(path) for path in paths):
         raise UsageError(NO_DICOM.format(name))
 
 
@@ -107,11 +114,12 @@ def volume_paths(
     """Return ``folder/fused/<case>.nii.gz`` (or a folder ``<case>``) and so on."""
     roles = products.images if output.has_maps(products) else ()
     names = [shown_name(role, modalities) for role in roles]
-    suffix = ".nii.gz" if output.target == "nifti" else ""
+    suffix = ONE_FILE[output.target][0] if output.target in ONE_FILE else ""
+    of_maps = suffix or ONE_FILE["nifti"][0]
     return VolumePaths(
         fused=folder / "fused" / f"{case.name}{suffix}",
         preview=folder / "preview" / f"{case.name}.png",
-        maps={name: folder / name / f"{case.name}.nii.gz" for name in names},
+        maps={name: folder / name / f"{case.name}{of_maps}" for name in names},
         color=folder / "fused_color" / f"{case.name}{suffix}" if mix.colormap is not None else None,
     )
 
@@ -145,7 +153,8 @@ def write_volumes(
             name = shown_name(role, prepared.modalities)
             if name in paths.maps:
                 shown_range = (0.0, float(values.max())) if role in CLASS_MAPS else limits
-                write_nifti(paths.maps[name], values, reference, shown_range)
+                write = ONE_FILE.get(output.target, ONE_FILE["nifti"])[1]
+                write(paths.maps[name], values, reference, shown_range)
     colored = in_color(prepared, fused, mix, paths.fused)
     if colored is not None and paths.color is not None:
         _write_volume(paths.color, colored, prepared, output.target)
@@ -158,8 +167,8 @@ def _write_volume(
     path: Path, values: NDArray[Any], prepared: PreparedVolumes, target: Target
 ) -> None:
     reference = prepared.sources[prepared.reference]
-    if target == "nifti":
-        write_nifti(path, values, reference)
+    if target in ONE_FILE:
+        ONE_FILE[target][1](path, values, reference, OF_MAPS)
         return
     with atomic_folder(path) as folder:
         try:
@@ -167,7 +176,8 @@ def _write_volume(
                 derivation = _derivation(prepared.modalities)
                 write_dicom(folder, values, reference, prepared.sources, derivation)
             else:
-                _write_slices(folder, prepared.order.apply(values), target)
+                kind: Literal["png", "tiff"] = "png" if target == "png" else "tiff"
+                _write_slices(folder, prepared.order.apply(values), kind)
         except (WriteError, OutputError) as error:  # users do not know the temporary folder
             raise type(error)(str(error).replace(str(folder), str(path))) from None
 

@@ -18,7 +18,8 @@ from scipy import ndimage
 
 from fnetcli.errors import ImageError, UsageError
 from fnetcli.imaging.image import Image, Mask
-from fnetcli.imaging.intensity import Limits, ScalingOptions, valid_pixels
+from fnetcli.imaging.intensity import Limits, ScalingOptions, percent, valid_pixels
+from fnetcli.imaging.ranges import find_emptiness
 from fnetcli.modalities import BY_NAME, Windows
 
 STRETCH = (0.5, 99.5)  # percentiles within the body
@@ -141,10 +142,26 @@ def _percentile_window(image: Image, modality: str) -> Window:
     if BY_NAME[modality].is_emission and high > 0:
         low, words = 0.0, f"0 to percentile {STRETCH[1]:g} within the body"
     if low < high:
-        return Window((low, high), f"{name} {words}: {_span((low, high), unit)}")
+        is_emission = BY_NAME[modality].is_emission  # a few organs may hold nearly all of it
+        doubts = () if is_emission else _doubts(values[body], (low, high), modality)
+        return Window((low, high), f"{name} {words}: {_span((low, high), unit)}", doubts)
     low, high = float(values[valid].min()), float(values[valid].max())
     notice = "almost all voxels are equal: stretched from the lowest to the highest value"
     return Window((low, high), f"{name} lowest to highest: {_span((low, high), unit)}", (notice,))
+
+
+def _doubts(body: NDArray[Any], limits: Limits, modality: str) -> tuple[str, ...]:
+    """Say if most of a window holds almost no voxels of the body, as with stuck numbers in it."""
+    found = find_emptiness(body[:, np.newaxis], limits)
+    if found is None:
+        return ()
+    low, high = (f"{number:.6g}" for number in found.bulk)
+    words = (
+        f"{100 * found.of_range:.0f} % of the range {_span(limits, '')} hold almost no voxels: "
+        f"{percent(found.of_pixels)} of the body lie between {low} and {high}; details are lost, "
+        f"--range {modality}={low},{high} shows them"
+    )
+    return (words,)
 
 
 # --- the body -------------------------------------------------------------------------------------

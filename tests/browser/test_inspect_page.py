@@ -474,8 +474,8 @@ class TestMixingDesk:
         expected = 255 * np.clip(luminance, 0, 1)[..., None]
         assert np.abs(self.mixed(page) - expected).max() < 0.6
         clipped = 100 * ((luminance < -0.002) | (luminance > 1.002)).mean()
-        said = page.locator("#clipped").inner_text()
-        assert float(said.split()[0]) == pytest.approx(clipped, abs=0.2)
+        message = page.locator("#clipped").inner_text()
+        assert float(message.split()[0]) == pytest.approx(clipped, abs=0.2)
 
     def test_command_line(self, page: Page) -> None:
         command = page.locator("#command")

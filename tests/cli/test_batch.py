@@ -312,7 +312,7 @@ class TestRefusals:
         for out in (vis, vis / "sub" / "out", ir / ".." / "ir" / "x", tmp_path / "link" / "out"):
             result = fnet("fuse", "--vis", vis, "--ir", ir, "-o", out, "--weights", weights)
             assert result.exit_code == 2, out
-            assert "lies in the input folder" in errors(result.stderr)[0]
+            assert "is in the input folder" in errors(result.stderr)[0]
         assert not (vis / "sub").exists()
 
     def test_an_input_in_the_way(self, tmp_path: Path, weights: Path) -> None:
@@ -364,7 +364,7 @@ class TestRefusals:
         )
         assert result.exit_code == 1
         (line,) = errors(result.stderr)
-        assert "a file stands where a folder is needed" in line
+        assert "a file is where a folder is needed" in line
         assert (tmp_path / "out" / "fused").read_text() == "mine"
 
 

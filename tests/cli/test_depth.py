@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -348,7 +349,7 @@ class TestOutput:
         segment = b"FLIR\0\1\0\0" + bytes(64)
         flir = plain[:2] + b"\xff\xe1" + (len(segment) + 2).to_bytes(2, "big") + segment + plain[2:]
         (tmp_path / "f.jpg").write_bytes(flir)
-        _, record = fuse(tmp_path, pair[0], tmp_path / "f.jpg")
+        _, record = fuse(tmp_path, pair[0], tmp_path / "f.jpg", "--ir-rendered")
         assert "ir: " in record["stderr"]
         assert "rendered picture" in record["stderr"]
 
@@ -502,7 +503,8 @@ class TestNoData:
                 file.write(smooth_noise(HEIGHT, WIDTH, 3), 1)
         _, record = fuse(tmp_path, images["vis"], images["ir"])
         assert "different places on the map" in record["stderr"]
-        _, record = fuse(tmp_path, images["vis"], images["vis"])
+        shutil.copy(images["vis"], tmp_path / "same.tif")
+        _, record = fuse(tmp_path, images["vis"], tmp_path / "same.tif")
         assert "different places" not in record["stderr"]
 
     @pytest.mark.parametrize(

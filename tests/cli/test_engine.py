@@ -120,8 +120,8 @@ def test_a_budget_too_small_is_refused_once_before_anything_is_read(
     assert result.exit_code == 2
     (line,) = (text for text in result.stderr.splitlines() if text.startswith("error"))
     found = re.fullmatch(
-        r"error: --max-memory: the smallest tile of this network takes (\d+) MB"
-        r"( with its codes)?; give at least \1M",
+        r"error: --max-memory: the smallest tile of this network needs (\d+) MB"
+        r"( with its features)?; give at least \1M",
         line,
     )
     assert found
@@ -170,7 +170,8 @@ def test_weights_that_are_not_finite_are_said_of_the_pair(tmp_path: Path) -> Non
     vis, ir = (write(tmp_path / name, smooth_noise(20, 20, 1)) for name in ("a.png", "b.png"))
     result = fnet("fuse", "--vis", vis, "--ir", ir, "--weights", weights, "-o", tmp_path / "out")
     assert result.exit_code == 1
-    assert f"error: {ir} and {vis}: the network's result is not finite" in result.stderr
+    words = "weights large.safetensors: the network's result is not finite; check the weights"
+    assert f"error: {ir} and {vis}, {words}" in result.stderr
 
 
 def test_a_dry_run_compiles_nothing(
@@ -205,7 +206,7 @@ class TestRoomForCodes:
         self.limit(monkeypatch, copies * self.ONE - 1)
         result = fnet(*arguments, "-o", tmp_path / "out", "--features")
         assert result.exit_code == 1
-        text = f"the codes of a pair of 210x150 take {copies * self.ONE / 1e6:.0f} MB while they"
+        text = f"the features of a pair of 210x150 need {copies * self.ONE / 1e6:.0f} MB while they"
         assert text in result.stderr
         assert not (tmp_path / "out").exists()
         self.limit(monkeypatch, copies * self.ONE)
@@ -222,4 +223,4 @@ class TestRoomForCodes:
         result = fnet(*folders, "-o", tmp_path / "out", "--features")
         assert result.exit_code == 0, result.output
         assert "warning" in result.stderr
-        assert "enough for the codes of about 2 of 3 pairs" in result.stderr
+        assert "enough for the features of about 2 of 3 pairs" in result.stderr

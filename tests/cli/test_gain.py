@@ -1,4 +1,4 @@
-"""`fnet fuse --gain`: the parts weighed by hand."""
+"""`fnet fuse --gain`: scaling the parts."""
 
 from __future__ import annotations
 

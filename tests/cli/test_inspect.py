@@ -350,7 +350,7 @@ class TestPair:
             def fail(*_: object, error: BaseException = error) -> None:
                 raise error
 
-            drawing = ("figures.draw_lengths", "figures.draw_channels")
+            drawing = ("figures.draw_norms", "figures.draw_channels")
             for step in (*drawing, "inspection_files.write_inspect_page"):
                 with monkeypatch.context() as patch:
                     patch.setattr(f"fnetcli.reports.{step}", fail)
@@ -548,7 +548,7 @@ class TestVolumes:
         weights = study.parent / "tiny.safetensors"
         found = inspected(tmp_path / "o", *volumes, "--weights", weights)
         assert "warning: the ct covers 40 % of the mri's grid" in found.result.stderr
-        assert "warning: ct: no data in 100.0 % of this slice; what the" in found.result.stderr
+        assert "warning: ct: no data in 100.0 % of this slice; the network" in found.result.stderr
 
     @pytest.mark.parametrize(
         ("option", "message"),
@@ -582,7 +582,7 @@ class TestVolumes:
             line = refused(2, *self.volumes(study), "-o", out)
             assert line == f"-o {out}: lies in an input folder; choose a folder outside"
         line = refused(2, *self.volumes(study), "--json", study / "CT" / "IM0000")
-        assert "lies in a folder of inputs" in line
+        assert "is in an input folder" in line
 
 
 # --- weights --------------------------------------------------------------------------------------
@@ -624,28 +624,28 @@ class TestWeights:
         assert result.stderr == ""
         assert max(map(len, result.stdout.splitlines())) <= 80
         loaded = load_weights(home / "tiny.safetensors")
-        said = facts(result.stdout)
-        assert said["name"] == "tiny.safetensors"
-        assert said["layout"] == "fnet"
-        assert said["sha256"] == loaded.sha256
-        assert said["network"].startswith("atoms 4, kernel_size 3, iterations 2, ")
-        assert said["parameters"].startswith(f"{loaded.network.parameter_count:,}: encode_u ")
-        assert said["reach"] == f"{loaded.network.config.reach} pixels"
-        assert said["multiply-adds"] == f"{loaded.network.config.multiply_adds:,} a pixel"
-        assert said["runs here"].startswith("torch (the compiled path")
+        printed = facts(result.stdout)
+        assert printed["name"] == "tiny.safetensors"
+        assert printed["layout"] == "fnet"
+        assert printed["sha256"] == loaded.sha256
+        assert printed["network"].startswith("atoms 4, kernel_size 3, iterations 2, ")
+        assert printed["parameters"].startswith(f"{loaded.network.parameter_count:,}: encode_u ")
+        assert printed["reach"] == f"{loaded.network.config.reach} pixels"
+        assert printed["multiply-adds"] == f"{loaded.network.config.multiply_adds:,} per pixel"
+        assert printed["runs here"].startswith("torch (the compiled path")
         theta = at_work(loaded.network).encode_u.theta(0).item()
-        assert said["theta_k of u"].split()[0] == f"{theta:.4f}"
-        assert len(said["rho_k of z"].split()) == LAST
+        assert printed["theta_k of u"].split()[0] == f"{theta:.4f}"
+        assert len(printed["rho_k of z"].split()) == LAST
 
     def test_the_default_and_its_metadata(self) -> None:
         result = fnet("inspect")
         assert result.exit_code == 0, result.output
-        said = facts(result.stdout)
-        assert said["name"] == "fnet.safetensors"
-        assert "stage_2: iterations " in said["recipe"]
-        assert "pairs" in said["trained"]
-        assert "MI " in said["scores"]
-        assert "training_list_sha256" in said["also says"]
+        printed = facts(result.stdout)
+        assert printed["name"] == "fnet.safetensors"
+        assert "stage_2: iterations " in printed["recipe"]
+        assert "pairs" in printed["trained"]
+        assert "MI " in printed["scores"]
+        assert "training_list_sha256" in printed["also says"]
         assert max(map(len, result.stdout.splitlines())) <= 80
 
     def test_the_published_layout(self, tmp_path: Path, home: Path) -> None:
@@ -670,7 +670,7 @@ class TestWeights:
         roles = [f"{role}_{letter}.png" for role in ("analysis", "synthesis") for letter in "uvz"]
         assert names(tmp_path / "o") == sorted([*roles, "schedules.png"])
         for name in names(tmp_path / "o"):
-            assert iio.imread(tmp_path / "o" / name).ndim in {2, 3}
+            assert iio.imread(tmp_path / "o" / name).ndim == 3
             assert f"{tmp_path / 'o' / name}: " in result.stdout
 
     def test_what_metadata_say_cannot_command_a_terminal(self, tmp_path: Path, home: Path) -> None:
@@ -823,7 +823,7 @@ class TestWeights:
         path = odd_weights(home, tmp_path / "odd.safetensors", change)
         found = inspected(tmp_path / "o", *pair_of(home)[:5], path)
         assert "warning: code z: " in found.result.stderr
-        assert "beyond 65504, the largest of float16" in found.result.stderr
+        assert "beyond 65504, the largest number of float16" in found.result.stderr
         assert any("float16" in text for text in found.record["notices"])
         assert names(found.out) == FILES
         for array in found.arrays.values():
@@ -873,7 +873,7 @@ class TestWeights:
     def test_damaged(self, tmp_path: Path, home: Path) -> None:
         content = (home / "tiny.safetensors").read_bytes()
         (tmp_path / "half.safetensors").write_bytes(content[: len(content) // 2])
-        assert "get it again" in refused(1, tmp_path / "half.safetensors")
+        assert "download it again" in refused(1, tmp_path / "half.safetensors")
         (tmp_path / "text.pth").write_text("not found\n" * 20)
         assert "not a weights file" in refused(1, tmp_path / "text.pth")
         assert "no such file" in refused(2, tmp_path / "none.pth")
@@ -892,26 +892,27 @@ def looked_at(*arguments: object) -> dict[str, str]:
 
 class TestImage:
     def test_eight_bits(self, home: Path) -> None:
-        said = looked_at(home / "in" / "a.png")
+        printed = looked_at(home / "in" / "a.png")
         pixels = iio.imread(home / "in" / "a.png")
-        assert said["file"] == str(home / "in" / "a.png")
-        assert (said["format"], said["size"]) == ("PNG", f"{WIDTH}x{HEIGHT} pixels")
-        assert (said["channels"], said["numbers"]) == ("RGB", "uint8")
-        assert said["range"] == f"{pixels.min()} to {pixels.max()}, mean {pixels.mean():.6g}"
-        assert said["black to white"] == "as any modality: 0 to 255"
+        assert printed["file"] == str(home / "in" / "a.png")
+        assert (printed["format"], printed["size"]) == ("PNG", f"{WIDTH}x{HEIGHT} pixels")
+        assert (printed["channels"], printed["numbers"]) == ("RGB", "uint8")
+        assert printed["range"] == f"{pixels.min()} to {pixels.max()}, mean {pixels.mean():.6g}"
+        assert printed["black to white"] == "as any modality: 0 to 255"
 
     def test_thermal_counts(self, tmp_path: Path) -> None:
         counts = np.random.default_rng(0).normal(29500, 300, (24, 30)).astype(np.uint16)
         path = tiff(tmp_path / "thermal.tif", counts)
         low, high = np.percentile(counts, (0.1, 99.9))
         assert looked_at(path)["black to white"] == (
-            "as vis: 0 to 65535 (the whole range of 16 bits) "
+            "as vis: 0 to 32767 (15 bits, since no number is higher; --bits vis=16 if they are "
+            "not) "
             f"as any other: {low:.6g} to {high:.6g} (percentiles 0.1 and 99.9)"
         )
         record = json.loads(fnet("inspect", path, "--json", "-").stdout)
         assert (record["width"], record["height"], record["type"]) == (30, 24, "uint16")
         visible, other = record["scaling"]
-        assert (visible["modalities"], visible["high"]) == (["vis"], 65535)
+        assert (visible["modalities"], visible["high"]) == (["vis"], 32767)
         assert other["modalities"] == ["ir", "nir", "ct", "mri", "pet", "spect"]
         assert other["low"] == pytest.approx(low)
         assert record["numbers"]["percentiles"]["50"] == np.median(counts)
@@ -925,19 +926,19 @@ class TestImage:
         celsius[:5] = np.nan
         celsius[6, 0] = np.inf
         path = tiff(tmp_path / "c.tif", celsius)
-        said = looked_at(path)
-        assert said["without data"] == "25.1 % of the pixels"
-        assert said["range"].startswith(f"{np.nanmin(celsius):.6g} to ")
-        assert "as any modality: " in said["black to white"]
-        assert "filled from their neighbours" in said["black to white"]
+        printed = looked_at(path)
+        assert printed["without data"] == "25.1 % of the pixels"
+        assert printed["range"].startswith(f"{np.nanmin(celsius):.6g} to ")
+        assert "as any modality: " in printed["black to white"]
+        assert "filled from their neighbours" in printed["black to white"]
         assert json.loads(fnet("inspect", path, "--json", "-").stdout)["without_data"] == 201
 
     def test_nothing_but_holes(self, tmp_path: Path) -> None:
         path = tiff(tmp_path / "nan.tif", np.full((4, 5), np.nan, np.float32))
-        said = looked_at(path)
-        assert said["without data"] == "100.0 % of the pixels"
-        assert "range" not in said
-        assert "no pixel holds data: it is taken as black" in said["black to white"]
+        printed = looked_at(path)
+        assert printed["without data"] == "100.0 % of the pixels"
+        assert "range" not in printed
+        assert "no pixel holds data: it is taken as black" in printed["black to white"]
 
     def test_numbers_beyond_measure(self, tmp_path: Path) -> None:
         path = tiff(tmp_path / "huge.tif", np.full((4, 5), 1e300))
@@ -948,11 +949,11 @@ class TestImage:
         pages = np.stack([np.full((6, 8), 40 * i, np.uint8) for i in range(3)])
         path = tiff(tmp_path / "pages.tif", pages)
         assert "3 pages" in refused(1, path)
-        said = looked_at(path, "--page", "2")
-        assert said["pages"] == "3; --page chooses"
-        assert said["range"] == "40 to 40, mean 40"
+        printed = looked_at(path, "--page", "2")
+        assert printed["pages"] == "3; --page chooses"
+        assert printed["range"] == "40 to 40, mean 40"
         assert "--page" in refused(1, path, "--page", "4")
-        assert looked_at(path, "--page", "vis=2") == said
+        assert looked_at(path, "--page", "vis=2") == printed
         for page in ("x=2", "0", "\u0662", "2.0"):
             result = fnet("inspect", path, "--page", page)
             assert result.exit_code == 2
@@ -962,18 +963,18 @@ class TestImage:
 
     def test_transparency(self, tmp_path: Path) -> None:
         pixels = np.concatenate([smooth_noise(9, 9, 1, 3), np.full((9, 9, 1), 128, np.uint8)], -1)
-        said = looked_at(write(tmp_path / "a.png", pixels))
-        assert said["channels"] == "RGB, with transparency"
+        printed = looked_at(write(tmp_path / "a.png", pixels))
+        assert printed["channels"] == "RGB, with transparency"
 
     def test_size_limit(self, home: Path) -> None:
         assert "megapixels" in refused(1, home / "in" / "a.png", "--max-pixels", "0.0001")
 
     def test_a_dicom_series(self, study: Path) -> None:
         result = fnet("inspect", study / "CT")
-        said = facts(result.stdout)
-        assert (said["format"], said["size"]) == ("DICOM", "12x14 pixels, 5 slices")
-        assert (said["unit"], said["voxels"]) == ("HU", "2 x 2 x 3 mm, slices are axial")
-        assert said["black to white"] == "CT window soft: -160 to 240 HU"
+        printed = facts(result.stdout)
+        assert (printed["format"], printed["size"]) == ("DICOM", "12x14 pixels, 5 slices")
+        assert (printed["unit"], printed["voxels"]) == ("HU", "2 x 2 x 3 mm, slices are axial")
+        assert printed["black to white"] == "CT window soft: -160 to 240 HU"
         record = fnet("inspect", study / "CT", "--json", "-")
         assert json.loads(record.stdout)["spacing_mm"] == [2, 2, 3]
         assert nothing_of_the_patient(result.output, record.output)
@@ -982,10 +983,10 @@ class TestImage:
         assert nothing_of_the_patient(one.output)
 
     def test_a_nifti_volume(self, study: Path) -> None:
-        said = looked_at(study / "scan.nii.gz")
-        assert (said["format"], said["unit"]) == ("NIfTI", "unknown")
+        printed = looked_at(study / "scan.nii.gz")
+        assert (printed["format"], printed["unit"]) == ("NIfTI", "unknown")
         for words in ("CT percentiles", "MRI percentiles", "PET 0 to percentile", "SPECT 0 to"):
-            assert words in said["black to white"]
+            assert words in printed["black to white"]
 
     def test_which_series_or_volume(self, tmp_path: Path) -> None:
         for number, kind in ((3, "CT"), (7, "MR")):
@@ -997,8 +998,8 @@ class TestImage:
             )
         assert "holds 2 series; choose one with --series" in refused(1, tmp_path / "both")
         for choice in ("7", "mri=7"):
-            said = looked_at(tmp_path / "both", "--series", choice)
-            assert said["black to white"].startswith("MRI percentiles")
+            printed = looked_at(tmp_path / "both", "--series", choice)
+            assert printed["black to white"].startswith("MRI percentiles")
         four = np.stack([body(0), body(1)], axis=-1)
         path = write_nifti(tmp_path / "4d.nii", four, PLACE)
         assert "holds 2 volumes; choose one with --volume" in refused(1, path)
@@ -1031,7 +1032,7 @@ class TestBadInput:
         (tmp_path / "empty.png").touch()
         for path, message in (
             (truncated, "copy or export the file again"),
-            (text, "not an image of a known kind"),
+            (text, "not an image of a known format"),
             (tmp_path / "empty.png", "the file is empty"),
         ):
             arguments: list[object] = [path]
@@ -1044,7 +1045,7 @@ class TestBadInput:
 
     def test_a_folder_of_pictures(self, tmp_path: Path) -> None:
         vis, ir = write_pairs(tmp_path, 2)
-        assert "a folder, not an image; name a file in it" in refused(1, vis)
+        assert "a folder, not an image; give a file in it" in refused(1, vis)
         line = refused(2, "--vis", vis, "--ir", ir)
         assert line == "2 pairs: only one can be inspected at a time; give two files"
         (tmp_path / "empty").mkdir()
@@ -1058,7 +1059,7 @@ class TestBadInput:
 
     def test_a_picture_and_a_volume(self, home: Path, study: Path) -> None:
         line = refused(2, "--ct", study / "CT", "--mri", home / "in" / "b.png")
-        assert "name two of one kind" in line
+        assert "give two of the same kind" in line
 
     def test_where_results_go(self, tmp_path: Path, home: Path) -> None:
         (tmp_path / "file").write_text("mine")
@@ -1069,7 +1070,7 @@ class TestBadInput:
         (tmp_path / "link").symlink_to(home / "in")
         assert "contains an input" in refused(2, *pair_of(home), "-o", tmp_path / "link")
         line = refused(1, *pair_of(home), "-o", tmp_path / "file" / "deeper")
-        assert "a file stands where a folder is needed" in line
+        assert "a file is where a folder is needed" in line
         assert (tmp_path / "file").read_text() == "mine"
 
     def test_where_numbers_go(self, tmp_path: Path, home: Path) -> None:

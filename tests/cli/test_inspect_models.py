@@ -191,7 +191,7 @@ class TestPair:
         save_weights(odd, replace(network, arrays=changed), {})
         result = done(*images, "--weights", odd, "-o", tmp_path / "o")
         assert "feature activity: " in result.stderr
-        assert "lie beyond 65504" in result.stderr
+        assert "are beyond 65504" in result.stderr
         assert np.isfinite(arrays(tmp_path / "o")["activity"]).all()
 
     def test_iterations_are_refused(self, tmp_path: Path, images: list[object], tiny: Path) -> None:
@@ -231,11 +231,11 @@ class TestWeights:
         assert facts["trained"] == {"pairs": 3}
         assert facts["runs_here"] == "torch"
         assert "model" not in facts["other_metadata"]
-        said = dict(line.split(maxsplit=1) for line in result.stdout.splitlines())
-        assert said["model"] == "tiny"
-        assert said["network"] == f"channels {CHANNELS}"
-        assert said["reach"] == "the whole image"
-        assert said["multiply-adds"] == "not known"
+        printed = dict(line.split(maxsplit=1) for line in result.stdout.splitlines())
+        assert printed["model"] == "tiny"
+        assert printed["network"] == f"channels {CHANNELS}"
+        assert printed["reach"] == "the whole image"
+        assert printed["multiply-adds"] == "unknown"
         assert "theta_k" not in result.stdout
 
     def test_there_is_nothing_to_draw(self, tmp_path: Path, bare: Path) -> None:

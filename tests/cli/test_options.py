@@ -166,7 +166,7 @@ class TestScaling:
             scale(invert="vis mri")
 
     @pytest.mark.parametrize(
-        ("options", "said"),
+        ("options", "message"),
         [
             ({"bits": "ir=8", "ranges": "ir=1,2"}, "--bits and --range: both say how ir is"),
             ({"bits": "vis=8", "stretch": "vis=1,2"}, "--bits and --stretch: both say how vis is"),
@@ -176,8 +176,8 @@ class TestScaling:
             ),
         ],
     )
-    def test_two_rules_for_one_image(self, options: dict[str, str], said: str) -> None:
-        with refused(f"{said} scaled; leave one out"):
+    def test_two_rules_for_one_image(self, options: dict[str, str], message: str) -> None:
+        with refused(f"{message} scaled; leave one out"):
             scale(**options)
 
     def test_rules_for_different_images_and_a_default_go_together(self) -> None:
@@ -189,7 +189,7 @@ class TestScaling:
 class TestReading:
     def test_pages(self) -> None:
         def pages(*texts: str) -> list[int | None]:
-            return [one.page for one in GivenReading(list(texts), 1).options(PAIR)]
+            return [one.page for one in GivenReading(list(texts)).options(PAIR)]
 
         assert pages() == [None, None]
         assert pages("3") == [3, 3]
@@ -203,16 +203,16 @@ class TestReading:
     @pytest.mark.parametrize("text", ["0", "-1", "first", "1.5", "", "²", "1000001", "9" * 5000])
     def test_no_pages(self, text: str) -> None:
         with refused(f"--page {text}: give a number from 1 to 1000000"):
-            GivenReading([text], 1).options(PAIR)
+            GivenReading([text]).options(PAIR)
         if text:
             with refused(f"--page {text}: give a number from 1 to 1000000"):
-                GivenReading([f"ir={text}"], 1).options(PAIR)
+                GivenReading([f"ir={text}"]).options(PAIR)
 
     @pytest.mark.parametrize(
         ("megapixels", "pixels"), [(0.000001, 1), (0.3, 300_000), (500, 500_000_000)]
     )
     def test_megapixels(self, megapixels: float, pixels: int) -> None:
-        assert [one.pixel_limit for one in GivenReading(None, megapixels).options(PAIR)] == [
+        assert [one.pixel_limit for one in GivenReading(max_pixels=megapixels).options(PAIR)] == [
             pixels
         ] * 2
 
@@ -227,15 +227,17 @@ class TestPairs:
 
     def test_folders_in_the_order_of_the_network(self, tmp_path: Path) -> None:
         images = self.folders(tmp_path)
-        modalities, pairing = GivenPairing(None, True, None).find(images)
+        modalities, pairing = GivenPairing(None, True, None).find(images, GivenReading())
         assert modalities == ("ir", "vis")
         assert pairing.roots == (tmp_path / "ir", tmp_path / "vis")
         assert [case.name for case in pairing.cases] == ["day/2"]
-        assert GivenPairing(None, False, None).find(images)[1].cases == []
+        assert GivenPairing(None, False, None).find(images, GivenReading())[1].cases == []
 
     @pytest.mark.parametrize("suffixes", [["ir=_T"], ["ir=_T", "vis=_RGB"], ["vis=_RGB", "ir=_T"]])
     def test_suffixes_belong_to_their_modality(self, suffixes: list[str], tmp_path: Path) -> None:
-        _, pairing = GivenPairing(None, False, suffixes).find(self.folders(tmp_path))
+        _, pairing = GivenPairing(None, False, suffixes).find(
+            self.folders(tmp_path), GivenReading()
+        )
         (case,) = pairing.cases
         assert case.name == "1"
         assert case.first == tmp_path / "ir" / "1_T.png"
@@ -244,26 +246,26 @@ class TestPairs:
     def test_a_suffix_for_nobody(self, tmp_path: Path) -> None:
         for text in ("_T", "mri=_T", "ir="):
             with refused(f"--suffix {text}: give --suffix ir=VALUE or --suffix vis=VALUE"):
-                GivenPairing(None, False, [text]).find(self.folders(tmp_path))
+                GivenPairing(None, False, [text]).find(self.folders(tmp_path), GivenReading())
 
     @pytest.mark.parametrize(
-        ("names", "said"),
+        ("names", "message"),
         [
             ([], "no image given; "),
             (["vis"], "only --vis given; "),
             (["vis", "mri"], "--vis + --mri"),
         ],
     )
-    def test_images_that_are_no_pair(self, names: list[str], said: str, tmp_path: Path) -> None:
+    def test_images_that_are_no_pair(self, names: list[str], message: str, tmp_path: Path) -> None:
         images = dict.fromkeys(names, tmp_path)
         with pytest.raises(UsageError, match="give exactly two that belong") as caught:
-            GivenPairing(None, False, None).find(images)
-        assert str(caught.value).startswith(said)
+            GivenPairing(None, False, None).find(images, GivenReading())
+        assert str(caught.value).startswith(message)
 
     def test_a_list(self, tmp_path: Path) -> None:
         path = tmp_path / "pairs.csv"
         path.write_text("ct,mri\na.png,b.png\n", encoding="utf-8")
-        modalities, pairing = GivenPairing(path, False, None).find({})
+        modalities, pairing = GivenPairing(path, False, None).find({}, GivenReading())
         assert modalities == ("mri", "ct")
         assert pairing.source == "list"
         assert pairing.cases[0].first == tmp_path / "b.png"
@@ -271,8 +273,8 @@ class TestPairs:
     def test_a_list_and_images(self, tmp_path: Path) -> None:
         images = {"vis": tmp_path, "ir": tmp_path}
         with refused("--ir and --pairs: the list names the files; leave one out"):
-            GivenPairing(tmp_path / "pairs.csv", False, None).find(images)
+            GivenPairing(tmp_path / "pairs.csv", False, None).find(images, GivenReading())
 
     def test_a_list_and_suffixes(self, tmp_path: Path) -> None:
         with refused("--suffix and --pairs: the list names the files; leave one out"):
-            GivenPairing(tmp_path / "pairs.csv", False, ["ir=_T"]).find({})
+            GivenPairing(tmp_path / "pairs.csv", False, ["ir=_T"]).find({}, GivenReading())

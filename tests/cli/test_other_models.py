@@ -15,7 +15,8 @@ import torch
 from numpy.typing import NDArray
 
 from fnetcli.models.base import ModelSpec
-from tests import tiny_models
+from fnetcli.models.cddfuse.network import CDDFuse
+from tests import small_cddfuse, tiny_models
 from tests.cli.command import fnet
 from tests.drawn_pictures import smooth_noise, write, write_pairs
 from tests.drawn_volumes import AXIAL, affine, phantom, write_nifti
@@ -99,7 +100,7 @@ class TestPictures:
     @pytest.mark.parametrize(
         ("spec", "options", "message"),
         [
-            (BARE, ["--maps", "preview"], "--maps preview: this network shows nothing"),
+            (BARE, ["--maps", "preview"], "--maps preview: this network has no parts or maps"),
             (BARE, ["--features"], "--features: this network has no features"),
             (BARE, ["--gain", "unique_ir=2"], "not a sum of parts"),
             (TINY, ["--gain", "weight_ir=2"], "not a sum of parts"),
@@ -122,8 +123,8 @@ class TestPictures:
         pair = ["--vis", tmp_path / "v.png", "--ir", tmp_path / "i.png", "--weights", weights,
                 "--gray", "--depth", "float", "--maps", "none"]  # fmt: skip
         assert "blended" not in fuse(*pair, "-o", tmp_path / "whole.tif")
-        said = fuse(*pair, "-o", tmp_path / "tiles.tif", "--tile", "64")
-        assert said.count("runs tile by tile (9 tiles, blended at their borders)") == 1
+        messages = fuse(*pair, "-o", tmp_path / "tiles.tif", "--tile", "64")
+        assert messages.count("runs tile by tile (9 tiles, blended at their borders)") == 1
         whole, tiled = (tifffile.imread(tmp_path / f"{name}.tif") for name in ("whole", "tiles"))
         assert 0 < np.abs(whole - tiled).max() < 0.1
         steps = np.abs(np.diff(tiled - whole, axis=1))
@@ -143,6 +144,100 @@ def test_a_volume(tmp_path: Path) -> None:
     (path,) = (tmp_path / "o" / "weight_mri").glob("*.nii.gz")
     weight = np.asarray(nib.load(path).dataobj)  # type: ignore[attr-defined]
     assert 0 <= weight.min() <= weight.max() <= 1
+
+
+class TestCDDFuse:
+    """A model that has features, no parts and no maps, and executors of its own."""
+
+    def test_a_pair_writes_the_fused_picture_alone(self, tmp_path: Path) -> None:
+        write_pairs(tmp_path, 1)
+        vis, ir = tmp_path / "vis" / "0.png", tmp_path / "ir" / "0.png"
+        weights = small_cddfuse.save(tmp_path)
+        said = fuse("--vis", vis, "--ir", ir, "--weights", weights, "--gray", "-o", tmp_path / "o",
+                    "-v")  # fmt: skip
+        assert "network: torch, layer by layer, fp32" in said
+        assert files(tmp_path / "o") == {"fused/0.png", "manifest.jsonl", "run.json"}
+        weigh = np.array([0.299, 0.587, 0.114], np.float32)
+        grey = iio.imread(vis).astype(np.float32) @ weigh / 255
+        infrared = iio.imread(ir) / np.float32(255)
+        x, y = (torch.from_numpy(one)[None, None] for one in (infrared, grey))
+        expected = small_cddfuse.small_module()(x, y).fused[0, 0].numpy()
+        fused = iio.imread(tmp_path / "o" / "fused" / "0.png")
+        assert np.abs(fused - 255 * expected).max() <= 0.51
+
+    def test_a_folder_with_features_is_skipped_the_second_time(self, tmp_path: Path) -> None:
+        write_pairs(tmp_path, 3)
+        again = ["--vis", tmp_path / "vis", "--ir", tmp_path / "ir", "-o", tmp_path / "o",
+                 "--weights", small_cddfuse.save(tmp_path), "--features"]  # fmt: skip
+        assert "3 fused" in fuse(*again)
+        assert "0 fused, 3 skipped" in fuse(*again)
+        with np.load(tmp_path / "o" / "features" / "2.npz") as features:
+            assert sorted(features) == sorted(small_cddfuse.NAMES)
+            for feature in features.values():
+                assert feature.shape == (8, HEIGHT, WIDTH)
+                assert feature.dtype == np.float16
+                assert np.ptp(feature.astype(np.float32)) > 0
+
+    @pytest.mark.parametrize(
+        ("options", "message"),
+        [
+            (["--gain", "base_ir=2"], "--gain: this network's fused image is not a sum of parts"),
+            (
+                ["--maps", "preview"],
+                "--maps preview: this network has no parts or maps; leave it out",
+            ),
+            (["--max-memory", "1M"], "--max-memory: the smallest tile of this network needs "),
+        ],
+    )
+    def test_what_it_does_not_do_is_refused(
+        self, tmp_path: Path, options: list[str], message: str
+    ) -> None:
+        write_pairs(tmp_path, 1)
+        line = refused("--vis", tmp_path / "vis", "--ir", tmp_path / "ir", "-o", tmp_path / "o",
+                       "--weights", small_cddfuse.save(tmp_path), *options)  # fmt: skip
+        assert message in line
+        assert not (tmp_path / "o").exists()
+
+    def test_tiles_have_no_seams_and_are_announced_once(self, tmp_path: Path) -> None:
+        for name in ("a", "b"):
+            write(tmp_path / "v" / f"{name}.png", smooth_noise(150, 170, 1, 3))
+            write(tmp_path / "i" / f"{name}.png", smooth_noise(150, 170, 2))
+        folders = ["--vis", tmp_path / "v", "--ir", tmp_path / "i", "--gray", "--depth", "float",
+                   "--weights", small_cddfuse.save(tmp_path)]  # fmt: skip
+        assert "whole image" not in fuse(*folders, "-o", tmp_path / "whole", "--tile", "0")
+        said = fuse(*folders, "-o", tmp_path / "tiles", "--tile", "64")
+        assert said.count("the result differs from that of the whole image") == 1
+        whole, tiled = (
+            tifffile.imread(tmp_path / name / "fused" / "a.tif") for name in ("whole", "tiles")
+        )
+        assert 0 < np.abs(whole - tiled).max() < 0.1
+        for axis in (0, 1):
+            steps = np.moveaxis(np.abs(np.diff(tiled, axis=axis)), axis, 0)
+            at_borders = np.arange(len(steps)) % 64 == 63
+            assert steps[at_borders].max() <= steps[~at_borders].max() + 1 / 255
+
+    def test_a_result_that_is_not_finite_names_the_weights(self, tmp_path: Path) -> None:
+        def damage(module: CDDFuse) -> None:
+            module.get_parameter("encoder.detail.0.rho.reduce.weight").fill_(1e38)
+
+        write_pairs(tmp_path, 1)
+        weights = small_cddfuse.save(tmp_path, damage)
+        result = fnet("fuse", "--vis", tmp_path / "vis", "--ir", tmp_path / "ir", "-o",
+                      tmp_path / "o", "--weights", weights)  # fmt: skip
+        assert result.exit_code == 1
+        words = "weights small.safetensors: the network's result is not finite; check the weights"
+        assert words in result.stderr
+
+    def test_a_volume(self, tmp_path: Path) -> None:
+        ct = write_nifti(tmp_path / "ct.nii.gz", phantom(), affine(AXIAL))
+        mri = write_nifti(tmp_path / "mri.nii.gz", phantom(seed=1), affine(AXIAL))
+        fuse("--ct", ct, "--mri", mri, "--weights", small_cddfuse.save(tmp_path), "-o",
+             tmp_path / "o")  # fmt: skip
+        (path,) = (tmp_path / "o").rglob("*.nii.gz")
+        assert path.parent.name == "fused"
+        fused = np.asarray(nib.load(path).dataobj)  # type: ignore[attr-defined]
+        assert np.isfinite(fused).all()
+        assert np.ptp(fused) > 0
 
 
 def test_eval(tmp_path: Path) -> None:

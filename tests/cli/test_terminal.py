@@ -35,7 +35,7 @@ def on_a_terminal(*arguments: object) -> bytes:
         command(*arguments), stdin=subprocess.DEVNULL, stdout=theirs, stderr=subprocess.DEVNULL
     ) as process:
         os.close(theirs)
-        said = b""
+        message = b""
         while True:
             try:
                 part = os.read(ours, 1 << 16)
@@ -43,10 +43,10 @@ def on_a_terminal(*arguments: object) -> bytes:
                 break
             if not part:
                 break
-            said += part
+            message += part
     os.close(ours)
-    assert process.returncode == 0, said
-    return said
+    assert process.returncode == 0, message
+    return message
 
 
 @pytest.fixture
@@ -63,10 +63,10 @@ class TestNames:
     def test_a_terminal_does_not_obey_them(
         self, pair: list[object], options: tuple[str, ...], tmp_path: Path
     ) -> None:
-        said = on_a_terminal("fuse", *pair, "-o", tmp_path / "out", *options)
-        assert b"a\\x1b[31m\\x07b.png" in said
-        assert b"\x1b[31m" not in said
-        assert b"\x07" not in said
+        message = on_a_terminal("fuse", *pair, "-o", tmp_path / "out", *options)
+        assert b"a\\x1b[31m\\x07b.png" in message
+        assert b"\x1b[31m" not in message
+        assert b"\x07" not in message
 
     def test_a_pipe_gets_them_as_they_are(self, pair: list[object], tmp_path: Path) -> None:
         result = fnet("fuse", *pair, "-o", tmp_path / "out")
@@ -78,8 +78,8 @@ class TestNames:
 
     @PSEUDO
     def test_json_keeps_its_lines_on_a_terminal(self, pair: list[object], tmp_path: Path) -> None:
-        said = on_a_terminal("fuse", *pair, "-o", tmp_path / "out", "--json", "-")
-        assert json.loads(said)["status"] == "finished"
+        message = on_a_terminal("fuse", *pair, "-o", tmp_path / "out", "--json", "-")
+        assert json.loads(message)["status"] == "finished"
 
     @pytest.mark.parametrize(
         ("text", "shown"),
@@ -133,9 +133,9 @@ class TestEnds:
         ) as process:
             begun(out, process)
             process.send_signal(getattr(signal, number))
-            _, said = process.communicate(timeout=SECONDS)
-        assert process.returncode == 130, said
-        assert said.splitlines()[-1] == "error: interrupted; finished results are on disk"
+            _, message = process.communicate(timeout=SECONDS)
+        assert process.returncode == 130, message
+        assert message.splitlines()[-1] == "error: interrupted; finished results are on disk"
         assert not list(out.rglob(".fnet-*"))
         assert json.loads((out / "run.json").read_text())["status"] == "interrupted"
 
@@ -150,8 +150,8 @@ class TestEnds:
         ) as process:
             begun(tmp_path / "out", process)
             process.send_signal(signal.SIGHUP)
-            listed, said = process.communicate(timeout=SECONDS)
-        assert process.returncode == 0, said
+            listed, message = process.communicate(timeout=SECONDS)
+        assert process.returncode == 0, message
         assert len(listed.splitlines()) == 400
 
     def test_a_reader_that_leaves(self, running: list[str], tmp_path: Path) -> None:
@@ -163,12 +163,23 @@ class TestEnds:
             assert process.stderr is not None
             process.stdout.readline()
             process.stdout.close()
-            said = process.stderr.read()
+            message = process.stderr.read()
             assert process.wait(SECONDS) == 1
-        (line,) = [line for line in said.splitlines() if line.startswith("error: ")]
+        (line,) = [line for line in message.splitlines() if line.startswith("error: ")]
         assert line == (
             "error: standard output: closed by its reader, so the run ended; "
             "finished results are on disk"
         )
         assert json.loads((tmp_path / "out" / "run.json").read_text())["status"] != "running"
         assert not list((tmp_path / "out").rglob(".fnet-*"))
+
+
+@PSEUDO
+def test_a_plan_is_a_table_on_a_terminal(tmp_path: Path) -> None:
+    vis, ir = write_pairs(tmp_path, 2)
+    planned = on_a_terminal("fuse", "--vis", vis, "--ir", ir, "-o", tmp_path / "out", "--dry-run")
+    lines = planned.decode().splitlines()
+    assert lines[0] == "2 pairs"
+    assert [word in lines[1] for word in ("case", "ir", "vis", "result")] == [True] * 4
+    assert lines[2].split()[:2] == ["fuse", "0"]
+    assert "\t" not in planned.decode()

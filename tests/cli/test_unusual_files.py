@@ -66,6 +66,7 @@ def commands(subject: str) -> dict[str, list[str]]:
     return {
         "vis": [*fuse, "--vis", subject, "--ir", "ir.png", "-o", "o1"],
         "volume": [*fuse, "--mri", "mri.nii", "--pet", subject, "-o", "o2"],
+        "flir": [*fuse, "--flir", subject, "-o", "o8"],
         "fuse --weights": ["fuse", *pair, "--weights", subject, "-o", "o3"],
         "fuse --pairs": [*fuse, "--pairs", subject, "-o", "o4"],
         "fuse --transform": [*fuse, *volumes, "--transform", subject, "-o", "o5"],
@@ -107,12 +108,12 @@ def test_every_option_that_takes_a_file(
             check=False,
         )
     assert done.returncode == 0, done.stderr
-    for (option, command), (code, said) in zip(
+    for (option, command), (code, message) in zip(
         asked.items(), json.loads(done.stdout.splitlines()[-1]), strict=True
     ):
-        lines = [line for line in said.splitlines() if line.startswith("error: ")]
-        assert code in (1, 2), (option, command, said)
-        assert lines, (option, said)
-        assert "unexpected" not in said
-        assert "memory" not in said
-        assert len(lines) <= 2, (option, said)  # of a pair, and of the run
+        lines = [line for line in message.splitlines() if line.startswith("error: ")]
+        assert code in (1, 2), (option, command, message)
+        assert lines, (option, message)
+        assert "unexpected" not in message
+        assert "memory" not in message
+        assert len(lines) <= 2, (option, message)  # of a pair, and of the run

@@ -710,7 +710,7 @@ class TestOptions:
         assert kept == f"{study.ct}: holds 2 series; choose one with --series"
         for choice in ("7", "1.2.3.99", "thin slices", "THIN"):
             study.fused("--series", f"ct={choice}", "--maps", "none")
-        assert "no series fits to 'x'" in one_line(study.fuse("--series", "ct=x"), 1)
+        assert "no series matches 'x'" in one_line(study.fuse("--series", "ct=x"), 1)
         both = study.fuse("--series", "ct=7", "--series", "mri=1", "--dry-run")
         assert both.exit_code == 0
 
@@ -858,7 +858,7 @@ class TestLayout:
         assert "two volumes: one case, night 7" in result.stderr
         assert made(study.out) == ["fused/night 7.nii.gz", "preview/night 7.png"]
         for name in ("../x", "a\nb", "\x1b[31mred"):
-            assert "no name of a case" in one_line(study.fuse("--name", name))
+            assert "not a case name" in one_line(study.fuse("--name", name))
 
     def cases(self, home: Path) -> None:
         for i, name in enumerate(("A", "B", "lonely")):
@@ -928,7 +928,9 @@ class TestLayout:
     def test_what_is_neither_an_image_nor_a_volume(self, study: Study, tmp_path: Path) -> None:
         (tmp_path / "notes.txt").write_text("neither")
         line = one_line(study.fuse(mri=tmp_path / "notes.txt"))
-        words = "neither an image nor a volume (DICOM, NIfTI); name another file"
+        words = (
+            "neither an image nor a volume (DICOM, NIfTI, NRRD, MetaImage, MGZ); give another file"
+        )
         assert line == f"{tmp_path / 'notes.txt'}: {words}"
 
     def test_pictures_are_pictures(self, tmp_path: Path, weights: Path) -> None:
@@ -949,7 +951,7 @@ class TestLayout:
         assert Path("OUT/fused/scan.nii.gz").is_file()
         assert records(Path("OUT"))["scan"]["inputs"]["mri"]["path"] == "scan.nii.gz"
         inside = fnet("fuse", *given, "--mri", "scan.nii.gz", "-o", "CT/OUT")
-        assert "lies in the input folder CT" in one_line(inside)
+        assert "is in the input folder CT" in one_line(inside)
 
     def test_dry_run(self, study: Study) -> None:
         result = study.fused("--dry-run")
@@ -1179,9 +1181,10 @@ class TestRefusals:
     def test_options_of_volumes(
         self, tmp_path: Path, weights: Path, option: tuple[str, ...]
     ) -> None:
-        iio.imwrite(tmp_path / "a.png", np.zeros((8, 9), np.uint8))
-        picture = tmp_path / "a.png"
-        given = ("--ct", picture, "--mri", picture, "-o", tmp_path / "out", "--weights", weights)
+        for name in ("a.png", "b.png"):
+            iio.imwrite(tmp_path / name, np.zeros((8, 9), np.uint8))
+        pair = ("--ct", tmp_path / "a.png", "--mri", tmp_path / "b.png")
+        given = (*pair, "-o", tmp_path / "out", "--weights", weights)
         line = one_line(fnet("fuse", *given, *option))
         words = "applies only to volumes (DICOM, NIfTI), but pictures are fused; leave it out"
         assert line == f"{option[0]}: {words}"
@@ -1233,7 +1236,7 @@ class TestRefusals:
         picture = tmp_path / "a.png"
         iio.imwrite(picture, np.zeros((8, 9), np.uint8))
         line = one_line(study.fuse(mri=picture))
-        assert line.startswith(f"{picture} holds pictures, {study.ct} volumes; name two of one")
+        assert line.startswith(f"{picture} holds pictures, {study.ct} volumes; give two")
         mixed = study.ct / "b.png"
         iio.imwrite(mixed, np.zeros((8, 9), np.uint8))
         assert "pictures and volumes are directly inside" in one_line(study.fuse())
@@ -1246,14 +1249,14 @@ class TestRefusals:
         path = save_one(header, tmp_path / "capture.dcm")
         line = one_line(study.fuse(mri=path), 1)
         assert f"{path} and {study.ct}: " in line
-        assert "the mri does not say where it lies in the patient" in line
+        assert "the mri has no position in the patient" in line
 
     def test_nifti_without_a_place(self, study: Study, tmp_path: Path) -> None:
         image = load_nifti(study.scan)
         image.header["sform_code"] = image.header["qform_code"] = 0
         nib.save(nib.Nifti1Image(image.dataobj, None, image.header), tmp_path / "lost.nii")
         line = one_line(study.fuse(mri=tmp_path / "lost.nii"), 1)
-        assert "does not say where it lies in the patient" in line
+        assert "has no position in the patient" in line
 
     def test_nothing_in_common_in_space(self, study: Study, tmp_path: Path) -> None:
         far = PLACE.copy()
@@ -1267,12 +1270,12 @@ class TestRefusals:
     def test_nifti_does_not_become_dicom(self, study: Study, tmp_path: Path) -> None:
         """Known from the name of the reference: once, before anything is read or written."""
         line = one_line(study.fuse("--to", "dicom", mri=study.scan))
-        assert line.startswith("--to dicom: the reference (mri) is NIfTI")
+        assert line.startswith("--to dicom: the reference (mri) is not DICOM")
         assert not study.out.exists()
         study.fused("--to", "dicom", "--reference", "ct", mri=study.scan)
         shutil.rmtree(study.out)
         late = study.fuse("--to", "dicom", "--reference", "finest", mri=study.scan)
-        assert "--to dicom: the reference (mri) is NIfTI" in one_line(late, 1)
+        assert "--to dicom: the reference (mri) is not DICOM" in one_line(late, 1)
         assert made(study.out) == []
         for name in ("A", "B"):
             write_series(tmp_path / "cts" / name, grey(0), PLACE, "CT")
@@ -1296,8 +1299,8 @@ class TestRefusals:
         ("change", "words"),
         [
             ("missing", "1 of its slices are missing"),
-            ("doubled", "lie where another one lies"),
-            ("uneven", "the distances of its slices differ"),
+            ("doubled", "at the position of another"),
+            ("uneven", "the spacing of its slices is uneven"),
             ("orientation", "different orientations"),
             ("size", "different sizes"),
             ("cut", "not a complete DICOM file"),
@@ -1331,7 +1334,7 @@ class TestRefusals:
         last = (study.ct / "IM0004").rename(study.ct / f"IM0004{suffix}")
         last.write_bytes(last.read_bytes()[:100])
         line = one_line(study.fuse("--reference", "ct"), 1)
-        what = "not a DICOM file, whatever its name says; copy or export the file again"
+        what = "not a DICOM file, despite its name; copy or export the file again"
         assert line == f"{last}: {what}"
         assert one_line(study.fuse(ct=last), 1) == f"{last}: {what}"
         last.write_bytes(b"")
@@ -1369,7 +1372,7 @@ class TestRefusals:
         shutil.move(study.mri, study.out.with_name("MR"))
         home, mri = study.ct.parent, study.out.with_name("MR")
         assert "warning" not in study.fused("--name", "A", ct=home, mri=mri).stderr
-        words = "warning: A: ct: {} beside its slices left out, not DICOM (the first: {})"
+        words = "warning: A: ct: {} beside its slices ignored, not DICOM (the first: {})"
         for name, expected in (("IM0004", "1 file"), ("1.2.840", "2 files")):
             path = study.ct / name
             path.write_bytes(path.read_bytes()[:100] if path.exists() else b"")
@@ -1396,8 +1399,8 @@ class TestRefusals:
         nib.save(load_nifti(study.scan), tmp_path / "mr.nii")
         good = (tmp_path / "mr.nii").read_bytes()
         for start, words in (
-            (280, "its sform is damaged (no affine that can be inverted): the qform counts"),
-            (256, "its qform is damaged (no affine that can be inverted): the sform counts"),
+            (280, "its sform is damaged (it cannot be inverted): the qform is used"),
+            (256, "its qform is damaged (it cannot be inverted): the sform is used"),
         ):
             damaged = good[:start] + np.float32("nan").tobytes() + good[start + 4 :]
             (tmp_path / "mr.nii").write_bytes(damaged)
@@ -1450,7 +1453,7 @@ class TestRefusals:
         far = PLACE.copy()
         far[0, 3] = 1e12
         ct = write_series(tmp_path / "ct", grey(0), far, "CT")
-        words = "its first voxel lies more than 1e+06 mm away from the origin"
+        words = "its first voxel is more than 1e+06 mm away from the origin"
         assert one_line(study.fuse(ct=ct), 1).startswith(f"{ct}: {words}")
 
     @pytest.mark.parametrize("scale", [1e-300, 1e-3, 1e4, 1e200])

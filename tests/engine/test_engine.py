@@ -12,7 +12,7 @@ import torch
 from numpy.typing import NDArray
 
 from fnetcli.engine import Device, Engine, EngineOptions, Wanted, memory
-from fnetcli.engine.executors.base import Executor, Inner
+from fnetcli.engine.executors.base import NOWHERE, Executor, Inner, Into
 from fnetcli.engine.executors.fnet import native
 from fnetcli.engine.executors.fnet.library import NoLibraryError
 from fnetcli.errors import PairError, UsageError
@@ -112,7 +112,7 @@ def test_little_memory_means_tiles(path: str) -> None:
     whole = Engine(small_network(), CPU)
     budget = _needs(whole, 1, 400, 500) // 2
     frugal = Engine(small_network(), CPU, EngineOptions(max_memory=budget))
-    tiling, _ = frugal._plan(1, 400, 500, PARTS)
+    tiling = frugal._plan(1, 400, 500, PARTS).tiling
     assert len(tiling) > 1, path
     assert _needs(frugal, 1, *tiling.largest) <= budget
     pair = random_pair(1, 400, 500)
@@ -122,13 +122,13 @@ def test_little_memory_means_tiles(path: str) -> None:
 def test_little_free_memory_is_no_reason_to_fail(
     path: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    pair, said = random_pair(1, 200, 300), list[str]()
+    pair, messages = random_pair(1, 200, 300), list[str]()
     whole = Engine(small_network(), CPU).run(*pair)
     monkeypatch.setattr(memory, "budget", lambda *_, **__: 0)
-    tight = Engine(small_network(), CPU, on_notice=said.append)
+    tight = Engine(small_network(), CPU, on_notice=messages.append)
     for _ in range(2):
         np.testing.assert_allclose(tight.run(*pair).fused, whole.fused, atol=1e-5, err_msg=path)
-    (notice,) = said
+    (notice,) = messages
     assert re.fullmatch(
         r"300x200: tiles .* mostly margin, \d\.\d times the work; more memory.*", notice
     )
@@ -137,7 +137,7 @@ def test_little_free_memory_is_no_reason_to_fail(
 @pytest.mark.parametrize("size", [(1, 300_000), (3_000_000, 1), (40_000, 40_000)])
 def test_tiles_of_any_shape_fit(path: str, size: tuple[int, int]) -> None:
     engine = Engine(small_network(), CPU, EngineOptions(max_memory=1 << 26))
-    tiling, _ = engine._plan(1, *size, PARTS)
+    tiling = engine._plan(1, *size, PARTS).tiling
     assert _needs(engine, 1, *tiling.largest) <= 1 << 26, path
     assert tiling.computed < 3 * size[0] * size[1]
 
@@ -150,17 +150,17 @@ def test_narrow_images_take_what_their_padding_takes() -> None:
 
 def test_too_little_memory_is_refused(path: str) -> None:
     engine = Engine(small_network(), CPU, EngineOptions(max_memory=1000))
-    with pytest.raises(UsageError, match=r"^--max-memory: .* takes (\d) MB; give at least \1M$"):
+    with pytest.raises(UsageError, match=r"^--max-memory: .* needs (\d) MB; give at least \1M$"):
         engine.run(*random_pair(1, 30, 40))
-    with pytest.raises(UsageError, match=r"takes (\d+) MB; give at least \1M$") as caught:
+    with pytest.raises(UsageError, match=r"needs (\d+) MB; give at least \1M$") as caught:
         engine.require_memory()
     enough = int(caught.value.args[0].split()[-1][:-1]) << 20
     frugal = Engine(small_network(), CPU, EngineOptions(max_memory=enough))
     frugal.require_memory()
-    with pytest.raises(UsageError, match="with its codes"):
+    with pytest.raises(UsageError, match="with its features"):
         frugal.require_memory(CODES)
     for size in ((127, 191), (128, 300), (1000, 1001)):
-        tiling, _ = frugal._plan(1, *size, PARTS)
+        tiling = frugal._plan(1, *size, PARTS).tiling
         assert _needs(frugal, 1, *tiling.largest) <= enough, path
 
 
@@ -168,7 +168,7 @@ def test_max_memory_holds_after_memory_ran_out(path: str) -> None:
     budget = _needs(Engine(small_network(), CPU), 1, 300, 300)
     engine = Engine(small_network(), CPU, EngineOptions(max_memory=budget))
     engine._learned = 1 << 40
-    tiling, _ = engine._plan(1, 400, 500, PARTS)
+    tiling = engine._plan(1, 400, 500, PARTS).tiling
     assert _needs(engine, 1, *tiling.largest) <= budget, path
 
 
@@ -192,7 +192,7 @@ def test_many_images_go_in_groups_that_fit(path: str) -> None:
     pair = random_pair(5, 30, 40)
     together = engine.run(*pair).fused
     frugal = Engine(small_network(), CPU, EngineOptions(max_memory=_needs(engine, 2, 30, 40)))
-    images = frugal._plan(5, 30, 40, PARTS)[1]
+    images = frugal._plan(5, 30, 40, PARTS).images
     assert 1 <= images < 5, path
     np.testing.assert_allclose(frugal.run(*pair).fused, together, atol=1e-5)
 
@@ -200,33 +200,37 @@ def test_many_images_go_in_groups_that_fit(path: str) -> None:
 class Greedy:
     """An executor that runs out of memory above so many pixels."""
 
-    name, margin, grain = "greedy", 48, (4, 64)
+    name, margin, grain, smaller = "greedy", 48, (4, 64), None
 
     def __init__(self, inner: Executor, most: int, error: Exception) -> None:
         self.inner, self.most, self.error = inner, most, error
         self.bytes_needed = inner.bytes_needed
         self.least = 1 << 62  # pixels of a tile that was tried
 
-    def run(self, x: NDArray[Any], y: NDArray[Any], inner: Inner, wanted: Wanted) -> Any:
+    def run(
+        self, x: NDArray[Any], y: NDArray[Any], inner: Inner, wanted: Wanted, into: Into = NOWHERE
+    ) -> Any:
         self.least = min(self.least, x.size)
         if x.size > self.most:
             raise self.error
-        return self.inner.run(x, y, inner, wanted)
+        return self.inner.run(x, y, inner, wanted, into)
 
 
 def test_memory_that_runs_out_means_smaller_tiles(path: str) -> None:
     pair = random_pair(1, 500, 520)
     expected = Engine(small_network(), CPU).run(*pair).fused
-    said: list[str] = []
-    engine = Engine(small_network(), CPU, on_notice=said.append)
+    messages: list[str] = []
+    engine = Engine(small_network(), CPU, on_notice=messages.append)
     engine._executor = Greedy(engine._executor, 100_000, MemoryError())
     np.testing.assert_allclose(engine.run(*pair).fused, expected, atol=1e-4, err_msg=path)
-    margins = [text for text in said if "mostly margin" in text]
+    margins = [text for text in messages if "mostly margin" in text]
     assert len(margins) <= 1
-    assert {*said} - {*margins} == {"520x500: memory ran out on cpu; going on with smaller tiles"}
-    tries = len(said)
+    assert {*messages} - {*margins} == {
+        "520x500: memory ran out on cpu; continuing with smaller tiles"
+    }
+    tries = len(messages)
     engine.run(*pair)  # it has learned how much there is
-    assert len(said) == tries
+    assert len(messages) == tries
 
 
 @pytest.mark.parametrize(
@@ -242,7 +246,7 @@ def test_memory_that_is_not_there_at_all(path: str, error: Exception) -> None:
     engine = Engine(small_network(), CPU)
     engine._executor = greedy = Greedy(engine._executor, 0, error)
     with pytest.raises(
-        PairError, match=r"^520x500: not enough memory on cpu, the smallest tile takes \d+ MB; "
+        PairError, match=r"^520x500: not enough memory on cpu, the smallest tile needs \d+ MB; "
     ):
         engine.run(*random_pair(1, 500, 520))
     assert greedy.least <= (64 + 2 * (48 + 63)) ** 2, path  # it was tried

@@ -91,6 +91,6 @@ def test_a_file_of_another_kind_stays_as_it_is(path: Path, troubles: list[str]) 
     scores.put("a", ROW)
     assert scores.get("a") == Known()
     (text,) = troubles
-    assert text.startswith(f"{path}: scores cannot be kept there (file is not a database)")
+    assert text.startswith(f"{path}: scores cannot be stored there (file is not a database)")
     assert text.endswith("remove that file")
     assert path.read_bytes() == b"somebody else's" * 1000

@@ -21,6 +21,7 @@ from fnetcli.engine import EngineOptions
 from fnetcli.errors import CheckpointError, EvaluationError, FnetError, UsageError
 from fnetcli.evaluation import cost
 from fnetcli.evaluation.cost import FORMULA, measure_cost
+from fnetcli.models.cddfuse.config import CDDFuseConfig
 from fnetcli.models.fnet.config import FNetConfig
 from tests.cli.command import tiny_weights
 
@@ -145,7 +146,7 @@ class TestFailures:
         assert "StopIteration" in str(error)
 
     @pytest.mark.parametrize(
-        ("program", "said"),
+        ("program", "message"),
         [
             ("import os; os.kill(os.getpid(), 9)", "most likely out of memory"),
             ("import os; os.abort()", "SIGABRT"),
@@ -155,12 +156,12 @@ class TestFailures:
         ],
     )
     def test_a_process_that_dies(
-        self, program: str, said: str, monkeypatch: pytest.MonkeyPatch
+        self, program: str, message: str, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.setattr(cost, "CHILD", program)
         error = failure(lambda: measure_cost("x", BASELINES[0], (8, 8)))
         assert type(error) is EvaluationError
-        assert said in str(error)
+        assert message in str(error)
 
     def test_signals_without_a_name(self) -> None:
         assert "signal 1000" in cost._death(1000)
@@ -201,8 +202,9 @@ def test_formula_says_what_is_true() -> None:
     assert f"{default:,}" in FORMULA
     assert f"{default * 28 * 28 / 1e9:.3f} G" == "0.329 G"
     assert f"{default * 480 * 640 / 1e9:.0f} G" == "129 G"
-    for said in ("28x28", "0.329 G", "480x640", "129 G", "guess"):
-        assert said in FORMULA
+    assert f"{CDDFuseConfig().multiply_adds:,}" in FORMULA
+    for message in ("28x28", "0.329 G", "480x640", "129 G", "guess"):
+        assert message in FORMULA
 
 
 def test_a_process_that_measures_a_rule_does_without_torch() -> None:

@@ -64,7 +64,7 @@ class TestAtomicWrite:
 
     def test_file_where_a_folder_should_be(self, tmp_path: Path) -> None:
         (tmp_path / "out").write_bytes(b"x")
-        with pytest.raises(OutputError, match="a file stands where a folder is needed"):
+        with pytest.raises(OutputError, match="a file is where a folder is needed"):
             write_png(tmp_path / "out" / "a.png", RGB)
         assert (tmp_path / "out").read_bytes() == b"x"
 

@@ -115,13 +115,13 @@ class TestAtomicWrite:
             fail_with(OSError(number, os.strerror(number)), tmp_path / "a.png")
 
     @pytest.mark.parametrize(
-        ("error", "said"),
+        ("error", "message"),
         [(OSError("encoder error -2"), "encoder error -2"), (OSError(), "OSError")],
     )
     def test_errors_of_encoders_have_no_number(
-        self, error: OSError, said: str, tmp_path: Path
+        self, error: OSError, message: str, tmp_path: Path
     ) -> None:
-        with pytest.raises(WriteError, match=rf"cannot be written \({said}\); "):
+        with pytest.raises(WriteError, match=rf"cannot be written \({message}\); "):
             fail_with(error, tmp_path / "a.png")
 
     @pytest.mark.skipif(not Path("/dev/full").exists(), reason="no device that is always full")
@@ -137,7 +137,7 @@ class TestAtomicWrite:
     def test_a_file_where_a_folder_should_be(self, tmp_path: Path) -> None:
         (tmp_path / "out").write_bytes(b"x")
         for path in (tmp_path / "out" / "a.png", tmp_path / "out" / "deep" / "a.png"):
-            with pytest.raises(OutputError, match="a file stands where a folder is needed"):
+            with pytest.raises(OutputError, match="a file is where a folder is needed"):
                 put(b"new", path)
         assert (tmp_path / "out").read_bytes() == b"x"
 

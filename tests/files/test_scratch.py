@@ -60,8 +60,8 @@ class TestScratchArray:
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
         monkeypatch.setattr(os, "posix_fallocate", refuse)
-        said = re.escape(f"{tmp_path / 'a.npz'}: cannot be written (No space left on device)")
-        with pytest.raises(OutputError, match=said):
+        message = re.escape(f"{tmp_path / 'a.npz'}: cannot be written (No space left on device)")
+        with pytest.raises(OutputError, match=message):
             scratch_array(tmp_path / "a.npz", self.SHAPE, np.float16)
         assert not list(tmp_path.iterdir())
 

@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
+import imagecodecs
 import numpy as np
 import PIL.Image
 import tifffile
@@ -28,9 +29,16 @@ def scene(channels: int = 3) -> Bytes:
     return np.stack([np.clip(wave, 0, 255) for wave in waves[:channels]], -1).astype(np.uint8)
 
 
+def opacity() -> Bytes:
+    """Return what transparency looks like (H, W): nearly everywhere full or none."""
+    y, x = np.mgrid[0:HEIGHT, 0:WIDTH].astype(np.float64)
+    found: Bytes = np.clip(8 * (5 * y - x - 30) + 128, 0, 255).astype(np.uint8)
+    return found
+
+
 RGB = scene()
 GREY = RGB[..., 0]
-ALPHA = scene(4)[..., 3]
+ALPHA = opacity()
 INDEX = GREY // 64
 PALETTE = np.array([[255, 0, 0], [0, 200, 0], [0, 0, 77], [9, 9, 9]], dtype=np.uint8)
 
@@ -294,7 +302,7 @@ Words = NDArray[Any]  # uint16
 DEEP_RGB: Words = RGB.astype(np.uint16) * 257 - np.arange(3, dtype=np.uint16)  # low bytes, too
 DEEP_RGB[RGB == 0] = 3
 DEEP_GREY: Words = np.ascontiguousarray(DEEP_RGB[..., 0])
-DEEP_ALPHA: Words = ALPHA.astype(np.uint16) * 250
+DEEP_ALPHA: Words = ALPHA.astype(np.uint16) * 257
 TWELVE: Words = DEEP_GREY >> 4
 HALF = (GREY / 7 - 9).astype(np.float16)
 
@@ -523,3 +531,123 @@ DEEP: dict[str, tuple[bytes, NDArray[Any], NDArray[Any] | None, int | None]] = {
         None,
     ),
 }
+
+
+# --- kinds that came later ------------------------------------------------------------------------
+
+
+def npy(values: NDArray[Any], **options: Any) -> bytes:
+    buffer = io.BytesIO()
+    np.save(buffer, values, **options)
+    return buffer.getvalue()
+
+
+def jpeg2000(values: NDArray[Any], **options: Any) -> bytes:
+    return bytes(imagecodecs.jpeg2k_encode(values, level=0, reversible=True, **options))
+
+
+def jpegxl(values: NDArray[Any]) -> bytes:
+    return bytes(imagecodecs.jpegxl_encode(values, lossless=True))
+
+
+def avif(values: NDArray[Any], **options: Any) -> bytes:
+    return bytes(imagecodecs.avif_encode(values, level=100, **options))
+
+
+def table(values: NDArray[Any], separator: str = ";", decimal: str = ",") -> bytes:
+    rows = [separator.join(f"{one:.2f}".replace(".", decimal) for one in row) for row in values]
+    return ("\n".join(rows) + "\n").encode()
+
+
+def pam(values: Bytes, kind: str) -> bytes:
+    height, width, depth = values.shape
+    head = (
+        f"P7\nWIDTH {width}\nHEIGHT {height}\nDEPTH {depth}\nMAXVAL 255\nTUPLTYPE {kind}\nENDHDR\n"
+    )
+    return head.encode() + values.tobytes()
+
+
+WIDTH_HEIGHT = f"{WIDTH} {HEIGHT}".encode()
+TEXT_ROWS = b"\n".join(b" ".join(b"%d" % one for one in row.ravel()) for row in RGB)
+EXACT |= {
+    "pnm grey": (b"P5\n" + WIDTH_HEIGHT + b"\n255\n" + GREY.tobytes(), GREY, None),
+    "pnm rgb": (b"P6 # c\n# 7 7\n" + WIDTH_HEIGHT + b" 255\n" + RGB.tobytes(), RGB, None),
+    "pnm bits": (
+        b"P4\n" + WIDTH_HEIGHT + b"\n" + b"".join(packed(1 - ONE_BIT, 1)),
+        ONE_BIT * 255,
+        None,
+    ),
+    "pnm text": (b"P3\n" + WIDTH_HEIGHT + b"\n255\n" + TEXT_ROWS, RGB, None),
+    "pnm bits in text": (
+        b"P1\n" + WIDTH_HEIGHT + b"\n" + (1 - ONE_BIT + ord("0")).tobytes(),
+        ONE_BIT * 255,
+        None,
+    ),
+    "pnm few levels": (
+        b"P5\n" + WIDTH_HEIGHT + b"\n3\n" + INDEX.tobytes(),
+        (INDEX * 85).astype(np.uint8),
+        None,
+    ),
+    "pnm rgb alpha": (pam(rgba(RGB, ALPHA), "RGB_ALPHA"), RGB, ALPHA),
+    "npy bytes": (npy(RGB), RGB, None),
+    "jpeg2000 grey": (jpeg2000(GREY), GREY, None),
+    "jpeg2000 rgb": (jpeg2000(RGB, codecformat="j2k"), RGB, None),
+    "jpegxl grey": (jpegxl(GREY), GREY, None),
+    "jpegxl rgb": (jpegxl(RGB), RGB, None),
+    "jpegxl rgba": (jpegxl(rgba(RGB, ALPHA)), RGB, ALPHA),
+    "avif grey": (avif(GREY), GREY, None),
+    "avif rgb": (avif(RGB), RGB, None),
+    "avif rgba": (avif(rgba(RGB, ALPHA)), RGB, ALPHA),
+    "tiff jpeg 2000": (
+        tiff(RGB, photometric="rgb", compression="jpeg2000", tile=(16, 16),
+             compressionargs={"level": 0, "reversible": True}),
+        RGB,
+        None,
+    ),
+    "tiff jpeg xl": (
+        tiff(RGB, photometric="rgb", compression="jpegxl", tile=(16, 16),
+             compressionargs={"lossless": True}),
+        RGB,
+        None,
+    ),
+    "tiff webp": (
+        tiff(RGB, photometric="rgb", compression="webp", rowsperstrip=7,
+             compressionargs={"lossless": True}),
+        RGB,
+        None,
+    ),
+}  # fmt: skip
+DEGREES = np.round(GREY.astype(np.float64) / 7 - 9, 2)
+DEEP |= {
+    "pnm 16": (
+        b"P5\n" + WIDTH_HEIGHT + b"\n65535\n" + DEEP_GREY.astype(">u2").tobytes(),
+        DEEP_GREY, None, None,
+    ),
+    "pnm 12": (
+        b"P6\n" + WIDTH_HEIGHT + b"\n4095\n" + (DEEP_RGB >> 4).astype(">u2").tobytes(),
+        DEEP_RGB >> 4, None, 12,
+    ),
+    "pnm float": (
+        b"Pf\n" + WIDTH_HEIGHT + b"\n-1.0\n" + DEGREES[::-1].astype("<f4").tobytes(),
+        DEGREES.astype(np.float32), None, None,
+    ),
+    "npy 16 big endian": (npy(DEEP_GREY.astype(">u2")), DEEP_GREY, None, None),
+    "npy float fortran": (npy(np.asfortranarray(DEGREES)), DEGREES, None, None),
+    "npy int64": (npy(DEEP_GREY.astype(np.int64)[None]), DEEP_GREY.astype(np.int32), None, None),
+    "csv semicolons": (table(DEGREES), DEGREES.astype(np.float32), None, None),
+    "csv commas": (table(DEGREES, ",", "."), DEGREES.astype(np.float32), None, None),
+    "csv spaces": (table(DEGREES, " "), DEGREES.astype(np.float32), None, None),
+    "jpeg2000 16": (jpeg2000(DEEP_GREY), DEEP_GREY, None, None),
+    "jpeg2000 12": (
+        jpeg2000(DEEP_RGB >> 4, bitspersample=12), DEEP_RGB >> 4, None, 12,
+    ),
+    "jpegxl 16": (jpegxl(DEEP_RGB), DEEP_RGB, None, None),
+    "jpegxl float": (
+        jpegxl((GREY / 255).astype(np.float32)), (GREY / 255).astype(np.float32), None, None,
+    ),
+    "avif 10": (avif(DEEP_RGB >> 6, bitspersample=10), DEEP_RGB >> 6, None, 10),
+    "tiff lerc": (
+        tiff(DEGREES.astype(np.float32), compression="lerc"),
+        DEGREES.astype(np.float32), None, None,
+    ),
+}  # fmt: skip

@@ -147,7 +147,7 @@ class TestProfile:
     def test_one_for_other_channels(self, tmp_path: Path) -> None:
         image = read_bytes(with_profile("tiff", wide_profile(space=b"CMYK")), tmp_path)
         assert image.color_profile is None
-        assert image.notices == ("its colour profile 'Display P3' is not for RGB, and not used",)
+        assert image.notices == ("its colour profile 'Display P3' is not for RGB, and is not used",)
 
     def test_one_of_ink(self, tmp_path: Path) -> None:
         ink = encode(to_pillow(RGB, "CMYK"), "JPEG", icc_profile=wide_profile(space=b"CMYK"))

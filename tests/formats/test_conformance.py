@@ -9,6 +9,7 @@ import pytest
 import tifffile
 
 from fnetcli.formats import (
+    DATA_SUFFIXES,
     FORMATS,
     IMAGE_SUFFIXES,
     probe_image,
@@ -139,7 +140,10 @@ class TestConformance:
 
 class TestRecognition:
     def test_suffixes_are_lower_case_and_ordered(self) -> None:
-        assert IMAGE_SUFFIXES == (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp", ".webp")
+        assert IMAGE_SUFFIXES[:7] == (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp", ".webp")
+        assert all(suffix == suffix.lower() for suffix in IMAGE_SUFFIXES)
+        assert len({*IMAGE_SUFFIXES}) == len(IMAGE_SUFFIXES)
+        assert {*DATA_SUFFIXES} < {*IMAGE_SUFFIXES[7:]}
 
     @pytest.mark.parametrize("name", ["a.png", "a.jpg", "a.tif", "a.bmp", "a.webp", "a.txt", "a"])
     @pytest.mark.parametrize("content", ["png rgb", "jpeg rgb", "tiff rgb", "bmp", "webp"])

@@ -17,7 +17,8 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from fnetcli.errors import ReadError
-from fnetcli.formats.nifti.reader import is_nifti_file, nifti_files, read_nifti, stem
+from fnetcli.formats.nifti.reader import is_nifti_file, nifti_files, read_nifti
+from fnetcli.formats.volumes import volume_stem
 from fnetcli.imaging.image import Image
 from tests.drawn_volumes import (
     GRIDS,
@@ -102,7 +103,7 @@ class TestPlace:
         path = saved(image, tmp_path / "a.nii")
         found = read(path)
         assert_same_in_space(found, phantom(), PLAIN)
-        words = "its sform and qform place it differently (up to 2 mm apart): the sform counts"
+        words = "its sform and qform contradict each other (up to 2 mm apart): the sform is used"
         assert found.notices == (words,)
         assert found.nifti is not None
         np.testing.assert_allclose(np.asarray(found.nifti.qform), other, atol=1e-4)
@@ -128,7 +129,7 @@ class TestPlace:
         path = saved(image, tmp_path / "a.nii", **broken)
         found = read(path)
         assert_same_in_space(found, phantom(), PLAIN)
-        words = "its sform is damaged (no affine that can be inverted): the qform counts"
+        words = "its sform is damaged (it cannot be inverted): the qform is used"
         assert found.notices == (words,)
         assert read(saved(image, path, **broken, sform_code=0)).notices == ()
         path = saved(image, path, **broken, qform_code=0)
@@ -139,7 +140,7 @@ class TestPlace:
         path = saved(image, tmp_path / "a.nii", quatern_b=np.nan)
         found = read(path)
         assert_same_in_space(found, phantom(), PLAIN)
-        words = "its qform is damaged (no affine that can be inverted): the sform counts"
+        words = "its qform is damaged (it cannot be inverted): the sform is used"
         assert found.notices == (words,)
         assert read(saved(image, path, quatern_b=np.nan, qform_code=0)).notices == ()
         path = saved(image, path, quatern_b=np.nan, sform_code=0)
@@ -333,7 +334,7 @@ REFUSED: dict[str, tuple[Change, str]] = {
         content(lambda b: b.replace(b"n+1\0", b"n-1\0")),
         "an Analyze file, or one with",
     ),
-    "no header": (content(lambda b: bytes(len(b))), "not a NIfTI file, whatever its name says"),
+    "no header": (content(lambda b: bytes(len(b))), "not a NIfTI file, despite its name"),
     "text": (content(lambda _: b"# not a volume\n"), "not a NIfTI file"),
     "half a header": (content(lambda b: b[:200]), "not a NIfTI file"),
     "cut": (content(lambda b: b[:-1]), "not a complete NIfTI file (ends early)"),
@@ -357,9 +358,9 @@ REFUSED: dict[str, tuple[Change, str]] = {
     "complex": (header_of(datatype=32, bitpix=64), "its numbers are complex, bits or"),
     "bits": (header_of(datatype=1, bitpix=1), "its numbers are complex, bits or"),
     "unknown type": (header_of(datatype=9999), "its numbers are complex, bits or"),
-    "no offset": (header_of(vox_offset=12), "its numbers start nowhere"),
-    "far offset": (header_of(vox_offset=1e30), "its numbers start nowhere"),
-    "no intercept": (header_of(scl_slope=2, scl_inter=np.nan), "its scl_inter is no number"),
+    "no offset": (header_of(vox_offset=12), "its vox_offset is wrong"),
+    "far offset": (header_of(vox_offset=1e30), "its vox_offset is wrong"),
+    "no intercept": (header_of(scl_slope=2, scl_inter=np.nan), "its scl_inter is not a number"),
     "unknown unit": (header_of(xyzt_units=5), "its unit of length is unknown"),
 }
 
@@ -412,7 +413,7 @@ class TestRefusal:
     ],
 )
 def test_stem(name: str, expected: str) -> None:
-    assert stem(Path("folder") / name) == expected
+    assert volume_stem(Path("folder") / name) == expected
 
 
 def test_others_read_the_same(tmp_path: Path) -> None:

@@ -240,7 +240,7 @@ class TestValues:
         assert not list(tmp_path.iterdir())
 
     def test_pictures_are_refused(self, tmp_path: Path) -> None:
-        with pytest.raises(WriteError, match=r"a\.nii: a picture says nothing"):
+        with pytest.raises(WriteError, match=r"a\.nii: the reference has no position"):
             write_nifti(tmp_path / "a.nii", values(), reference(Grid(SHAPE)))
 
     @pytest.mark.parametrize(

@@ -123,8 +123,9 @@ class TestGdal:
         tmp_path: Path,
     ) -> None:
         values = noise(dtype, 4)
-        if dtype == "float32":
-            values[..., 3] = np.linspace(0, 1, values[..., 3].size).reshape(LARGE)
+        white = 1 if dtype == "float32" else np.iinfo(dtype).max
+        values[..., 3] = np.where(values[..., 3] > np.median(values[..., 3]), white, 0)
+        values[0, :9, 3] = white / np.arange(2, 11)
         path = write_by_gdal(
             tmp_path / "a.tif",
             values,
@@ -139,7 +140,6 @@ class TestGdal:
         image = read_image(path)
         np.testing.assert_array_equal(image.pixels[0], values[..., :3])
         assert image.alpha is not None
-        white = 1 if dtype == "float32" else np.iinfo(dtype).max
         np.testing.assert_allclose(image.alpha[0], values[..., 3] / white, rtol=1e-6)
         assert image.notices == ()
 
@@ -207,7 +207,11 @@ class TestGdal:
 class TestBands:
     def test_fourth_unspecified_band_is_left_out(self, tmp_path: Path) -> None:
         image = read_bytes(EXACT["tiff further channel"][0], tmp_path)
-        assert image.notices == ("it has 4 bands: the first three are used as red, green and blue",)
+        (notice,) = image.notices
+        assert notice == (
+            "it has 4 bands: the first three are used as red, green and blue; "
+            "--band MODALITY=1,2,3 names others"
+        )
 
     def test_alpha_among_several(self, tmp_path: Path) -> None:
         content = tiff(
@@ -226,12 +230,12 @@ class TestBands:
         values = noise(dtype, 3)
         image = read_image(write_by_gdal(tmp_path / "a.tif", values))
         np.testing.assert_array_equal(image.pixels[0], values)
-        assert image.notices == ("its three bands are taken as red, green and blue",)
+        assert image.notices == ("its three bands are used as red, green and blue",)
 
     @pytest.mark.parametrize("count", [2, 5, 12])
     def test_other_counts_are_refused(self, count: int, tmp_path: Path) -> None:
         path = write_by_gdal(tmp_path / "a.tif", noise("uint16", count))
-        with pytest.raises(ReadError, match=f"has {count} bands, neither grey nor RGB; export one"):
+        with pytest.raises(ReadError, match=f"has {count} bands, neither grey nor RGB; choose one"):
             read_image(path)
         with pytest.raises(ReadError, match=f"has {count} bands"):
             probe_image(path)
@@ -414,7 +418,7 @@ class TestPages:
         image = read_bytes(bytes(content), tmp_path, page=140)
         np.testing.assert_array_equal(image.pixels[0, ..., 0], GREY + np.uint8(139))
         assert image.notices == (
-            "its list of pages is damaged after page 150: what follows is left out",
+            "its list of pages is damaged after page 150: later pages are ignored",
         )
 
     def test_cut_after_the_first_page(self, tmp_path: Path) -> None:
@@ -517,7 +521,7 @@ class TestNodata:
     def test_unreadable(self, text: str, tmp_path: Path) -> None:
         image = read_bytes(with_nodata(GREY, text), tmp_path)
         assert image.nodata is None
-        assert image.notices == ("its nodata value cannot be read: all pixels are taken as seen",)
+        assert image.notices == ("its nodata value cannot be read: all pixels are taken as valid",)
 
     def test_of_a_negative_is_turned_like_the_pixels(self, tmp_path: Path) -> None:
         image = read_bytes(with_nodata(GREY, "3", photometric="miniswhite"), tmp_path)

@@ -79,11 +79,9 @@ class TestRecognition:
         (tmp_path / "scan.img").write_bytes(bytes(400))
         for path in (*tmp_path.iterdir(), tmp_path, tmp_path / "none", Path("a\0b")):
             assert not is_volume(path), path
-        assert "not a volume (DICOM, NIfTI)" in refused(tmp_path / "a.png")
-        assert "a directory of DICOM files, not an image; name its folder" in refused(
-            tmp_path / "DICOMDIR"
-        )
-        assert "no DICOM images in it" in refused(tmp_path)
+        assert "not a volume (DICOM, NIfTI, NRRD, MetaImage, MGZ)" in refused(tmp_path / "a.png")
+        assert "a DICOMDIR, not an image; give its folder" in refused(tmp_path / "DICOMDIR")
+        assert "contains no DICOM images" in refused(tmp_path)
         assert "no such file" in refused(tmp_path / "none")
 
     def test_by_a_name_that_is_wrong(self, tmp_path: Path) -> None:
@@ -93,7 +91,7 @@ class TestRecognition:
         path.write_text("no DICOM, whatever its name says")
         for one in (path, path.parent, tmp_path):
             assert is_volume(one), one
-        words = f"{path}: not a DICOM file, whatever its name says; copy or export the file again"
+        words = f"{path}: not a DICOM file, despite its name; copy or export the file again"
         assert refused(path) == words
         with pytest.raises(ReadError) as caught:
             read_volume(tmp_path)

@@ -30,7 +30,9 @@ from tests.formats.files import ALPHA, DEEP_ALPHA, DEEP_RGB, GREY, HEIGHT, RGB, 
 class TestWritePng:
     @pytest.mark.parametrize("channels", [0, 1, 2, 3, 4])
     def test_reads_back(self, channels: int, tmp_path: Path) -> None:
-        pixels = scene(4)[..., :channels] if channels else GREY
+        pixels = scene(4)[..., :channels].copy() if channels else GREY
+        if channels in {2, 4}:  # as transparency is; what looks like a picture is not believed
+            pixels[..., -1] = np.where(pixels[..., -1] > 128, 255, 0)
         write_png(tmp_path / "a.png", pixels)
         image = read_image(tmp_path / "a.png")
         stored = pixels.reshape(1, HEIGHT, WIDTH, -1)
@@ -191,7 +193,7 @@ class TestWritePicture:
         self, kind: str, shape: tuple[int, int], limit: int, tmp_path: Path
     ) -> None:
         path = tmp_path / "a"
-        with pytest.raises(WriteError, match=f"holds {limit} a side; choose .* --format") as caught:
+        with pytest.raises(WriteError, match=f"at most {limit} per side; choose ") as caught:
             write_picture(path, kind, np.zeros((*shape, 1), np.uint8))
         assert str(caught.value).startswith(f"{path}: {shape[1]}x{shape[0]} ")
         assert not list(tmp_path.iterdir())

@@ -12,7 +12,7 @@ from fnetcli.errors import ReadError, UsageError
 from fnetcli.formats import write_png
 from fnetcli.formats.volumes import read_volume
 from fnetcli.inputs.layout import AskedKind, InputLayout, read_layout
-from fnetcli.inputs.pairing import PairingOptions
+from fnetcli.inputs.pairing import PairingOptions, with_suffixes
 from tests.drawn_volumes import GRIDS, PATIENT, phantom, write_nifti, write_series
 
 SHARED = Path(__file__).parents[2].parent / "shared" / "data" / "volumes"
@@ -62,7 +62,7 @@ class TestPairs:
     def test_options_of_pairs_count(self, tmp_path: Path) -> None:
         first = picture(tmp_path / "a" / "deep" / "1_ct.png").parents[1]
         second = picture(tmp_path / "b" / "deep" / "1.png").parents[1]
-        options = PairingOptions(is_recursive=True, suffixes=("_ct", ""))
+        options = PairingOptions(is_recursive=True, rules=with_suffixes("_ct", ""))
         found = read_layout(first, second, pairing=options)
         assert (found.kind, [case.name for case in found.cases]) == ("pairs", ["deep/1"])
 
@@ -124,14 +124,16 @@ class TestSeries:
         for name in ("t1", "t2"):
             nifti(tmp_path / "mr" / f"{name}.nii")
         line = refused(folder, tmp_path / "mr")
-        assert line == f"{tmp_path / 'mr'}: holds 2 volumes (t1.nii, t2.nii); name one of them"
+        assert line == f"{tmp_path / 'mr'}: holds 2 volumes (t1.nii, t2.nii); give one of them"
         dicom(tmp_path / "mr" / "more")
-        assert "holds DICOM and NIfTI" in refused(folder, tmp_path / "mr")
+        assert "holds DICOM and other volumes" in refused(folder, tmp_path / "mr")
 
     def test_nothing_in_it(self, tmp_path: Path) -> None:
         folder = dicom(tmp_path / "ct")
         (tmp_path / "empty").mkdir()
-        assert "no DICOM or NIfTI in it" in refused(folder, tmp_path / "empty")
+        assert "contains no volume (DICOM, NIfTI, NRRD, MetaImage, MGZ)" in refused(
+            folder, tmp_path / "empty"
+        )
 
 
 class TestCases:
@@ -177,7 +179,7 @@ class TestCases:
         dicom(tmp_path / "ct" / "P1")
         dicom(tmp_path / "mr" / "P1")
         nifti(tmp_path / "mr" / "P1.nii")
-        assert "are both case 'P1'" in refused(tmp_path / "ct", tmp_path / "mr")
+        assert "are both named 'P1'" in refused(tmp_path / "ct", tmp_path / "mr")
 
     def test_a_single_case_may_be_named(self, tmp_path: Path) -> None:
         for name in ("P1", "P2"):
@@ -211,7 +213,7 @@ class TestForced:
         scan = nifti(tmp_path / "a.nii")
         assert "a file, not a folder of cases" in refused(first, scan, "cases")
         one = picture(tmp_path / "a.png")
-        assert "not a volume (DICOM, NIfTI)" in refused(one, scan, "series")
+        assert "not a volume (DICOM, NIfTI, NRRD, MetaImage, MGZ)" in refused(one, scan, "series")
         pairs = read_layout(first, second, "pairs")
         assert (pairs.kind, pairs.cases) == ("pairs", [])
 
@@ -220,7 +222,7 @@ class TestForced:
         picture(first / "preview.png")
         line = refused(first, second)
         assert line == (
-            f"{first}: pictures and volumes are directly inside; say which with "
+            f"{first}: pictures and volumes are directly inside; choose with "
             "--layout pairs|series|cases"
         )
         assert "pictures and volumes" in refused(
@@ -250,7 +252,8 @@ class TestRefusal:
         for first, second in ((folder, other), (other, folder)):
             line = refused(first, second)
             assert line == (
-                f"{other}: neither an image nor a volume (DICOM, NIfTI); name another file"
+                f"{other}: neither an image nor a volume (DICOM, NIfTI, NRRD, MetaImage, MGZ); "
+                "give another file"
             )
         other.write_text("")
         with pytest.raises(ReadError, match="the file is empty"):
@@ -266,7 +269,7 @@ class TestRefusal:
     )
     def test_names_that_are_paths(self, name: str, tmp_path: Path) -> None:
         folder = dicom(tmp_path / "ct")
-        assert "no name of a case" in refused(folder, folder, name=name)
+        assert "not a case name" in refused(folder, folder, name=name)
 
 
 @pytest.mark.skipif(not SHARED.is_dir(), reason="no shared/ folder beside the checkout")

@@ -76,7 +76,7 @@ def test_scores_are_plain_floats(convention: tuple[Metric, ...]) -> None:
         (np.zeros((0, 4), np.uint8), r"the image is empty \(shape \(0, 4\)\); give pixels"),
         (np.zeros((4, 4), np.bool_), "pixels are bool; give integers or floats"),
         (np.full((4, 4), np.inf), "some pixels are NaN or infinite; replace them first"),
-        (np.array([[-1, 256]]), "pixels run from -1 to 256; bring them to 0..255"),
+        (np.array([[-1, 256]]), "pixels range from -1 to 256; scale them to 0..255"),
         (np.full((4, 4), 0.5), "pixels are not whole numbers; use quantise or to_grey8"),
     ],
 )

@@ -68,10 +68,10 @@ def test_laws(pair: np.ndarray) -> None:
 @pytest.mark.parametrize(
     ("label", "predicted", "message"),
     [
-        (np.zeros((2, 2), int), np.zeros((2, 3), int), "one shape"),
+        (np.zeros((2, 2), int), np.zeros((2, 3), int), "equal shapes"),
         (np.zeros(2, int), np.zeros(2), "whole numbers"),
-        (np.full(2, 3), np.zeros(2, int), "runs from 3 to 3; classes are 0 to 2"),
-        (np.zeros(2, int), np.full(2, -1), "prediction runs from -1"),
+        (np.full(2, 3), np.zeros(2, int), "ranges from 3 to 3; classes are 0 to 2"),
+        (np.zeros(2, int), np.full(2, -1), "prediction ranges from -1"),
     ],
 )
 def test_refused(label: np.ndarray, predicted: np.ndarray, message: str) -> None:

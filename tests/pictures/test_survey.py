@@ -50,6 +50,13 @@ def with_one(value: float, rest: float = 0, kind: str = "uint16") -> NDArray[Any
     return pixels
 
 
+def with_two(value: float, rest: float = 0, kind: str = "uint16") -> NDArray[Any]:
+    """Return a picture with two pixels that differ: a single bright one decides nothing."""
+    pixels = with_one(value, rest, kind)
+    pixels[1, 1] = value
+    return pixels
+
+
 def make(
     folder: Path, firsts: list[NDArray[Any] | None], seconds: list[NDArray[Any] | None]
 ) -> list[Case]:
@@ -104,41 +111,47 @@ class TestBits:
     @pytest.mark.parametrize(
         ("highest", "bits"),
         [
-            (1, 10),
-            (255, 10),
+            (1, 8),
+            (255, 8),
+            (256, 9),
+            (511, 9),
             (1023, 10),
-            (1024, 12),
+            (1024, 11),
             (4095, 12),
-            (4096, None),
+            (4096, 13),
+            (10_000, 14),
+            (16_383, 14),
+            (32_767, 15),
+            (32_768, None),
             (65535, None),
             (0, None),  # all black: nothing is known
         ],
     )
     def test_by_the_highest_value(self, highest: int, bits: int | None, tmp_path: Path) -> None:
-        assert self.found(with_vis(tmp_path, grey(0), with_one(highest), grey(0))) == bits
+        assert self.found(with_vis(tmp_path, grey(0), with_two(highest), grey(0))) == bits
 
     @settings(max_examples=15)
-    @given(st.lists(st.sampled_from((0, 7, 1000, 1024, 4000, 4096, 60_000)), max_size=6))
+    @given(st.lists(st.sampled_from((0, 7, 1000, 1024, 4000, 4096, 16_000, 60_000)), max_size=6))
     def test_whatever_comes_first(
         self, tmp_path_factory: pytest.TempPathFactory, values: list[int]
     ) -> None:
-        cases = with_vis(tmp_path_factory.mktemp("law"), *map(with_one, values))
+        cases = with_vis(tmp_path_factory.mktemp("law"), *map(with_two, values))
         most = max(values, default=0)
-        expected = None if most in (0, 4096, 60_000) else 10 if most < 1024 else 12
+        expected = None if most in (0, 60_000) else max(8, most.bit_length())
         assert self.found(cases) == expected
 
     @pytest.mark.parametrize("workers", [1, 2, 5])
     def test_one_bright_picture_late_in_the_order_decides(
         self, workers: int, tmp_path: Path
     ) -> None:
-        pictures = [*(with_one(4000) for _ in range(15)), with_one(4096)]
+        pictures = [*(with_two(4000) for _ in range(15)), with_two(60_000)]
         cases = with_vis(tmp_path, *pictures)
         assert look(cases, workers=workers).options.scaling[1].found_bits is None
         assert look(cases[:-1], workers=workers).options.scaling[1].found_bits == 12
 
     def test_broken_files_are_left_for_their_turn(self, tmp_path: Path) -> None:
-        assert self.found(with_vis(tmp_path, None, with_one(900), None, with_one(800))) == 10
-        cases = with_vis(tmp_path / "missing", with_one(900), with_one(5000))
+        assert self.found(with_vis(tmp_path, None, with_two(900), None, with_two(800))) == 10
+        cases = with_vis(tmp_path / "missing", with_two(900), with_two(5000))
         cases[1].second.unlink()
         assert self.found(cases) == 10
         assert self.found(with_vis(tmp_path / "none", None, None)) is None
@@ -146,24 +159,24 @@ class TestBits:
 
     def test_a_header_without_its_pixels_is_a_broken_file(self, tmp_path: Path) -> None:
         noise = np.random.default_rng(0).integers(0, 60_000, (64, 64), np.uint16)
-        cases = with_vis(tmp_path, with_one(900), noise)
+        cases = with_vis(tmp_path, with_two(900), noise)
         cases[1].second.write_bytes(cases[1].second.read_bytes()[:3000])
         assert self.found(cases) == 10
 
     def test_8_bit_pictures_have_no_say(self, tmp_path: Path) -> None:
-        cases = with_vis(tmp_path, grey(255, "uint8"), with_one(900), grey(9000, "int32"))
+        cases = with_vis(tmp_path, grey(255, "uint8"), with_two(900), grey(9000, "int32"))
         assert self.found(cases) == 10
         assert self.found(with_vis(tmp_path / "only", grey(255, "uint8"))) is None
 
     def test_tiff_and_colour_count_too(self, tmp_path: Path) -> None:
         (case,) = with_vis(tmp_path, grey(0, "uint8"))
         color = np.dstack([grey(9), grey(3000), grey(5)])
-        for name, pixels in (("grey.tif", with_one(1100)), ("color.tif", color)):
+        for name, pixels, bits in (("grey.tif", with_two(1100), 11), ("color.tif", color, 12)):
             path = write(tmp_path / "vis" / name, pixels, byteorder=">")
-            assert self.found([replace(case, second=path)]) == 12
+            assert self.found([replace(case, second=path)]) == bits
 
     def test_infrared_is_never_asked(self, tmp_path: Path) -> None:
-        assert self.found(with_ir(tmp_path, with_one(900), with_one(800))) is None
+        assert self.found(with_ir(tmp_path, with_two(900), with_two(800))) is None
 
     @pytest.mark.parametrize(
         "scaling",
@@ -179,19 +192,19 @@ class TestBits:
         self, scaling: ScalingOptions, tmp_path: Path
     ) -> None:
         options = replace(OPTIONS, scaling=(ScalingOptions(), scaling))
-        cases = with_vis(tmp_path, with_one(900))
+        cases = with_vis(tmp_path, with_two(900))
         assert self.found(cases, options) is None
         assert look(cases, options).options.scaling[1] == scaling
 
     def test_a_stretch_of_all_images_does_not_concern_them(self, tmp_path: Path) -> None:
         scaling = ScalingOptions(stretch=(1, 99))
         options = replace(OPTIONS, scaling=(scaling, scaling))
-        assert self.found(with_vis(tmp_path, with_one(900)), options) == 10
+        assert self.found(with_vis(tmp_path, with_two(900)), options) == 10
 
     def test_the_mark_of_no_data_is_no_brightness(self, tmp_path: Path) -> None:
         (case,) = with_vis(tmp_path, grey(0))
         nodata = (42113, 2, 6, "65535", True)  # GDAL_NODATA
-        path = write(tmp_path / "vis" / "x.tif", with_one(65535, 3000), extratags=[nodata])
+        path = write(tmp_path / "vis" / "x.tif", with_two(65535, 3000), extratags=[nodata])
         assert self.found([replace(case, second=path)]) == 12
 
     def test_pages_are_those_of_the_user(self, tmp_path: Path) -> None:
@@ -288,7 +301,7 @@ class TestFolderRange:
         assert found.options.scaling[0].folder_limits is None
 
     def test_16_bit_visible_pictures_are_not(self, tmp_path: Path) -> None:
-        found = look(with_vis(tmp_path, with_one(900, 20)), scope="folder")
+        found = look(with_vis(tmp_path, with_two(900, 20)), scope="folder")
         assert found.options.scaling[1].folder_limits is None
         assert found.options.scaling[1].found_bits == 10
 
@@ -351,7 +364,7 @@ class TestKind:
 
 
 def test_one_picture_for_many_cases_is_read_once(tmp_path: Path) -> None:
-    cases = with_vis(tmp_path, with_one(900), with_one(800))
+    cases = with_vis(tmp_path, with_two(900), with_two(800))
     same = [replace(case, second=cases[0].second) for case in cases]
     steps: list[None] = []
     found = survey(same, OPTIONS, on_step=lambda: steps.append(None))
@@ -361,6 +374,6 @@ def test_one_picture_for_many_cases_is_read_once(tmp_path: Path) -> None:
 
 def test_nothing_else_is_changed(tmp_path: Path) -> None:
     options = replace(OPTIONS, resize_to="ir")
-    found = look(with_vis(tmp_path, with_one(900)), options, scope="folder").options
+    found = look(with_vis(tmp_path, with_two(900)), options, scope="folder").options
     expected = replace(options, scaling=(ScalingOptions(), ScalingOptions(found_bits=10)))
     assert found == expected

@@ -382,7 +382,7 @@ class TestManyCases:
         run = run_of(tmp_path, maps="none")
         page = page_of(run, max_cases=3)
         assert [one.name for one in page.articles] == ["0", "2", "4"]
-        assert "3 of 5 cases, evenly sampled; the manifest lists all" in page.text
+        assert "3 of 5 cases, evenly sampled; the manifest lists them all" in page.text
         assert "manifest.jsonl" in page.links
         assert "evenly sampled" not in page_of(run, max_cases=5).text
 

@@ -194,7 +194,7 @@ class TestSummary:
     def test_states_conventions(self, tmp_path: Path) -> None:
         page = page_of(tmp_path, evaluation_of(random_values(2, 3, 15)))
         assert "Visible + thermal infrared" in page.text.replace("visible", "Visible")
-        assert "“paper”: as the code behind most published tables" in page.text
+        assert "“paper”: as in the code behind most published tables" in page.text
         assert "colour is compared as luminance" in page.text
         assert DETAILS["command"] in page.text
         assert DETAILS["date"] in page.text

@@ -13,18 +13,20 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
+from fnetcli.formats.labels import class_colors
 from fnetcli.inspection.figures import (
     ChannelSheet,
+    ClassMaps,
     Distribution,
     FigureData,
     HistogramPanel,
     HistogramRow,
     KernelGrids,
-    LengthRow,
     Line,
     LinePanel,
     LineRow,
     MapRow,
+    NormRow,
 )
 from fnetcli.reports.figures import GAP, LABEL, MARGIN, TITLE, Figure, draw, round_limit
 from tests.drawn_pictures import smooth_noise
@@ -69,7 +71,7 @@ def lines(*, has_second: bool = True) -> LineRow:
         LinePanel("falls", (Line("u", [0.2, 0.1]), Line("v", [0.2, 0.3], marker="D"))),
         LinePanel("rises", second, "there is none"),
     )
-    return LineRow(panels, "k", 2, "one line a block")
+    return LineRow(panels, "k", 2, "one line per block")
 
 
 def kernels(count: int) -> KernelGrids:
@@ -83,7 +85,7 @@ EVERYTHING: dict[str, FigureData] = {
     "maps": MapRow("Maps", maps(3)),
     "many maps": MapRow("Maps", maps(7), are_signed=False),
     "maps on scales of their own": MapRow("Maps", maps(2), has_own_scales=True),
-    "lengths": LengthRow("Lengths", {"one": np.abs(maps(1)["map 0"])}, "how long"),
+    "lengths": NormRow("Lengths", {"one": np.abs(maps(1)["map 0"])}, "how long"),
     "channels": sheet(),
     "histograms": histograms(),
     "lines": lines(),
@@ -176,7 +178,7 @@ def test_nothing_to_see_is_no_error() -> None:
     nothing = np.zeros((30, 40), np.float32)
     for are_signed in (True, False):
         assert draw(MapRow("Nothing", {"nothing": nothing}, are_signed)).limit == 1
-    assert draw(LengthRow("Nothing", {"nothing": nothing}, "nothing")).limit == 1
+    assert draw(NormRow("Nothing", {"nothing": nothing}, "nothing")).limit == 1
     zeros = np.zeros((2, 30, 40), np.float16)
     assert draw(ChannelSheet("Nothing", zeros, np.zeros(2))).limit == 1
 
@@ -193,3 +195,15 @@ def test_limits_are_round_and_close(size: float) -> None:
     limit = round_limit(np.full(10, -size))
     assert 0.999 * size <= limit <= 2 * size
     assert float(f"{limit:.1e}") == limit
+
+
+def test_classes_have_their_colours_and_a_key() -> None:
+    numbers = np.zeros((30, 50), np.intp)
+    numbers[:, 25:] = 2
+    figure = draw(ClassMaps("Classes", {"segmentation": numbers}, {0: "none", 2: "person"}))
+    found = {tuple(color) for color in pixels(figure).reshape(-1, 3)}
+    colors = {tuple(color) for color in class_colors(3)}
+    assert found >= {(0, 0, 0), tuple(class_colors(3)[2])}
+    assert tuple(class_colors(3)[1]) not in found & colors
+    large = np.zeros((700, 1300), np.intp)
+    assert pixels(draw(ClassMaps("", {"a": large}, {0: "none"}))).shape[1] < 1300

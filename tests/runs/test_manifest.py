@@ -307,8 +307,12 @@ class TestFiles:
 
     def test_what_cannot_be_hashed_is_said(self, tmp_path: Path) -> None:
         (tmp_path / "empty.png").touch()
-        for name, said in (("missing", "no such file"), ("", "a folder"), ("empty.png", "empty")):
-            with pytest.raises(ReadError, match=said):
+        for name, message in (
+            ("missing", "no such file"),
+            ("", "a folder"),
+            ("empty.png", "empty"),
+        ):
+            with pytest.raises(ReadError, match=message):
                 content_sha256(tmp_path / name)
 
     @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no pipes with names")

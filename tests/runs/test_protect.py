@@ -49,7 +49,7 @@ class TestInputs:
             ResultFiles({"--json": files / "hard.png"}).check(Inputs([files / "in" / "a.png"]))
 
     def test_inside_a_folder_that_is_read(self, files: Path) -> None:
-        with pytest.raises(UsageError, match="lies in a folder of inputs"):
+        with pytest.raises(UsageError, match="is in an input folder"):
             Inputs([files / "in"]).require_outside(files / "folder" / "new.json")
 
 
@@ -66,7 +66,7 @@ class TestResultFiles:
             ResultFiles({"--json": files}).check(Inputs([]))
 
     def test_stdout_holds_one(self) -> None:
-        with pytest.raises(UsageError, match="--csv and --json: stdout holds one"):
+        with pytest.raises(UsageError, match="--csv and --json: only one result"):
             ResultFiles({"--csv": Path("-"), "--json": Path("-"), "--html": None})
         assert ResultFiles({"--csv": Path("-")}).has_stdout
         assert not ResultFiles({"--csv": None}).has_stdout
@@ -75,6 +75,6 @@ class TestResultFiles:
 def test_results_among_inputs(files: Path) -> None:
     pairing = Pairing("folders", [], [], (files / "in", files / "in"))
     for out in (files / "in", files / "folder" / "out"):
-        with pytest.raises(UsageError, match="lies in the input folder"):
+        with pytest.raises(UsageError, match="is in the input folder"):
             require_outside(out, pairing)
     require_outside(files, pairing)

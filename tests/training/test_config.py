@@ -62,7 +62,7 @@ def test_round_trip(tmp_path: Path) -> None:
         ("[stage_1]\niterations = -1", "iterations must not be negative"),
         ("[stage_1]\nlearning_rate = nan", "learning_rate must be positive"),
         ("ema = 1.0", "ema must lie in"),
-        ("[data]\nvis = 3", "must map modalities to folders"),
+        ("[data]\nvis = 3", "must map modalities to texts"),
         ("seed = ", "not valid TOML"),
     ],
 )

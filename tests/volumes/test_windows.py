@@ -134,6 +134,18 @@ class TestCt:
 
 
 class TestMri:
+    @pytest.mark.parametrize("value", [32_767, 20_000, 65_535])
+    def test_stuck_numbers_in_the_body_are_said(self, value: int) -> None:
+        values = head()
+        stuck = INSIDE & (np.random.default_rng(1).random(SHAPE) < 0.02)
+        window = window_of(volume(np.where(stuck, value, values)), "mri")
+        assert window.limits[1] == value
+        (notice,) = window.notices
+        assert "of the range" in notice
+        assert "hold almost no voxels" in notice
+        assert "--range mri=" in notice
+        assert window_of(volume(values), "mri").notices == ()
+
     def test_percentiles_of_tissue_whatever_the_field_of_view(self) -> None:
         values = head().astype(np.float32)
         wide = np.pad(values, ((2, 2), (60, 60), (60, 60)))

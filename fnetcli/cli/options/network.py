@@ -100,7 +100,7 @@ class GivenTiles(OptionGroup):
             "--max-memory",
             metavar="SIZE",
             help="Memory the network may use besides the images, such as 500M or 2G. Default: "
-            "all free memory, on a CPU at most 1G.",
+            "half of the free memory (80 % on a GPU), for FNet on a CPU at most 1G.",
             show_default=False,
             rich_help_panel=PANEL,
         ),

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from fnetcli.pictures.mix import MixOptions
     from fnetcli.pictures.outputs import MapsKind
     from fnetcli.products import Gains, Products
+    from fnetcli.runs.parts import Part
 
 PANEL = "Results"
 RUNNING = "Running"
@@ -216,6 +217,26 @@ class GivenRun(OptionGroup):
             rich_help_panel=RUNNING,
         ),
     ] = None
+    part: Annotated[
+        str | None,
+        typer.Option(
+            "--part",
+            metavar="I/N",
+            help="Process only every N-th pair, from the I-th on: N processes with the same "
+            "options, at the same time or not, process all pairs. Run without --part, or with "
+            "--merge-parts, to merge their manifests.",
+            show_default=False,
+            rich_help_panel=RUNNING,
+        ),
+    ] = None
+    merge_parts: Annotated[
+        bool,
+        typer.Option(
+            "--merge-parts",
+            help="Fuse nothing; merge the manifests of all parts into one.",
+            rich_help_panel=RUNNING,
+        ),
+    ] = False
     summary: Annotated[
         Path | None,
         typer.Option(
@@ -226,3 +247,23 @@ class GivenRun(OptionGroup):
             rich_help_panel=RUNNING,
         ),
     ] = None
+
+    def chosen_part(self, *, is_file: bool, wants_report: bool) -> Part | None:
+        """Return the part to process. Raise UsageError for options that do not go with one."""
+        from fnetcli.runs.parts import parse_part
+
+        if self.part is None and not self.merge_parts:
+            return None
+        option = "--part" if self.part is not None else "--merge-parts"
+        if self.part is not None and self.merge_parts:
+            raise UsageError(
+                "--part and --merge-parts: merge after all parts have run; leave one out"
+            )
+        if is_file:
+            raise UsageError(f"{option}: -o names a file; give a folder")
+        if wants_report:
+            raise UsageError(
+                f"{option} and --report: a report shows all pairs; add it to the whole run that "
+                "follows the parts"
+            )
+        return None if self.part is None else parse_part(self.part)

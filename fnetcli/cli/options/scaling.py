@@ -9,13 +9,22 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from fnetcli.cli.options.group import OptionGroup
-from fnetcli.cli.options.values import BOTH, limits, per_modality, percentiles, whole_number
+from fnetcli.cli.options.values import (
+    BOTH,
+    limits,
+    limits_of_temperature,
+    numbers_per_modality,
+    per_modality,
+    percentiles,
+    whole_number,
+)
 from fnetcli.errors import UsageError
 
 if TYPE_CHECKING:
     from fnetcli.imaging.intensity import ScalingOptions
 
 PANEL = "From stored numbers to grey levels"
+NONE = "none"
 MAX_BITS = 32
 
 
@@ -36,7 +45,7 @@ class GivenScaling(OptionGroup):
             "--bits",
             metavar="MODALITY=N",
             help="Bits in use; 2^N - 1 becomes white: vis=12. Default for 16-bit visible images: "
-            "10 if no value in the run exceeds 1023, 12 if none exceeds 4095, else 16.",
+            "as many as the values in the run need.",
             show_default=False,
             rich_help_panel=PANEL,
         ),
@@ -46,7 +55,8 @@ class GivenScaling(OptionGroup):
         typer.Option(
             "--range",
             metavar="MODALITY=LO,HI",
-            help="Stored numbers that become black and white: ir=29315,31315.",
+            help="Stored numbers that become black and white: ir=29315,31315; with a C at the end, "
+            "degrees Celsius of images that hold temperatures: ir=20,40C.",
             show_default=False,
             rich_help_panel=PANEL,
         ),
@@ -74,24 +84,73 @@ class GivenScaling(OptionGroup):
         ),
     ] = None
 
+    nodata: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--nodata",
+            metavar="MODALITY=VALUE|none",
+            help="The stored number that means no data: ir=-9999; repeatable. none: no number "
+            "does, not even one that a file declares. Default: what files declare, and what dead "
+            "pixels, borders and telemetry hold, far from all other numbers.",
+            show_default=False,
+            rich_help_panel=PANEL,
+        ),
+    ] = None
+    repair_dead: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--repair-dead",
+            metavar="MODALITY",
+            help="Replace dead and stuck pixels by the median around them.",
+            show_default=False,
+            rich_help_panel=PANEL,
+        ),
+    ] = None
+    palette: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--palette",
+            metavar="MODALITY=NAME",
+            help="Undo the palette of false-colour pictures: auto (the nearest), jet, iron, "
+            "rainbow, inferno, magma, plasma, viridis, turbo or hot. Default: none; luminance is "
+            "used.",
+            show_default=False,
+            rich_help_panel=PANEL,
+        ),
+    ] = None
+
     def of_pictures(self) -> dict[str, object]:
         """Return the given options that apply only to pictures, with their values."""
-        return {"--bits": self.bits, "--stretch": self.stretch}
+        return {"--bits": self.bits, "--stretch": self.stretch, **self.of_corrections()}
+
+    def of_corrections(self) -> dict[str, list[str] | None]:
+        """Return the given options of what is done before scaling, with their values."""
+        return {
+            "--nodata": self.nodata,
+            "--repair-dead": self.repair_dead,
+            "--palette": self.palette,
+        }
 
     def options(self, modalities: tuple[str, str]) -> tuple[ScalingOptions, ScalingOptions]:
         """Return how to scale both modalities. Raise UsageError."""
-        from fnetcli.imaging.intensity import DEFAULT_STRETCH, ScalingOptions
+        from fnetcli.imaging.intensity import DEFAULT_STRETCH, Corrections, ScalingOptions
+        from fnetcli.modalities import BY_NAME
 
         rules = {
             "--bits": per_modality("--bits", self.bits, modalities),
             "--range": per_modality("--range", self.value_range, modalities),
             "--stretch": per_modality("--stretch", self.stretch, modalities, has_default=True),
         }
-        inverted = self.invert or ()
-        for modality in {*inverted} - {*modalities}:
-            raise UsageError(
-                f"--invert {modality}: not one of the two images; use {' or '.join(modalities)}"
-            )
+        inverted, repaired = self.invert or (), self.repair_dead or ()
+        for option, named in (("--invert", inverted), ("--repair-dead", repaired)):
+            for modality in {*named} - {*modalities}:
+                raise UsageError(
+                    f"{option} {modality}: not one of the two images; use {' or '.join(modalities)}"
+                )
+        nodata = numbers_per_modality("--nodata", self.nodata, modalities)
+        palettes = per_modality("--palette", self.palette, modalities)
+        for modality, name in palettes.items():
+            _require_palette(modality, name)
 
         def one(modality: str) -> ScalingOptions:
             named = [option for option, values in rules.items() if modality in values]
@@ -101,16 +160,41 @@ class GivenScaling(OptionGroup):
                 )
             of_all, of_this = rules["--stretch"].get(BOTH), rules["--stretch"].get(modality)
             text = of_all if of_this is None else of_this
+            span = rules["--range"].get(modality)
+            celsius = limits_of_temperature(span)
+            if celsius is not None and not BY_NAME[modality].is_thermal:
+                raise UsageError(
+                    f"--range {modality}={span}: only ir images hold temperatures; leave out the C"
+                )
             return ScalingOptions(
-                limits=limits("--range", rules["--range"].get(modality)),
+                limits=celsius or limits("--range", span),
+                in_celsius=celsius is not None,
                 bits=whole_number("--bits", rules["--bits"].get(modality), MAX_BITS),
                 stretch=DEFAULT_STRETCH if text is None else percentiles(text),
                 stretches_all=of_this is not None,
                 is_inverted=modality in inverted,
+                corrections=Corrections(
+                    nodata=nodata.get(modality),
+                    repairs_dead=modality in repaired,
+                    palette=palettes.get(modality, NONE),
+                ),
             )
 
         first, second = modalities
         return one(first), one(second)
+
+
+def _require_palette(modality: str, name: str) -> None:
+    """Raise UsageError for a palette that does not exist, or where colours are no palette."""
+    from fnetcli.imaging.palettes import CHOICES
+    from fnetcli.modalities import BY_NAME
+
+    if name not in CHOICES:
+        raise UsageError(f"--palette {modality}={name}: unknown; use one of {', '.join(CHOICES)}")
+    if BY_NAME[modality].carries_color and name != NONE:
+        raise UsageError(
+            f"--palette {modality}={name}: the colours of {modality} are kept; leave it out"
+        )
 
 
 @dataclass(frozen=True)

@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from fnetcli.cli.options.files import Band, Match
 from fnetcli.cli.options.group import OptionGroup
 
 
@@ -23,7 +24,8 @@ class GivenTraining(OptionGroup):
         Path | None,
         typer.Option(
             "--validation",
-            help="Folder of validation pairs, with one sub-folder per modality (vis, ir, ...).",
+            help="Folder of validation pairs, with one sub-folder per modality (vis, ir, ...), or "
+            "without any if one training folder holds both.",
             show_default=False,
         ),
     ] = None
@@ -32,8 +34,8 @@ class GivenTraining(OptionGroup):
         typer.Option(
             "--labels",
             help="Folder with one label image per pair: 8-bit grey, pixel = class of the recipe's "
-            "[classes], 0 = unlabelled. For models that need labels (uaafusion). A folder named "
-            "'label' within --validation holds those of the validation pairs.",
+            "[classes], 0 = unlabelled. For models that need labels (uaafusion). Labels of the "
+            "validation pairs are in a folder 'label' within --validation.",
             show_default=False,
         ),
     ] = None
@@ -44,3 +46,5 @@ class GivenTraining(OptionGroup):
     resume: Annotated[
         bool, typer.Option("--resume", help="Resume from the last state in the run folder.")
     ] = False
+    match: Match = None
+    band: Band = None

@@ -49,6 +49,16 @@ def whole_number(option: str, text: str | None, largest: int) -> int | None:
     return int(text)
 
 
+def band_names(option: str, text: str | None) -> tuple[str, ...]:
+    """Read ``4`` or ``1,2,3``, numbers or descriptions of bands; nothing where none are given."""
+    if text is None:
+        return ()
+    names = tuple(" ".join(part.split()) for part in text.split(","))
+    if len(names) not in {1, 3} or not all(names):
+        raise UsageError(f"{option} {text}: give one band (grey), or three (red, green, blue)")
+    return names
+
+
 def percentiles(text: str) -> tuple[float, float] | None:
     """Parse percentiles, minmax or none. Raise UsageError."""
     if text == "none":
@@ -56,6 +66,33 @@ def percentiles(text: str) -> tuple[float, float] | None:
     found = (0.0, 100.0) if text == "minmax" else limits("--stretch", text)
     if found is None or found[0] < 0 or found[1] > 100:
         raise UsageError(f"--stretch {text}: give percentiles from 0 to 100, minmax or none")
+    return found
+
+
+def numbers_per_modality(
+    option: str, values: list[str] | None, modalities: tuple[str, str]
+) -> dict[str, tuple[float, ...]]:
+    """Read ``ir=0``, also several times, and ``ir=none``, which is no number at all.
+
+    Raise UsageError for a modality that is not fused, and for what is no finite number.
+    """
+    found: dict[str, tuple[float, ...]] = {}
+    for text in values or []:
+        name, _, value = text.partition("=")
+        if name not in modalities or not value:
+            raise UsageError(
+                f"{option} {text}: give {option} {modalities[0]}=VALUE or "
+                f"{option} {modalities[1]}=VALUE, or none in place of the value"
+            )
+        try:
+            numbers = () if value == "none" else (float(value),)
+        except ValueError:
+            numbers = (math.nan,)
+        if not all(map(math.isfinite, numbers)):
+            raise UsageError(f"{option} {text}: give a number, or none; NaN is never data")
+        if name in found and not (numbers and found[name]):
+            raise UsageError(f"{option} {text}: none and a number for {name}; leave one out")
+        found[name] = (*found.get(name, ()), *numbers)
     return found
 
 
@@ -70,6 +107,13 @@ def limits(option: str, text: str | None) -> tuple[float, float] | None:
     if not (math.isfinite(low) and math.isfinite(high) and low < high):
         raise UsageError(f"{option} {text}: give two numbers, the lower first, as LO,HI")
     return low, high
+
+
+def limits_of_temperature(text: str | None) -> tuple[float, float] | None:
+    """Parse ``LO,HIC``, degrees Celsius; None for a range without the C. Raise UsageError."""
+    if text is None or not text.endswith("C"):
+        return None
+    return limits("--range", text.removesuffix("C").rstrip("°"))
 
 
 def byte_count(option: str, text: str) -> int:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from fnetcli.cli.options.files import GivenPairing
+from fnetcli.cli.options.files import GivenPairing, GivenReading
 from fnetcli.cli.options.group import OptionGroup
 from fnetcli.cli.options.values import per_modality
 from fnetcli.errors import UsageError
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from fnetcli.volumes.prepare import VolumePrepareOptions
     from fnetcli.volumes.resample import Matrix
 
-PANEL = "Volumes: DICOM series and NIfTI files"
+PANEL = "Volumes: DICOM series, NIfTI and other files"
 MAX_VOLUMES = 100_000
 
 
@@ -64,6 +64,8 @@ class TargetChoice(StrEnum):
     """The file format of fused volumes."""
 
     nifti = "nifti"
+    nrrd = "nrrd"
+    mha = "mha"
     dicom = "dicom"
     png = "png"
     tiff = "tiff"
@@ -96,6 +98,10 @@ class GivenLayout(OptionGroup):
         ),
     ] = None
 
+    def given(self) -> dict[str, object]:
+        """Return the given options with their values."""
+        return {"--layout": self.layout is not LayoutChoice.auto, "--name": self.name}
+
 
 @dataclass(frozen=True)
 class FoundInputs:
@@ -108,7 +114,10 @@ class FoundInputs:
 
 
 def find_inputs(
-    images: dict[str, Path], pairing: GivenPairing, layout: GivenLayout | None = None
+    images: dict[str, Path],
+    pairing: GivenPairing,
+    reading: GivenReading,
+    layout: GivenLayout | None = None,
 ) -> FoundInputs:
     """Find out what the given paths mean. Raise UsageError."""
     from fnetcli.modalities import VOLUMETRIC, network_order
@@ -121,11 +130,12 @@ def find_inputs(
                 f"{'--name' if kind == 'auto' else '--layout'}: applies only to two of "
                 f"{', '.join(VOLUMETRIC)}, without --pairs; leave it out"
             )
-        return FoundInputs(*pairing.find(images), has_volumes=False)
+        return FoundInputs(*pairing.find(images, reading), has_volumes=False)
     from fnetcli.inputs.layout import read_layout  # slow to import, and only volumes need it
 
     modalities = first, second = network_order(list(images))
-    found = read_layout(images[first], images[second], kind, name, pairing.options(modalities))
+    options = pairing.options(modalities, reading)
+    found = read_layout(images[first], images[second], kind, name, options)
     is_plain = found.kind == "pairs" and found.pairing.source == "files"
     info = None if is_plain else found.sentence
     return FoundInputs(modalities, found.pairing, found.kind != "pairs", info)
@@ -153,7 +163,7 @@ class GivenVolume(OptionGroup):
         typer.Option(
             "--volume",
             metavar="MODALITY=N",
-            help="Volume of a 4-D NIfTI file, counted from 1.",
+            help="Volume of a 4-D file, counted from 1.",
             show_default=False,
             rich_help_panel=PANEL,
         ),
@@ -376,7 +386,7 @@ def refuse_for_volumes(given: dict[str, object]) -> None:
 
 def require_folder(out: Path) -> None:
     """Raise UsageError if the output path for volumes is a file name."""
-    if out.name.lower().endswith((".nii", ".nii.gz", ".dcm")) and not out.is_dir():
+    if out.name.lower().endswith((".nii", ".nii.gz", ".dcm", ".nrrd", ".mha")) and not out.is_dir():
         raise UsageError(
             f"-o {out}: names a file; give a folder for volumes, and choose the format with --to"
         )

@@ -1,1 +1,1 @@
-"""What runs a network on images that fit into memory."""
+"""Executors: they run a network on images that fit into memory."""

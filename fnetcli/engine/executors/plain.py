@@ -4,23 +4,26 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from fnetcli.engine.device import Device
-from fnetcli.engine.executors.base import LARGEST_FEATURE, Inner, Values
+from fnetcli.engine.executors.base import LARGEST_FEATURE, NOWHERE, Inner, Into, Values
 from fnetcli.models.base import Fusion, Network, Wanted
 
-# Numbers that a network holds at a time for each pixel, where nobody says how many: as many as the
-# arrays of its widest layer, a few times.
+# Multiple of the widest layer's numbers per pixel that a network holds at a time, if its
+# specification does not tell.
 ARRAYS_AT_A_TIME = 6
 
 
 class Plain:
-    """Run a network as its own torch module."""
+    """Runs a network as its own torch module."""
 
     name = "torch"
     grain = (1, 1)
+    smaller = None
 
     def __init__(self, network: Network[Any], device: Device) -> None:
         self.margin = network.config.reach
@@ -30,10 +33,13 @@ class Plain:
         self._dtype = next(iter(network.arrays.values())).dtype
         self._numbers = _numbers_a_pixel(network)
 
-    def run(self, x: Values, y: Values, inner: Inner, wanted: Wanted) -> Fusion[Values]:
+    def run(
+        self, x: Values, y: Values, inner: Inner, wanted: Wanted, into: Into = NOWHERE
+    ) -> Fusion[Values]:
         """See `Executor`."""
+        del into
         first, second = (to_device(image, self._device) for image in (x, y))
-        # With gradients: the model takes them of its images; nothing ever asks for its weights'.
+        # With gradients: the model uses those of its images; those of weights are never needed.
         with torch.enable_grad() if self._needs_gradients else torch.inference_mode():
             found = self._model(first, second, wanted)
         return to_arrays(found, inner)
@@ -45,7 +51,7 @@ class Plain:
 
 
 def _numbers_a_pixel(network: Network[Any]) -> int:
-    """Return what a model says that it holds, else what its widest layer makes likely."""
+    """Return the numbers per pixel that a model declares, else estimate from its widest layer."""
     spec, config = network.spec, network.config
     if spec.numbers_a_pixel is not None:
         return spec.numbers_a_pixel(config)
@@ -54,7 +60,7 @@ def _numbers_a_pixel(network: Network[Any]) -> int:
 
 
 def to_device(image: Values, device: torch.device) -> Tensor:
-    """Return (N, H, W) as (N, 1, H, W) where the network is."""
+    """Return (N, H, W) as (N, 1, H, W) on the network's device."""
     tensor = torch.from_numpy(image)[:, None]
     if device.type == "cuda":
         tensor = tensor.pin_memory()
@@ -62,17 +68,14 @@ def to_device(image: Values, device: torch.device) -> Tensor:
 
 
 def to_arrays(found: Fusion[Tensor], inner: Inner) -> Fusion[Values]:
-    """Return what lies inside a tile as arrays."""
+    """Return the inner part of a tile as arrays."""
 
     def image(tensor: Tensor) -> Values:
         values: Values = tensor.detach()[:, 0, inner.rows, inner.columns].cpu().numpy()
         return values
 
     def features(tensor: Tensor) -> Values:
-        known = tensor.detach()[:, :, inner.rows, inner.columns]
-        limited = known.clamp(-LARGEST_FEATURE, LARGEST_FEATURE).half()
-        values: Values = limited.cpu().numpy()
-        return values
+        return as_half(tensor.detach()[:, :, inner.rows, inner.columns])
 
     return Fusion(
         None if found.whole is None else image(found.whole),
@@ -80,3 +83,10 @@ def to_arrays(found: Fusion[Tensor], inner: Inner) -> Fusion[Values]:
         {name: image(one) for name, one in found.maps.items()},
         {name: features(one) for name, one in found.features.items()},
     )
+
+
+def as_half(features: Tensor) -> NDArray[np.float16]:
+    """Return features as arrays of float16, limited to what it holds."""
+    limited = features.clamp(-LARGEST_FEATURE, LARGEST_FEATURE).half()
+    values: NDArray[np.float16] = limited.cpu().numpy()
+    return values

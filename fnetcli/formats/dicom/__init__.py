@@ -1,8 +1,8 @@
 """DICOM series as volumes: a folder, or a file of one or many frames (PS3.3, PS3.5, PS3.10).
 
-The way of a series: `files` (which files are DICOM) -> `choice` (one series of them) -> `geometry`
-(slices in order, one affine) -> `values` (what numbers mean; `suv` for PET) -> `pixels` (decoded,
-with `codecs`) -> Image. Headers are looked at before any pixel is decoded.
+The pipeline for a series: `files` (which files are DICOM) -> `choice` (choose one series) ->
+`geometry` (order of slices, one affine) -> `values` (meaning of numbers; `suv` for PET) -> `pixels`
+(decoding, with `codecs`) -> Image. All headers are checked before any pixel is decoded.
 """
 
 from __future__ import annotations
@@ -33,7 +33,13 @@ from fnetcli.formats.dicom.files import (
     read_header,
     search,
 )
-from fnetcli.formats.dicom.geometry import Place, find_places, is_localiser, stack
+from fnetcli.formats.dicom.geometry import (
+    Place,
+    find_places,
+    is_localiser,
+    lacks_slice_vector,
+    stack,
+)
 from fnetcli.formats.dicom.pixels import FrameDecoder
 from fnetcli.formats.dicom.values import ValuePlan, plan_values
 from fnetcli.imaging.image import DicomSeries, Grid, Image, Mask
@@ -52,11 +58,14 @@ __all__ = [
 ]
 
 MAX_SLICES = 65_536
+IN_FRAME_ORDER = (
+    "its SliceVector is missing: slices are taken in the order of its frames, along their normal"
+)
 
 
 @dataclass(frozen=True)
 class Frame:
-    """One slice before it is decoded; `number` is that of the frame in its file, from 1 on."""
+    """One slice before decoding; `number` is that of the frame in its file, counted from 1."""
 
     path: Path
     header: Dataset
@@ -67,12 +76,12 @@ class Frame:
 
 
 def list_series(path: Path) -> list[Series]:
-    """Return all series of a file, or of a folder and the folders in it; raise ReadError."""
+    """Return all series of a file, or of a folder and its sub-folders; raise ReadError."""
     return _searched(path)[0]
 
 
 def _searched(path: Path) -> tuple[list[Series], list[Path]]:
-    """Return all series, and what lies in the same folders and may be a damaged slice."""
+    """Return all series, and other files in the same folders that may be damaged slices."""
     with reading(path, KIND):
         if not path.is_dir():
             return find_series([path]), []
@@ -82,11 +91,11 @@ def _searched(path: Path) -> tuple[list[Series], list[Path]]:
 
 
 def read_dicom(path: Path, wanted: str | None, pixel_limit: int) -> Image:
-    """Read one series from a file, or from a folder and the folders in it; raise ReadError.
+    """Read one series from a file, or from a folder and its sub-folders; raise ReadError.
 
-    `wanted` chooses among several: a UID, a SeriesNumber or a description. Slices come sorted along
-    their normal; pixels are int16 or int32 where that is exact, else float32, and RGB uint8 or
-    uint16, after rescale. `pixel_limit` counts the pixels of all slices.
+    `wanted` chooses among several: a UID, a SeriesNumber or a description. Slices are sorted along
+    their normal; pixels, after rescale, are int16 or int32 if that is exact, else float32; RGB is
+    uint8 or uint16. `pixel_limit` counts the pixels of all slices.
     """
     found, others = _searched(path)
     chosen, notice = choose(path, found, wanted)
@@ -117,18 +126,18 @@ def read_dicom(path: Path, wanted: str | None, pixel_limit: int) -> Image:
 
 
 def _strangers(chosen: Series, others: Sequence[Path]) -> list[str]:
-    """Say what else lies in the folders of a series: the last slice, damaged, leaves no gap."""
+    """Return a warning about other files beside a series: a damaged last slice leaves no gap."""
     folders = {path.parent for path in chosen.files}
     names = [printable(path.name) for path in others if path.parent in folders]
     if not names:
         return []
     count = f"{len(names)} file{'s' * (len(names) != 1)}"
-    words = f"{count} beside its slices left out, not DICOM (the first: {names[0]})"
+    words = f"{count} beside its slices ignored, not DICOM (the first: {names[0]})"
     return [f"{words}: look for a damaged slice"]
 
 
 def _frames(files: Iterable[Path], pixel_limit: int) -> tuple[list[Frame], list[str]]:
-    """Return the slices of a series as their headers tell, without copies and localisers."""
+    """Return the slices of a series from their headers, without copies and localisers."""
     frames: list[Frame] = []
     notices: list[str] = []
     seen: dict[str, list[Frame]] = {}
@@ -142,6 +151,8 @@ def _frames(files: Iterable[Path], pixel_limit: int) -> tuple[list[Frame], list[
                 copies += 1
                 continue
             seen[uid] = found
+            if lacks_slice_vector(header) and found[0].place is not None:
+                notices.append(IN_FRAME_ORDER)
             kept = [one for one in found if not is_localiser(header, one.number)]
             localisers += len(found) - len(kept)
             frames += kept
@@ -149,11 +160,11 @@ def _frames(files: Iterable[Path], pixel_limit: int) -> tuple[list[Frame], list[
         if pixels > pixel_limit:
             raise _too_large(pixels, pixel_limit)
     if not frames:
-        raise ContentError("a localiser, no images", "choose another series")
+        raise ContentError("a localiser, not an image", "choose another series")
     if copies:
-        notices.append(f"{copies} files are copies of others, and left out")
+        notices.append(f"{copies} files are copies of others, and are ignored")
     if localisers:
-        notices.append(f"{localisers} of its images are localisers, and left out")
+        notices.append(f"{localisers} of its images are localisers, and are ignored")
     return frames, notices
 
 
@@ -164,10 +175,10 @@ def _frames_of(path: Path, header: FileDataset, pixel_limit: int) -> list[Frame]
         raise ContentError("has no image in it", "remove it from the folder")
     if "MOSAIC" in texts(header, "ImageType"):
         raise ContentError(
-            "its slices lie in one picture as tiles (a Siemens mosaic)", "convert it with dcm2niix"
+            "its slices are tiles of one picture (a Siemens mosaic)", "convert it with dcm2niix"
         )
     if min(rows, columns, count) < 1 or count > MAX_SLICES:
-        raise ContentError(f"has no sensible size ({columns}x{rows}, {count} frames)", COPY_AGAIN)
+        raise ContentError(f"has an impossible size ({columns}x{rows}, {count} frames)", COPY_AGAIN)
     if count * rows * columns > pixel_limit:
         raise _too_large(count * rows * columns, pixel_limit)
     require_bytes_of_frames(header, path.stat().st_size, count, (rows, columns))
@@ -178,7 +189,7 @@ def _frames_of(path: Path, header: FileDataset, pixel_limit: int) -> list[Frame]
 
 
 def _are_copies(some: Sequence[Frame], others: Sequence[Frame]) -> bool:
-    """Whether files of one SOPInstanceUID are one image; some anonymisers gave it to all slices."""
+    """Whether files with the same SOPInstanceUID are copies; some anonymisers set all the same."""
     if len(some) != len(others):
         return False
     pairs = [(one.place, other.place) for one, other in zip(some, others, strict=True)]
@@ -205,7 +216,7 @@ def _require_one_space(frames: Sequence[Frame]) -> None:
 
 
 def _decode(frames: Sequence[Frame], plan: ValuePlan) -> tuple[NDArray[Any], Mask | None]:
-    """Return values (slices, rows, columns, channels) and where there are any."""
+    """Return values (slices, rows, columns, channels) and the mask of valid ones."""
     shape = (len(frames), *frames[0].size)
     require_room(2 * math.prod(shape) * plan.channels * plan.dtype.itemsize)
     pixels = np.empty((*shape, plan.channels), plan.dtype)
@@ -230,7 +241,7 @@ def _decode(frames: Sequence[Frame], plan: ValuePlan) -> tuple[NDArray[Any], Mas
 
 
 def _widened(pixels: NDArray[Any], values: NDArray[Any]) -> NDArray[Any]:
-    """Return pixels in a type that holds these values too; int16 is enough for nearly all."""
+    """Return pixels in a type that can also hold these values; int16 nearly always suffices."""
     if pixels.dtype.kind == "u" and values.dtype.itemsize > pixels.dtype.itemsize:
         return pixels.astype(values.dtype)
     if pixels.dtype.kind != "i":
@@ -243,7 +254,7 @@ def _widened(pixels: NDArray[Any], values: NDArray[Any]) -> NDArray[Any]:
 
 
 def _with_holes(valid: Mask | None, pixels: NDArray[Any]) -> Mask | None:
-    """Mark numbers that are none as holes."""
+    """Mark NaN and infinity as holes."""
     if pixels.dtype.kind != "f" or np.isfinite(pixels).all():
         return valid
     finite: Mask = np.isfinite(pixels).all(axis=-1)

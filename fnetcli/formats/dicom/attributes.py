@@ -1,4 +1,4 @@
-"""Attributes of DICOM headers as plain values: absent is None, nonsense is a ContentError."""
+"""Attributes of DICOM headers as plain values: None if absent, a ContentError if impossible."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from pydicom.sequence import Sequence as DicomSequence
 
 from fnetcli.formats.base import COPY_AGAIN, ContentError
 
-LONGEST_TEXT = 60  # characters shown to people
-MAX_TEXT, MAX_VALUES = 4096, 64  # characters, and values that are looked at for each of the frames
+LONGEST_TEXT = 60  # characters shown to users
+MAX_TEXT, MAX_VALUES = 4096, 64  # characters, and values that are examined per frame
 
 
 def numbers(header: Dataset, keyword: str, count: int) -> NDArray[np.float64] | None:
-    """Return `count` finite numbers, or None where the attribute is absent or empty."""
+    """Return `count` finite numbers, or None if the attribute is absent or empty."""
     value = _value(header, keyword)
     if value is None:
         return None
@@ -50,7 +50,7 @@ def whole(header: Dataset, keyword: str) -> int | None:
 
 
 def text(header: Dataset, keyword: str) -> str:
-    """Return what the attribute says, without what cannot be printed; "" where it is absent."""
+    """Return an attribute as text without unprintable characters; "" if it is absent."""
     try:
         value = _value(header, keyword)
     except ContentError:
@@ -59,18 +59,18 @@ def text(header: Dataset, keyword: str) -> str:
 
 
 def printable(words: str) -> str:
-    """Return one line that can be shown: foreign text may hold control characters."""
+    """Return one printable line: foreign text may hold control characters."""
     plain = "".join(letter if letter.isprintable() else " " for letter in words)
     return " ".join(plain.split())
 
 
 def short(words: str) -> str:
-    """Return words cut to what fits into a line."""
+    """Return a text cut to fit into a line."""
     return words if len(words) <= LONGEST_TEXT else f"{words[: LONGEST_TEXT - 3]}..."
 
 
 def texts(header: Dataset, keyword: str) -> tuple[str, ...]:
-    """Return all values of an attribute as words in capitals."""
+    """Return all values of an attribute in capital letters."""
     try:
         value = _value(header, keyword)
     except ContentError:
@@ -82,7 +82,7 @@ def texts(header: Dataset, keyword: str) -> tuple[str, ...]:
 
 
 def items(header: Dataset, keyword: str) -> Sequence[Dataset]:
-    """Return the items of a sequence; none where it is absent."""
+    """Return the items of a sequence; none if it is absent."""
     value = _value(header, keyword)
     if value is None:
         return ()
@@ -92,10 +92,10 @@ def items(header: Dataset, keyword: str) -> Sequence[Dataset]:
 
 
 def macro(header: Dataset, frame: int, keyword: str) -> Dataset:
-    """Return where the attributes of a functional group stand for a frame, counted from 1 on.
+    """Return the data set with the attributes of a functional group for a frame, counted from 1.
 
-    That is the frame's own item, else the one that all frames share, else the header itself, in
-    which single-frame files keep them (DICOM PS3.3, C.7.6.16).
+    It is the frame's own item, else the item shared by all frames, else the header itself, where
+    single-frame files have them (DICOM PS3.3, C.7.6.16).
     """
     per_frame = items(header, "PerFrameFunctionalGroupsSequence")
     own = per_frame[frame - 1 : frame]

@@ -1,4 +1,4 @@
-"""Which series of a folder: grouped by SeriesInstanceUID, chosen by UID, number or description."""
+"""Group files by SeriesInstanceUID, and choose a series by UID, number or description."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ KEYWORDS = [
 ]
 STORAGE = "1.2.840.10008.5.1.4.1.1."
 DIRECTORY = "1.2.840.10008.1.3.10"
-# What holds pixels, or may stand beside images, without being one (PS3.4, B.5).
+# Objects that are not images, although they hold pixels or may be beside images (PS3.4, B.5).
 NO_IMAGES = {
     f"{STORAGE}66.4": "a segmentation",
     f"{STORAGE}66.5": "a surface segmentation",
@@ -54,15 +54,15 @@ NO_IMAGE_MODALITIES = {
     "DOC": "a document",
 }
 LOCALISER = "a localiser"
-# Classes of which every instance is an image: where rows are missing, the file is cut off.
+# Classes of which every instance is an image: if rows are missing, the file is cut off.
 IMAGE_CLASSES = ("2", "2.1", "4", "4.1", "20", "128", "130", "7", "1", "1.1", "6.1")
 
 
 class SeriesChoiceError(ReadError):
-    """Several series, and none or no single one of them was chosen.
+    """There are several series, but not exactly one was chosen.
 
-    The text lists them with their descriptions, for the terminal; `brief` leaves these out, as
-    suits manifests and reports.
+    The text lists them with their descriptions, for the terminal; `brief` omits these, for
+    manifests and reports.
     """
 
     def __init__(self, path: Path, problem: str, listing: str) -> None:
@@ -72,7 +72,7 @@ class SeriesChoiceError(ReadError):
 
 @dataclass(frozen=True)
 class Series:
-    """The files of one SeriesInstanceUID, and what helps to choose it."""
+    """The files of one SeriesInstanceUID, and properties to choose it by."""
 
     uid: str
     number: int | None
@@ -81,10 +81,10 @@ class Series:
     files: tuple[Path, ...]
     slices: int
     size: str  # width x height
-    refusal: str | None = None  # what it is where it is no image
+    refusal: str | None = None  # what it is, if not an image
 
     def line(self, *, with_uid: bool) -> str:
-        """Describe it; nothing of this tells who the patient is."""
+        """Describe it, without anything that identifies the patient."""
         name = "without number" if self.number is None else str(self.number)
         words = [name, short(self.modality) or "?"]
         words += [f"'{short(self.description)}'"] if self.description else []
@@ -93,7 +93,7 @@ class Series:
 
 
 def find_series(files: Iterable[Path]) -> list[Series]:
-    """Group files by series, in the order of their numbers; raise ReadError for a damaged file."""
+    """Group files by series, in the order of their numbers; raise ReadError if one is damaged."""
     groups: dict[str, list[tuple[Path, Dataset]]] = {}
     for path in files:
         header = read_header(path, KEYWORDS)
@@ -112,7 +112,7 @@ def _meta_class(header: Dataset) -> str:
 
 
 def _require_whole(header: Dataset) -> None:
-    """Refuse a header that ends early: its slice would be missing without a word."""
+    """Refuse a header that ends early: its slice would be missing silently."""
     name = text(header, "SOPClassUID").removeprefix(STORAGE)
     is_cut = name in IMAGE_CLASSES and (
         whole(header, "Rows") is None or whole(header, "Columns") is None
@@ -157,7 +157,7 @@ def _size(header: Dataset) -> str:
 
 
 def _refusal(headers: Sequence[Dataset]) -> str | None:
-    """Return what a series is where it is no image that can be fused."""
+    """Return what a series is, if it is not an image that can be fused."""
     for header in headers:
         kind = NO_IMAGES.get(text(header, "SOPClassUID")) or NO_IMAGE_MODALITIES.get(
             text(header, "Modality").upper()
@@ -172,22 +172,22 @@ def _refusal(headers: Sequence[Dataset]) -> str | None:
 
 
 def choose(path: Path, found: Sequence[Series], wanted: str | None) -> tuple[Series, str | None]:
-    """Return the series to read, and a notice of what was left out.
+    """Return the series to read, and a notice about ignored ones.
 
-    `wanted` is a UID, a SeriesNumber, or a description (whole, or a part that only one has; either
-    case). Raise ReadError where nothing, or more than one, is meant.
+    `wanted` is a UID, a SeriesNumber, or a description (whole, or a part that only one has; in any
+    case). Raise ReadError if it matches none or several.
     """
     if not found:
-        raise ReadError(f"{path}: no DICOM images in it; name another folder")
+        raise ReadError(f"{path}: contains no DICOM images; give another folder")
     if wanted is not None:
         return _wanted(path, found, wanted), None
     images = [one for one in found if one.refusal is None]
     others = sorted({one.refusal for one in found if one.refusal is not None})
     if not images:
-        raise ReadError(f"{path}: holds {' and '.join(others)}, no images; name another folder")
+        raise ReadError(f"{path}: holds {' and '.join(others)}, no images; give another folder")
     if len(images) > 1:
         raise SeriesChoiceError(path, f"holds {len(images)} series", _listing(images))
-    return images[0], f"{' and '.join(others)} in the same folder was left out" if others else None
+    return images[0], f"{' and '.join(others)} in the same folder was ignored" if others else None
 
 
 def _wanted(path: Path, found: Sequence[Series], wanted: str) -> Series:
@@ -201,16 +201,16 @@ def _wanted(path: Path, found: Sequence[Series], wanted: str) -> Series:
     fitting = next((some for some in tests if some), [])
     images = [one for one in fitting if one.refusal is None]
     if len(images) > 1:
-        raise SeriesChoiceError(path, f"{len(images)} series fit to {wanted!r}", _listing(images))
+        raise SeriesChoiceError(path, f"{len(images)} series match {wanted!r}", _listing(images))
     if images:
         return images[0]
     if fitting:
         raise ReadError(f"{path}: series {wanted!r} is {fitting[0].refusal}; choose another one")
-    raise SeriesChoiceError(path, f"no series fits to {wanted!r}", _listing(found))
+    raise SeriesChoiceError(path, f"no series matches {wanted!r}", _listing(found))
 
 
 def _listing(some: Sequence[Series]) -> str:
-    """Return lines for people; UIDs only where numbers do not tell series apart."""
+    """Return lines for users, with UIDs only if numbers do not distinguish the series."""
     numbers = [one.number for one in some]
     is_plain = None not in numbers and len({*numbers}) == len(numbers)
     return ", ".join(one.line(with_uid=not is_plain) for one in some)

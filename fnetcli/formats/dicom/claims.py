@@ -1,6 +1,6 @@
-"""What a header claims, held against the bytes that are there before room is made for it.
+"""Check the claims of a header against the bytes of the file, before memory is allocated for them.
 
-Every limit is what the encoding can hold at most: nothing that is complete is refused.
+Every limit is the most that the encoding can hold: no complete file is refused.
 """
 
 from __future__ import annotations
@@ -27,10 +27,10 @@ from fnetcli.formats.base import COPY_AGAIN, DEFLATE_RATIO, SPARE_PIXELS, Conten
 from fnetcli.formats.dicom.attributes import text, whole
 from fnetcli.formats.dicom.files import transfer_syntax
 
-FRAGMENT_BYTES = 8  # of an item, of which every compressed frame has one (PS3.5, A.4)
-# Pixels that a byte can hold. JPEG: a block of 8x8 takes a bit at least, eight of them may make up
-# for 32x32 pixels; lossless, a pixel takes a bit. RLE: two bytes for 128. JPEG-LS: a bit for 2^15
-# pixels of one row. JPEG 2000 and what is not known: packets may be empty, up to a whole tile.
+FRAGMENT_BYTES = 8  # of an item; every compressed frame has one (PS3.5, A.4)
+# Pixels that a byte can hold. JPEG: a block of 8x8 needs at least one bit, and eight of them may
+# cover 32x32 pixels; lossless, a pixel needs one bit. RLE: two bytes for 128. JPEG-LS: a bit for
+# 2^15 pixels of one row. JPEG 2000 and unknown encodings: packets may be empty, up to a whole tile.
 PIXELS_A_BYTE: dict[UID, int] = {
     JPEGBaseline8Bit: 1024,
     JPEGExtended12Bit: 1024,
@@ -53,10 +53,10 @@ SEGMENTED = tuple(
 def require_bytes_of_frames(
     header: FileDataset, length: int, frames: int, size: tuple[int, int]
 ) -> None:
-    """Raise EOFError where a file of `length` bytes cannot hold so many frames (rows, columns)."""
+    """Raise EOFError if a file of `length` bytes cannot hold so many frames (rows, columns)."""
     syntax = transfer_syntax(header)
     if not syntax.is_transfer_syntax:
-        return  # whoever looks for a decoder says so
+        return  # the search for a decoder reports it
     pixels = frames * size[0] * size[1]
     if syntax.is_encapsulated:
         most = PIXELS_A_BYTE.get(syntax, UNKNOWN_RATIO) * length + SPARE_PIXELS
@@ -71,9 +71,9 @@ def require_bytes_of_frames(
 
 
 def require_short_palette(header: FileDataset) -> None:
-    """Raise ContentError for segments of a palette that expand to more colours than there may be.
+    """Raise ContentError if the segments of a palette expand to more colours than allowed.
 
-    Each may repeat a colour 65,535 times, or others that stand elsewhere.
+    Each may repeat a colour 65,535 times, or refer to other segments.
     """
     descriptor = header.get("RedPaletteColorLookupTableDescriptor")
     is_wide = descriptor is not None and len(descriptor) == 3 and descriptor[2] > 8
@@ -93,7 +93,7 @@ class _Palette:
     is_little: bool
 
     def colors(self, start: int = 0, segments: int | None = None) -> int:
-        """Count the colours of all segments, or of some from a place on that others refer to."""
+        """Count the colours of all segments, or of `segments` segments from `start` on."""
         count, place, numbers = 0, start, self.numbers
         while place + 1 < len(numbers) and segments != 0:
             kind, length = numbers[place : place + 2]

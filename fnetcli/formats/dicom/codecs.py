@@ -1,8 +1,8 @@
-"""Decoders for pydicom from imagecodecs: what Pillow cannot do, without a further package.
+"""Decoders of imagecodecs for pydicom: for encodings that Pillow cannot decode.
 
-A plugin as pydicom defines them (its guide "Decoding plugins"): JPEG of 12 bits and lossless by
+A plugin as defined by pydicom (its guide "Decoding plugins"): JPEG of 12 bits and lossless by
 libjpeg-turbo, JPEG-LS by CharLS, JPEG 2000 and HTJ2K by OpenJPEG, RLE by imagecodecs itself; all
-under permissive licences. JPEG of 8 bits stays with Pillow, to which pydicom leaves the colours.
+under permissive licences. Pillow decodes JPEG of 8 bits, since pydicom leaves colours to it.
 """
 
 from __future__ import annotations
@@ -46,19 +46,19 @@ SYNTAXES: dict[UID, str] = {  # transfer syntax: codec of imagecodecs
 }
 DECODER_DEPENDENCIES = dict.fromkeys(SYNTAXES, ("imagecodecs",))
 
-# JPEG markers (ITU T.81, B.1.1.3) that begin a frame, with JPEG-LS' own (T.87); those without size.
+# JPEG markers (ITU T.81, B.1.1.3) that start a frame, with JPEG-LS' own (T.87); those without size.
 FRAMES = frozenset({*range(0xC0, 0xD0), 0xF7} - {0xC4, 0xC8, 0xCC})
 ALONE = frozenset({0x01, *range(0xD0, 0xD9)})
 
 
 def is_available(uid: str) -> bool:
-    """Whether the imagecodecs at hand was built with the codec for a transfer syntax."""
+    """Whether the installed imagecodecs has the codec for a transfer syntax."""
     codec = getattr(imagecodecs, SYNTAXES.get(UID(uid), ""), None)
     return codec is not None and bool(codec.available)
 
 
 def decode_frame(src: bytes, runner: DecodeRunner) -> bytes:
-    """Return one frame as pydicom expects it: numbers of the runner's size, colour by pixel."""
+    """Return one frame for pydicom: numbers of the runner's size, colours interleaved by pixel."""
     syntax = runner.transfer_syntax
     if syntax == RLELossless:
         runner.set_option("planar_configuration", 1)
@@ -87,7 +87,7 @@ def decode_frame(src: bytes, runner: DecodeRunner) -> bytes:
 
 
 def _jpeg(src: bytes) -> NDArray[Any]:
-    """Decode without a conversion of colours: lossless JPEG is stored as RGB or as one band."""
+    """Decode without converting colours: lossless JPEG is stored as RGB or as one band."""
     size = codestream_size(src)
     if size is not None and size[2] == 3:
         return np.asarray(imagecodecs.jpeg8_decode(src, colorspace="RGB", outcolorspace="RGB"))
@@ -97,7 +97,7 @@ def _jpeg(src: bytes) -> NDArray[Any]:
 def codestream_size(src: bytes) -> tuple[int, int, int] | None:
     """Return (rows, columns, bands) that a JPEG, JPEG-LS or JPEG 2000 stream claims, or None.
 
-    A decoder makes room for what the stream says, whatever the header around it says.
+    A decoder allocates memory for the size in the stream, whatever the surrounding header says.
     """
     start = src.find(b"\xff\x4f\xff\x51") if src[:2] != b"\xff\xd8" else -1
     if start >= 0:  # JPEG 2000: SOC, SIZ (T.800, A.5.1)

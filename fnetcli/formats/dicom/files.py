@@ -1,4 +1,4 @@
-"""DICOM files: which they are, and their headers and pixels as pydicom reads them."""
+"""Find DICOM files, and read their headers and pixels with pydicom."""
 
 from __future__ import annotations
 
@@ -28,29 +28,30 @@ from fnetcli.formats.border import opened, reading
 
 KIND = "DICOM file"
 HEAD_BYTES = 132  # preamble and "DICM" (PS3.10, 7.1)
+MISNAMED = f"not a {KIND}, despite its name"
+# Files that usually accompany slices; any other file may be a damaged slice.
 DIRECTORY = "DICOMDIR"
 SUFFIXES = frozenset({".dcm", ".dicom", ".ima"})
-MISNAMED = f"not a {KIND}, whatever its name says"
-# What programs and people leave beside slices; anything else may be a damaged slice.
+
 COMPANION = re.compile(
     r"(README|LICENSE)|.*\.(txt|md|rtf|pdf|docx?|xlsx?|csv|tsv|log|xml|json|toml|ya?ml|ini|inf|db|"
     r"md5|sha256|zip|exe|html?|css|js|py|m|mat|np[yz]|bval|bvec|png|jpe?g|tiff?|bmp|gif|svg|webp|"
-    r"nii|nrrd|hdr|img)",
+    r"nii|nrrd|nhdr|mha|mhd|mgz|mgh|hdr|img)",
     re.IGNORECASE,
 )
 MAX_FILES = 100_000  # in a folder
-MAX_HEADER_BYTES = 1 << 28  # beside the pixels, of a deflated file
+MAX_HEADER_BYTES = 1 << 28  # besides the pixels, of a deflated file
 # Value representations that the first attributes of a data set have (PS3.5, 6.2).
 FIRST_VRS = frozenset({b"UL", b"UI", b"CS", b"SH", b"DA", b"TM", b"DT", b"LO", b"OB", b"IS"})
 
 
 def is_dicom(head: bytes) -> bool:
-    """Tell from a file's first HEAD_BYTES; some old files begin without preamble and "DICM"."""
+    """Whether a file's first HEAD_BYTES are DICOM; some old files lack the preamble and "DICM"."""
     return head[128:132] == b"DICM" or any(_starts(head, order) for order in "<>")
 
 
 def _starts(head: bytes, order: str) -> bool:
-    """Whether bytes begin with an attribute of the first groups: 0002 or 0008."""
+    """Whether bytes start with an attribute of the first groups: 0002 or 0008."""
     if len(head) < 12:
         return False
     group, element = struct.unpack(f"{order}HH", head[:4])
@@ -63,12 +64,12 @@ def _starts(head: bytes, order: str) -> bool:
 
 
 def is_named_dicom(path: Path) -> bool:
-    """Whether a file says by its name that it is DICOM; most do not."""
+    """Whether a file's name claims that it is DICOM; most names do not."""
     return path.suffix.lower() in SUFFIXES
 
 
 def is_dicom_file(path: Path) -> bool:
-    """Whether an ordinary file, which is no directory of a medium, holds DICOM by its content."""
+    """Whether an ordinary file, other than a DICOMDIR, holds DICOM by its content."""
     try:
         return path.name.upper() != DIRECTORY and _holds_dicom(path)
     except (OSError, RefusedError):
@@ -83,12 +84,12 @@ def _holds_dicom(path: Path) -> bool:
 def search(folder: Path) -> Iterator[tuple[Path, bool]]:
     """Yield the files of a folder, in the order of their names, and whether they hold DICOM.
 
-    Hidden files and folders, DICOMDIR, links to folders and pipes are passed over. Raise ReadError
-    for what cannot be read, and for what is DICOM by its name alone: a slice would be missing.
+    Hidden files and folders, DICOMDIR, links to folders and pipes are skipped. Raise ReadError if a
+    file cannot be read, or is DICOM by name only: a slice would be missing.
     """
     for count, path in enumerate(_files(folder)):
         if count >= MAX_FILES:
-            raise ReadError(f"{folder}: more than {MAX_FILES} files; name a folder further down")
+            raise ReadError(f"{folder}: more than {MAX_FILES} files; give one of its sub-folders")
         with reading(path, KIND):
             status = path.stat()
             if not stat.S_ISREG(status.st_mode) or path.name.upper() == DIRECTORY:
@@ -101,12 +102,12 @@ def search(folder: Path) -> Iterator[tuple[Path, bool]]:
 
 
 def dicom_files(folder: Path) -> Iterator[Path]:
-    """Yield what holds DICOM of all that `search` finds; raise the same errors."""
+    """Yield the DICOM files that `search` finds; raise the same errors."""
     return (path for path, holds_dicom in search(folder) if holds_dicom)
 
 
 def is_companion(path: Path) -> bool:
-    """Whether a file that is not DICOM lies beside slices by right, as its name tells."""
+    """Whether a file that is not DICOM usually accompanies slices, by its name."""
     return COMPANION.fullmatch(path.name) is not None
 
 
@@ -128,7 +129,7 @@ def read_header(path: Path, keywords: list[str] | None = None) -> FileDataset:
 
 
 def read_whole(path: Path, most_bytes: int) -> FileDataset:
-    """Return header and pixels, still encoded; `most_bytes` of pixels may a deflated file hold."""
+    """Return the header and encoded pixels; a deflated file may hold `most_bytes` of pixels."""
     with opened(path, KIND) as file:
         _refuse_inflation(file, MAX_HEADER_BYTES + most_bytes)
         header = _read(file, stop_before_pixels=False, specific_tags=None)
@@ -144,17 +145,17 @@ def _read(
 ) -> FileDataset:
     found = dcmread(
         file,
-        force=True,  # without preamble too: that it is DICOM was seen before
+        force=True,  # also without preamble: it has been recognised as DICOM before
         stop_before_pixels=stop_before_pixels,
         specific_tags=list(specific_tags) if specific_tags else None,
     )
     if not isinstance(found, FileDataset):
-        raise ContentError("a directory of DICOM files, not an image", "name the folder")
+        raise ContentError("a DICOMDIR, not an image", "give its folder")
     return found
 
 
 def _refuse_inflation(file: BinaryIO, most_bytes: int) -> None:
-    """Refuse a deflated data set that would fill the memory; pydicom inflates it in one go."""
+    """Refuse a deflated data set that would fill the memory; pydicom inflates all of it at once."""
     head = file.read(HEAD_BYTES)
     file.seek(0)
     if head[128:132] != b"DICM":
@@ -168,12 +169,12 @@ def _refuse_inflation(file: BinaryIO, most_bytes: int) -> None:
         while (part := inflating.unconsumed_tail or file.read(1 << 16)) and size <= most_bytes:
             size += len(inflating.decompress(part, 1 << 20))
         if size > most_bytes:
-            raise ContentError("inflates to more than its pixels can take", COPY_AGAIN)
+            raise ContentError("inflates to more than its pixels can need", COPY_AGAIN)
     file.seek(0)
 
 
 def transfer_syntax(header: FileDataset) -> UID:
-    """Return how a data set is encoded; files that do not say so are not compressed."""
+    """Return the transfer syntax of a data set; by default it is not compressed."""
     meta = getattr(header, "file_meta", None)
     named = None if meta is None else meta.get("TransferSyntaxUID")
     if named:

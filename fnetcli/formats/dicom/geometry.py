@@ -1,6 +1,6 @@
-"""Where slices lie: sorted along their normal, evenly spaced, as one affine (PS3.3, C.7.6.2.1.1).
+"""Positions of slices: sort them along their normal, and find their affine (PS3.3, C.7.6.2.1.1).
 
-Names and InstanceNumber say nothing of space and are not asked.
+File names and InstanceNumber have no spatial meaning and are ignored.
 """
 
 from __future__ import annotations
@@ -20,15 +20,15 @@ from fnetcli.formats.dicom.attributes import items, macro, number, numbers, text
 
 Vector = NDArray[np.float64]
 
-RIGHT_ANGLE = 1e-2  # cosine: rows and columns that are further from it are broken
+RIGHT_ANGLE = 1e-2  # cosine: rows and columns farther from it are damaged
 SAME_DIRECTION = 1e-3  # of unit vectors
 SAME_SPACING = 1e-3  # share
-EVEN = 0.1  # of the distance of slices: further off its place no slice may lie
+EVEN = 0.1  # of the spacing of slices: no slice may be farther off its position
 STRAIGHT = 0.05  # of a pixel: slices that drift less are stacked along their normal
-SAME_PLACE = 0.01  # of the usual distance of slices
+SAME_PLACE = 0.01  # of the usual spacing of slices
 LPS_TO_RAS = np.diag([-1.0, -1.0, 1.0, 1.0])
 NUCLEAR = "1.2.840.10008.5.1.4.1.1.20"  # SOP class: SPECT
-# Vectors by which frames of nuclear medicine differ (PS3.3, C.8.4.8); only slices make a volume.
+# Vectors by which frames of nuclear medicine differ (PS3.3, C.8.4.8); only slices form a volume.
 OTHER_VECTORS = (
     "EnergyWindowVector",
     "DetectorVector",
@@ -39,16 +39,16 @@ OTHER_VECTORS = (
     "AngularViewVector",
     "TimeSliceVector",
 )
-NO_GEOMETRY = "it does not say where it lies in the patient"
-ONE_OF_THEM = "export one of them as a series of its own"
+NO_GEOMETRY = "it has no position in the patient"
+ONE_OF_THEM = "export one of them as a separate series"
 
 
 @dataclass(frozen=True)
 class Place:
-    """Where one slice lies, in DICOM's millimetres (LPS+).
+    """The position of one slice, in DICOM's millimetres (LPS+).
 
     `along` is the unit vector of a row (from column to column), `down` that of a column; `spacing`
-    the distance of rows, then of columns. `thickness` is the distance of slices that it claims.
+    is that of rows, then of columns. `thickness` is the claimed spacing of slices.
     """
 
     position: Vector
@@ -65,15 +65,15 @@ class Place:
 
 @dataclass(frozen=True)
 class _Steps:
-    """Slices of nuclear medicine: steps from the first one, along the normal."""
+    """Slices of nuclear medicine: steps from the first slice, along the normal."""
 
     first: Vector
-    slices: Vector  # number of each frame's slice, from 1 on
+    slices: Vector  # number of each frame's slice, counted from 1
     step: float  # mm
 
 
 class Placed(Protocol):
-    """Something with a place and a size (rows, columns)."""
+    """Something with a position and a size (rows, columns)."""
 
     @property
     def size(self) -> tuple[int, int]:
@@ -81,7 +81,11 @@ class Placed(Protocol):
 
     @property
     def place(self) -> Place | None:
-        """Where it lies, or None where its file does not say."""
+        """Its position, or None if its file has none."""
+
+    @property
+    def header(self) -> Dataset:
+        """What its file says."""
 
 
 PlacedT = TypeVar("PlacedT", bound=Placed)
@@ -91,7 +95,7 @@ PlacedT = TypeVar("PlacedT", bound=Placed)
 
 
 def find_places(header: Dataset, frames: int) -> list[Place | None]:
-    """Return where each frame lies; None where its file does not say."""
+    """Return the position of each frame; None if its file has none."""
     nuclear = cache(partial(_nuclear_steps, header))  # once, however many frames there are
     return [_find_place(header, frame, nuclear) for frame in range(1, frames + 1)]
 
@@ -132,7 +136,7 @@ def _orientation(header: Dataset, frame: int) -> tuple[Vector, Vector] | None:
 
 def _position(header: Dataset, frame: int, nuclear: Callable[[], _Steps | None]) -> Vector | None:
     source = macro(header, frame, "PlanePositionSequence")
-    # Only in a file of one frame does the header's own position hold for all that is in it.
+    # The header's own position applies only in a file with one frame.
     if source is not header or (number(header, "NumberOfFrames") or 1) <= 1:
         found = numbers(source, "ImagePositionPatient", 3)
         if found is not None:
@@ -156,6 +160,8 @@ def _nuclear_steps(header: Dataset) -> _Steps | None:
     first = numbers(detectors[0], "ImagePositionPatient", 3)
     count = int(number(header, "NumberOfFrames") or 1)
     slices = numbers(header, "SliceVector", count)
+    if slices is None and lacks_slice_vector(header):
+        slices = np.arange(1, count + 1, dtype=np.float64)
     step = number(header, "SpacingBetweenSlices") or number(header, "SliceThickness")
     if first is None or slices is None or step is None:
         return None
@@ -169,6 +175,18 @@ def _nuclear_steps(header: Dataset) -> _Steps | None:
     return _Steps(first, slices, step)
 
 
+def lacks_slice_vector(header: Dataset) -> bool:
+    """Whether reconstructed slices do not say their order: it is that of the frames, then."""
+    is_volume = "RECON TOMO" in texts(header, "ImageType")
+    frames = number(header, "NumberOfFrames") or 1
+    return bool(
+        header.get("SOPClassUID") == NUCLEAR
+        and is_volume
+        and "SliceVector" not in header
+        and frames > 1
+    )
+
+
 def _thickness(header: Dataset, frame: int) -> float | None:
     source = macro(header, frame, "PixelMeasuresSequence")
     for keyword in ("SpacingBetweenSlices", "SliceThickness"):
@@ -179,11 +197,18 @@ def _thickness(header: Dataset, frame: int) -> float | None:
 
 
 def is_localiser(header: Dataset, frame: int) -> bool:
-    """Whether a frame only shows where others were planned."""
+    """Whether a frame only shows the planned positions of others."""
     kinds = texts(header, "ImageType")
     for keyword in ("CTImageFrameTypeSequence", "MRImageFrameTypeSequence"):
         kinds += texts(macro(header, frame, keyword), "FrameType")
     return "LOCALIZER" in kinds
+
+
+def _needs_slice_vector(header: Dataset) -> bool:
+    """Whether frames of nuclear medicine could only be ordered by what is missing."""
+    frames = number(header, "NumberOfFrames") or 1
+    is_nuclear = header.get("SOPClassUID") == NUCLEAR
+    return bool(is_nuclear and frames > 1 and "SliceVector" not in header)
 
 
 # --- all slices ----------------------------------------------------------------------------------
@@ -191,7 +216,7 @@ def is_localiser(header: Dataset, frame: int) -> bool:
 
 @dataclass(frozen=True)
 class Stack:
-    """The order of slices, as indices into what was given; their affine (RAS+), or None."""
+    """The order of slices, as indices of the given frames; their affine (RAS+), or None."""
 
     order: tuple[int, ...]
     affine: Vector | None
@@ -199,10 +224,10 @@ class Stack:
 
 
 def stack(frames: Sequence[Placed]) -> Stack:
-    """Sort slices along their normal; raise ContentError where they make no even stack.
+    """Sort slices along their normal; raise ContentError if they are not an even stack.
 
-    The affine maps (slice, row, column). Slices that are shifted sideways, each by as much as the
-    one before (a tilted gantry), make a sheared affine, and a notice.
+    The affine maps (slice, row, column). Slices that are shifted sideways by a constant step (a
+    tilted gantry) have a sheared affine, and a notice.
     """
     sizes = sorted({frame.size for frame in frames})
     if len(sizes) > 1:
@@ -210,11 +235,18 @@ def stack(frames: Sequence[Placed]) -> Stack:
         raise ContentError(f"its slices have different sizes ({named})", ONE_OF_THEM)
     places = [frame.place for frame in frames if frame.place is not None]
     if not places and len(frames) == 1:
-        return Stack((0,), None, (f"{NO_GEOMETRY}: it is one picture without a place",))
+        return Stack((0,), None, (f"{NO_GEOMETRY}: it is treated as a single picture",))
     if len(places) < len(frames):
         share = "none" if not places else f"only {len(places)}"
+        headers = {id(frame.header): frame.header for frame in frames}.values()
+        if any(_needs_slice_vector(header) for header in headers):
+            raise ContentError(
+                "its frames do not say which slice they are (SliceVector is missing, and it is not "
+                "marked as RECON TOMO)",
+                "export the reconstructed slices again",
+            )
         raise ContentError(
-            f"{share} of its {len(frames)} images says where it lies in the patient",
+            f"{share} of its {len(frames)} images has a position in the patient",
             "export it as a volume, or as one picture",
         )
     _require_parallel(places)
@@ -247,7 +279,7 @@ def _stacked(places: Sequence[Place]) -> Stack:
     if len(places) == 1:
         thickness = places[0].thickness
         if thickness is None:
-            notices = ("it is one slice of unknown thickness, taken as 1 mm",)
+            notices = ("it is one slice of unknown thickness: 1 mm is assumed",)
         step = normal * (thickness or 1.0)
     else:
         _require_even(heights[order])
@@ -263,14 +295,14 @@ def _stacked(places: Sequence[Place]) -> Stack:
 
 
 def _require_even(heights: Vector) -> None:
-    """Refuse slices at one place, gaps and uneven distances; `heights` ascend."""
+    """Refuse slices at the same position, gaps and uneven spacing; `heights` ascend."""
     gaps = np.diff(heights)
     usual = float(gaps[gaps > SAME_PLACE * gaps.max()].min(initial=gaps.max()))
     doubled = int((gaps <= SAME_PLACE * usual).sum())
     if doubled:
         raise ContentError(
-            f"{doubled + 1 if usual == 0 else doubled} of its {len(heights)} slices lie where "
-            "another one lies (copies, time points, echoes or directions)",
+            f"{doubled + 1 if usual == 0 else doubled} of its {len(heights)} slices are at the "
+            "position of another (copies, time points, echoes or directions)",
             ONE_OF_THEM,
         )
     ideal = heights[0] + (heights[-1] - heights[0]) * np.arange(len(heights)) / len(gaps)
@@ -286,13 +318,13 @@ def _require_even(heights: Vector) -> None:
             "export the whole series again",
         )
     raise ContentError(
-        f"the distances of its slices differ ({gaps.min():.4g} to {gaps.max():.4g} mm)",
-        "resample it to even distances, or choose another series",
+        f"the spacing of its slices is uneven ({gaps.min():.4g} to {gaps.max():.4g} mm)",
+        "resample it to even spacing, or choose another series",
     )
 
 
 def _step(places: Sequence[Place], normal: Vector) -> tuple[Vector, tuple[str, ...]]:
-    """Return the step from slice to slice, sideways too, and what is to be said of it."""
+    """Return the step from slice to slice, including sideways, and notices about it."""
     positions = np.array([place.position for place in places])
     moved = positions[-1] - positions[0]
     count = len(places) - 1
@@ -301,8 +333,8 @@ def _step(places: Sequence[Place], normal: Vector) -> tuple[Vector, tuple[str, .
     sideways = np.linalg.norm(off_line - np.outer(off_line @ normal, normal), axis=1)
     if sideways.max() > EVEN * pixel:
         raise ContentError(
-            f"its slices do not lie above each other (up to {sideways.max():.3g} mm beside the "
-            "line from the first to the last)",
+            f"its slices are not stacked on a line (up to {sideways.max():.3g} mm beside the line "
+            "from the first to the last)",
             "choose another series",
         )
     height = float(moved @ normal)
@@ -311,7 +343,7 @@ def _step(places: Sequence[Place], normal: Vector) -> tuple[Vector, tuple[str, .
         return normal * (height / count), ()
     angle = math.degrees(math.atan2(drift, height))
     words = (
-        f"its slices are shifted sideways, as by a gantry tilted by {angle:.1f} degrees: that is "
-        "taken into account"
+        f"its slices are shifted sideways, as by a gantry tilted by {angle:.1f} degrees: the grid "
+        "accounts for this"
     )
     return moved / count, (words,)

@@ -1,4 +1,4 @@
-"""Pixel data of DICOM files, frame by frame, as numbers that are stored: before any rescale."""
+"""Decode the pixel data of DICOM files frame by frame: stored numbers, before any rescale."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from fnetcli.formats.dicom.claims import require_short_palette
 from fnetcli.formats.dicom.files import read_whole, transfer_syntax
 
 EXTRA = "pip install 'fnetcli[dicom-codecs]'"
-END_OF_IMAGE = b"\xff\xd9"  # of JPEG and JPEG-LS; it stands nowhere else in what is compressed
+END_OF_IMAGE = b"\xff\xd9"  # of JPEG and JPEG-LS; it cannot occur elsewhere in a compressed stream
 VIDEOS = ("MPEG", "HEVC", "SMPTE")
 
 for _syntax in codecs.SYNTAXES:
@@ -31,10 +31,10 @@ for _syntax in codecs.SYNTAXES:
 
 
 class FrameDecoder:
-    """Decode the frames of one file; to be used inside `border.reading`."""
+    """Decodes the frames of one file; use it inside `border.reading`."""
 
     def __init__(self, path: Path, size: tuple[int, int], frames: int) -> None:
-        """Read the file. `size` (rows, columns) and `frames` are what its header said before."""
+        """Read the file. `size` (rows, columns) and `frames` are those of its header."""
         self._size, self._frames = size, frames
         self._header: FileDataset = read_whole(path, 8 * 3 * frames * size[0] * size[1])
         self._syntax = transfer_syntax(self._header)
@@ -42,16 +42,16 @@ class FrameDecoder:
         self._header.file_meta.TransferSyntaxUID = self._syntax
 
     def stored(self, frame: int) -> NDArray[Any]:
-        """Return frame number `frame`, from 1 on: (rows, columns) or, in RGB, (rows, columns, 3).
+        """Return frame `frame`, counted from 1: (rows, columns) or, in RGB, (rows, columns, 3).
 
-        Unused bits are cleared or follow the sign; palettes and YBR have become RGB.
+        Unused bits are cleared or sign-extended; palettes and YBR are converted to RGB.
         """
         header = self._header
         self._require_size(frame)
         plugin = codecs.PLUGIN if self._prefers_ours() else ""
         found, _ = self._decoder.as_array(header, index=frame - 1, decoding_plugin=plugin)
         if found.shape[:2] != self._size or found.ndim not in {2, 3}:
-            raise ContentError("its pixels are not as many as its header says", COPY_AGAIN)
+            raise ContentError("the number of its pixels differs from its header", COPY_AGAIN)
         if text(header, "PhotometricInterpretation") == "PALETTE COLOR":
             require_short_palette(header)
             found = apply_color_lut(found, header)
@@ -65,14 +65,14 @@ class FrameDecoder:
             decoder = get_decoder(self._syntax)
         except NotImplementedError:
             raise ContentError(
-                "compressed in a way that is not known", "export it without compression"
+                "its compression is unknown", "export it without compression"
             ) from None
         if not decoder.is_available:
             raise ContentError(f"there is no decoder for {name} here", EXTRA)
         return decoder
 
     def _prefers_ours(self) -> bool:
-        """Whether our plugin comes first: results shall not depend on what else is installed."""
+        """Whether to prefer our plugin: results must not depend on other installed packages."""
         has_ours = codecs.PLUGIN in self._decoder.available_plugins
         return has_ours and self._syntax != JPEGExtended12Bit  # which may be of 8 bits: Pillow's
 
@@ -102,10 +102,10 @@ class FrameDecoder:
         )
         claimed = codecs.codestream_size(stream)
         if self._syntax in codecs.JLS and END_OF_IMAGE not in stream:
-            raise EOFError  # the decoder would look for bits beyond the end for many seconds
+            raise EOFError  # the decoder would search beyond the end for many seconds
         if claimed is not None and claimed[:2] != self._size:
             raise ContentError(
                 f"its compressed pixels are {claimed[1]}x{claimed[0]}, "
-                f"its header says {self._size[1]}x{self._size[0]}",
+                f"but its header says {self._size[1]}x{self._size[0]}",
                 COPY_AGAIN,
             )

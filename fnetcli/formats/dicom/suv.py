@@ -1,10 +1,10 @@
-"""From PET activity to standardised uptake values by body weight (SUVbw, g/ml).
+"""Convert PET activity to standardised uptake values by body weight (SUVbw, g/ml).
 
 The rules are those of the Quantitative Imaging Biomarkers Alliance ("Standardized Uptake Value,
 vendor-neutral pseudo-code", robust version): units GML are SUV already; BQML need the patient's
-weight, the dose, its half-life, the time of injection and that to which the decay is corrected;
-CNTS are Philips' counts with factors in private attributes. Where anything is missing, values stay
-what they are, and a notice names what.
+weight, the dose, its half-life, the time of injection and the time that decay is corrected to; CNTS
+are Philips' counts with factors in private attributes. If anything is missing, values are not
+changed, and a notice names it.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from fnetcli.formats.base import ContentError
 from fnetcli.formats.dicom.attributes import items, number, text, texts
 
 SUV, ACTIVITY, COUNTS = "SUVbw", "Bq/ml", "counts"
-MIN_DOSE = 1e5  # Bq; less was given to nobody: some files hold MBq
+MIN_DOSE = 1e5  # Bq; no dose is lower: some files hold MBq
 MAX_HALF_LIVES = 10
 DAY = timedelta(days=1)
 PHILIPS, PHILIPS_SUV, PHILIPS_ACTIVITY = 0x7053, 0x00, 0x09  # group, elements of its block
@@ -30,7 +30,7 @@ GE_GROUP, GE_SCAN_TIME, GE_CREATOR = 0x0009, 0x0D, "GEMS_PETD_01"
 
 @dataclass(frozen=True)
 class Uptake:
-    """What rescaled values of each slice are multiplied by, and what they then are."""
+    """The factor for the rescaled values of each slice, and their unit after it."""
 
     unit: str | None
     factors: tuple[float, ...]
@@ -38,11 +38,11 @@ class Uptake:
 
 
 class _MissingError(Exception):
-    """Words for what an SUV cannot be computed without."""
+    """A value is missing that SUV needs; the text names it."""
 
 
 def find_uptake(headers: Sequence[Dataset]) -> Uptake:
-    """Return how to make SUVbw of the slices whose headers are given, as far as they allow."""
+    """Return how to convert slices with these headers to SUVbw, as far as possible."""
     plain = (1.0,) * len(headers)
     kinds = {text(header, "Units").upper() for header in headers}
     if len(kinds) > 1:
@@ -68,7 +68,7 @@ def _ready(headers: Sequence[Dataset], plain: tuple[float, ...]) -> Uptake:
 
 
 def _from_activity(headers: Sequence[Dataset], activity: tuple[float, ...]) -> Uptake:
-    """Return factors that make SUV; `activity` are those that make Bq/ml."""
+    """Return factors for SUV; `activity` are those for Bq/ml."""
     try:
         factor, notices = _suv_per_activity(headers)
     except (_MissingError, ContentError) as missing:
@@ -99,7 +99,7 @@ def _philips(header: Dataset, element: int) -> float | None:
 
 
 def _private(header: Dataset, group: int, creator: str, element: int) -> str:
-    """Return a private attribute as text, found by its creator, else at its usual place; or ""."""
+    """Return a private attribute as text, found by its creator or its usual position; or ""."""
     try:
         block = header.private_block(group, creator)
         found = block[element].value if element in block else ""
@@ -126,7 +126,7 @@ def _suv_per_activity(headers: Sequence[Dataset]) -> tuple[float, tuple[str, ...
         raise _MissingError("the patient's weight is missing")
     given = items(header, "RadiopharmaceuticalInformationSequence")
     if len(given) != 1:
-        raise _MissingError("what was injected is missing" if not given else "several injections")
+        raise _MissingError("the injection is missing" if not given else "several injections")
     dose = number(given[0], "RadionuclideTotalDose")
     if not dose or dose < MIN_DOSE:
         raise _MissingError("the dose is missing" if not dose else "the dose is not in Bq")
@@ -150,7 +150,7 @@ def _elapsed(
     start = _stamp(text(given, "RadiopharmaceuticalStartDateTime"))
     if start is not None and 0 <= (scan - start).total_seconds() <= most:
         return (scan - start).total_seconds(), ()
-    # Where dates were removed or shifted, the time of day still holds; before midnight, perhaps.
+    # If dates were removed or shifted, the time of day is still right, perhaps before midnight.
     clock = text(given, "RadiopharmaceuticalStartTime")
     begun = _stamp(f"{scan:%Y%m%d}{clock}") if clock else start
     if begun is None:
@@ -160,16 +160,16 @@ def _elapsed(
         begun -= DAY
     elapsed = (scan - begun).total_seconds()
     if elapsed > most:
-        raise _MissingError("the time of the injection does not fit to that of the scan")
+        raise _MissingError("the time of the injection contradicts that of the scan")
     if start is None:
         return elapsed, ()
-    return elapsed, ("the date of its injection is not that of the scan: the time of day counts",)
+    return elapsed, ("the date of its injection is not that of the scan: only the time is used",)
 
 
 def _scan_time(headers: Sequence[Dataset]) -> datetime | None:
-    """Return the time to which decay is corrected: the start of the scan.
+    """Return the time that decay is corrected to: the start of the scan.
 
-    That of the series, unless an image was acquired before it: then the series was made later on.
+    That of the series, unless an image was acquired before it: then the series was created later.
     """
     series = _moment(headers[0], "SeriesDate", "SeriesTime")
     acquired = [
@@ -189,7 +189,7 @@ def _moment(header: Dataset, date: str, clock: str) -> datetime | None:
 
 
 def _stamp(words: str) -> datetime | None:
-    """Return a DICOM date and time (PS3.5, 6.2: DT; zones left out), or None."""
+    """Return a DICOM date and time (PS3.5, 6.2: DT; without time zone), or None."""
     digits = re.match(
         r"(\d{8})(\d{2})(\d{2})?(\d{2})?(\.\d{1,6})?", re.sub(r"[-:]", "", words[:26])
     )

@@ -1,4 +1,4 @@
-"""From stored numbers to those that are meant: rescale, modality LUT, inverted grey, padding."""
+"""Convert stored numbers to values: rescale, modality LUT, inverted grey, padding."""
 
 from __future__ import annotations
 
@@ -21,24 +21,24 @@ SECONDARY_CAPTURE = "1.2.840.10008.5.1.4.1.1.7."  # and, further on, its multi-f
 
 
 class Sourced(Protocol):
-    """A frame of a file: its header, and its number there, from 1 on."""
+    """A frame of a file: its header, and its number in the file, counted from 1."""
 
     @property
     def header(self) -> Dataset:
-        """All that the file says before its pixels."""
+        """All attributes before the pixels."""
 
     @property
     def number(self) -> int:
-        """That of the frame."""
+        """The number of the frame."""
 
 
 @dataclass(frozen=True)
 class Rescale:
-    """What makes of a slice's stored numbers those that are meant.
+    """The conversion of a slice's stored numbers to values.
 
     value = (stored * slope + intercept) * factor, or by the header's modality LUT; `mirror` is the
-    sum of the lowest and the highest possible stored number where grey is inverted (MONOCHROME1).
-    `padding` is the range of stored numbers that mean "nothing here".
+    sum of the lowest and the highest possible stored number if grey is inverted (MONOCHROME1).
+    `padding` is the range of stored numbers that mean "no data".
     """
 
     slope: float = 1.0
@@ -55,7 +55,7 @@ class Rescale:
         return is_whole and self.factor == 1
 
     def holes(self, stored: NDArray[Any]) -> Mask | None:
-        """Return where there is something (True), or None where that is everywhere."""
+        """Return the mask of valid numbers, or None if all are valid."""
         if self.padding is None or stored.ndim > 2:
             return None
         low, high = self.padding
@@ -63,7 +63,7 @@ class Rescale:
         return ~empty if empty.any() else None
 
     def apply(self, stored: NDArray[Any]) -> NDArray[Any]:
-        """Return values: whole numbers as whole numbers where that is exact, else float32."""
+        """Return values: integers if that is exact, else float32."""
         if stored.ndim > 2:
             return stored
         if stored.dtype.kind == "f":
@@ -80,9 +80,9 @@ class Rescale:
 
 @dataclass(frozen=True)
 class ValuePlan:
-    """How all slices become values: one Rescale each, and what they are.
+    """The conversion of all slices to values: one Rescale each, and their unit.
 
-    `dtype` is the type to begin with; int16 may turn out to be too narrow.
+    `dtype` is the initial type; int16 may turn out to be too narrow.
     """
 
     dtype: np.dtype[Any]
@@ -93,9 +93,9 @@ class ValuePlan:
 
 
 def plan_values(frames: Sequence[Sourced]) -> ValuePlan:
-    """Decide from the headers what pixels become: whole numbers where exact, else float32.
+    """Choose the type of values from the headers: integers if exact, else float32.
 
-    Colour keeps its own type, uint8 or uint16. Raise ContentError for headers that make no sense.
+    Colour keeps its own type, uint8 or uint16. Raise ContentError for impossible headers.
     """
     first = frames[0].header
     kinds = {(_colors(one.header), _bits(one.header)) for one in _per_file(frames)}
@@ -112,7 +112,7 @@ def plan_values(frames: Sequence[Sourced]) -> ValuePlan:
         for frame, factor in zip(frames, factors, strict=True)
     )
     if any(one.mirror is not None for one in rescales):
-        notices += ("it is stored with black and white exchanged (MONOCHROME1): turned back",)
+        notices += ("it is stored with black and white swapped (MONOCHROME1): swapped back",)
     is_exact = not _is_float(first) and all(one.is_exact for one in rescales)
     dtype = np.dtype(np.int16 if is_exact else np.float32)
     return ValuePlan(dtype, 1, rescales, unit, notices)
@@ -136,9 +136,9 @@ def _bits(header: Dataset) -> tuple[int, int, bool]:
     stored = whole(header, "BitsStored") or allocated
     highest = whole(header, "HighBit")
     if not 1 <= stored <= allocated <= 64 or highest not in (None, stored - 1):
-        raise ContentError("its pixels lie in an unusual place of their bytes", "export it again")
+        raise ContentError("its pixels use unusual bits of their bytes", "export it again")
     if allocated == 1:
-        raise ContentError("its pixels are only black or white: a mask", "name images of grey")
+        raise ContentError("its pixels are only black or white: a mask", "give a grey image")
     return allocated, stored, whole(header, "PixelRepresentation") == 1
 
 
@@ -148,7 +148,7 @@ def _stored_range(header: Dataset) -> tuple[int, int]:
 
 
 def _colors(header: Dataset) -> bool:
-    """Whether pixels come as RGB; raise ContentError for what is neither grey nor colour."""
+    """Whether pixels are read as RGB; raise ContentError if they are neither grey nor colour."""
     kind = text(header, "PhotometricInterpretation").upper()
     samples = whole(header, "SamplesPerPixel") or 1
     if kind in {"MONOCHROME1", "MONOCHROME2", ""} and samples == 1:
@@ -172,7 +172,7 @@ def _rescale(frame: Sourced, factor: float, *, has_unit: bool) -> Rescale:
     header = frame.header
     low, high = (0, 0) if _is_float(header) else _stored_range(header)
     is_inverted = text(header, "PhotometricInterpretation").upper() == "MONOCHROME1"
-    # Hounsfield units and the like are what they are, however they are to be displayed.
+    # Hounsfield units and other units keep their values, however they are displayed.
     mirror = low + high if is_inverted and not has_unit and not _is_float(header) else None
     padding = _padding(header)
     if items(header, "ModalityLUTSequence"):
@@ -180,14 +180,14 @@ def _rescale(frame: Sourced, factor: float, *, has_unit: bool) -> Rescale:
     source = macro(header, frame.number, "PixelValueTransformationSequence")
     slope, intercept = number(source, "RescaleSlope"), number(source, "RescaleIntercept")
     if slope == 0:
-        raise ContentError("its rescale slope is 0: no image is left", COPY_AGAIN)
+        raise ContentError("its rescale slope is 0, which leaves no image", COPY_AGAIN)
     return Rescale(
         1.0 if slope is None else slope, intercept or 0.0, factor, mirror=mirror, padding=padding
     )
 
 
 def _padding(header: Dataset) -> tuple[int, int] | None:
-    """Return the range of numbers that fill what is outside of the picture (PS3.3, C.7.5.1.1.2)."""
+    """Return the range of numbers outside the picture (PS3.3, C.7.5.1.1.2)."""
     value = whole(header, "PixelPaddingValue")
     if value is None:
         return None
@@ -219,9 +219,9 @@ def _meaning(frames: Sequence[Sourced]) -> tuple[str | None, tuple[float, ...], 
 
 
 def _rescaled_to(frame: Sourced) -> str | None:
-    """Return the unit of a CT's values, None where its header does not say (PS3.3, C.8.2.1).
+    """Return the unit of a CT's values, or None if its header has none (PS3.3, C.8.2.1).
 
-    A rescale without a type leads to HU. A capture is a picture: its rescale is no calibration.
+    A rescale without a type is to HU. A capture is a picture: its rescale is not a calibration.
     """
     header = frame.header
     if f"{text(header, 'SOPClassUID')}.".startswith(SECONDARY_CAPTURE):

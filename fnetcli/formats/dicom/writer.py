@@ -1,17 +1,18 @@
-"""Fused volumes back to DICOM: a new series in the reference's study and frame of reference.
+"""Write fused volumes as DICOM: a new series in the reference's study and frame of reference.
 
 Grey keeps the SOP class of a CT, MR or PET reference. An enhanced (multi-frame) reference becomes
-the classic class of its modality, one file per slice: every reader takes those, and the functional
-groups of an enhanced image describe an acquisition that a fused one has not got. Everything else
-(nuclear medicine, colour) becomes Secondary Capture, one file per slice, which says where it lies
-with the attributes of the image plane module. SimpleITK reads those, other readers may not look for
-them in this class.
+the classic class of its modality, one file per slice: every reader supports those, and the
+functional groups of an enhanced image describe an acquisition, which a fused image does not have.
+Everything else (nuclear medicine, colour) becomes Secondary Capture, one file per slice, positioned
+by the attributes of the image plane module. SimpleITK reads those; other readers may ignore them in
+this class.
 
-Only attributes named below come from the reference's headers, module by module (DICOM PS3.3): what
-describes the patient, the study, and the acquisition as far as the SOP class demands it. Private
-tags, overlays, lookup tables, windows and texts of the acquisition stay behind. ImageType is
-DERIVED, SECONDARY; of PET, whose class allows nothing else, DERIVED, PRIMARY. UIDs are computed
-from the content: equal input gives equal files, different input different UIDs (PS3.5, B.2).
+Only the attributes listed below are copied from the reference's headers, module by module (DICOM
+PS3.3): those of the patient, the study, and the acquisition as far as the SOP class requires them.
+Private tags, overlays, lookup tables, windows and texts of the acquisition are not copied.
+ImageType is DERIVED, SECONDARY; for PET, whose class allows nothing else, DERIVED, PRIMARY. UIDs
+are computed from the content: equal input gives equal files, different input different UIDs
+(PS3.5, B.2).
 """
 
 from __future__ import annotations
@@ -40,7 +41,7 @@ from fnetcli.files.durable import atomic_write
 from fnetcli.formats.border import quiet
 from fnetcli.imaging.image import DicomSeries, Grid, Image
 
-WHITE = 1000.0  # the value, after rescale, of what is 1 in [0, 1]: viewers show and step in units
+WHITE = 1000.0  # the value, after rescale, of 1 in [0, 1]: viewers display and step in whole units
 HIGHEST = 65535  # the stored one
 # PS3.3, C.11.2.1.2.1: black up to centre - width / 2, white from centre + width / 2 - 1 on.
 WINDOW_CENTER, WINDOW_WIDTH = WHITE / 2 + 0.5, WHITE + 1
@@ -51,15 +52,15 @@ SERIES_STEP = 1000  # added to the reference's SeriesNumber; twice for colour
 MAX_NUMBER = 2**31 - 1
 IMPLEMENTATION = UID("2.25.209731163402926530245173563086216301465")
 LONGEST = {"SH": 16, "LO": 64}  # characters (PS3.5, 6.2)
-# Two of these that are cut may become one; too long for the standard, they still tell apart.
+# Two identifiers may become equal if they are cut; too long for the standard, they remain unique.
 IDENTIFIERS = frozenset({"PatientID", "IssuerOfPatientID", "StudyID", "AccessionNumber"})
-MARGIN = 1.0  # slices to either side that interpolation may look at
+MARGIN = 1.0  # slices on either side that interpolation may use
 # Purpose of reference (PS3.16, CID 7202).
 PURPOSE = ("121322", "DCM", "Source image for image processing operation")
 
 CT, MR, PET = (f"1.2.840.10008.5.1.4.1.1.{end}" for end in ("2", "4", "128"))
 SECONDARY_CAPTURE = "1.2.840.10008.5.1.4.1.1.7"
-CLASSIC = {  # SOP class of the reference: that of the result
+CLASSIC = {  # SOP class of the reference: SOP class of the result
     CT: CT,
     f"{CT}.1": CT,  # enhanced
     f"{CT}.2": CT,  # legacy converted enhanced
@@ -78,7 +79,7 @@ def _names(*lines: str) -> tuple[str, ...]:
     return tuple(itertools.chain.from_iterable(line.split() for line in lines))
 
 
-# --- what is kept of the reference: patient, study, patient study, frame of reference ------------
+# --- copied from the reference: patient, study, patient study, frame of reference ----------------
 KEPT = _names(
     "SpecificCharacterSet TimezoneOffsetFromUTC LongitudinalTemporalInformationModified",
     "PatientName PatientID IssuerOfPatientID PatientBirthDate PatientSex OtherPatientIDsSequence",
@@ -88,11 +89,11 @@ KEPT = _names(
     "BodyPartExamined Laterality PatientPosition FrameOfReferenceUID PositionReferenceIndicator",
     "BurnedInAnnotation",
 )
-EMPTY = _names(  # type 2: there, if without a value
+EMPTY = _names(  # type 2: present, possibly without a value
     "PatientName PatientID PatientBirthDate PatientSex StudyDate StudyTime ReferringPhysicianName",
     "StudyID AccessionNumber PositionReferenceIndicator",
 )
-# Laterality goes with every part of the body but these, empty where it is unknown (C.7.3.1).
+# Laterality is required for all parts of the body but these, empty if unknown (C.7.3.1).
 UNPAIRED = _names(
     "ABDOMEN ABDOMENPELVIS AORTA BACK BLADDER BRAIN CEREBELLUM CHEST CHESTABDOMEN CHESTABDPELVIS",
     "CIRCLEOFWILLIS COCCYX COLON CSPINE CTSPINE FACE HEAD HEADNECK HEART ILIUM JAW LIVER LSPINE",
@@ -115,7 +116,7 @@ KEPT_OF = {
     ),
     SECONDARY_CAPTURE: (),
 }
-# What a SOP class demands where the reference does not say it; None: an empty value is enough.
+# Required by a SOP class if the reference has no value; None: an empty value is enough.
 DEMANDED: dict[str, dict[str, object]] = {
     CT: {"KVP": None, "AcquisitionNumber": None, "PatientPosition": None},
     MR: {
@@ -129,7 +130,7 @@ DEMANDED: dict[str, dict[str, object]] = {
         "PatientPosition": None,
     },
     PET: {
-        "SeriesDate": "19000101",  # where not even the study has one
+        "SeriesDate": "19000101",  # if not even the study has one
         "SeriesTime": "000000",
         "AcquisitionDate": None,
         "AcquisitionTime": None,
@@ -150,7 +151,7 @@ DEMANDED: dict[str, dict[str, object]] = {
 
 @dataclass(frozen=True)
 class _Result:
-    """What all files of the new series share."""
+    """Everything shared by the files of the new series."""
 
     stored: NDArray[Any]  # uint16 (slices, rows, columns), or uint8 (..., 3)
     reference: Image
@@ -165,7 +166,7 @@ class _Result:
         return self.stored.ndim == 4
 
     def uid(self, *of: object) -> str:
-        """Return a UID for something of this result: a UUID as PS3.5, B.2 has it."""
+        """Return a UID for an object of this result: a UUID as in PS3.5, B.2."""
         found = hashlib.sha256(self.digest + repr(of).encode()).digest()
         return f"2.25.{uuid.UUID(bytes=found[:16], version=5).int}"
 
@@ -177,28 +178,25 @@ def write_dicom(
     sources: Sequence[Image] = (),
     derivation: str = "",
 ) -> list[Path]:
-    """Write a fused volume as a series of files 0001.dcm, 0002.dcm, ... in a folder; make it.
+    """Write a fused volume as a series of files 0001.dcm, 0002.dcm, ... in a folder; create it.
 
     `values` is float32 in [0, 1], (slices, height, width[, 1]), or uint8 (..., 3), on the grid of
-    `reference`, an image as it was read from DICOM. `sources` are the volumes that went into it,
-    where they lie on it; those from DICOM, and the reference, are named as sources, slice by
-    slice, as far as they reach into it. `derivation` is added to the derivation description, in
-    ASCII. Grey is stored in 16 bits; its rescaled values are WHITE times as large as those in
-    [0, 1].
+    `reference`, an image as read from DICOM. `sources` are the fused volumes, in their position on
+    it; those from DICOM, and the reference, are referenced as sources, slice by slice, as far as
+    they overlap it. `derivation` is added to the derivation description, in ASCII. Grey is stored
+    in 16 bits; its rescaled values are WHITE times those in [0, 1].
 
-    Every file is written whole or not at all. Raise WriteError where the reference is not from
-    DICOM or has no place, ImageError for NaN and infinity, what `atomic_write` raises, ValueError
-    for other arrays.
+    Every file is written completely or not at all. Raise WriteError if the reference is not from
+    DICOM or has no position, ImageError for NaN and infinity, what `atomic_write` raises, and
+    ValueError for other arrays.
     """
     if reference.series is None:
         raise WriteError(
-            f"{folder}: only a reference that was read from DICOM can become DICOM (it needs its "
-            "patient and study); choose --to nifti, or the other volume with --reference"
+            f"{folder}: DICOM results need a reference from DICOM (for patient and study); choose "
+            "--to nifti, or the other volume with --reference"
         )
     if reference.grid.affine is None:
-        raise WriteError(
-            f"{folder}: the reference does not say where it lies in the patient; choose --to png"
-        )
+        raise WriteError(f"{folder}: the reference has no position in the patient; choose --to png")
     stored = _stored(values, reference.grid)
     paths = []
     with quiet:
@@ -261,14 +259,14 @@ def _result(
 
 
 def _encoded(path: Path, result: _Result, index: int) -> bytes:
-    """Return one file; raise WriteError, which quotes nothing, where the header is damaged."""
+    """Return one file; raise WriteError, which quotes nothing, if the header is damaged."""
     buffer = BytesIO()
     try:
         pydicom.dcmwrite(buffer, _slice(result, index), enforce_file_format=True)
     except Exception:  # noqa: BLE001 - pydicom raises anything, and quotes the patient's data
         raise WriteError(
-            f"{path}: the reference's header holds values that make no sense and cannot be handed "
-            "on; choose --to nifti"
+            f"{path}: the reference's header holds impossible values that cannot be copied; choose "
+            "--to nifti"
         ) from None
     return buffer.getvalue()
 
@@ -291,10 +289,10 @@ def _slice(result: _Result, index: int) -> Dataset:
 
 
 def _kept(source: Dataset, sop_class: str) -> Dataset:
-    """Return what stays of a header, and, empty or neutral, what must not be missing."""
+    """Return the copied attributes of a header, and required ones with empty or neutral values."""
     made = Dataset()
     _keep(made, source, (*KEPT, *KEPT_OF[sop_class]))
-    if made.get("BurnedInAnnotation") != "YES":  # that there is none, nobody has looked
+    if made.get("BurnedInAnnotation") != "YES":  # nobody has checked that there is none
         made.pop("BurnedInAnnotation", None)
     if made.get("BodyPartExamined", "") in UNPAIRED:
         made.pop("Laterality", None)
@@ -304,7 +302,7 @@ def _kept(source: Dataset, sop_class: str) -> Dataset:
         made.pop("InversionTime", None)
     demanded: dict[str, object] = dict.fromkeys(EMPTY) | DEMANDED[sop_class]
     if sop_class == PET:
-        made.pop("PatientPosition", None)  # said by codes, and not to be said twice (C.7.3.1)
+        made.pop("PatientPosition", None)  # given by codes, and must not be given twice (C.7.3.1)
         if made.get("StudyDate") and "SeriesDate" not in made:
             demanded["SeriesDate"] = made.StudyDate
     for keyword, value in demanded.items():
@@ -314,7 +312,7 @@ def _kept(source: Dataset, sop_class: str) -> Dataset:
 
 
 def _keep(made: Dataset, source: Dataset, keywords: Sequence[str]) -> None:
-    """Copy attributes that have a value; descriptions that are too long for their type are cut."""
+    """Copy attributes that have a value; cut descriptions that are too long for their type."""
     for keyword in keywords:
         if keyword not in source or source[keyword].is_empty:
             continue
@@ -347,11 +345,11 @@ def _describe(made: Dataset, result: _Result, index: int) -> None:
     made.Modality = MODALITIES[result.sop_class]
     made.ImageType = ["DERIVED", "SECONDARY"]
     if result.sop_class == CT:
-        made.ImageType = ["DERIVED", "SECONDARY", "AXIAL"]  # the third says: no localiser
+        made.ImageType = ["DERIVED", "SECONDARY", "AXIAL"]  # the third value: not a localiser
     elif result.sop_class == MR:
         made.ImageType = ["DERIVED", "SECONDARY", "OTHER"]
     elif result.sop_class == PET:
-        made.ImageType = ["DERIVED", "PRIMARY"]  # of PET, the second may be nothing else
+        made.ImageType = ["DERIVED", "PRIMARY"]  # PET allows no other second value
         made.Units = "NONE"
         made.NumberOfSlices = len(result.series.headers)
         made.ImageIndex = index + 1
@@ -381,7 +379,7 @@ def _series_number(result: _Result) -> int | None:
 
 
 def _tell_losses(made: Dataset, result: _Result) -> None:
-    """Say that a source was compressed with losses: it stays so (PS3.3, C.7.6.1.1.5)."""
+    """Record that a source was compressed with losses (PS3.3, C.7.6.1.1.5)."""
     names = "LossyImageCompressionRatio", "LossyImageCompressionMethod"
     for image in (result.reference, *result.sources):
         header = None if image.series is None else image.series.headers[0]
@@ -392,7 +390,7 @@ def _tell_losses(made: Dataset, result: _Result) -> None:
 
 
 def _place(made: Dataset, result: _Result, index: int) -> None:
-    """Say where the slice lies (PS3.3, C.7.6.2), as far as 16 characters tell it."""
+    """Record the position of the slice (PS3.3, C.7.6.2), to the precision of 16 characters."""
     affine = result.reference.grid.affine
     assert affine is not None  # noqa: S101 - seen to by write_dicom
     there = LPS @ affine
@@ -433,7 +431,7 @@ def _put_pixels(made: Dataset, result: _Result, index: int) -> None:
     made.RescaleIntercept = 0
     made.RescaleSlope = format_number_as_ds(WHITE / HIGHEST)
     if result.sop_class != PET:
-        made.RescaleType = "US"  # unspecified: no HU
+        made.RescaleType = "US"  # unspecified: not HU
     made.WindowCenter, made.WindowWidth = str(WINDOW_CENTER), str(WINDOW_WIDTH)
     made.add_new("PixelData", "OW", plane.astype("<u2", copy=False).tobytes())
 
@@ -442,7 +440,7 @@ def _put_pixels(made: Dataset, result: _Result, index: int) -> None:
 
 
 def _sources(result: _Result, index: int) -> list[Dataset]:
-    """Name the images that a slice is made of (PS3.3, C.7.6.1.1.4), each file once."""
+    """Return references to the source images of a slice (PS3.3, C.7.6.1.1.4), each file once."""
     found = _referenced(result.series, [index])
     for image in result.sources:
         if image.series is not None and image.grid.affine is not None:
@@ -451,7 +449,7 @@ def _sources(result: _Result, index: int) -> list[Dataset]:
 
 
 def _reached(reference: Grid, moving: Grid, index: int) -> list[int]:
-    """Return the slices of a moving volume that a slice of the reference can be made of."""
+    """Return the slices of a moving volume that may contribute to a slice of the reference."""
     if reference.affine is None or moving.affine is None:
         return []
     way = np.linalg.solve(moving.affine, reference.affine)

@@ -1,7 +1,7 @@
 """NIfTI-1 and NIfTI-2 volumes: .nii, .nii.gz, and pairs of .hdr and .img.
 
 nibabel reads the header; the numbers are read here, of one volume only and never more than the
-header announces. Slices are the file's third axis (k), rows its second (j), columns its first (i).
+header declares. Slices are the file's third axis (k), rows its second (j), columns its first (i).
 """
 
 from __future__ import annotations
@@ -35,12 +35,12 @@ from fnetcli.imaging.image import Grid, Image, Mask, NiftiSpace, Pixels
 KIND = "NIfTI file"
 SUFFIXES = (".nii", ".nii.gz", ".hdr", ".hdr.gz", ".img", ".img.gz")
 HEADER_BYTES = {1: 348, 2: 540}  # by version, and the first number of every file
-MAX_HEADER_BYTES = 1 << 26  # with extensions, before the numbers
+MAX_HEADER_BYTES = 1 << 26  # including extensions, before the numbers
 CHUNK_BYTES = 1 << 20  # that are read at a time
 GZIP = b"\x1f\x8b"
 LABELS = 1002  # intent code
 MILLIMETRES = {0: 1.0, 1: 1000.0, 2: 1.0, 3: 0.001}  # by xyzt_units: unknown, metre, mm, micrometre
-DISAGREE = 0.1  # of a voxel: sform and qform that differ by more say different things
+DISAGREE = 0.1  # of a voxel: sform and qform that differ by more contradict each other
 ORDER = (2, 1, 0)
 # From (slice, row, column) to (i, j, k).
 PERMUTATION = np.eye(4)[[2, 1, 0, 3]]
@@ -50,25 +50,25 @@ Header = nib.Nifti1Header | nib.Nifti2Header
 
 
 def is_nifti_file(path: Path) -> bool:
-    """Whether a file is NIfTI by its content; of a pair of files, either one."""
+    """Whether a file is NIfTI by its content, or either file of a pair."""
     try:
         if path.suffix == ".img" or path.name.endswith(".img.gz"):
             partner = _partner(path, "hdr")
             return partner is not None and is_nifti_file(partner)
-        with open_ordinary(path) as raw, _inflated(raw) as file:
+        with open_ordinary(path) as raw, inflated(raw) as file:
             return _version(file.stream.read(HEADER_BYTES[2])) is not None
     except (OSError, RefusedError, EOFError, zlib.error):
         return False
 
 
 def is_named_nifti(path: Path) -> bool:
-    """Whether a file says by its name that it is NIfTI; an .img alone may be many things."""
+    """Whether a file's name claims that it is NIfTI; an .img alone may be anything."""
     name = path.name.lower()
     return name.endswith((".nii", ".nii.gz"))
 
 
 def nifti_files(path: Path) -> tuple[Path, ...]:
-    """Return the files that belong to a volume: itself, or the header and the numbers of a pair."""
+    """Return the files of a volume: itself, or the header and the numbers of a pair."""
     plain = path.name.removesuffix(".gz")
     if plain.endswith((".hdr", ".img")):
         pair = (_partner(path, "hdr"), _partner(path, "img"))
@@ -76,25 +76,16 @@ def nifti_files(path: Path) -> tuple[Path, ...]:
     return (path,)
 
 
-def stem(path: Path) -> str:
-    """Return the name without .nii.gz and the like."""
-    name = path.name
-    for suffix in sorted(SUFFIXES, key=len, reverse=True):
-        if name.lower().endswith(suffix) and len(name) > len(suffix):
-            return name[: -len(suffix)]
-    return path.stem
-
-
 def read_nifti(path: Path, volume: int | None, pixel_limit: int) -> Image:
-    """Read one volume; of a 4-D file number `volume`, from 1 on. Raise ReadError.
+    """Read one volume; of a 4-D file number `volume`, counted from 1. Raise ReadError.
 
-    Numbers are int16 or int32 where that is exact, else float32; RGB is uint8. `valid` is False
+    Numbers are int16 or int32 if that is exact, else float32; RGB is uint8. `valid` is False
     where numbers are NaN or infinite. `pixel_limit` counts voxels.
     """
     header_path = path
     if path.name.removesuffix(".gz").endswith(".img"):
         header_path = _partner(path, "hdr") or path
-    with opened(header_path, KIND) as raw, _inflated(raw) as file:
+    with opened(header_path, KIND) as raw, inflated(raw) as file:
         header, version, is_pair = _header(file.stream)
         shape, count = _shape(header, pixel_limit)
         index = _index(volume, count)
@@ -106,7 +97,7 @@ def read_nifti(path: Path, volume: int | None, pixel_limit: int) -> Image:
     if is_pair:
         stored = _paired_numbers(header_path, header, shape, index, dtype)
     with opened(header_path, KIND):
-        pixels, alpha, valid = _values(stored, slope, intercept)
+        pixels, alpha, valid = values_of(stored, slope, intercept)
         return Image(
             pixels=pixels,
             grid=Grid((shape[2], shape[1], shape[0]), affine),
@@ -122,15 +113,15 @@ def read_nifti(path: Path, volume: int | None, pixel_limit: int) -> Image:
 
 @dataclass(frozen=True)
 class Content:
-    """What a file holds, inflated as it is read; it cannot be more than `most_bytes`."""
+    """The content of a file, inflated as it is read, at most `most_bytes`."""
 
     stream: BinaryIO
     most_bytes: int
 
 
 @contextmanager
-def _inflated(file: BinaryIO) -> Iterator[Content]:
-    """Yield the content of a file, inflated where it is compressed."""
+def inflated(file: BinaryIO) -> Iterator[Content]:
+    """Yield the content of a file, inflated if it is compressed."""
     is_compressed = file.read(2) == GZIP
     file.seek(0)
     length = file_length(file)
@@ -142,7 +133,7 @@ def _inflated(file: BinaryIO) -> Iterator[Content]:
 
 
 def _partner(path: Path, ending: str) -> Path | None:
-    """Return the other file of a pair (.hdr, .img, also with .gz), where there is one."""
+    """Return the other file of a pair (.hdr, .img, also with .gz), if it exists."""
     base = path.name.removesuffix(".gz")[: -len(".hdr")]
     for suffix in (f".{ending}", f".{ending}.gz"):
         candidate = path.with_name(base + suffix)
@@ -152,7 +143,7 @@ def _partner(path: Path, ending: str) -> Path | None:
 
 
 def _version(head: bytes) -> tuple[int, bool] | None:
-    """Return the version, and whether numbers lie in another file; None for what is not NIfTI."""
+    """Return the version, and whether numbers are in another file; None if it is not NIfTI."""
     for version, place, magics in (
         (1, 344, (b"n+1\0", b"ni1\0")),
         (2, 4, (b"n+2\0\r\n\x1a\n", b"ni2\0\r\n\x1a\n")),
@@ -172,10 +163,10 @@ def _header(file: BinaryIO) -> tuple[Header, int, bool]:
         sizes = {int.from_bytes(head[:4], "little"), int.from_bytes(head[:4], "big")}
         if HEADER_BYTES[1] in sizes and len(head) >= HEADER_BYTES[1]:
             raise ContentError(
-                "an Analyze file, or one with a damaged mark: it does not say where left is",
+                "an Analyze file, or one with a damaged mark: its left and right are unknown",
                 "convert it to NIfTI",
             )
-        raise ContentError(f"not a {KIND}, whatever its name says", COPY_AGAIN)
+        raise ContentError(f"not a {KIND}, despite its name", COPY_AGAIN)
     version, is_pair = known
     kind: Any = nib.Nifti1Header if version == 1 else nib.Nifti2Header
     block = head[: HEADER_BYTES[version]]
@@ -189,7 +180,7 @@ def _numbers(
     offset = float(header["vox_offset"])
     least = 0 if header["magic"].item().startswith(b"ni") else HEADER_BYTES[1]
     if not least <= offset <= MAX_HEADER_BYTES:
-        raise ContentError(f"not a readable {KIND} (its numbers start nowhere)", COPY_AGAIN)
+        raise ContentError(f"not a readable {KIND} (its vox_offset is wrong)", COPY_AGAIN)
     size = shape[0] * shape[1] * shape[2] * dtype.itemsize
     if int(offset) + (index + 1) * size > file.most_bytes:
         raise EOFError
@@ -201,7 +192,7 @@ def _numbers(
         part = content[start : start + CHUNK_BYTES]
         if file.stream.readinto(part) < len(part):  # type: ignore[attr-defined]
             raise EOFError
-    file.stream.read(1 << 16)  # to the end of what was compressed: there stands its checksum
+    file.stream.read(1 << 16)  # to the end of the compressed stream, to verify its checksum
     return stored
 
 
@@ -212,7 +203,7 @@ def _paired_numbers(
     if partner is None:
         with opened(path, KIND):
             raise ContentError("the .img file beside it is missing", "copy both files")
-    with opened(partner, KIND) as raw, _inflated(raw) as file:
+    with opened(partner, KIND) as raw, inflated(raw) as file:
         return _numbers(file, header, shape, index, dtype)
 
 
@@ -220,17 +211,17 @@ def _paired_numbers(
 
 
 def _shape(header: Header, pixel_limit: int) -> tuple[tuple[int, int, int], int]:
-    """Return (i, j, k) and how many volumes there are."""
+    """Return (i, j, k) and the number of volumes."""
     dim = [int(one) for one in header["dim"]]
     if not 1 <= dim[0] <= 7 or min(dim[1 : dim[0] + 1]) < 1:
         raise ContentError(f"not a readable {KIND} (its sizes make no sense)", COPY_AGAIN)
     sizes = [*dim[1 : dim[0] + 1], *[1] * 7][:7]
     if max(sizes[4:]) > 1:
         raise ContentError(
-            f"has {dim[0]} dimensions: vectors or the like, not an image", "name an image"
+            f"has {dim[0]} dimensions: vectors or similar, not an image", "give an image"
         )
     if int(header["intent_code"]) == LABELS:
-        raise ContentError("a label map, not an image", "name the image")
+        raise ContentError("a label map, not an image", "give the image")
     shape = (sizes[0], sizes[1], sizes[2])
     voxels = sizes[0] * sizes[1] * sizes[2]
     if voxels > pixel_limit:
@@ -271,14 +262,14 @@ def _scaling(header: Header) -> tuple[float, float]:
     if slope == 0 or not np.isfinite(slope):
         return 1.0, 0.0
     if not np.isfinite(intercept):
-        raise ContentError(f"not a readable {KIND} (its scl_inter is no number)", COPY_AGAIN)
+        raise ContentError(f"not a readable {KIND} (its scl_inter is not a number)", COPY_AGAIN)
     return slope, intercept
 
 
 def _space(
     header: Header, shape: tuple[int, int, int], version: int
 ) -> tuple[NiftiSpace, Matrix | None, tuple[str, ...]]:
-    """Return what the header says of space, our affine, and what a user should know."""
+    """Return the header's space, our affine, and what a user should know."""
     sform_code, qform_code = int(header["sform_code"]), int(header["qform_code"])
     sform = _form(header, "get_sform") if sform_code > 0 else None
     qform = _form(header, "get_qform") if qform_code > 0 else None
@@ -299,16 +290,16 @@ def _space(
     if best is None:
         if sform_code > 0 or qform_code > 0:
             raise ContentError(f"not a readable {KIND} (its affine makes no sense)", COPY_AGAIN)
-        words = "it has neither sform nor qform: it does not say where it lies in the patient"
+        words = "it has neither sform nor qform, so it has no position in the patient"
         return space, None, (words,)
     factor = MILLIMETRES.get(units & 7)
     if factor is None:
         raise ContentError("its unit of length is unknown", "convert it to millimetres")
     notices = _disagreement(sform, qform, shape, factor)
     if sform is None and sform_code > 0:
-        notices = ("its sform is damaged (no affine that can be inverted): the qform counts",)
+        notices = ("its sform is damaged (it cannot be inverted): the qform is used",)
     elif qform is None and qform_code > 0:
-        notices = ("its qform is damaged (no affine that can be inverted): the sform counts",)
+        notices = ("its qform is damaged (it cannot be inverted): the sform is used",)
     affine = np.diag([factor, factor, factor, 1.0]) @ best @ PERMUTATION
     require_place(affine)
     return space, affine, notices
@@ -344,8 +335,8 @@ def _disagreement(
     if apart <= DISAGREE * np.linalg.norm(sform[:3, :3], axis=0).min():
         return ()
     words = (
-        f"its sform and qform place it differently (up to {apart * factor:.3g} mm apart): the "
-        "sform counts"
+        f"its sform and qform contradict each other (up to {apart * factor:.3g} mm apart): the "
+        "sform is used"
     )
     return (words,)
 
@@ -353,10 +344,10 @@ def _disagreement(
 # --- the numbers ----------------------------------------------------------------------------------
 
 
-def _values(
+def values_of(
     stored: NDArray[Any], slope: float, intercept: float
 ) -> tuple[NDArray[Any], Pixels | None, Mask | None]:
-    """Return values (k, j, i, channels), opacity, and where there is something."""
+    """Return values (k, j, i, channels), opacity, and the mask of valid values."""
     if stored.dtype.names is not None:
         colors = np.stack([stored[name] for name in ("R", "G", "B")], axis=-1)
         has_alpha = "A" in stored.dtype.names

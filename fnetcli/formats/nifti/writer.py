@@ -1,7 +1,7 @@
-"""Volumes to NIfTI, on the grid of the volume that was the reference; equal input, equal bytes.
+"""Write volumes as NIfTI, on the grid of the reference; equal input gives equal bytes.
 
-Nothing of a reference's texts comes along: descrip, intent_name, aux_file and db_name stay empty
-and there are no header extensions. They may hold a patient's name.
+No texts of the reference are copied, since they may hold a patient's name: descrip, intent_name,
+aux_file and db_name are empty, and there are no header extensions.
 """
 
 from __future__ import annotations
@@ -19,12 +19,12 @@ from fnetcli.errors import ImageError, WriteError
 from fnetcli.files.durable import atomic_write
 from fnetcli.imaging.image import Grid, Image, NiftiSpace
 
-SCANNER = 1  # code of a form: coordinates of the scanner, which DICOM's are
+SCANNER = 1  # code of a form: scanner coordinates, as in DICOM
 MILLIMETRES = 2  # code of xyzt_units
 LONGEST_SIDE = np.iinfo(np.int16).max  # of NIfTI-1
 RIGHT_ANGLE = 1e-4  # cosine; a qform cannot shear
 EXTENSIONS = bytes(4)  # none
-GZIP_LEVEL = 1  # of float32, level 6 saves 4 % more and takes twice the time
+GZIP_LEVEL = 1  # for float32, level 6 saves 4 % more in twice the time
 COLOR = np.dtype([("R", "u1"), ("G", "u1"), ("B", "u1")])
 
 
@@ -34,13 +34,14 @@ def write_nifti(
     reference: Image,
     limits: tuple[float, float] = (0.0, 1.0),
 ) -> None:
-    """Write a volume as .nii or, with that suffix, .nii.gz, whole or not at all; make folders.
+    """Write a volume as .nii or, with that suffix, .nii.gz, completely or not at all.
 
     `values` is float32 (slices, height, width[, 1]), or uint8 (..., 3), which is written as RGB24,
-    on the grid of `reference`. A reference from NIfTI hands on its qform, sform, their codes, units
-    and order of axes, one from DICOM its place as qform and sform (code 1). `limits` are what
-    viewers show as black and white (cal_min, cal_max). Raise WriteError where the reference has no
-    place, ImageError for NaN and infinity, what `atomic_write` raises, ValueError for other arrays.
+    on the grid of `reference`. From a NIfTI reference, qform, sform, their codes, units and order
+    of axes are kept; from a DICOM reference, the position, as qform and sform (code 1). `limits`
+    are the numbers that viewers show as black and white (cal_min, cal_max). Create missing folders.
+    Raise WriteError if the reference has no position, ImageError for NaN and infinity, what
+    `atomic_write` raises, and ValueError for other arrays.
     """
     planes = values[..., None] if values.ndim == 3 else values
     is_color = planes.ndim == 4 and planes.shape[3] == 3
@@ -70,11 +71,11 @@ def write_nifti(
 
 
 def _space_of(path: Path, grid: Grid) -> NiftiSpace:
-    """Return what a header says of a grid that comes from elsewhere: columns first, RAS+."""
+    """Return the header's space for a grid that is not from NIfTI: columns first, RAS+."""
     if grid.affine is None:
         raise WriteError(
-            f"{path}: a picture says nothing of where it lies, which NIfTI needs; "
-            "write it as PNG or TIFF"
+            f"{path}: the reference has no position in the patient, which NIfTI needs; write it "
+            "with --to png or tiff"
         )
     affine = grid.affine[:, [2, 1, 0, 3]]
     lengths = np.linalg.norm(affine[:3, :3], axis=0)
@@ -101,7 +102,7 @@ def _header(space: NiftiSpace, *, is_color: bool) -> Any:
     if space.sform is not None:
         header.set_sform(space.sform, space.sform_code)
     header["pixdim"][1:4] = space.zooms
-    header["xyzt_units"] = space.xyzt_units & 7  # of space; there is no time any more
+    header["xyzt_units"] = space.xyzt_units & 7  # of space; there is no time axis
     header["scl_slope"], header["scl_inter"] = (0, 0) if is_color else (1, 0)
     header["magic"] = b"n+1" if is_small else b"n+2"
     header["vox_offset"] = header.single_vox_offset
@@ -109,7 +110,7 @@ def _header(space: NiftiSpace, *, is_color: bool) -> Any:
 
 
 def _planes(planes: NDArray[Any], order: tuple[int, int, int]) -> Iterator[bytes]:
-    """Yield the numbers as they lie in the file, one plane of its last axis at a time."""
+    """Yield the numbers in the order of the file, one plane of its last axis at a time."""
     in_file = planes.transpose(*np.argsort(order), 3)  # (i, j, k, channels)
     for k in range(in_file.shape[2]):
         plane = in_file[:, :, k].swapaxes(0, 1)  # i runs fastest

@@ -1,4 +1,4 @@
-"""TIFF files, read by tifffile; it is imported with the first of them, since that takes long."""
+"""TIFF files, read by tifffile; it is imported with the first file, since the import is slow."""
 
 from __future__ import annotations
 
@@ -8,7 +8,8 @@ from fnetcli.formats.base import Format, Header, ReadOptions, starts_with
 from fnetcli.imaging.image import Image
 
 SIGNATURES = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")  # little and big endian; "+" is BigTIFF
-ICC_TAG, NODATA_TAG = 34675, 42113
+XMP_TAG = 700
+ICC_TAG, METADATA_TAG, NODATA_TAG = 34675, 42112, 42113  # of ICC; of GDAL
 
 
 def _read(file: BinaryIO, options: ReadOptions) -> Image:

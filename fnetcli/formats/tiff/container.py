@@ -1,7 +1,7 @@
 """Pages, tags and pixels of a TIFF file, by tifffile.
 
-tifffile passes over damaged tags, fills what is missing with zeros and believes the sizes that a
-file claims: what pixels depend on is checked here, before anything is decoded.
+tifffile skips damaged tags, fills missing pixels with zeros and trusts the sizes that a file
+claims: everything that pixels depend on is checked here, before anything is decoded.
 """
 
 from __future__ import annotations
@@ -18,9 +18,10 @@ from numpy.typing import NDArray
 from tifffile import DATATYPE, TIFF, TiffFile, TiffFileError, TiffPage
 
 from fnetcli.formats.base import COPY_AGAIN, ContentError, require_room
+from fnetcli.formats.tiff import pictures
 
-MAX_PAGES = 65_535  # that are looked at
-MAX_BANDS = 65_535  # what the tag's own type can hold
+MAX_PAGES = 65_535  # that are examined
+MAX_BANDS = 65_535  # the limit of the tag's type
 MAX_TAG_BYTES = 1 << 25  # tifffile turns them into lists of numbers
 MORE_TAG_BYTES = 1 << 15  # for each further page
 SLACK_BYTES = 256  # that encoders add to a strip
@@ -32,13 +33,16 @@ IS_REDUCED, IS_MASK = 0b001, 0b100  # bits of the tag NewSubfileType
 FRACTIONS = frozenset({DATATYPE.RATIONAL, DATATYPE.SRATIONAL})
 
 NO_COMPRESSION = 1
-CODECS = frozenset(  # values of the Compression tag: none, LZW, deflate, PackBits, LZMA, Zstandard
-    {NO_COMPRESSION, 5, 8, 32946, 32773, 34925, 34926, 50000}
+CODECS = (
+    pictures.CODECS
+    | {  # values of the Compression tag: none, LZW, deflate, PackBits, LZMA, Zstandard
+        *(NO_COMPRESSION, 5, 8, 32946, 32773, 34925, 34926, 50000)
+    }
 )
 
 
 class _Meter:
-    """A file that gives a limited number of bytes: tags that overlap may add up to terabytes."""
+    """A file that limits how many bytes are read: overlapping tags may claim terabytes."""
 
     def __init__(self, file: BinaryIO) -> None:
         self.file, self.seek, self.tell = file, file.seek, file.tell
@@ -59,7 +63,7 @@ class _Meter:
 
 @dataclass(frozen=True)
 class Tags:
-    """The tags of one page; `codes` are all that stand there, also those that cannot be read."""
+    """The tags of one page; `codes` are all tags, also those that cannot be read."""
 
     file: BinaryIO
     page: TiffPage
@@ -69,9 +73,9 @@ class Tags:
         return tag in self.codes
 
     def numbers(self, tag: int) -> NDArray[Any]:
-        """Return all values of a tag; none where it is missing.
+        """Return all values of a tag; none if it is missing.
 
-        Raise ContentError where they lie beyond the end of the file, or are no numbers.
+        Raise ContentError if they are beyond the end of the file, or are not numbers.
         """
         if tag not in self:
             return np.zeros(0, np.uint8)
@@ -83,12 +87,12 @@ class Tags:
         return values
 
     def number(self, tag: int, default: int) -> int:
-        """Return the first value of a tag as a whole number, or `default` where it is missing."""
+        """Return the first value of a tag as a whole number, or `default` if it is missing."""
         values = self.numbers(tag)
         return int(values[0]) if values.size else default
 
     def content(self, tag: int) -> bytes | None:
-        """Return the bytes of a tag, or None where it is missing."""
+        """Return the bytes of a tag, or None if it is missing."""
         if tag not in self:
             return None
         self._require_readable(tag)
@@ -114,12 +118,12 @@ class Tags:
 
 @dataclass(frozen=True)
 class Pictures:
-    """The pages of a file that are pictures, at least one, and whether their list breaks off."""
+    """The pages of a file that are pictures, at least one, and whether their list is cut off."""
 
     file: BinaryIO
     tiff: TiffFile
     indices: list[int]
-    masks: dict[int, int]  # number of a picture -> page that says where it holds data
+    masks: dict[int, int]  # number of a picture -> page with the mask of its valid pixels
     is_broken: bool
 
     def tags(self, number: int) -> Tags:
@@ -136,12 +140,12 @@ class Pictures:
 
 
 def find_pictures(file: BinaryIO) -> Pictures:
-    """Look at all pages; smaller copies (thumbnails, pyramids) and masks are no pictures.
+    """Find the pages that are pictures, not smaller copies (thumbnails, pyramids) or masks.
 
-    Raise ContentError, or an error of tifffile's, where there is not even one page.
+    Raise ContentError, or an error of tifffile, if there is no page at all.
     """
     meter: Any = _Meter(file)
-    tiff = TiffFile(meter, is_lsm=False, is_ndpi=False, is_scanimage=False)  # no vendors' ways
+    tiff = TiffFile(meter, is_lsm=False, is_ndpi=False, is_scanimage=False)  # no vendors' variants
     pictures: list[int] = []
     masks: dict[int, int] = {}
     seen: set[int] = set()
@@ -164,13 +168,13 @@ def find_pictures(file: BinaryIO) -> Pictures:
             raise
     if last is None:
         raise ContentError("not a complete TIFF (ends early)", COPY_AGAIN)
-    meter.left += MAX_TAG_BYTES  # for the one that is chosen
+    meter.left += MAX_TAG_BYTES  # for the chosen page
     is_broken = _directory(last)[1] != 0
     return Pictures(file, tiff, pictures or [0], masks, is_broken)
 
 
 def _directory(page: TiffPage) -> tuple[frozenset[int], int]:
-    """Return the codes of all tags of a page, and where the next page is said to be (0: none)."""
+    """Return the codes of all tags of a page, and the offset of the next page (0: none)."""
     file, form = page.parent.filehandle, page.parent.tiff
     order: Literal["big", "little"] = "big" if form.byteorder == ">" else "little"
     file.seek(page.offset)
@@ -184,10 +188,10 @@ def _directory(page: TiffPage) -> tuple[frozenset[int], int]:
 
 @dataclass(frozen=True)
 class Layout:
-    """How the numbers of a page lie in its file.
+    """How the numbers of a page are stored in its file.
 
-    `dtype` is what they become; `bits` may be fewer than it has. `rows` and `columns` are the size
-    of a strip or tile, `together` the bands that are stored side by side.
+    `dtype` is their type after reading; `bits` may be fewer than it has. `rows` and `columns` are
+    the size of a strip or tile, `together` the number of interleaved bands.
     """
 
     height: int
@@ -207,7 +211,7 @@ class Layout:
 
     @property
     def stored_bytes(self) -> int:
-        """Bytes of one strip or tile, every row from a new byte on."""
+        """Bytes of one strip or tile, with every row starting at a new byte."""
         return self.rows * -(-self.columns * self.together * self.bits // 8)
 
     @property
@@ -217,13 +221,13 @@ class Layout:
 
 
 def require_sane(page: TiffPage, layout: Layout) -> None:
-    """Raise ContentError for what tifffile would understand in another way than we do.
+    """Raise ContentError if tifffile would interpret a page differently from us.
 
-    Also for tiles that would need far more memory than the picture itself.
+    Also if its tiles would need far more memory than the picture itself.
     """
     if page.imagedepth != 1:
         raise ContentError(
-            f"a volume of {page.imagedepth} slices, not one picture", "export a slice of its own"
+            f"a volume of {page.imagedepth} slices, not one picture", "export a single slice"
         )
     if layout.rows < 1 or layout.columns < 1:
         raise ContentError("not a readable TIFF (its tiles are empty)", COPY_AGAIN)
@@ -243,9 +247,9 @@ def require_sane(page: TiffPage, layout: Layout) -> None:
 
 
 def read_pixels(tags: Tags, layout: Layout, fill: float) -> NDArray[Any]:
-    """Return (height, width, samples) as stored; `fill` stands for tiles that were left out.
+    """Return (height, width, samples) as stored; `fill` replaces omitted tiles.
 
-    Raise ContentError where pixels are missing.
+    Raise ContentError if pixels are missing.
     """
     page, codec = tags.page, tags.page.compression
     places = list(_places(tags, layout))
@@ -255,8 +259,10 @@ def read_pixels(tags: Tags, layout: Layout, fill: float) -> NDArray[Any]:
         content: bytes | bytearray = tags.file.read(count)
         if layout.is_bit_reversed:
             content = imagecodecs.bitorder_decode(content)
+        if codec in pictures.CODECS:
+            return _of_picture(codec, bytes(content), tags, layout)
         if codec != NO_COMPRESSION:
-            # tifffile takes the last strip for broken where it is as long as the others.
+            # tifffile considers the last strip damaged if it is as long as the others.
             size = layout.unpacked_bytes + SLACK_BYTES
             content = TIFF.DECOMPRESSORS[codec](content, out=size)
         return bytes(content)
@@ -266,6 +272,8 @@ def read_pixels(tags: Tags, layout: Layout, fill: float) -> NDArray[Any]:
         if first is not None and len(plain(*first)) >= layout.unpacked_bytes:
             page.bitspersample = layout.dtype.itemsize * 8
     page.compression = page.fillorder = NO_COMPRESSION  # of what `plain` returns
+    if codec in pictures.CODECS:
+        page.predictor = NO_COMPRESSION  # which they do not have
     require_room(layout.height * layout.width * layout.samples * layout.dtype.itemsize)
     pixels = np.empty((layout.height, layout.width, layout.samples), layout.dtype)
     for number, place in enumerate(places):
@@ -280,8 +288,18 @@ def read_pixels(tags: Tags, layout: Layout, fill: float) -> NDArray[Any]:
     return pixels
 
 
+def _of_picture(codec: int, content: bytes, tags: Tags, layout: Layout) -> bytes:
+    """Return the numbers of a strip or tile that is a picture of its own, as plain ones lie."""
+    further = tags.numbers(pictures.LERC_TAG)
+    shape = (layout.rows, layout.columns, layout.together)
+    order = tags.page.parent.tiff.byteorder
+    lerc = pictures.Lerc(int(further[1]) if len(further) > 1 else 0, order == ">")
+    decoded = pictures.decode(codec, content, shape, layout.dtype, lerc)
+    return decoded.astype(layout.dtype.newbyteorder(order), copy=False).tobytes()
+
+
 def _places(tags: Tags, layout: Layout) -> Iterator[tuple[int, int] | None]:
-    """Return (offset, bytes) of every strip or tile; None where it was left out (sparse)."""
+    """Yield (offset, bytes) of every strip or tile; None if it is omitted (sparse)."""
     offsets, counts = tags.segments()
     down, across = -(-layout.height // layout.rows), -(-layout.width // layout.columns)
     needed = down * across * (layout.samples // layout.together)
@@ -293,11 +311,11 @@ def _places(tags: Tags, layout: Layout) -> Iterator[tuple[int, int] | None]:
     length = tags.file.seek(0, io.SEEK_END)
     most = layout.unpacked_bytes if is_plain else 2 * layout.unpacked_bytes + (1 << 16)
     for offset, count in zip(offsets[:needed].tolist(), counts[:needed].tolist(), strict=True):
-        if offset == 0 and count == 0:  # GDAL leaves out tiles in which nothing was seen
+        if offset == 0 and count == 0:  # GDAL omits tiles without data
             yield None
             continue
         size = min(count, most)
-        if is_plain and needed == 1 and size < most:  # a wrong number: everyone bears with it
+        if is_plain and needed == 1 and size < most:  # a wrong number that all readers tolerate
             size = layout.stored_bytes
         if size < 1:
             raise ContentError("not a complete TIFF (strips or tiles are missing)", COPY_AGAIN)

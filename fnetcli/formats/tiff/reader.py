@@ -1,13 +1,14 @@
-"""TIFF and BigTIFF: what the tags of a page mean, and its pixels as an Image.
+"""TIFF and BigTIFF: the meaning of a page's tags, and its pixels as an Image.
 
-What the numbers are (type, bits, bands, where they lie) is decided from the tags alone, before
-anything is decoded. Pillow decodes only what is left: old 8-bit kinds such as JPEG, fax and CMYK.
+Type, bits, bands and layout of the numbers are decided from the tags alone, before anything is
+decoded. Pillow decodes only the rest: old 8-bit variants such as JPEG, fax and CMYK.
 """
 
 from __future__ import annotations
 
 import io
 import math
+import re
 from dataclasses import dataclass, replace
 from typing import Any, BinaryIO
 
@@ -16,6 +17,15 @@ from numpy.typing import NDArray
 from PIL.TiffImagePlugin import TiffImageFile
 from tifffile import DATATYPE
 
+from fnetcli.formats.bands import (
+    NAMES,
+    band_indices,
+    described_bands,
+    is_infrared,
+    list_bands,
+    pick,
+    with_alpha,
+)
 from fnetcli.formats.base import (
     COPY_AGAIN,
     ContentError,
@@ -27,7 +37,7 @@ from fnetcli.formats.base import (
 from fnetcli.formats.codecs import silence
 from fnetcli.formats.pillow import color_mode, our_rules, to_planes
 from fnetcli.formats.profiles import check_profile
-from fnetcli.formats.tiff import ICC_TAG, NODATA_TAG
+from fnetcli.formats.tiff import ICC_TAG, METADATA_TAG, NODATA_TAG, XMP_TAG
 from fnetcli.formats.tiff.container import (
     CODECS,
     MAX_BANDS,
@@ -48,11 +58,13 @@ from fnetcli.formats.upright import (
     without_georeference,
 )
 from fnetcli.imaging.image import PLACE_TAGS, Georeference, Image, Mask, Pixels
+from fnetcli.quiet import native_silence
 
 HEIGHT_TAG, BITS_TAG, COMPRESSION_TAG, PHOTOMETRIC_TAG, FILL_ORDER_TAG = 257, 258, 259, 262, 266
 SAMPLES_TAG, STRIP_ROWS_TAG, PLANAR_TAG, PREDICTOR_TAG, COLORMAP_TAG = 277, 278, 284, 317, 320
 TILE_WIDTH_TAG, TILE_HEIGHT_TAG, EXTRA_TAG, FORMAT_TAG = 322, 323, 338, 339
-LONGEST_TEXT = 1 << 16
+LONGEST_TEXT, LONGEST_XML = 1 << 16, 1 << 20
+DESCRIPTION_TAG = 42112  # GDAL_METADATA
 TEXT_TYPES = frozenset({DATATYPE.BYTE, DATATYPE.ASCII, DATATYPE.UNDEFINED})
 NO_PREDICTOR, HORIZONTAL, FLOATING = 1, 2, 3
 
@@ -72,17 +84,37 @@ PHOTOMETRICS = {
 ASSOCIATED, UNASSOCIATED = 1, 2  # values of the ExtraSamples tag; 0 is "unspecified"
 MAX_RGB_BANDS = 6  # RGB and what Photoshop may add to it
 
+# What Pillow decodes of the others: fax, JPEG, and all of ours for further colours.
+PILLOW_CODECS = frozenset({1, 2, 3, 4, 5, 6, 7, 8, 32773, 32946, 34925, 50000})
+
 WHOLE_BITS = frozenset({8, 16, 32})
 WIDENED_BITS = frozenset({1, 2, 4})  # become 0..255
 UNSIGNED, SIGNED, FLOAT = "u", "i", "f"
-KINDS = {1: UNSIGNED, 2: SIGNED, 3: FLOAT, 4: UNSIGNED}  # 4 is "undefined": unsigned to everyone
+KINDS = {1: UNSIGNED, 2: SIGNED, 3: FLOAT, 4: UNSIGNED}  # 4 is "undefined": unsigned in practice
+
+# Items of GDAL's metadata, which are XML: <Item name="SCALE" sample="0" role="scale">0.0001</Item>.
+SCALE_ITEM = re.compile(r'<Item [^<>]*role="scale"[^<>]*>\s*([^<>\s]+)\s*</Item>')
+OFFSET_ITEM = re.compile(r'<Item [^<>]*role="offset"[^<>]*>\s*([^<>\s]+)\s*</Item>')
+QUANTUM_ITEM = re.compile(
+    r'<Item name="(?:\w+_)?(?:QUANTIFICATION_VALUE|REFLECTANCE_SCALE)"[^<>]*>'
+    r"\s*([^<>\s]+)\s*</Item>",
+    re.IGNORECASE,
+)
+# Steps of reflectance from one stored number to the next: of 8 bits, and of 16.
+MAX_REFLECTANCE_STEP, MIN_REFLECTANCE_STEP = 1 / 255, 1 / 65535
+# An attribute or an element, whatever its namespace.
+KELVIN_PER_COUNT = re.compile(
+    r"""\bTlinearGain(?:\s*=\s*["']\s*([0-9.eE+-]+)|\s*>\s*([0-9.eE+-]+))""", re.IGNORECASE
+)
+LONGEST_XMP = 1 << 16  # bytes
+MIN_GAIN, MAX_GAIN, KELVIN = 0.001, 1.0, 273.15
 
 MIN_IS_WHITE_FLOAT = "it is a negative (min-is-white) in floating point: numbers are used as stored"
 
 
 @dataclass(frozen=True)
 class Bands:
-    """What the bands are: 1 or 3 colours first, and which one is alpha, if any.
+    """The meaning of the bands: 1 or 3 colours first, and which one is alpha, if any.
 
     Associated alpha has been multiplied into the colours.
     """
@@ -95,14 +127,15 @@ class Bands:
 
 @dataclass(frozen=True)
 class Page:
-    """What the tags of one page say.
+    """The content of a page's tags.
 
-    `dtype` and `bits` are those of the Image. `by_pillow` marks what only Pillow decodes.
+    `dtype` and `bits` are those of the Image. `by_pillow`: only Pillow can decode it.
     """
 
     tags: Tags
     pages: int
     layout: Layout
+    picked: list[int]  # bands that were asked for, from 0 on
     photometric: int
     orientation: int
     bands: Bands
@@ -112,13 +145,13 @@ class Page:
 
     @property
     def dtype(self) -> np.dtype[Any]:
-        """Type of the pixels as they are handed out."""
+        """The type of the pixels after reading."""
         is_byte = self.by_pillow or self.photometric == PALETTE
         return np.dtype(np.uint8) if is_byte else self.layout.dtype
 
     @property
     def bits(self) -> int | None:
-        """Bits that are used, where they are fewer than the type has."""
+        """The bits in use, if they are fewer than the type has."""
         is_exact = not (self.by_pillow or self.is_widened or self.photometric == PALETTE)
         return self.layout.bits if is_exact and self.layout.is_packed else None
 
@@ -129,12 +162,12 @@ class Page:
 
     @property
     def is_georeferenced(self) -> bool:
-        """Whether the picture, as it is handed out, has a place on earth."""
+        """Whether the picture, after reading, has a georeference."""
         return self.orientation == UPRIGHT and any(tag in self.tags for tag in PLACE_TAGS)
 
 
 def probe(file: BinaryIO, options: ReadOptions) -> Header:
-    """Tell what `read` would give."""
+    """Return the properties of the image."""
     with silence:
         page = _open_page(file, options)
     height, width = upright_size(page.layout.height, page.layout.width, page.orientation)
@@ -142,7 +175,7 @@ def probe(file: BinaryIO, options: ReadOptions) -> Header:
         format="TIFF",
         height=height,
         width=width,
-        channels=page.bands.colors,
+        channels=len(page.picked) or page.bands.colors,
         dtype=page.dtype,
         bits=page.bits,
         is_georeferenced=page.is_georeferenced,
@@ -164,16 +197,22 @@ def _read(file: BinaryIO, options: ReadOptions) -> Image:
     valid, doubts = _read_mask(page)
     details: dict[str, Any] = {
         "valid": valid,
+        "reflectance": _reflectance(page),
+        "celsius": _celsius(page),
         "georeference": georeference,
         "color_profile": profile,
         "notices": (*page.notices, *complaints, *more, *words, *doubts),
     }
     if page.by_pillow:
-        return _read_by_pillow(file, page, nodata, details)
+        return _read_by_pillow(file, page, nodata, details, options)
     stored = read_pixels(page.tags, page.layout, _fill(page, nodata))
     if page.photometric == PALETTE:
         pixels, alpha = _apply_palette(page, stored, nodata)
+        if page.picked:
+            pixels, alpha = with_alpha(pixels, alpha)[..., page.picked], None
         return new_image(pixels, alpha, page.orientation, **details)
+    if page.picked:
+        stored = stored[..., page.picked]
     pixels, alpha = _apply_tags(page, stored)
     seen = None if nodata is None else _as_stored(page, nodata)
     return new_image(pixels, alpha, page.orientation, bits=page.bits, nodata=seen, **details)
@@ -183,23 +222,23 @@ def _read(file: BinaryIO, options: ReadOptions) -> Image:
 
 
 def _open_page(file: BinaryIO, options: ReadOptions) -> Page:
-    """Choose the page and check all its tags that matter, without decoding anything."""
+    """Choose the page and check all its relevant tags, without decoding anything."""
     pictures = find_pictures(file)
     count = len(pictures.indices)
     number = _choose(count, options)
     tags = pictures.tags(number)
     width, height = tags.number(WIDTH_TAG, 0), tags.number(HEIGHT_TAG, 0)
     require_size(width, height, options)
-    page = _describe(tags, count, height, width)
+    page = _describe(tags, count, height, width, options.bands)
     page = replace(page, mask=pictures.mask(number))
     if pictures.is_broken:
-        notice = f"its list of pages is damaged after page {count}: what follows is left out"
+        notice = f"its list of pages is damaged after page {count}: later pages are ignored"
         page = replace(page, notices=(notice, *page.notices))
     return page
 
 
 def _choose(count: int, options: ReadOptions) -> int:
-    """Return which of `count` pictures to read, from 0 on."""
+    """Return which of `count` pictures to read, counted from 0."""
     if count == 1:
         return 0
     if options.page is None:
@@ -213,17 +252,20 @@ def _choose(count: int, options: ReadOptions) -> int:
     return options.page - 1
 
 
-def _describe(tags: Tags, pages: int, height: int, width: int) -> Page:
+def _describe(tags: Tags, pages: int, height: int, width: int, wanted: tuple[str, ...]) -> Page:
     samples = tags.number(SAMPLES_TAG, 1)
     bits, kind = _number_type(tags, samples)
     photometric = tags.number(PHOTOMETRIC_TAG, RGB if samples >= 3 else BLACK_IS_ZERO)
     compression = tags.number(COMPRESSION_TAG, 1)
     is_native = compression in CODECS and photometric <= PALETTE
-    if not is_native and (bits > 8 or kind != UNSIGNED):
+    is_pillows = compression in PILLOW_CODECS and bits <= 8 and kind == UNSIGNED
+    if not (is_native or is_pillows):
         _refuse_codec(photometric, compression, bits)
     layout = _layout(tags, height, width, samples, bits, kind)
+    picked = _picked(tags, photometric, samples, wanted) if wanted else []
     if is_native:
-        bands = _bands(tags, photometric, samples)
+        is_plain = picked and photometric != PALETTE
+        bands = Bands(len(picked)) if is_plain else _bands(tags, photometric, samples)
         require_sane(tags.page, layout)
     else:
         bands = Bands(1 if photometric <= BLACK_IS_ZERO else 3)
@@ -232,6 +274,7 @@ def _describe(tags: Tags, pages: int, height: int, width: int) -> Page:
         tags=tags,
         pages=pages,
         layout=layout,
+        picked=picked,
         photometric=photometric,
         orientation=known_orientation(tags.number(ORIENTATION_TAG, UPRIGHT)),
         bands=bands,
@@ -241,7 +284,7 @@ def _describe(tags: Tags, pages: int, height: int, width: int) -> Page:
 
 
 def _number_type(tags: Tags, samples: int) -> tuple[int, str]:
-    """Return bits and kind of the numbers, which have to be the same in all bands."""
+    """Return bits and kind of the numbers, which must be the same in all bands."""
     depths = {int(bits) for bits in tags.numbers(BITS_TAG)[: max(samples, 1)]} or {1}
     formats = {int(one) for one in tags.numbers(FORMAT_TAG)[: max(samples, 1)]} or {1}
     if len(depths) > 1 or len(formats) > 1:
@@ -266,7 +309,7 @@ def _number_type(tags: Tags, samples: int) -> tuple[int, str]:
 
 
 def _refuse_codec(photometric: int, compression: int, bits: int) -> None:
-    if photometric > PALETTE:
+    if photometric > PALETTE and compression in PILLOW_CODECS:
         name = PHOTOMETRICS.get(photometric, f"of unknown kind {photometric}")
         raise ContentError(
             f"its colours are {name} with {bits} bits, which is not supported", "convert it to RGB"
@@ -306,41 +349,111 @@ def _layout(tags: Tags, height: int, width: int, samples: int, bits: int, kind: 
     )
 
 
+def _picked(tags: Tags, photometric: int, samples: int, wanted: tuple[str, ...]) -> list[int]:
+    """Return which bands are asked for, by number or as the file describes them."""
+    if photometric == PALETTE:
+        return band_indices(wanted, NAMES[min(samples + 2, 4)])
+    return band_indices(wanted, _names(tags, photometric, samples))
+
+
+def _names(tags: Tags, photometric: int, samples: int) -> list[str]:
+    """Return what the bands are called: by GDAL, else by their colours."""
+    try:
+        content = (tags.content(DESCRIPTION_TAG) or b"")[:LONGEST_XML]
+    except ContentError:
+        content = b""
+    names = described_bands(content.decode("utf-8", "replace"), samples)
+    is_color = photometric in {RGB, YCBCR} and samples >= 3
+    colors = NAMES[3] if is_color else NAMES[1] if samples == 1 else ()
+    for i, color in enumerate(colors):
+        if not names[i] and color not in names:
+            names[i] = color
+    return names
+
+
 def _bands(tags: Tags, photometric: int, samples: int) -> Bands:
-    """Tell colours from alpha and the rest; GDAL writes 16-bit RGB as grey with two more bands."""
+    """Distinguish colours from alpha and others; GDAL writes 16-bit RGB as grey with two bands."""
     extra = [int(one) for one in tags.numbers(EXTRA_TAG)][:samples]
     if photometric == RGB and samples == 4 and not extra:
         extra = [UNASSOCIATED]  # written before the tag was common
-    kinds = [0] * (samples - len(extra)) + extra  # the tag tells of the last bands
+    kinds = [0] * (samples - len(extra)) + extra  # the tag describes the last bands
     alpha = next((i for i, one in enumerate(kinds) if one in {ASSOCIATED, UNASSOCIATED}), None)
+    names = _names(tags, photometric, samples)
+    if alpha is not None and is_infrared(names[alpha]):
+        kinds[alpha], alpha = 0, None
     is_associated = alpha is not None and kinds[alpha] == ASSOCIATED
     if photometric == RGB and 3 <= samples <= MAX_RGB_BANDS and (alpha is None or alpha >= 3):
-        notice = f"it has {samples} bands: the first three are used as red, green and blue"
+        shown = names if any(names[3:]) else [""] * samples
+        notice = (
+            f"it has {list_bands(shown)}: the first three are used as red, green and blue; "
+            "--band MODALITY=1,2,3 names others"
+        )
         has_more = samples - 3 > (alpha is not None)
         return Bands(3, alpha, is_associated, (notice,) if has_more else ())
     colors = samples - (alpha == samples - 1)
     if photometric == BLACK_IS_ZERO and colors == 3 and alpha in {None, 3}:
-        return Bands(3, alpha, is_associated, ("its three bands are taken as red, green and blue",))
+        return Bands(3, alpha, is_associated, ("its three bands are used as red, green and blue",))
     if photometric != RGB and colors == 1 and alpha in {None, 1}:
         return Bands(3 if photometric == PALETTE else 1, alpha, is_associated)
-    bands = "1 band" if samples == 1 else f"{samples} bands"
     raise ContentError(
-        f"has {bands}, neither grey nor RGB", "export one band (grey) or three (RGB)"
+        f"has {list_bands(names)}, neither grey nor RGB",
+        "choose one or three of them with --band MODALITY=1,2,3",
     )
 
 
-# --- what stands beside the pixels ----------------------------------------------------------------
+# --- metadata -------------------------------------------------------------------------------------
 
 
 def _nodata(tags: Tags) -> tuple[float | None, tuple[str, ...]]:
-    """Return the number of the tag GDAL_NODATA, as a text says it."""
+    """Return the number in the text of the tag GDAL_NODATA."""
     if NODATA_TAG not in tags:
         return None, ()
     try:
         content = tags.content(NODATA_TAG) or b""
         return float(content[:LONGEST_TEXT].split(b"\0")[0].decode("ascii")), ()
     except (ContentError, ValueError):
-        return None, ("its nodata value cannot be read: all pixels are taken as seen",)
+        return None, ("its nodata value cannot be read: all pixels are taken as valid",)
+
+
+def _reflectance(page: Page) -> tuple[float, float] | None:
+    """Return the stored numbers of reflectance 0 and 1, where GDAL's metadata give a scale.
+
+    They are items of role "scale" and "offset" (reflectance = stored x scale + offset), the same
+    for all bands, or a number by which reflectances were multiplied.
+    """
+    if page.layout.dtype.kind != UNSIGNED or page.is_widened or METADATA_TAG not in page.tags:
+        return None
+    try:
+        text = (page.tags.content(METADATA_TAG) or b"")[:LONGEST_TEXT].split(b"\0")[0]
+        items = text.decode("utf-8", "replace")
+        scales = {float(found) for found in SCALE_ITEM.findall(items)}
+        offsets = {float(found) for found in OFFSET_ITEM.findall(items)} or {0.0}
+        scales = scales or {1 / float(found) for found in QUANTUM_ITEM.findall(items)}
+    except (ContentError, ValueError, ZeroDivisionError):
+        return None
+    if len(scales) != 1 or len(offsets) != 1:
+        return None
+    (scale,), (offset,) = scales, offsets
+    if not (MIN_REFLECTANCE_STEP <= scale <= MAX_REFLECTANCE_STEP and abs(offset) <= 1 / 2):
+        return None
+    return -offset / scale, (1 - offset) / scale
+
+
+def _celsius(page: Page) -> tuple[float, float] | None:
+    """Return how counts become degrees Celsius, where XMP data say how many kelvin one is.
+
+    FLIR's cameras call it TlinearGain: 0.01 (centikelvin) or 0.04, 0.4 in the wide range.
+    """
+    if page.layout.dtype != np.uint16 or page.bands.colors != 1 or XMP_TAG not in page.tags:
+        return None
+    try:
+        text = (page.tags.content(XMP_TAG) or b"")[:LONGEST_XMP].decode("utf-8", "replace")
+        gains = {float(one or other) for one, other in KELVIN_PER_COUNT.findall(text)}
+    except (ContentError, ValueError):
+        return None
+    if len(gains) != 1 or not MIN_GAIN <= max(gains) <= MAX_GAIN:
+        return None
+    return max(gains), -KELVIN
 
 
 def _georeference(tags: Tags) -> tuple[Georeference | None, tuple[str, ...]]:
@@ -368,7 +481,7 @@ def _profile(page: Page) -> tuple[bytes | None, tuple[str, ...]]:
 
 
 def _read_mask(page: Page) -> tuple[Mask | None, tuple[str, ...]]:
-    """Return where (H, W) the picture holds data, as a mask page says it (GDAL, TIFF 6.0)."""
+    """Return the mask (H, W) of valid pixels, from a mask page (GDAL, TIFF 6.0)."""
     if page.mask is None:
         return None, ()
     tags, height, width = page.mask, page.layout.height, page.layout.width
@@ -380,7 +493,7 @@ def _read_mask(page: Page) -> tuple[Mask | None, tuple[str, ...]]:
             return read_pixels(tags, layout, 0)[..., 0] != 0, ()
     except ContentError:
         pass
-    return None, ("the mask in it cannot be read: all its pixels are taken for data",)
+    return None, ("its mask cannot be read: all its pixels are taken as valid",)
 
 
 # --- from stored numbers to pixels ----------------------------------------------------------------
@@ -392,7 +505,7 @@ def _white(page: Page) -> int:
 
 
 def _fill(page: Page, nodata: float | None) -> float:
-    """Return what stands for tiles that were left out: nodata where the type has it, or zero."""
+    """Return the value for omitted tiles: nodata if the type can hold it, else zero."""
     if nodata is None:
         return 0
     if page.layout.dtype.kind == FLOAT:
@@ -419,7 +532,7 @@ def _apply_tags(page: Page, stored: NDArray[Any]) -> tuple[NDArray[Any], Pixels 
 
 
 def _as_stored(page: Page, nodata: float) -> float:
-    """Return the nodata number after what `_apply_tags` does to all numbers."""
+    """Return the nodata number, changed like all numbers by `_apply_tags`."""
     if page.layout.dtype.kind == FLOAT:
         with np.errstate(over="ignore"):
             rounded = float(page.layout.dtype.type(nodata))
@@ -442,7 +555,7 @@ def to_unit_alpha(band: NDArray[Any], white: int) -> Pixels:
 
 
 def _divide(colors: NDArray[Any], alpha: Pixels, white: int) -> NDArray[Any]:
-    """Undo the multiplication of colours with alpha; where nothing is opaque, leave them."""
+    """Undo the multiplication of colours by alpha; do not change them where alpha is 0."""
     weight = np.where(alpha > 0, alpha, 1).astype(np.float64)[..., None]
     divided = colors / weight
     if colors.dtype.kind == FLOAT:
@@ -459,7 +572,7 @@ def _apply_palette(
     if page.layout.dtype.kind != UNSIGNED or page.layout.bits > 16 or table.size % 3:
         raise ContentError("not a readable TIFF (its palette does not fit)", COPY_AGAIN)
     colors = table.reshape(3, -1).T
-    if colors.size and colors.max() > 255:  # some writers keep to 8 bits, against the standard
+    if colors.size and colors.max() > 255:  # some writers use only 8 bits, against the standard
         colors = colors >> 8
     index = stored[..., 0]
     if index.max() >= len(colors):
@@ -476,13 +589,17 @@ def _apply_palette(
 
 
 def _read_by_pillow(
-    file: BinaryIO, page: Page, nodata: float | None, details: dict[str, Any]
+    file: BinaryIO,
+    page: Page,
+    nodata: float | None,
+    details: dict[str, Any],
+    options: ReadOptions,
 ) -> Image:
     layout = page.layout
     _require_complete(page)
     require_room(layout.height * layout.width * (2 if page.bands.colors == 1 else 7))
     file.seek(0)
-    with our_rules:
+    with our_rules, native_silence:  # libtiff prints
         picture = TiffImageFile(file)
         picture.seek(page.tags.page.index)
         if picture.size not in {(layout.width, layout.height), (layout.height, layout.width)}:
@@ -491,6 +608,8 @@ def _read_by_pillow(
         if color_mode(picture) != ("L" if page.bands.colors == 1 else "RGB"):
             raise ContentError("not a readable TIFF (its colours are ambiguous)", COPY_AGAIN)
         pixels, alpha = to_planes(picture)
+    if page.picked:
+        pixels, alpha = pick(with_alpha(pixels, alpha), options.bands), None
     if details["valid"] is not None:
         details |= {"valid": turn(details["valid"], page.orientation)}
     has_numbers = layout.bits == 8 and page.photometric in {BLACK_IS_ZERO, RGB, YCBCR}
@@ -499,7 +618,7 @@ def _read_by_pillow(
 
 
 def _require_complete(page: Page) -> None:
-    """Raise ContentError where strips or tiles lie beyond the end of the file."""
+    """Raise ContentError if strips or tiles are beyond the end of the file."""
     offsets, counts = page.tags.segments()
     if len(offsets) == len(counts) and len(offsets):
         ends = offsets.astype(np.float64) + counts.astype(np.float64)

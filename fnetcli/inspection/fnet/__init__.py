@@ -1,1 +1,1 @@
-"""What FNet shows of itself."""
+"""FNet's inspector."""

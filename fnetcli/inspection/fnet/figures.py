@@ -13,11 +13,11 @@ from fnetcli.inspection.figures import (
     HistogramPanel,
     HistogramRow,
     KernelGrids,
-    LengthRow,
     Line,
     LinePanel,
     LineRow,
     MapRow,
+    NormRow,
 )
 from fnetcli.inspection.fnet.trace import BlockTrace, Measured, PairTrace, Step
 from fnetcli.inspection.fnet.weights import BlockFacts, Dictionary
@@ -54,14 +54,14 @@ def code_sheet(block: BlockTrace, title: str) -> ChannelSheet:
     return ChannelSheet(title, block.thumbnails, block.energies, "atoms")
 
 
-def features_row(trace: PairTrace, names: Modalities) -> LengthRow:
+def features_row(trace: PairTrace, names: Modalities) -> NormRow:
     """Return unique and common features (the paper's Fig. 8a): the root of each energy map."""
     labels = [f"u: unique to {names[0]}", f"v: unique to {names[1]}", "z: common to both"]
     maps = [np.sqrt(trace.blocks[letter].energy_map) for letter in "uvz"]
-    return LengthRow(
+    return NormRow(
         "Unique and common features",
         dict(zip(labels, maps, strict=True)),
-        f"length of the {trace.config.atoms} values of a pixel",
+        f"L2 norm over the {trace.config.atoms} atoms",
     )
 
 
@@ -73,8 +73,8 @@ def parts_row(trace: PairTrace, names: Modalities) -> MapRow:
 
 
 def residuals_row(trace: PairTrace, names: Modalities) -> MapRow:
-    """Return p1 and p2: what the unique features leave of the two images."""
-    labels = [f"p1: {names[0]} without what u explains", f"p2: {names[1]} without what v explains"]
+    """Return p1 and p2: the two images minus what the unique features explain."""
+    labels = [f"p1: {names[0]} minus what u explains", f"p2: {names[1]} minus what v explains"]
     maps = dict(zip(labels, trace.residuals, strict=True))
     return MapRow("Residuals, the input of z", maps)
 
@@ -83,10 +83,10 @@ def residuals_row(trace: PairTrace, names: Modalities) -> MapRow:
 
 
 def histograms_row(trace: PairTrace, names: Modalities) -> HistogramRow:
-    """Return how values of u, v, z lie before and after the last threshold (Fig. 10 a-c)."""
+    """Return the histograms of u, v, z before and after the last threshold (Fig. 10 a-c)."""
     titles = {"u": f"u: unique to {names[0]}", "v": f"v: unique to {names[1]}", "z": "z: common"}
     return HistogramRow(
-        "Codes before and after the last threshold",
+        "Codes before and after the last thresholding",
         tuple(
             _panel(trace.blocks[letter].last, titles[letter], COLORS[letter]) for letter in "uvz"
         ),
@@ -132,7 +132,7 @@ def schedules_row(blocks: Mapping[str, BlockFacts]) -> LineRow:
         ),
         x_label="iteration k",
         ticks=max(len(facts.theta) for facts in blocks.values()),
-        scale="one line a block",
+        scale="one line per block",
     )
 
 
@@ -153,7 +153,7 @@ def weights_figures(
 
 
 def kernel_grids(dictionaries: Sequence[Dictionary], title: str) -> KernelGrids:
-    """Return grids of kernels; synthesis kernels are turned as they appear in a picture."""
+    """Return grids of kernels; synthesis kernels are rotated as they appear in a picture."""
     grids = []
     for one in dictionaries:
         channel = f" [{one.channel}]" if one.block == "z" and one.symbol != "G_z" else ""

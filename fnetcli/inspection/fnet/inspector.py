@@ -1,4 +1,4 @@
-"""FNet's inspector: what its codes, parts and residuals are, and why."""
+"""FNet's inspector: its codes, parts and residuals."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ MAPS = 3 + 2 + 3  # parts, residuals, energy maps
 
 
 class FNetInspector:
-    """Looks into an FNet."""
+    """Inspects an FNet."""
 
     pair_pictures = (
         *("features.png", "parts.png", "residuals.png", "histograms.png", "schedules.png"),

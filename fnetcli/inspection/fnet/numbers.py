@@ -1,4 +1,4 @@
-"""What a traced pair comes to in numbers."""
+"""The numbers of a traced pair."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ from fnetcli.models.fnet import FNET
 
 @dataclass(frozen=True)
 class CodeNumbers:
-    """Of one code.
+    """Numbers about one code.
 
     `nearly_zero_before`, `nearly_zero_after`: the share of |x| < theta_K / 100 before and after the
-    last threshold. `energy`: the sum of its squares; `energy_per_atom`: the same of each atom's
-    map. `theta`: k = 0 ... K, `rho`: k = 1 ... K (empty without momentum). Whether thresholds fall
-    and momentum rises at every k, as they must (None: there are fewer than two).
+    last thresholding. `energy`: the sum of its squares; `energy_per_atom`: that of each atom's map.
+    `theta`: k = 0 ... K, `rho`: k = 1 ... K (empty without momentum). Whether thresholds fall and
+    momentum rises at every k, as they must (None: there are fewer than two).
     """
 
     nearly_zero_before: float | None
@@ -42,11 +42,11 @@ class CodeNumbers:
 
 @dataclass(frozen=True)
 class PairNumbers:
-    """Everything; `record` is what `--json` holds, its keys are the names of the fields.
+    """All numbers; `record` is the content of `--json`, with the names of the fields as keys.
 
     `unique_energy_correlation`: Pearson's, of the energy maps (squares summed over the atoms) of u
-    and v: near 1 where both call the same places their own. `clipped`: the share of the fused
-    luminance that lay outside [0, 1]; `clipped_below` and `clipped_above` are its two sides.
+    and v: near 1 if both claim the same places as unique. `clipped`: the share of the fused
+    luminance outside [0, 1]; `clipped_below` and `clipped_above` are its two sides.
     """
 
     sources: dict[str, SourceNumbers]  # "first", "second"
@@ -58,7 +58,7 @@ class PairNumbers:
     clipped_above: float
 
     def record(self) -> dict[str, Any]:
-        """Return it as JSON takes it."""
+        """Return the fields, ready for JSON."""
         return asdict(self)
 
 
@@ -101,5 +101,5 @@ def falls(values: Sequence[float]) -> bool:
 
 
 def rises(values: Sequence[float]) -> bool | None:
-    """Whether each value is larger than the one before it; None of fewer than two."""
+    """Whether each value is larger than the one before it; None if there are fewer than two."""
     return all(after > before for before, after in pairwise(values)) if len(values) > 1 else None

@@ -1,4 +1,4 @@
-"""The numbers of a pair in an FNet: as JSON holds them, as tables, as sentences."""
+"""The numbers of a pair in an FNet: as JSON, as tables, as sentences."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ Modalities = tuple[str, str]
 
 
 def pair_record(numbers: PairNumbers, modalities: Modalities) -> dict[str, Any]:
-    """Return the numbers as JSON takes them; sources and parts under the names of modalities."""
+    """Return the numbers, ready for JSON, with sources and parts named by modality."""
     record = numbers.record()
     parts = {name: by_modality(values, modalities) for name, values in record["parts"].items()}
     return {
@@ -52,7 +52,7 @@ def pair_tables(record: Mapping[str, Any], modalities: Modalities) -> tuple[Numb
 
 
 def pair_sentences(record: Mapping[str, Any]) -> tuple[str, ...]:
-    """Return what else there is to say."""
+    """Return further findings."""
     correlation = value(record["unique_energy_correlation"])
     return (
         f"correlation of the unique codes' energy maps: {correlation}",

@@ -1,12 +1,12 @@
-"""Look inside the network: codes before and after their thresholds, residuals, statistics.
+"""Trace the network: codes before and after their thresholds, residuals, statistics.
 
-The plain network of ``models/fnet/network.py`` can tell all of this, in a minute. Here the engine
-does the work, since it runs any FNet: to see x_k of a block it is given one whose block stops after
-k, and to see what came before the threshold one whose last threshold is 0 (`StoppedNetwork`). The
-blocks of u and v run side by side; that of z is given the residuals as its two images.
+The plain network of ``models/fnet/network.py`` could do all of this, in a minute. Here the engine
+does the work, since it runs any FNet: to obtain x_k of a block it runs a network whose block stops
+after k, and for the values before the threshold one whose last threshold is 0 (`StoppedNetwork`).
+The blocks of u and v run side by side; that of z gets the residuals as its two images.
 
-Nothing is held longer than needed: a code is measured as soon as it is there, and kept as
-thumbnails, or whole where that was asked for.
+Nothing is held longer than needed: a code is measured as soon as it is computed, and kept as
+thumbnails, or completely if requested.
 """
 
 from __future__ import annotations
@@ -28,15 +28,15 @@ Allocate = Callable[[tuple[int, ...]], Code]
 
 PRECISE = 24  # halvings of an interval: beyond float16
 NEARLY_ZERO = 0.01  # of theta
-VALUES = np.arange(1 << 16, dtype=np.uint16).view(np.float16)  # all that float16 knows
+VALUES = np.arange(1 << 16, dtype=np.uint16).view(np.float16)  # all numbers of float16
 
 
-# --- what is found --------------------------------------------------------------------------------
+# --- traces ---------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
 class TraceOptions:
-    """What is kept whole."""
+    """What to keep completely."""
 
     with_codes: bool = False  # u, v and z
     with_iterations: bool = False  # every x_k, k = 0 ... K, before and after its threshold
@@ -46,9 +46,9 @@ class TraceOptions:
 class Measured:
     """The values of a code before or after a threshold.
 
-    `nearly_zero` is the share of |x| < theta / 100; `values` are all different ones, rising, and
-    `counts` how many there are of each: codes come as float16, which knows few. `beyond` is the
-    share of those that are too large for it, and taken for the largest, 65504.
+    `nearly_zero` is the share of |x| < theta / 100; `values` are all distinct values, ascending,
+    and `counts` their counts: codes are float16, which has few values. `beyond` is the share of
+    values that are too large for it, and clipped to the largest, 65504.
     """
 
     nearly_zero: float
@@ -64,7 +64,7 @@ class Step:
     k: int
     theta: float
     rho: float | None
-    before: Measured | None = None  # None: not asked for
+    before: Measured | None = None  # None: not requested
     after: Measured | None = None
     code_before: Code | None = None
     code_after: Code | None = None
@@ -72,7 +72,7 @@ class Step:
 
 @dataclass(frozen=True)
 class BlockTrace:
-    """What one block did: its iterations, and its last code x_K.
+    """The trace of one block: its iterations, and its last code x_K.
 
     `energies`, `peaks`, `energy_map` and `thumbnails` are those of its last code (`Summary`).
     """
@@ -91,7 +91,7 @@ class BlockTrace:
 
     @property
     def order(self) -> NDArray[np.intp]:
-        """The atoms, those of the most energy first."""
+        """The atoms in order of energy."""
         return np.argsort(-self.energies, kind="stable")
 
 
@@ -101,7 +101,7 @@ class PairTrace:
 
     blocks: Mapping[str, BlockTrace]  # "u", "v", "z"
     fusion: Fusion[Maps]  # of one pair, (1, H, W); as `fnet fuse` has it, to the bit
-    residuals: tuple[Maps, Maps]  # p1, p2, (H, W): what u and v leave of the two images
+    residuals: tuple[Maps, Maps]  # p1, p2, (H, W): the images minus what u and v explain
     config: FNetConfig
 
     @property
@@ -111,7 +111,7 @@ class PairTrace:
         return first[0], second[0], common[0]
 
     def notices(self) -> list[str]:
-        """Say which codes have values that float16 does not know."""
+        """Return which codes have values beyond float16."""
         shares = {
             letter: max(one.beyond for one in (block.last.before, block.last.after) if one)
             for letter, block in self.blocks.items()
@@ -136,10 +136,10 @@ def trace_pair(
     allocate: Allocate = _in_memory,
     on_step: Callable[[], None] = lambda: None,
 ) -> PairTrace:
-    """Fuse luminances (H, W) in [0, 1] and keep what happens. Raise PairError.
+    """Fuse luminances (H, W) in [0, 1] and return a trace. Raise PairError.
 
-    Codes are written into what `allocate` returns for a shape; where they are large, that should
-    not be memory. `on_step` is called `count_steps` times. Takes about three times as long as
+    Codes are written into the array that `allocate` returns for a shape; large ones should not be
+    in memory. `on_step` is called `count_steps` times. This takes about three times as long as
     fusing, with all iterations about ten times.
     """
     options = options or TraceOptions()
@@ -159,7 +159,7 @@ def count_steps(config: FNetConfig, options: TraceOptions) -> int:
 
 
 class _Tracer:
-    """Runs blocks up to an iteration and measures what comes out."""
+    """Runs blocks up to an iteration and measures their codes."""
 
     def __init__(
         self,
@@ -189,7 +189,7 @@ class _Tracer:
         explained = images
         for k in range(0 if self.options.with_iterations else self.last, self.last + 1):
             for is_open in (True, False):
-                codes.clear()  # those of the run before make room
+                codes.clear()  # frees the codes of the run before
                 explained = self._run(letters, images, k, codes, is_open=is_open)
                 for letter in letters:
                     steps[letter][k] = self._noted(steps[letter][k], codes[letter], is_open=is_open)
@@ -227,7 +227,7 @@ class _Tracer:
         *,
         is_open: bool,
     ) -> tuple[Maps, Maps]:
-        """Put x_k of the blocks into `codes`; return what those of u and v explain, (H, W)."""
+        """Write x_k of the blocks to `codes`; return what those of u and v explain, (H, W)."""
         whole = self.engine.network
         network = StoppedNetwork(
             whole.spec, whole.config, whole.arrays, letters=letters, last=k, is_open=is_open
@@ -244,11 +244,11 @@ def _step(block: Block, k: int) -> Step:
     return Step(k, block.theta[k], block.rho[k] if has_momentum else None)
 
 
-# --- what came before a threshold of 0 ------------------------------------------------------------
+# --- values before a threshold of 0 ---------------------------------------------------------------
 
 
 def _undo_gate(code: Code, gamma: float) -> None:
-    """Turn y = x / (1 + exp(-gamma |x|)) into x, in place: a table holds every float16."""
+    """Convert y = x / (1 + exp(-gamma |x|)) to x, in place, with a table of every float16."""
     table = _table_without_gate(gamma)
     for atom in code:
         atom[:] = table[atom.view(np.uint16)]
@@ -259,7 +259,7 @@ def _table_without_gate(gamma: float) -> Code:
     is_number = np.isfinite(VALUES)
     size = np.abs(VALUES[is_number].astype(np.float64))
     low, high = size, 2 * size  # the gate is between 1/2 and 1, and y rises with x
-    with np.errstate(over="ignore"):  # of gamma x, and of what float16 holds: infinity is right
+    with np.errstate(over="ignore"):  # of gamma x, and of float16: infinity is right
         for _ in range(PRECISE):
             middle = (low + high) / 2
             is_above = middle / (1 + np.exp(-gamma * middle)) > size
@@ -273,7 +273,7 @@ def _table_without_gate(gamma: float) -> Code:
 
 
 def _measure(code: Code, limit: float, beyond: float) -> Measured:
-    """Count the values of a code, and the share of those nearer to 0 than a limit."""
+    """Count the values of a code, and the share of values nearer to 0 than a limit."""
     counts = np.zeros(len(VALUES), np.int64)
     for atom in code:
         counts += np.bincount(atom.view(np.uint16).ravel(), minlength=len(VALUES))
@@ -288,17 +288,17 @@ def _measure(code: Code, limit: float, beyond: float) -> Measured:
 
 
 def features_arrays(trace: PairTrace) -> dict[str, NDArray[np.float32] | Code]:
-    """Return what was kept of a trace, by name.
+    """Return the arrays of a trace, by name.
 
-    M atoms, images of H x W, K iterations after the one that starts:
+    M atoms, images of H x W, K iterations after the initial one:
 
     ======================================  ============  =======  ==============================
     name                                    shape         type     what
     ======================================  ============  =======  ==============================
     unique_first, unique_second, common     (H, W)        float32  the three parts of the fused
                                                                    luminance; they sum to it
-    p1, p2                                  (H, W)        float32  what u and v leave of the first
-                                                                   and second luminance
+    p1, p2                                  (H, W)        float32  the first and second luminance
+                                                                   minus what u and v explain
     u, v, z                                 (M, H, W)     float16  the codes x_K, if kept
     u_0_before, u_0_after ... z_K_after     (M, H, W)     float16  x_k before and after its
                                                                    threshold, if kept

@@ -1,4 +1,4 @@
-"""What a weights file says of itself, and the dictionaries in it."""
+"""Facts about an FNet's weights file, and its dictionaries."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ GROUPS = ("encode_u", "encode_v", "encode_z", "explain", "reconstruct")
 
 @dataclass(frozen=True)
 class BlockFacts:
-    """Of one LZSC block: `theta` for k = 0 ... K, `rho` for k = 1 ... K (empty without momentum).
+    """Facts about an LZSC block: `theta`, k = 0 ... K; `rho`, k = 1 ... K (empty without momentum).
 
     Whether thresholds fall and momentum rises at every k, as they must (None: fewer than two).
     """
@@ -36,7 +36,7 @@ class BlockFacts:
 
 @dataclass(frozen=True)
 class CheckpointFacts(WeightsFacts):
-    """What is known of an FNet.
+    """Facts about an FNet.
 
     `config` are the fields of `FNetConfig`, `parameters` the counts of each block: `encode_u`,
     `encode_v`, `encode_z`, `explain` (Wu, Wv) and `reconstruct` (Gu, Gv, Gz).
@@ -53,9 +53,9 @@ class CheckpointFacts(WeightsFacts):
         return found
 
     def record(self) -> dict[str, Any]:
-        """Return it as JSON takes it; the metadata come last."""
+        """Return the fields, ready for JSON; the metadata come last."""
         record = super().record()
-        del record["model"]  # older than there being several
+        del record["model"]  # this format is older than other models
         last = {name: record.pop(name) for name in (*KNOWN_METADATA, "other_metadata", "notices")}
         return {**record, "blocks": record.pop("blocks"), **last}
 
@@ -65,10 +65,10 @@ class Dictionary:
     """The kernels (M, k, k) between a code of M atoms and one map, as they are convolved.
 
     `symbol` is the paper's with the iteration, "A_0" or "G_u"; `channel` counts the maps of the
-    block of z, which has two: what u and what v leave. An analysis kernel makes a code of a map, a
-    synthesis kernel a map of a code. Convolutions do not mirror kernels (docs/math.md), so a
-    synthesis kernel's picture is what one atom of value 1 leaves, turned by 180 degrees; `stamps`
-    are the kernels turned that way.
+    block of z, which has two: the two residuals. An analysis kernel computes a code from a map, a
+    synthesis kernel a map from a code. Convolutions do not mirror kernels (docs/math.md), so an
+    atom of value 1 appears in a map as the synthesis kernel rotated by 180 degrees; `stamps` are
+    the kernels rotated in this way.
     """
 
     block: str  # "u", "v" or "z"
@@ -79,12 +79,12 @@ class Dictionary:
 
     @property
     def stamps(self) -> NDArray[np.float32]:
-        """What an atom of value 1 looks like in a map: of a synthesis kernel, the picture."""
+        """The kernels as they appear in a picture: synthesis kernels rotated by 180 degrees."""
         return self.kernels[:, ::-1, ::-1] if self.role == "synthesis" else self.kernels
 
 
 def checkpoint_facts(weights: Weights) -> CheckpointFacts:
-    """Gather what there is to say of a weights file."""
+    """Return the facts about a weights file."""
     blocks = {letter: _block_facts(one) for letter, one in _blocks(weights.network).items()}
     return CheckpointFacts(**vars(weights_facts(weights, _group)), blocks=blocks)
 
@@ -110,9 +110,9 @@ def _block_facts(block: Block) -> BlockFacts:
 
 
 def dictionaries(network: Network[FNetConfig]) -> list[Dictionary]:
-    """Return every dictionary of a network: block by block A_k, B_k, C_k and theirs of R', W, G.
+    """Return every dictionary of a network, by block: A_k, B_k, C_k, those of R', W, G.
 
-    With shared kernels only those that there are.
+    With shared kernels, each is returned once.
     """
     blocks = _blocks(network)
     return [one for letter, block in blocks.items() for one in _of_block(block, letter)]

@@ -1,4 +1,4 @@
-"""What is said of an FNet."""
+"""The words for an FNet on the page."""
 
 from __future__ import annotations
 
@@ -7,15 +7,15 @@ from fnetcli.inspection.base import Words
 BLOCK_LABELS = {"u": "unique to {first}", "v": "unique to {second}", "z": "common"}
 
 _CODES = (
-    "FNet explains both pictures with learned patterns, its atoms. The code u says where and how "
+    "FNet explains both pictures with learned patterns, its atoms. The code u holds where and how "
     "strongly each atom is needed for what only the first picture, {first}, shows; v for what only "
     "the second, {second}, shows; z for what both show. Few values of a code are far from zero. "
-    "Each code is painted back with its own atoms, and the three parts are added:"
+    "Each code is turned back into an image by its own atoms, and the three parts are summed:"
 )
 _RESIDUALS = (
     "The residuals p1 = {first} \u2212 Wu \u2217 u and p2 = {second} \u2212 Wv \u2217 v are what u "
-    "and v leave unexplained; z is computed from them. Luminance runs from 0, black, to 1, white. "
-    "Parts and residuals have a sign: zero is in the middle of their scale."
+    "and v leave unexplained; z is computed from them. Luminance ranges from 0, black, to 1, "
+    "white. Parts and residuals are signed: zero is in the middle of their scale."
 )
 
 PAGE_WORDS = Words(
@@ -24,14 +24,14 @@ PAGE_WORDS = Words(
     reading=(_CODES, "fused = Gu \u2217 u + Gv \u2217 v + Gz \u2217 z", _RESIDUALS),
     channel="atom",
     channels="Atoms",
-    channels_hint="Every atom has a map: where, and how strongly, its pattern was needed. Choose "
-    "one to see it large, with its kernel.",
+    channels_hint="Every atom has a map of where, and how strongly, its pattern is needed. Choose "
+    "one to see it enlarged, with its kernel.",
     kernel_hint="The kernel is the pattern that one unit of this atom adds to the fused picture. "
-    "Signs multiply: where map and kernel are both below zero, light is added.",
+    "Signs multiply: where map and kernel are both negative, light is added.",
 )
 
 PLOTS = {
     "features.png": "Unique and common features",
-    "histograms.png": "Codes before and after their last threshold",
+    "histograms.png": "Codes before and after the last thresholding",
     "schedules.png": "Thresholds and momentum over the iterations",
 }

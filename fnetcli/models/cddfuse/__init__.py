@@ -56,6 +56,5 @@ CDDFUSE = ModelSpec(
     build=_build,
     mark="decoder.hidden.weight",
     features=lambda config: dict.fromkeys(FEATURES, config.dim),
-    numbers_a_pixel=lambda config: 25 * config.dim,
     layouts=(PUBLISHED,),
 )

@@ -90,6 +90,8 @@ class LayerNorm(nn.Module):
 
 # --- attention between channels -------------------------------------------------------------------
 
+EVERYTHING = slice(None)
+
 
 class Statistics(NamedTuple):
     """Sums over pixels that attention needs; those of parts of an image add up.
@@ -120,20 +122,27 @@ class ChannelAttention(nn.Module):
 
     def __init__(self, config: CDDFuseConfig) -> None:
         super().__init__()
-        self.heads = config.heads
+        self.channels, self.heads = config.dim, config.heads
         self.temperature = nn.Parameter(torch.ones(config.heads))  # t
         self.project = _convolution(config.dim, config.dim, 1)  # P
-        self.is_recording = False  # keep the next matrix as `frozen`
         self.frozen: Tensor | None = None  # used instead of this image's own, see frozen.py
 
-    def qkv(self, x: Tensor) -> Tensor:
-        """Return q, k and v, one after the other, (N, 3 C, H, W)."""
+    def qkv(self, x: Tensor, some: slice = EVERYTHING) -> Tensor:
+        """Return q, k and v, one after the other, (N, 3 C, H, W), or some of their channels."""
         raise NotImplementedError
 
-    def statistics(self, qkv: Tensor) -> Statistics:
+    def qk(self, x: Tensor) -> Tensor:
+        """Return q and k, (N, 2 C, H, W): what `statistics` needs."""
+        return self.qkv(x, slice(2 * self.channels))
+
+    def v(self, x: Tensor) -> Tensor:
+        """Return v, (N, C, H, W): what `mix` needs."""
+        return self.qkv(x, slice(2 * self.channels, None))
+
+    def statistics(self, qk: Tensor) -> Statistics:
         """Sum over pixels, in float32."""
-        with _without_autocast(qkv):
-            q, k, _ = _full(qkv).permute(0, 2, 3, 1).flatten(1, 2).chunk(3, dim=2)
+        with _without_autocast(qk):
+            q, k = _full(qk).permute(0, 2, 3, 1).flatten(1, 2).chunk(2, dim=2)
             return Statistics(q.mT @ k, q.square().sum(dim=1), k.square().sum(dim=1))
 
     def matrix(self, statistics: Statistics) -> Tensor:
@@ -151,19 +160,18 @@ class ChannelAttention(nn.Module):
             matrix = torch.einsum("chi,nijh->nchj", projection, attention)
             return matrix.reshape(n, channels, channels)
 
-    def mix(self, qkv: Tensor, matrix: Tensor) -> Tensor:
+    def mix(self, v: Tensor, matrix: Tensor) -> Tensor:
         """Multiply v of each pixel by the matrix of its image: (N, C, H, W)."""
-        v = qkv.permute(0, 2, 3, 1).chunk(3, dim=3)[2]
-        mixed = v.flatten(1, 2) @ matrix.mT.to(v.dtype)
-        return mixed.view(v.shape).permute(0, 3, 1, 2)
+        rows = v.permute(0, 2, 3, 1)
+        mixed = rows.flatten(1, 2) @ matrix.mT.to(v.dtype)
+        return mixed.view(rows.shape).permute(0, 3, 1, 2)
 
     def forward(self, x: Tensor) -> Tensor:
         """Map (N, C, H, W) to the same shape."""
-        qkv = self.qkv(x)
-        matrix = self.matrix(self.statistics(qkv)) if self.frozen is None else self.frozen
-        if self.is_recording:
-            self.frozen = matrix
-        return self.mix(qkv, matrix)
+        if self.frozen is not None:
+            return self.mix(self.v(x), self.frozen)
+        qk, v = self.qkv(x).split((2 * self.channels, self.channels), dim=1)
+        return self.mix(v, self.matrix(self.statistics(qk)))
 
 
 class LocalAttention(ChannelAttention):
@@ -175,10 +183,11 @@ class LocalAttention(ChannelAttention):
         self.pointwise = _convolution(config.dim, channels, 1)
         self.depthwise = _convolution(channels, channels, 3, groups=channels)
 
-    def qkv(self, x: Tensor) -> Tensor:
-        """Return q, k and v, (N, 3 C, H, W)."""
-        qkv: Tensor = self.depthwise(self.pointwise(x))
-        return qkv
+    def qkv(self, x: Tensor, some: slice = EVERYTHING) -> Tensor:
+        """Return q, k and v, (N, 3 C, H, W), or some of their channels."""
+        hidden = F.conv2d(x, self.pointwise.weight[some])
+        kernels = self.depthwise.weight[some]
+        return F.conv2d(hidden, kernels, padding=1, groups=len(kernels))
 
 
 class DenseAttention(ChannelAttention):
@@ -194,10 +203,11 @@ class DenseAttention(ChannelAttention):
         self.pointwise = _convolution(config.dim, channels, 1)
         self.dense = _convolution(channels, channels, 3)
 
-    def qkv(self, x: Tensor) -> Tensor:
-        """Return q, k and v, (N, 3 C, H, W)."""
+    def qkv(self, x: Tensor, some: slice = EVERYTHING) -> Tensor:
+        """Return q, k and v, (N, 3 C, H, W), or some of their channels."""
         with _without_autocast(x):
-            kernels = self.dense.weight.permute(0, 2, 3, 1) @ self.pointwise.weight[:, :, 0, 0]
+            dense = self.dense.weight[some].permute(0, 2, 3, 1)
+            kernels = dense @ self.pointwise.weight[:, :, 0, 0]
         return F.conv2d(x, kernels.permute(0, 3, 1, 2), padding=1)
 
 
@@ -374,9 +384,13 @@ class Decoder(nn.Module):
         return self.finish(x, skip)
 
     def finish(self, x: Tensor, skip: Tensor | None) -> Tensor:
-        """Turn the features of the last block into the picture."""
+        """Turn the features of the last block into the picture.
+
+        Where a logit is infinite it is NaN: the sigmoid would hide that.
+        """
         logit = _full(self.output(F.leaky_relu(self.hidden(x), 0.01)))
-        return torch.sigmoid(logit if skip is None else logit + skip)
+        picture = torch.sigmoid(logit if skip is None else logit + skip)
+        return picture + 0 * logit
 
 
 # --- the fusion network ---------------------------------------------------------------------------

@@ -35,7 +35,7 @@ def _check(network: Network[FNetConfig]) -> None:
 
 
 def _notices(network: Network[FNetConfig]) -> list[str]:
-    """Say where thresholds do not fall, or momenta do not rise, with k (eq. 20, 21)."""
+    """Return whether thresholds do not fall, or momenta do not rise, with k (eq. 20, 21)."""
     found = []
     for letter, block in _blocks(network):
         if block.theta[-1] >= block.theta[0]:

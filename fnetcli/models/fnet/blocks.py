@@ -1,7 +1,7 @@
 """An FNet at rest, block by block: kernels and schedules as plain arrays and numbers.
 
 `network.py` is the same in torch, with gradients. Executors and inspection read the network from
-here, so that whoever has compiled code for it needs no torch.
+here, so that compiled code needs no torch.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ NumberT = TypeVar("NumberT", float, Any)  # a number, or a tensor in training
 
 BLOCKS = ("u", "v", "z")
 CHANNELS = {"u": 1, "v": 1, "z": 2}  # of a block's input
-# What is taken from a block's last code: W (what it explains of its image), then G (its part).
+# The kernels for a block's last code: W (what it explains of its image), then G (its part).
 READOUTS = {
     "u": ("explain_u", "reconstruct_u"),
     "v": ("explain_v", "reconstruct_v"),
@@ -28,7 +28,7 @@ READOUTS = {
 }
 
 
-# --- what decides a step; network.py has no part in it, shaped.py and the executors do -----------
+# --- the factors of a step, for shaped.py and the executors, not for network.py ------------------
 
 
 def step_factors(
@@ -68,7 +68,7 @@ class Iteration:
 
 @dataclass(frozen=True)
 class Block:
-    """One LZSC block (eq. 15-21) and what is taken from its code.
+    """One LZSC block (eq. 15-21) and the kernels for its last code.
 
     `theta` and `rho` hold the thresholds and momenta of k = 0 ... K (without momentum 0). `readout`
     are kernels (1, M, n, n).
@@ -87,7 +87,7 @@ class Block:
         return len(self.theta) - 1
 
     def iteration(self, k: int) -> Iteration:
-        """Return the kernels of iteration k (with shared kernels always the same ones)."""
+        """Return the kernels of iteration k (always the same if kernels are shared)."""
         return self.iterations[0 if self.config.shared_kernels else k]
 
     def factors(self, k: int) -> tuple[list[float], list[float]]:
@@ -95,12 +95,12 @@ class Block:
         return step_factors(self.config, k, self.rho[k], 1.0) if k else ([], [])
 
     def analysis(self, k: int) -> list[Array]:
-        """Return the kernels of the maps that step k takes, but for the input's A_k."""
+        """Return the kernels of the maps that step k uses, except the input's A_k."""
         kernels = self.iteration(k).analysis
         return [kernels[min(age, len(kernels) - 1)] for age in range(len(self.factors(k)[1]))]
 
     def maps_for_later(self, k: int) -> list[Array]:
-        """Return the kernels of the maps that later iterations take from x_k: C_{k+1}, C'_{k+2}."""
+        """Return the kernels of the maps of x_k for later iterations: C_{k+1}, C'_{k+2}."""
         found = []
         for age in later_ages(self.config, k, self.last):
             kernels = self.iteration(k + 1 + age).synthesis
@@ -108,18 +108,18 @@ class Block:
         return found
 
     def maps_of(self, k: int) -> list[Array]:
-        """Return the kernels of all maps that are taken from x_k; of the last one the readout."""
+        """Return the kernels of all maps of x_k; for the last iteration, the readout."""
         return self.maps_for_later(k) if k < self.last else list(self.readout)
 
     def source(self, k: int, age: int) -> slice:
-        """Return which of the maps of x_{k-1-age} step k takes; shared kernels give one for all."""
+        """Return which maps of x_{k-1-age} step k uses; with shared kernels there is only one."""
         number = min(age, len(self.maps_for_later(k - 1 - age)) - 1)
         return slice(number * self.channels, (number + 1) * self.channels)
 
 
 @dataclass(frozen=True)
 class Blocks:
-    """The three blocks of an FNet (eq. 22, 23), ready to be executed."""
+    """The three blocks of an FNet (eq. 22, 23), ready to run."""
 
     config: FNetConfig
     u: Block
@@ -136,10 +136,9 @@ class Blocks:
 class StoppedNetwork(Network[FNetConfig]):
     """A network whose blocks of `letters` end with iteration `last`, and the others with 0.
 
-    If open, their last threshold is 0: the soft and the hard one let everything pass then, the
-    sigmoidal one (eq. 6) makes x / (1 + exp(-gamma |x|)) of x. The block of z is given the images
-    as they are, since nothing is explained of them; the parts of u and v are what their codes
-    explain.
+    If open, their last threshold is 0: the soft and the hard threshold then pass everything, and
+    the sigmoidal one (eq. 6) maps x to x / (1 + exp(-gamma |x|)). The block of z gets the unchanged
+    images, since nothing of them is explained; the parts of u and v are what their codes explain.
     """
 
     letters: str = ""
@@ -218,7 +217,7 @@ def _sigmoid(x: float) -> float:
 
 
 def _softplus(x: float) -> float:
-    """Return log(1 + e^x) as torch has it: x itself beyond 20."""
+    """Return log(1 + e^x) as in torch: x itself beyond 20."""
     return x if x > 20 else math.log1p(math.exp(x))
 
 
@@ -226,7 +225,7 @@ def _softplus(x: float) -> float:
 
 
 def shapes(config: FNetConfig) -> Iterator[tuple[str, tuple[int, ...]]]:
-    """Yield name and shape of every tensor, as ``FNet(config).state_dict()`` has them."""
+    """Yield name and shape of every tensor, as in ``FNet(config).state_dict()``."""
     atoms, size = config.atoms, config.kernel_size
     for letter in BLOCKS:
         yield from _block_shapes(config, f"encode_{letter}", CHANNELS[letter])

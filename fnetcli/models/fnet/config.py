@@ -24,7 +24,7 @@ class LZSCConfig:
     shared_kernels: bool = False  # True: one A, B, C for all iterations (AE3)
 
     def __post_init__(self) -> None:
-        """Raise ValueError where a field cannot make a network."""
+        """Raise ValueError if a field is impossible."""
         for name in ("atoms", "kernel_size", "iterations"):
             if type(getattr(self, name)) is not int:
                 raise ValueError(f"{name} must be a whole number, not {getattr(self, name)!r}")
@@ -55,7 +55,7 @@ class LZSCConfig:
 
 @dataclass(frozen=True)
 class FNetConfig(LZSCConfig):
-    """Shape of an FNet: its three LZSC blocks are alike but for their input channels."""
+    """Shape of an FNet: its three LZSC blocks differ only in their input channels."""
 
     @property
     def reach(self) -> int:
@@ -68,7 +68,7 @@ class FNetConfig(LZSCConfig):
 
     @property
     def multiply_adds(self) -> int:
-        """Multiply-adds that the convolutions take for each pixel of a pair: 419,904 by default.
+        """The multiply-adds of the convolutions per pixel of a pair: 419,904 by default.
 
         One of A to B maps takes kernel_size^2 A B. Iteration k of a block encodes its input once
         (A_k) and has two convolutions per residual (C_k, B_k); the blocks have 1, 1 and 2 inputs;

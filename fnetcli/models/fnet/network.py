@@ -9,7 +9,7 @@ what both see (common features z), all sparse codes over learned dictionaries (e
 
     I1 = D1u * u + D1z * z        I2 = D2v * v + D2z * z        F = Gu * u + Gv * v + Gz * z
 
-Read from top to bottom: each class uses only what stands above it. ``docs/math.md`` has the table
+Read from top to bottom: each class uses only what is above it. ``docs/math.md`` has the table
 "paper symbol - name here - key in the published checkpoint".
 """
 
@@ -245,11 +245,11 @@ class FNet(nn.Module):
 
     @property
     def parameter_count(self) -> int:
-        """How many numbers the network has learned: 419,916 by default."""
+        """The number of learned parameters: 419,916 by default."""
         return sum(parameter.numel() for parameter in self.parameters())
 
     def separate(self, x: Tensor, y: Tensor, trace: Trace | None = None) -> Codes:
-        """Estimate u and v with z = 0 (eq. 9), then z from what they leave (eq. 10, 11; 22).
+        """Estimate u and v with z = 0 (eq. 9), then z from the residuals (eq. 10, 11; 22).
 
         x and y are the first and second image, (N, 1, H, W), luminance in [0, 1].
         """

@@ -1,4 +1,4 @@
-"""The networks of ``network.py`` executed in the form that processors like, with gradients.
+"""The networks of ``network.py`` in a form that suits processors, with gradients.
 
 Same parameters, same result up to rounding, several times faster. Three changes of form:
 
@@ -158,7 +158,7 @@ def compile_threshold() -> None:
     forward = torch.compile(_forward, dynamic=True)
     backward = torch.compile(_backward, dynamic=True)
     x, one = torch.linspace(-1, 1, 64), torch.ones(1)
-    forward(x, [], [], one, 0.1, 100.0)  # the first calls are where a missing compiler shows
+    forward(x, [], [], one, 0.1, 100.0)  # the first calls fail if there is no compiler
     backward(x, x, [], [], one, 0.1, 100.0)
     _forward_step, _backward_step = forward, backward
 
@@ -217,7 +217,7 @@ class _SumAndThreshold(torch.autograd.Function):
 
 
 def _like(flat: Tensor, code: Tensor) -> Tensor:
-    """View one dimension as the channels-last array that `_flat` took it from."""
+    """View one dimension as a channels-last array: undo `_flat`."""
     n, atoms, height, width = code.shape
     return flat.view(n, height, width, atoms).permute(0, 3, 1, 2)
 
@@ -249,7 +249,7 @@ def encode(block: LZSC, e: Tensor) -> Tensor:
 
 
 def maps_for_later(block: LZSC, k: int) -> list[Tensor]:
-    """Return the kernels of the maps that later iterations take from x_k: C_{k+1}, C'_{k+2}."""
+    """Return the kernels of the maps of x_k for later iterations: C_{k+1}, C'_{k+2}."""
     return [
         block.iteration(k + 1 + age).residual(age).synthesis.weight
         for age in later_ages(block.config, k, block.config.iterations)

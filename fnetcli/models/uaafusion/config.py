@@ -28,6 +28,7 @@ class UAAFusionConfig:
     classes: int = 15  # C, with class 0 = unlabelled (R: FMB)
     data_step: bool = True  # take the gradient step on the data term (P; R computes and drops it)
     attention: Attention = "rms"  # scale of the path attribution: root mean square 1 (O), raw (R)
+    smooth_attention: bool = False  # take the alternation of S's gradients out of it (O)
     path_rule: PathRule = "midpoint"  # points on the path from black: midpoints (O), right ends (R)
     path_steps: int = 5  # T: points on that path (R)
     scores: Scores = "softmax"  # what S's outputs pass through (O: softmax, R: sigmoid)
@@ -44,8 +45,10 @@ class UAAFusionConfig:
                 raise ValueError(f"{name} must be at least {least}, not {value}")
         if self.channels % 2:
             raise ValueError(f"channels must be even, not {self.channels}: half for each sensor")
-        if type(self.data_step) is not bool:
-            raise ValueError(f"data_step must be true or false, not {self.data_step!r}")
+        for name in ("data_step", "smooth_attention"):
+            value = getattr(self, name)
+            if type(value) is not bool:
+                raise ValueError(f"{name} must be true or false, not {value!r}")
         for name, choices in _CHOICES.items():
             if getattr(self, name) not in choices:
                 known = " or ".join(choices)

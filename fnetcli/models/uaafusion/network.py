@@ -23,6 +23,7 @@ Read from top to bottom: each class uses only what stands above it. Images are l
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Sequence
+from dataclasses import replace
 from typing import NamedTuple, cast
 
 import torch
@@ -35,6 +36,7 @@ from fnetcli.models.uaafusion.attribution import (
     extend_path,
     path_gradient,
     scale_attention,
+    smooth,
     weigh_sources,
 )
 from fnetcli.models.uaafusion.config import UAAFusionConfig
@@ -198,14 +200,7 @@ class Guide(NamedTuple):
 
     weight: Tensor | None  # w_i; None where nothing needs it
     gates: tuple[Tensor, ...]  # sigmoid of the scaled a^k of each stage
-
-
-class Collected(NamedTuple):
-    """The fused image, and what is kept of the stages, by name; all (N, C, H, W)."""
-
-    fused: Tensor
-    maps: dict[str, Tensor]
-    features: dict[str, Tensor]
+    classes: Tensor | None  # S's class of each pixel of the fused image; None: not wanted
 
 
 class UAAFusion(nn.Module):
@@ -305,14 +300,17 @@ class UAAFusion(nn.Module):
                 with _full_precision(infrared), evaluation_mode(self.segmentation):
                     gradient = path_gradient(self.score, estimate, mask)
                 attention = extend_path(attention, k, gradient, move)
-            if gates:
-                gate = gates[k]
-            else:
-                gate = torch.sigmoid(scale_attention(attention, self.config.attention))
+            gate = gates[k] if gates else self._gate(attention)
             descended = self.descend(k, estimate, infrared, visible, weight)
             fused, memory = stage(descended, gate, memory)
             yield Moment(k, estimate, gradient, attention, gate, descended, fused, memory)
             previous, estimate = estimate, fused
+
+    def _gate(self, attention: Tensor) -> Tensor:
+        """Return sigmoid of the scaled path attribution."""
+        with _full_precision(attention):
+            shown = smooth(attention) if self.config.smooth_attention else attention
+            return torch.sigmoid(scale_attention(shown, self.config.attention))
 
     def forward(
         self, infrared: Tensor, visible: Tensor, wanted: Wanted = FUSED_ONLY
@@ -339,7 +337,8 @@ class UAAFusion(nn.Module):
         moments = self.unfold(infrared, visible, weight, mask)
         found = self._collect(moments, weight, want)
         if "segmentation" in want:
-            found.maps["segmentation"] = self.segment(found.fused)
+            maps = {**found.maps, "segmentation": self.segment(found.fused)}
+            found = replace(found, maps=maps)
         return Fusion(
             found.fused[..., :height, :width],
             {},
@@ -351,18 +350,25 @@ class UAAFusion(nn.Module):
         """Return what S decides about a pair of at least 2x2; `want` as in `fuse`."""
         mask = self.guess_mask(infrared, visible)
         weight = self._weight_if_needed(infrared, visible, mask, want)
-        gates = [moment.gate for moment in self.unfold(infrared, visible, weight, mask)]
-        return Guide(weight, tuple(gates))
+        gates = []
+        for moment in self.unfold(infrared, visible, weight, mask):
+            gates.append(moment.gate)
+            fused = moment.after
+        classes = self.segment(fused) if "segmentation" in want else None
+        return Guide(weight, tuple(gates), classes)
 
     def fuse_guided(
         self, infrared: Tensor, visible: Tensor, guide: Guide, want: Collection[str] = ()
-    ) -> Collected:
+    ) -> Fusion[Tensor]:
         """Fuse a piece of a pair, at least 2x2, with its piece of the guide; see `fuse`.
 
-        A pixel depends on `config.margin` pixels around it. `want` may not name the segmentation.
+        A pixel depends on `config.margin` pixels around it, and on the guide at these.
         """
         moments = self.unfold(infrared, visible, guide.weight, None, guide.gates)
-        return self._collect(moments, guide.weight, want)
+        found = self._collect(moments, guide.weight, want)
+        if guide.classes is not None and "segmentation" in want:
+            found = replace(found, maps={**found.maps, "segmentation": guide.classes})
+        return found
 
     def segment(self, fused: Tensor) -> Tensor:
         """Return S's class of each pixel of an image, (N, 1, H, W), as real numbers."""
@@ -378,17 +384,17 @@ class UAAFusion(nn.Module):
 
     def _collect(
         self, moments: Iterator[Moment], weight: Tensor | None, want: Collection[str]
-    ) -> Collected:
+    ) -> Fusion[Tensor]:
         """Run all stages and keep what is wanted of them."""
         maps = dict[str, Tensor]()
         if weight is not None:
             maps |= {"weight_first": weight, "weight_second": 1 - weight}
         for moment in moments:
-            made = {f"stage_{moment.k + 1}": moment.after, f"attention_{moment.k}": moment.gate}
-            maps |= {name: image for name, image in made.items() if name in want}
+            maps |= {f"stage_{moment.k + 1}": moment.after, f"attention_{moment.k}": moment.gate}
+            maps = {name: image for name, image in maps.items() if name in want}
             fused = moment.after
         features = {"memory_long": moment.memory.long, "memory_short": moment.memory.short}
-        return Collected(fused, maps, features)
+        return Fusion(fused, {}, maps, {n: features[n] for n in features if n in want})
 
 
 def _full_precision(image: Tensor) -> torch.autocast:

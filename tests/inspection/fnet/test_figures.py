@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from fnetcli.inspection.figures import ChannelSheet, HistogramRow, LengthRow, LineRow, MapRow
+from fnetcli.inspection.figures import ChannelSheet, HistogramRow, LineRow, MapRow, NormRow
 from fnetcli.inspection.fnet.figures import pair_figures, schedules_row, weights_figures
 from fnetcli.inspection.fnet.inspector import FNetInspector
 from fnetcli.inspection.fnet.trace import PairTrace
@@ -31,8 +31,9 @@ def test_of_a_pair(trace: PairTrace) -> None:
     assert list(parts.maps) == ["unique to ir", "unique to vis", "common to both"]
     for shown, part in zip(parts.maps.values(), trace.parts, strict=True):
         assert np.array_equal(shown, part)
-    assert isinstance(features, LengthRow)
-    assert features.meaning == "length of the 5 values of a pixel"
+    assert isinstance(features, NormRow)
+    assert features.meaning == "L2 norm over the 5 atoms"
+
     code = figures["code_v.png"]
     assert isinstance(code, ChannelSheet)
     assert code.title == "v: unique to vis"

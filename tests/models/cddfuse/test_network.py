@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from typing import Any
 
 import numpy as np
 import pytest
@@ -12,8 +13,9 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from fnetcli.models.cddfuse.config import SKIPS, CDDFuseConfig, Skip
-from fnetcli.models.cddfuse.frozen import frozen_attention
+from fnetcli.models.cddfuse.frozen import frozen
 from fnetcli.models.cddfuse.network import (
+    Block,
     CDDFuse,
     ChannelAttention,
     Coupling,
@@ -37,6 +39,28 @@ def pair(height: int, width: int, batch: int = 1) -> tuple[Tensor, Tensor]:
     generator = torch.Generator().manual_seed(height * 1000 + width)
     first, second = torch.rand(2, batch, 1, height, width, generator=generator)
     return first, second
+
+
+def matrices_of(
+    network: CDDFuse, first: Tensor, second: Tensor
+) -> tuple[list[ChannelAttention], list[Tensor]]:
+    """Return all attentions of a network and the matrices that they have for a pair."""
+    attentions = [one for one in network.modules() if isinstance(one, ChannelAttention)]
+    found = dict[ChannelAttention, Tensor]()
+    with pytest.MonkeyPatch.context() as patched:
+        for attention in attentions:
+
+            def keep(
+                statistics: Statistics,
+                of: ChannelAttention = attention,
+                matrix: Any = attention.matrix,
+            ) -> Tensor:
+                found[of] = matrix(statistics)
+                return found[of]
+
+            patched.setattr(attention, "matrix", keep)
+        network(first, second)
+    return attentions, [found[attention] for attention in attentions]
 
 
 def make(config: CDDFuseConfig = TINY, seed: int = 0) -> CDDFuse:
@@ -125,21 +149,21 @@ class TestForm:
     def test_float32_sums_stay_exact_under_autocast(self) -> None:
         attention = make().encoder.base.attention
         assert isinstance(attention, ChannelAttention)
-        qkv = torch.rand(1, 24, 40, 40)
+        qk = torch.rand(1, 16, 40, 40)
         with torch.autocast("cpu", torch.bfloat16):
-            inside = attention.statistics(qkv)
-        for found, expected in zip(inside, attention.statistics(qkv), strict=True):
+            inside = attention.statistics(qk)
+        for found, expected in zip(inside, attention.statistics(qk), strict=True):
             assert found.dtype == torch.float32
             torch.testing.assert_close(found, expected, rtol=0, atol=0)
 
     def test_statistics_of_parts_add_up(self) -> None:
         attention = make().encoder.base.attention
         assert isinstance(attention, ChannelAttention)
-        qkv = torch.rand(2, 24, 9, 5, dtype=torch.float64)
-        parts = [attention.statistics(part) for part in qkv.split(4, dim=2)]
+        qk = torch.rand(2, 16, 9, 5, dtype=torch.float64)
+        parts = [attention.statistics(part) for part in qk.split(4, dim=2)]
         total = parts[0] + parts[1] + parts[2]
         assert isinstance(total, Statistics)
-        for found, expected in zip(total, attention.statistics(qkv), strict=True):
+        for found, expected in zip(total, attention.statistics(qk), strict=True):
             torch.testing.assert_close(found, expected)
 
     def test_sums_nothing_but_statistics(self) -> None:
@@ -151,6 +175,14 @@ class TestForm:
         assert isinstance(attention, DenseAttention)
         x = torch.rand(1, 8, 5, 6)
         torch.testing.assert_close(attention.qkv(x), attention.dense(attention.pointwise(x)))
+
+    @pytest.mark.parametrize("name", ["base", "blocks.0"])
+    def test_q_k_and_v_can_be_had_apart(self, name: str) -> None:
+        block = make().encoder.get_submodule(name)
+        assert isinstance(block, Block)
+        attention, x = block.attention, torch.rand(1, 8, 5, 6)
+        apart = torch.cat((attention.qk(x), attention.v(x)), dim=1)
+        torch.testing.assert_close(apart, attention.qkv(x))
 
 
 class TestLaws:
@@ -211,12 +243,20 @@ class TestLaws:
         network = make(config).double()
         reach, side = config.frozen_reach, 2 * config.frozen_reach + 5
         first, second = (image.double() for image in pair(side, side))
-        with frozen_attention(network, first, second):
+        with frozen(*matrices_of(network, first, second)):
             first.requires_grad_()
             network(first, second).fused[0, 0, side // 2, side // 2].backward()
         assert first.grad is not None
         touched = torch.nonzero(first.grad[0, 0])
         assert (touched - side // 2).abs().max() == reach
+
+
+class TestInfinity:
+    def test_an_infinite_logit_is_no_picture(self) -> None:
+        network = make()
+        network.decoder.output.weight.fill_(1e38)
+        x = torch.full((1, 8, 4, 4), 1e3)
+        assert not torch.isfinite(network.decoder.finish(x, None)).any()
 
 
 class TestBlackImages:

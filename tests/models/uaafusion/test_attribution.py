@@ -18,6 +18,7 @@ from fnetcli.models.uaafusion.attribution import (
     path_points,
     regions_of,
     scale_attention,
+    smooth,
     weigh_sources,
 )
 from fnetcli.models.uaafusion.config import PathRule
@@ -198,3 +199,13 @@ def test_nothing_is_left_in_the_graph(holds_no_grad: bool) -> None:
         gradient = path_gradient(smooth_scores, first, mask)
     assert not weight.requires_grad
     assert not gradient.requires_grad
+
+
+def test_smoothing_takes_chessboards_away_and_keeps_means() -> None:
+    rows, columns = torch.meshgrid(torch.arange(12), torch.arange(12), indexing="ij")
+    chessboard = (-1.0) ** (rows + columns)
+    stripes = torch.cos(torch.pi * columns / 2)  # a period of four pixels
+    for pattern in (chessboard, stripes):
+        smoothed = smooth((3 + pattern)[None, None])[..., 2:-2, 2:-2]
+        torch.testing.assert_close(smoothed, torch.full_like(smoothed, 3))
+    assert smooth(torch.ones(1, 1, 1, 1)).item() == pytest.approx(1)

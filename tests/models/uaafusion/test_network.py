@@ -194,3 +194,31 @@ def test_attention_is_a_constant() -> None:
         fused = moment.after
     fused.mean().backward()
     assert all(parameter.grad is None for parameter in network.segmentation.parameters())
+
+
+# --- pieces of an image ---------------------------------------------------------------------------
+
+
+def test_a_pixel_depends_on_the_margin_around_it() -> None:
+    """Through the convolutions, with the guide given: so far, and no farther."""
+    network, side = fresh(), 2 * TINY.margin + 9
+    first, second = images(side, side)
+    first.requires_grad_()
+    guide = network.guide(first.detach(), second)
+    middle = side // 2
+    fused = network.fuse_guided(first, second, guide).fused
+    (gradient,) = torch.autograd.grad(fused[0, 0, middle, middle], first)
+    rows = gradient[0, 0].abs().sum(dim=1).nonzero().flatten()
+    assert [middle - int(rows.min()), int(rows.max()) - middle] == [TINY.margin] * 2
+    assert UAAFusionConfig().margin == 44
+
+
+def test_a_guide_of_the_whole_image_changes_nothing() -> None:
+    network = fresh()
+    first, second = images(20, 22)
+    wanted = network.map_names
+    whole = network.fuse(first, second, wanted)
+    guided = network.fuse_guided(first, second, network.guide(first, second, wanted), wanted)
+    torch.testing.assert_close(guided.fused, whole.fused)
+    for name in wanted:
+        torch.testing.assert_close(guided.maps[name], whole.maps[name])

@@ -7,9 +7,10 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
+from torch.nn import functional as F
 
 from fnetcli.models.uaafusion.config import Segmentation
-from fnetcli.models.uaafusion.segmentation import BatchNorm, build_segmentation
+from fnetcli.models.uaafusion.segmentation import BatchNorm, Layer, build_segmentation
 
 KINDS: list[Segmentation] = ["small", "mobilenet"]
 
@@ -61,3 +62,16 @@ def test_batch_normalisation_is_that_of_torch(is_training: bool) -> None:
         torch.testing.assert_close(ours(x), theirs(x))
     for name in ("running_mean", "running_var"):
         torch.testing.assert_close(getattr(ours, name), getattr(theirs, name))
+
+
+def test_a_layer_in_evaluation_is_the_same_folded_into_one_convolution() -> None:
+    torch.manual_seed(1)
+    layer = Layer(3, 5, stride=2, dilation=2)
+    layer.norm.running_mean.normal_()
+    layer.norm.running_var.uniform_(0.5, 2)
+    layer.eval()
+    image = torch.rand(2, 3, 9, 8, requires_grad=True)
+    expected = F.silu(layer.norm(layer.filter(image)))
+    torch.testing.assert_close(layer(image), expected, rtol=1e-5, atol=1e-6)
+    gradients = [torch.autograd.grad(one.sum(), image)[0] for one in (layer(image), expected)]
+    torch.testing.assert_close(*gradients, rtol=1e-5, atol=1e-6)

@@ -1,4 +1,4 @@
-"""Fast executors of FNet: compiled code on CPUs, plain torch in bands everywhere else."""
+"""Fast executors of FNet: compiled code on CPUs, torch in bands everywhere else."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def choose_fnet(
     precision: Precision,
     on_notice: Callable[[str], None],
 ) -> tuple[Executor, str]:
-    """Return the fastest path that runs here, and a few words about it."""
+    """Return the fastest executor that runs here, and a few words about it."""
     from fnetcli.engine.executors.fnet.library import NoLibraryError
 
     blocks = blocks_of(network)

@@ -1,18 +1,19 @@
-"""The engine's plain-torch path: any device, any type of numbers, no compiler.
+"""FNet's torch executor: any device, any type of numbers, no compiler.
 
 The same sums as ``models/fnet/network.py``, in another order, without gradients:
 
-- The convolutions of one iteration into a code are one (``models/fnet/shaped.py`` has the
-  equation); its kernels are scaled and put together once.
-- On a CPU every iteration goes over the image in bands of rows. Convolution, momentum, threshold
-  and the convolutions back to one or two maps happen to a band while it is in cache. A code needs
-  nothing from the bands above and below; only the maps cross borders, and they are small.
-- x_k is written over x_{k-2}, so a block holds two codes.
-- M -> C is done on a CPU as M -> k C with a 1 x k kernel, one output for each row of the kernel,
-  and k additions shifted by rows: one or two outputs alone would leave a vector unit idle.
+- The convolutions of one iteration into a code are merged into one (``models/fnet/shaped.py`` has
+  the equation); its kernels are scaled and concatenated once.
+- On a CPU every iteration processes the image in bands of rows. Convolution, momentum, threshold
+  and the convolutions back to one or two maps are applied to a band while it is in cache. A code
+  needs nothing from the bands above and below; only the maps cross borders, and they are small.
+- x_k overwrites x_{k-2}, so a block holds two codes.
+- M -> C is computed on a CPU as M -> k C with a 1 x k kernel, one output for each row of the
+  kernel, and k additions shifted by rows: one or two outputs alone would leave a vector unit idle.
 
-Other devices have no such cache and no idle vectors: there a band is the whole image, all images go
-together, and every convolution is the plain one (with rounded operands not quite, see `Bands`).
+Other devices have no such cache and no idle vectors: there a band is the whole image, all images
+are processed together, and every convolution is the plain one (except for rounded operands, see
+`Bands`).
 """
 
 from __future__ import annotations
@@ -26,14 +27,14 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from fnetcli.engine.device import Device
-from fnetcli.engine.executors.base import Inner, Values
+from fnetcli.engine.executors.base import NOWHERE, Inner, Into, Values
 from fnetcli.engine.executors.plain import to_arrays, to_device
 from fnetcli.models.base import Array, Fusion, Wanted
 from fnetcli.models.fnet import blocks as at_rest
 from fnetcli.models.fnet.config import LZSCConfig
 from fnetcli.models.fnet.network import Codes, Parts
 
-BAND_BYTES = 2**22  # of a code; half or twice that is as good, far less is all overhead
+BAND_BYTES = 2**22  # of a code; half or twice is as good, far less is mostly overhead
 FEWEST_ROWS = 4  # of a band: each costs two dozen calls and k - 1 rows of halo
 
 
@@ -41,20 +42,20 @@ FEWEST_ROWS = 4  # of a band: each costs two dozen calls and k - 1 rows of halo
 
 
 class Synthesis(Protocol):
-    """A convolution of a code with kernels (C, M, k, k), added up in a framed array of maps."""
+    """A convolution of a code with kernels (C, M, k, k), summed in a framed array of maps."""
 
     outputs: int
 
     def add(self, code: Tensor, maps: Tensor, row: int) -> None:
-        """Add what rows `row`, `row` + 1, ... of a code, (N, M, rows, W), give to the maps.
+        """Add the contribution of a code, (N, M, rows, W), whose first row is `row`, to the maps.
 
         The maps are (N, C, H + k - 1, W + k - 1): the image in a frame of k // 2 pixels. Rows of
-        the frame may be written to.
+        the frame may be overwritten.
         """
 
 
 class PlainSynthesis:
-    """One convolution, for codes that come as a whole."""
+    """One convolution, for whole codes."""
 
     def __init__(self, kernels: Tensor) -> None:
         self.outputs, _, self.size, _ = kernels.shape
@@ -99,7 +100,7 @@ class Shrink:
     offset: Tensor  # -gamma theta, without dimensions
 
     def __call__(self, x: Tensor, spare: Tensor, out: Tensor) -> None:
-        """Write S(x) to `out`; x and `spare` are lost. Three arrays of one shape, none shared."""
+        """Write S(x) to `out`; overwrite x and `spare`. Three separate arrays of the same shape."""
         match self.config.threshold:
             case "soft":
                 out.copy_(F.softshrink(x, self.theta))
@@ -117,7 +118,7 @@ class Shrink:
 
 @dataclass(frozen=True)
 class Step:
-    """Iteration k of a block and what is taken from its code, ready to be executed."""
+    """Iteration k of a block and the maps of its code, ready to run."""
 
     analysis: Tensor  # (M, maps, k, k): of e, then of the maps of x_{k-1} and x_{k-2}
     sources: tuple[slice, ...]  # which of their maps
@@ -128,8 +129,8 @@ class Step:
     def run(self, maps: list[Tensor], codes: list[Tensor], target: Tensor, spare: Tensor) -> Tensor:
         """Write x_k to `target`, (N, M, H, W), which may be one of `codes`; return its maps.
 
-        All maps are framed, (N, C, H + k - 1, W + k - 1), and the frame is zero. `spare` is room
-        for one band and gives its height.
+        All maps are framed, (N, C, H + k - 1, W + k - 1), and the frame is zero. `spare` holds one
+        band and sets its height.
         """
         frame = self.analysis.shape[-1] - 1
         height, rows = target.shape[2], spare.shape[2]
@@ -173,10 +174,10 @@ class Block:
         self.slots = max(1, *(len(step.code_scales) for step in self.steps))
 
     def run(self, e: Tensor, places: Sequence[Tensor], spare: Tensor) -> Tensor:
-        """Code e, (N, C, H + k - 1, W + k - 1) in a frame of zeros; return the maps, framed too.
+        """Code e, (N, C, H + k - 1, W + k - 1) in a frame of zeros; return the framed maps.
 
         `places` are the two arrays (N, M, H, W) that hold codes; the last one will hold x_K.
-        `spare` is room for one band of rows.
+        `spare` holds one band of rows.
         """
         places = places[-self.slots :]
         seen: list[Tensor] = []  # the maps of x_{k-1} and x_{k-2}
@@ -201,7 +202,7 @@ def _analysis_kernels(block: at_rest.Block, k: int, device: torch.device) -> Ten
         for factor, one in zip(block.factors(k)[1], block.analysis(k), strict=True)
     ]
     kernels = torch.cat([_tensor(block.iteration(k).encode, device), *scaled], dim=1)
-    # clone: with one map `contiguous` would keep strides from which torch tells no format
+    # clone: with one map `contiguous` would keep strides from which torch cannot tell the format
     return kernels.clone(memory_format=torch.channels_last)
 
 
@@ -214,20 +215,21 @@ def _offset(block: at_rest.Block, k: int, device: torch.device) -> Tensor:
 
 
 def _prefers_bands(device: torch.device) -> bool:
-    """Return whether a device gains from bands and from synthesis by rows."""
+    """Whether a device gains from bands and from synthesis by rows."""
     return device.type == "cpu"
 
 
 def _has_direct_convolution(dtype: torch.dtype) -> bool:
-    """Return whether torch convolves on a CPU without writing out neighbourhoods."""
+    """Whether torch convolves on a CPU without writing out neighbourhoods."""
     return dtype == torch.float32 and torch.backends.mkldnn.is_available()
 
 
 class Bands:
-    """An FNet with its kernels prepared for inference through torch."""
+    """An FNet with its kernels prepared for inference by torch."""
 
     name = "torch"
     grain = (1, 1)  # tiles may start anywhere
+    smaller = None
 
     def __init__(
         self,
@@ -239,7 +241,7 @@ class Bands:
     ) -> None:
         """Prepare the kernels on a device.
 
-        If `is_rounded`, kernels and arrays are rounded to bfloat16 for the convolutions alone:
+        If `is_rounded`, kernels and arrays are rounded to bfloat16 for the convolutions only:
         sums, thresholds and codes keep the network's type. `band_rows` is for measurements.
         """
         self.config, self.device = blocks.config, device.in_torch()
@@ -248,8 +250,8 @@ class Bands:
         self._band_rows = band_rows
         self._in_bands = _prefers_bands(self.device)
         self._operands = torch.bfloat16 if is_rounded else self.dtype
-        # torch rounds what a convolution returns to the type of its operands. For the maps that is
-        # too much (0.25 % of a picture's pixels move by a grey level); by rows it adds in full.
+        # torch rounds the result of a convolution to the type of its operands. For the maps this is
+        # too coarse (0.25 % of a picture's pixels change by a grey level); by rows, sums are exact.
         synthesis = SynthesisByRows if self._in_bands or is_rounded else PlainSynthesis
         with torch.inference_mode():
             self._u, self._v, self._z = (
@@ -258,8 +260,11 @@ class Bands:
             )
 
     @torch.inference_mode()
-    def run(self, x: Values, y: Values, inner: Inner, wanted: Wanted) -> Fusion[Values]:
+    def run(
+        self, x: Values, y: Values, inner: Inner, wanted: Wanted, into: Into = NOWHERE
+    ) -> Fusion[Values]:
         """See `Executor`."""
+        del into
         first, second = (to_device(image, self.device) for image in (x, y))
         parts, codes = self._separate(first, second, with_codes=wanted.features)
         features = codes._asdict() if codes else {}
@@ -285,7 +290,7 @@ class Bands:
         return Parts(*(torch.cat(part) for part in zip(*parts, strict=True))), codes
 
     def bytes_needed(self, count: int, height: int, width: int, wanted: Wanted) -> int:
-        """Return the peak working memory of `run` in bytes, not too little."""
+        """Return an upper estimate of the peak working memory of `run` in bytes."""
         together, rows = self._plan(count, height, width)
         atoms, size = self.config.atoms, self.config.kernel_size
         held = 3 * count + together if wanted.features else 2 * together
@@ -303,7 +308,7 @@ class Bands:
         return numbers * self.dtype.itemsize
 
     def _plan(self, count: int, height: int, width: int) -> tuple[int, int]:
-        """Return how many images go together and how many rows a band has."""
+        """Return how many images are processed together and how many rows a band has."""
         if not self._in_bands:
             return count, height
         rows = self._band_rows
@@ -314,7 +319,7 @@ class Bands:
         return min(count, max(1, rows // height)), -(-height // bands)
 
     def _new_codes(self, like: Tensor, count: int, rows: int) -> Tensor:
-        """Return room for `rows` rows of `count` codes, (N, M, rows, W) channels-last."""
+        """Return an array for `rows` rows of `count` codes, (N, M, rows, W) channels-last."""
         return like.new_empty(count, rows, like.shape[3], self.config.atoms).permute(0, 3, 1, 2)
 
     def _run_together(

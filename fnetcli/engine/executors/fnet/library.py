@@ -1,9 +1,9 @@
-"""``native.cpp`` compiled: built once on the machine that runs it, kept, checked, loaded.
+"""Compile ``native.cpp`` once per machine, keep the library, check it and load it.
 
-A library is kept under a name made of source, flags and processor, and of its own content: what was
-damaged does not fit its name any more, goes, and is built again. It is kept in the user's cache, or
-where that cannot be used, in a folder of this process alone. Whatever goes wrong is no more than a
-NoLibraryError: torch can do the work.
+A library's name is derived from source, flags, processor and its own content: a damaged library no
+longer matches its name, and is removed and built again. It is kept in the user's cache or, if that
+cannot be used, in a folder of this process alone. Any failure is only a NoLibraryError: torch can
+do the work instead.
 """
 
 from __future__ import annotations
@@ -32,26 +32,26 @@ from fnetcli.files.durable import sync_folder
 
 SOURCE = Path(__file__).with_name("native.cpp")
 FLAGS = ("-std=c++20", "-O3", "-fPIC", "-shared", "-pthread", "-fno-math-errno")
-TUNINGS = (("-march=native",), ("-mcpu=native",), ())  # the first that the compiler takes
-BUILD_SECONDS = 300  # it takes about five, on a busy machine a minute
+TUNINGS = (("-march=native",), ("-mcpu=native",), ())  # the first that the compiler accepts
+BUILD_SECONDS = 300  # usually about five, on a busy machine sixty
 ROOM = 1 << 20  # bytes; the library is a tenth of that
-SWITCH = "FNET_NATIVE"  # 0: do without
+SWITCH = "FNET_NATIVE"  # 0: do not compile
 
 WORKSHOP = re.compile(r"fnet-(\d{1,9})-[a-z0-9_]{8}")  # a folder of one process, named after it
 TELLING = re.compile("error|failed|cannot|can't|no space", re.IGNORECASE)
-SECOND_HAND = ("collect2:", "clang: error: linker command")  # they only say that the linker failed
+SECOND_HAND = ("collect2:", "clang: error: linker command")  # only report that the linker failed
 
 _one_at_a_time = threading.Lock()
 
 
 class NoLibraryError(Exception):
-    """The compiled path is not to be had here; the text says why."""
+    """The compiled path is not available here; the text says why."""
 
 
 def find_library(on_build: Callable[[], object] = lambda: None) -> ctypes.CDLL:
-    """Return the library, building it at the first call on a machine. Raise NoLibraryError.
+    """Return the library; build it on the first call on a machine. Raise NoLibraryError.
 
-    `on_build` is called before that, since it takes some seconds.
+    `on_build` is called before building, which takes some seconds.
     """
     if os.environ.get(SWITCH) == "0":
         raise NoLibraryError(f"{SWITCH}=0")
@@ -71,17 +71,17 @@ def find_library(on_build: Callable[[], object] = lambda: None) -> ctypes.CDLL:
 
 
 def _library_in(folder: Path, on_build: Callable[[], object]) -> ctypes.CDLL:
-    """Return the library that a folder holds, else build it there."""
+    """Return the library in a folder, or build it there."""
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     if not _is_private(folder):
         raise NoLibraryError(f"{folder}: others may write there")
     if os.statvfs(folder).f_flag & getattr(os, "ST_NOEXEC", 0):
-        raise NoLibraryError(f"{folder}: nothing may be executed there (mounted noexec)")
+        raise NoLibraryError(f"{folder}: files cannot be executed there (mounted noexec)")
     return _kept(folder) or _open(_build(folder, on_build))
 
 
 def _kept(folder: Path) -> ctypes.CDLL | None:
-    """Return the library that was built earlier; remove what is damaged or not to be trusted."""
+    """Return the library that was built earlier; remove damaged or untrusted files."""
     for path in sorted(folder.glob(f"{_identity()}-*.so")):
         with suppress(OSError):
             if _is_private(path) and path.name == _name(path):
@@ -97,7 +97,7 @@ def _open(path: Path) -> ctypes.CDLL:
 
 
 def _is_private(path: Path) -> bool:
-    """Return whether nobody else could have put something there."""
+    """Whether nobody else could have written there."""
     status = path.stat()
     return status.st_uid in (os.getuid(), 0) and not status.st_mode & 0o022
 
@@ -106,12 +106,12 @@ def _is_private(path: Path) -> bool:
 
 
 def _name(library: Path) -> str:
-    """Return the name under which a library is kept."""
+    """Return the file name of a library."""
     return f"{_identity()}-{hashlib.sha256(library.read_bytes()).hexdigest()[:20]}.so"
 
 
 def _identity() -> str:
-    """Return a name for what is right for this source on this processor."""
+    """Return a name that identifies this source, these flags and this processor."""
     digest = hashlib.sha256(SOURCE.read_bytes())
     digest.update(repr((FLAGS, TUNINGS, platform.machine(), platform.system())).encode())
     digest.update(_processor())
@@ -119,7 +119,7 @@ def _identity() -> str:
 
 
 def _processor() -> bytes:
-    """Return what tells processors apart, as far as compiled code minds."""
+    """Return what distinguishes processors, as far as it matters for compiled code."""
     try:
         lines = Path("/proc/cpuinfo").read_bytes().splitlines()
     except OSError:
@@ -132,7 +132,7 @@ def _processor() -> bytes:
 
 
 def _build(folder: Path, on_build: Callable[[], object]) -> Path:
-    """Compile native.cpp into a folder, whole or not at all, and return where it is."""
+    """Compile native.cpp into a folder, completely or not at all, and return its path."""
     compiler = _compiler()
     _sweep(folder)
     if shutil.disk_usage(folder).free < ROOM:
@@ -150,7 +150,7 @@ def _build(folder: Path, on_build: Callable[[], object]) -> Path:
 
 
 def _compiler() -> str:
-    """Return the C++ compiler that CXX names, else any."""
+    """Return the C++ compiler named by CXX, else any."""
     names = (os.environ.get("CXX"), "c++", "g++", "clang++")
     for name in names:
         if name and (found := shutil.which(name)):
@@ -163,18 +163,18 @@ def _compile(compiler: str, target: Path) -> None:
     for tuning in TUNINGS:
         command = [compiler, *FLAGS, *tuning, str(SOURCE), "-o", str(target)]
         try:
-            code, said = _run(command)
+            code, output = _run(command)
         except (OSError, subprocess.SubprocessError) as error:
             problem = str(error)
             break
         if code == 0:
             return
-        problem = _most_telling(said)
+        problem = _most_telling(output)
     raise NoLibraryError(f"{compiler} could not build it: {problem}")
 
 
 def _run(command: list[str]) -> tuple[int, str]:
-    """Return a command's exit code and what it says; nothing it started outlives this call."""
+    """Return a command's exit code and output; nothing it started outlives this call."""
     with subprocess.Popen(  # noqa: S603
         command,
         stdin=subprocess.DEVNULL,
@@ -186,17 +186,17 @@ def _run(command: list[str]) -> tuple[int, str]:
         start_new_session=True,
     ) as process:
         try:
-            _, said = process.communicate(timeout=BUILD_SECONDS)
+            _, output = process.communicate(timeout=BUILD_SECONDS)
         except BaseException:
             with suppress(ProcessLookupError):
                 os.killpg(process.pid, signal.SIGKILL)
             raise
-    return process.returncode, said
+    return process.returncode, output
 
 
-def _most_telling(said: str) -> str:
-    """Return the line of a compiler's that says best what is wrong."""
-    lines = [line for line in said.splitlines() if line.strip()]
+def _most_telling(output: str) -> str:
+    """Return the line of a compiler's output that best tells what is wrong."""
+    lines = [line for line in output.splitlines() if line.strip()]
     telling = [line for line in lines if TELLING.search(line)]
     first_hand = [line for line in telling if not line.startswith(SECOND_HAND)]
     return next(iter([*first_hand, *telling, *lines]), "it said nothing")
@@ -207,7 +207,7 @@ def _most_telling(said: str) -> str:
 
 @functools.cache
 def _own_folder() -> Path:
-    """Make a folder for this process alone, which goes with it."""
+    """Create a folder for this process alone, removed when it ends."""
     parent = tempfile.gettempdir()
     _sweep(Path(parent))
     folder = tempfile.mkdtemp(prefix=_prefix(), dir=parent)
@@ -229,6 +229,6 @@ def _sweep(parent: Path) -> None:
 
 
 def _is_own_folder(entry: os.DirEntry[str]) -> bool:
-    """Return whether it is a folder, no link to one, and belongs to this user."""
+    """Whether it is a folder, not a link to one, and belongs to this user."""
     is_own = entry.stat(follow_symlinks=False).st_uid == os.getuid()
     return is_own and entry.is_dir(follow_symlinks=False)

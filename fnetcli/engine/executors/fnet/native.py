@@ -1,4 +1,4 @@
-"""The engine's compiled path on CPUs: what ``native.cpp`` reads, and the calls into it."""
+"""FNet's compiled executor on CPUs: the structures that ``native.cpp`` reads, and calls into it."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fnetcli.engine.device import count_threads
-from fnetcli.engine.executors.base import Inner, Values, as_features
+from fnetcli.engine.executors.base import NOWHERE, Inner, Into, Values, as_features
 from fnetcli.engine.executors.fnet.library import NoLibraryError, find_library
 from fnetcli.models.base import Fusion, Wanted
 from fnetcli.models.fnet.blocks import BLOCKS, Block, Blocks
@@ -21,9 +21,10 @@ from fnetcli.models.fnet.blocks import BLOCKS, Block, Blocks
 POINTS = (0.0, 0.75, -0.75, 1.5, -1.5)  # and infinity, as in native.cpp
 TAPS, STEP = 3, 4
 THRESHOLDS = {"sigmoidal": 0, "soft": 1, "hard": 2}
-JOBS_PER_THREAD = 4  # fewer in a step, and threads wait for each other
+JOBS_PER_THREAD = 4  # with fewer in a step, threads wait for each other
 OUT_OF_MEMORY = 1
-SCRATCH = 1 << 18  # bytes of a thread, about
+SCRATCH = 1 << 18  # approximate bytes per thread
+
 Kernels = NDArray[np.float64]
 
 
@@ -77,7 +78,7 @@ class _Stream(ctypes.Structure):
 def _evaluation() -> Kernels:
     """Return the (6, 3) matrix that evaluates a piece of a kernel at the points.
 
-    It holds the denominators of the interpolation as well, so that native.cpp has none.
+    It includes the denominators of the interpolation, so that native.cpp needs none.
     """
     rows = []
     for point in POINTS:
@@ -100,7 +101,7 @@ def _at_points(kernels: Kernels) -> Kernels:
 
 @dataclass(frozen=True)
 class _Layout:
-    """How native.cpp wants its kernels packed."""
+    """The packing of kernels for native.cpp."""
 
     lanes: int
     group: int
@@ -123,16 +124,16 @@ class _Layout:
 
 
 class _PackedBlock:
-    """An LZSC block, and what is taken from its code, as native.cpp reads them."""
+    """An LZSC block and the maps of its code, as native.cpp reads them."""
 
     def __init__(self, block: Block, layout: _Layout, dtype: np.dtype[Any]) -> None:
         config = block.config
         self.channels, self.outputs = block.channels, len(block.readout)
         self.stages = block.last + 1
-        self.missing = -config.atoms % layout.group  # atoms of zeros, to fill the last group
+        self.missing = -config.atoms % layout.group  # zero atoms that fill the last group
         self._layout, self._dtype = layout, dtype
         self._kept: list[Kernels] = []  # native.cpp holds their addresses
-        with np.errstate(over="ignore", invalid="ignore"):  # the result will tell
+        with np.errstate(over="ignore", invalid="ignore"):  # the result is checked
             stages = [self._stage(block, k) for k in range(self.stages)]
         self._stages = (_Stage * self.stages)(*stages)
         self.struct = _Block(
@@ -180,7 +181,7 @@ class _PackedBlock:
         return stage
 
     def numbers(self, height: int, width: int) -> int:
-        """Return how many numbers native.cpp keeps for a block while it works on an image."""
+        """Return how many numbers native.cpp holds for a block while it processes an image."""
         lanes = self._layout.lanes
         span = TAPS * (-(-int(self.struct.kernel_size) // TAPS) - 1) + len(POINTS) + 1
         rows, chunks, lag = -(-height // STEP), -(-width // (STEP * lanes)), (span - 1) // STEP + 1
@@ -206,12 +207,13 @@ def _exact(kernels: Values) -> Kernels:
 
 
 class Native:
-    """Run an FNet of float32 or float64 numbers on a CPU through the compiled library."""
+    """Runs an FNet of float32 or float64 numbers on a CPU through the compiled library."""
 
     name = "compiled"
+    smaller = None
 
     def __init__(self, blocks: Blocks, library: ctypes.CDLL) -> None:
-        """Raise NoLibraryError for numbers of another type."""
+        """Raise NoLibraryError for other types of numbers."""
         dtype = blocks.dtype
         if dtype not in (np.float32, np.float64):
             raise NoLibraryError(f"not for {dtype}")
@@ -228,8 +230,11 @@ class Native:
             _PackedBlock(block, self._layout, dtype) for block in (blocks.u, blocks.v, blocks.z)
         )
 
-    def run(self, x: Values, y: Values, inner: Inner, wanted: Wanted) -> Fusion[Values]:
+    def run(
+        self, x: Values, y: Values, inner: Inner, wanted: Wanted, into: Into = NOWHERE
+    ) -> Fusion[Values]:
         """See `Executor`."""
+        del into
         parts, codes = self._separate(x, y, with_codes=wanted.features)
         rows, columns = inner
         return Fusion(
@@ -241,7 +246,7 @@ class Native:
     def _separate(
         self, x: Values, y: Values, *, with_codes: bool
     ) -> tuple[dict[str, Values], dict[str, Values]]:
-        """Return parts (N, H, W) and codes (N, M, H, W), if asked for, in the network's type."""
+        """Return parts (N, H, W) and codes (N, M, H, W), if requested, in the network's type."""
         x, y = x[:, None], y[:, None]
         (from_u, u), (from_v, v) = self._encode((self._u, self._v), (x, y), with_codes=with_codes)
         residuals = np.concatenate((x - from_u[:, :1], y - from_v[:, :1]), axis=1)
@@ -255,7 +260,7 @@ class Native:
         )
 
     def bytes_needed(self, count: int, height: int, width: int, wanted: Wanted) -> int:
-        """Return the peak working memory of `run` in bytes, roughly."""
+        """Return roughly the peak working memory of `run` in bytes."""
         streams = min(2 * count, self._streams_at_once(width, self._u.stages))
         at_once = max(block.numbers(height, width) for block in (self._u, self._z))
         codes = 3 * self._atoms if wanted.features else 0
@@ -290,15 +295,15 @@ class Native:
         return [(maps, codes) for _, maps, codes in results]
 
     def _streams_at_once(self, width: int, stages: int) -> int:
-        """Return how many images go together: few stay in cache, many keep all threads busy."""
+        """Return how many images to process together: few stay in cache, many use all threads."""
         chunks = -(-width // (self._layout.lanes * STEP))
         return max(1, -(-JOBS_PER_THREAD * count_threads() // (stages * chunks)))
 
     def _stream(self, streams: list[_Stream], owned: object, height: int, width: int) -> None:
-        """Call the library in a thread, so that an interrupt is heard meanwhile.
+        """Call the library in a thread, so that interrupts are noticed meanwhile.
 
-        Where the system gives no thread, it is heard afterwards. Nothing returns before the library
-        does, however often it is interrupted; and the thread owns what the library writes to.
+        If the system cannot start a thread, they are noticed afterwards. This returns only after
+        the library does, however often it is interrupted; the thread owns the library's memory.
         """
         cancel = ctypes.c_int32(0)
         array = (_Stream * len(streams))(*streams)
@@ -333,7 +338,7 @@ class Native:
 
 
 def load_library(on_build: Callable[[], object] = lambda: None) -> ctypes.CDLL:
-    """Return the library, its functions declared; see `find_library`. Raise NoLibraryError."""
+    """Return the library with its functions declared; see `find_library`. Raise NoLibraryError."""
     library = find_library(on_build)
     for function in (library.fnet_float, library.fnet_double):
         function.restype = ctypes.c_int

@@ -18,8 +18,9 @@ def choose_uaafusion(
     on_notice: Callable[[str], None],
 ) -> tuple[Executor, str]:
     """Return what runs it here, and a few words about it."""
-    from fnetcli.engine.executors.uaafusion.guided import Guided
+    from fnetcli.engine.executors.uaafusion.executors import Setting, Whole
 
-    return Guided(network, device, on_notice), (
+    del on_notice
+    return Whole(Setting(network, device)), (
         "torch" if device.kind == "cpu" else f"torch on {device.kind}"
     )

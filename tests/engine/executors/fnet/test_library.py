@@ -126,7 +126,7 @@ class TestNone:
         assert not list(cache.iterdir())
 
     @pytest.mark.parametrize(
-        ("said", "told"),
+        ("message", "told"),
         [
             ("In file x:\nx.cpp:1: error: no such standard", "x.cpp:1: error: no such standard"),
             (f"/usr/bin/ld: {FULL}\n{SECOND_HAND}", f"/usr/bin/ld: {FULL}"),
@@ -136,9 +136,9 @@ class TestNone:
         ],
     )
     def test_with_a_compiler_that_fails(
-        self, cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, said: str, told: str
+        self, cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, message: str, told: str
     ) -> None:
-        _script(tmp_path, monkeypatch, f"cat >&2 <<'END'\n{said}\nEND\nexit 1")
+        _script(tmp_path, monkeypatch, f"cat >&2 <<'END'\n{message}\nEND\nexit 1")
         with pytest.raises(NoLibraryError) as caught:
             find_library()
         assert f"compiler could not build it: {told}" in str(caught.value)
@@ -249,9 +249,9 @@ class TestKept:
 
     def test_processes_build_the_same(self, cache: Path) -> None:
         with ThreadPoolExecutor(2) as pool:
-            said = list(pool.map(lambda _: in_a_process(), range(2)))
+            outputs = list(pool.map(lambda _: in_a_process(), range(2)))
         (found,) = cache.iterdir()
-        assert all(text.endswith(str(found)) for text in said)
+        assert all(text.endswith(str(found)) for text in outputs)
 
 
 @pytest.mark.usefixtures("compiler")
@@ -274,8 +274,8 @@ class TestFolders:
     def no_own_folder_yet(self) -> None:
         library._own_folder.cache_clear()
 
-    def assert_own(self, said: str) -> None:
-        building, name = said.splitlines()
+    def assert_own(self, output: str) -> None:
+        building, name = output.splitlines()
         assert building == "building"
         assert Path(name).parent.name.startswith("fnet-")
         assert not Path(name).exists()  # it went with the process

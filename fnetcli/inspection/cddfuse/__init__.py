@@ -1,0 +1,1 @@
+"""What CDDFuse shows of itself."""
