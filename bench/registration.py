@@ -130,7 +130,7 @@ def planted(data: Data, marks: Marks) -> None:
     errors = []
     for case, vis, other in data.aligned_pairs():
         transform = _planted(other.shape, random)
-        displaced = other.sampled(np.linalg.inv(transform), other.shape)
+        displaced = other.sampled(np.asarray(np.linalg.inv(transform), np.float64), other.shape)
         before = register(vis, other, "homography")
         after = register(vis, displaced, "homography")
         expected = before.matrix @ np.linalg.inv(transform)
@@ -159,7 +159,7 @@ def _shared_grid(vis: View, matrix: Matrix, moving: View) -> Matrix:
     low, high = seen.min(axis=0), seen.max(axis=0)
     across, along = (np.linspace(a, b, GRID) for a, b in zip(low, high, strict=True))
     grid: Matrix = np.stack(np.meshgrid(across, along), -1).reshape(-1, 2).astype(np.float64)
-    return planar.apply(np.linalg.inv(matrix), grid)
+    return planar.apply(np.asarray(np.linalg.inv(matrix), np.float64), grid)
 
 
 def aligned(data: Data, marks: Marks) -> None:
