@@ -22,10 +22,9 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import fft, ndimage
+from scipy import fft
 
-Luminance = NDArray[np.float32]
-Field = NDArray[np.complex64]
+from fnetcli.pictures.registration.fields import Field, Luminance, edge_directions
 
 SMALLEST = 32  # pixels of the shorter side: below that there is too little to compare
 MAX_PIXELS = 1 << 20  # larger images are first reduced by a whole number
@@ -37,7 +36,6 @@ COARSE = 4  # by which images are reduced to search farther
 CHANCE = 6.0  # standard deviations of the correlation's noise; a peak must be higher
 RESAMPLES = 80
 TOGETHER = 16  # of them, computed at once
-FLAT = 1e-5  # a gradient that may be rounding
 SAME_PLACE = 1.0  # pixels
 KNOWN = 0.25  # confidence below which the displacement is unknown
 CERTAIN = 0.8  # least confidence for a warning
@@ -163,7 +161,7 @@ def _estimate(
     shorter = min(x.shape)
     if shorter < SMALLEST:
         return UNKNOWN
-    fields = _edge_directions(x), _edge_directions(y)
+    fields = edge_directions(x, EDGE_WIDTH), edge_directions(y, EDGE_WIDTH)
     if not all(field.any() for field in fields):
         return UNKNOWN
     size = min(BLOCK, max(SMALLEST * 3 // 4, 2 * shorter // 3))
@@ -183,24 +181,6 @@ def _estimate(
         return replace(UNKNOWN, confidence=confidence, peak=peak)
     rows, columns = (shift + known for shift, known in zip(place, before, strict=True))
     return Misalignment(rows, columns, confidence, large, peak)
-
-
-def _edge_directions(image: Luminance) -> Field:
-    """Return a complex number of twice the gradient's angle; weak edges count less.
-
-    A gradient of magnitude m gets the length m / (m + median of the nonzero gradients).
-    """
-    down = ndimage.gaussian_filter(image, EDGE_WIDTH, order=(1, 0), mode="nearest")
-    right = ndimage.gaussian_filter(image, EDGE_WIDTH, order=(0, 1), mode="nearest")
-    magnitude = np.hypot(right, down)
-    is_edge = magnitude > FLAT
-    if not is_edge.any():
-        return np.zeros(image.shape, np.complex64)
-    typical = np.median(magnitude[is_edge])
-    gradient = (right + 1j * down).astype(np.complex64, copy=False)
-    scale = np.where(is_edge, magnitude * (magnitude + typical), np.inf)
-    field: Field = gradient**2 / scale
-    return field
 
 
 @dataclass(frozen=True)
