@@ -31,10 +31,13 @@ def compare_cddfuse(width: int, height: int, repeats: int) -> None:
     engine = Engine(network)
     x, y = torch.rand(2, 1, 1, height, width)
     first, second = x[0].numpy(), y[0].numpy()
-    plain, ours = medians(
-        [lambda: fuse_cddfuse_plainly(state, x, y), lambda: engine.run(first, second)], repeats
-    )
-    expected = fuse_cddfuse_plainly(state, x[..., :64, :64], y[..., :64, :64])[0].numpy()
+
+    @torch.inference_mode()
+    def fuse_plainly(x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
+        return fuse_cddfuse_plainly(x, y, y, state, config)
+
+    plain, ours = medians([lambda: fuse_plainly(x, y), lambda: engine.run(first, second)], repeats)
+    expected = fuse_plainly(x[..., :64, :64], y[..., :64, :64])[0].numpy()
     found = engine.run(first[:, :64, :64], second[:, :64, :64]).fused
     print(
         f"cddfuse {width}x{height}, {torch.get_num_threads()} threads: plain {plain:.2f} s, "

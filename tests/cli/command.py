@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import torch
@@ -25,3 +26,19 @@ def tiny_weights(folder: Path) -> Path:
     path = folder / "tiny.safetensors"
     save_weights(path, resting(FNet(FNetConfig(atoms=4, kernel_size=3, iterations=2))), {})
     return path
+
+
+def error_line(stderr: str) -> str:
+    """Return the only error of a call, which is one line."""
+    assert "Traceback" not in stderr
+    (line,) = [line for line in stderr.splitlines() if line.startswith("error: ")]
+    return line
+
+
+def log_rows(run: Path) -> list[dict[str, float]]:
+    """Return the rows of a training log, without what depends on the machine's speed."""
+    lines = (run / "log.jsonl").read_text().splitlines()
+    return [
+        {key: value for key, value in json.loads(line).items() if key != "seconds"}
+        for line in lines
+    ]

@@ -17,7 +17,7 @@ from fnetcli import fuse_folder, load_network
 from fnetcli.errors import UsageError
 from fnetcli.files.output_folder import OutputFolder
 from fnetcli.runs.parts import Part
-from tests.cli.command import fnet, tiny_weights
+from tests.cli.command import error_line, fnet, tiny_weights
 from tests.drawn_pictures import write_pairs
 
 PAIRS = 7
@@ -42,12 +42,6 @@ def records(out: Path) -> list[dict[str, Any]]:
         {key: value for key, value in json.loads(line).items() if not key.endswith("seconds")}
         for line in lines
     ]
-
-
-def error_line(stderr: str) -> str:
-    assert "Traceback" not in stderr
-    (line,) = [line for line in stderr.splitlines() if line.startswith("error: ")]
-    return line
 
 
 @pytest.mark.parametrize("count", [1, 3, 16])

@@ -22,7 +22,7 @@ from fnetcli.imaging.intensity import ScalingOptions
 from fnetcli.metrics import to_grey8
 from fnetcli.models.fnet import shaped
 from fnetcli.training.data import Pairs, read_luminance
-from tests.cli.command import fnet
+from tests.cli.command import error_line, fnet, log_rows
 from tests.drawn_pictures import smooth_noise, write, write_pairs
 
 RECIPE = """
@@ -74,20 +74,6 @@ def recipe(tmp_path: Path) -> Path:
     return path
 
 
-def error_line(stderr: str) -> str:
-    assert "Traceback" not in stderr
-    (line,) = [line for line in stderr.splitlines() if line.startswith("error: ")]
-    return line
-
-
-def rows(run: Path) -> list[dict[str, float]]:
-    lines = (run / "log.jsonl").read_text().splitlines()
-    return [
-        {key: value for key, value in json.loads(line).items() if key != "seconds"}
-        for line in lines
-    ]
-
-
 @pytest.mark.parametrize(("precision", "optimizer"), [("fp32", "muon"), ("bf16", "adam")])
 def test_both_stages(tmp_path: Path, recipe: Path, precision: str, optimizer: str) -> None:
     recipe.write_text(RECIPE.format(precision=precision, optimizer=optimizer))
@@ -99,7 +85,7 @@ def test_both_stages(tmp_path: Path, recipe: Path, precision: str, optimizer: st
         *("best.safetensors", "last.safetensors", "log.jsonl", "loss.png", "recipe.toml"),
         "state.pt",
     ]
-    log = rows(run)
+    log = log_rows(run)
     assert [(row["stage"], row["iteration"]) for row in log] == [
         *((1, i) for i in range(1, 5)),
         *((2, i) for i in range(1, 9)),
@@ -140,17 +126,17 @@ def test_stopped_and_resumed_gives_the_same_numbers(
     first = fnet("train", recipe, "-o", parts)
     assert first.exit_code == 130
     assert "--resume" in error_line(first.stderr)
-    assert len(rows(parts)) == 2
+    assert len(log_rows(parts)) == 2
     assert fnet("train", recipe, "-o", parts, "--resume").exit_code == 130
-    assert len(rows(parts)) == 7
+    assert len(log_rows(parts)) == 7
     crashed = fnet("train", recipe, "-o", parts, "--resume")
     assert crashed.exit_code == 1
     assert "RuntimeError" in error_line(crashed.stderr)
-    assert len(rows(parts)) == 11
+    assert len(log_rows(parts)) == 11
     with (parts / "log.jsonl").open("a") as log:
         log.write('{"stage": 2, "iter')
     assert fnet("train", recipe, "-o", parts, "--resume").exit_code == 0
-    assert rows(parts) == rows(whole)
+    assert log_rows(parts) == log_rows(whole)
     for name in ("best.safetensors", "last.safetensors"):
         left, right = (load_weights(run / name).network.arrays for run in (whole, parts))
         assert all(np.array_equal(left[key], right[key]) for key in left), name
@@ -219,7 +205,7 @@ def test_a_run_that_ends_at_once_can_be_resumed_from_its_own_folder(
     monkeypatch.chdir(elsewhere)
     result = fnet("train", "-o", "../run", "--resume")
     assert result.exit_code == 0, result.output
-    assert len(rows(tmp_path / "run")) == 12
+    assert len(log_rows(tmp_path / "run")) == 12
 
 
 def test_other_pictures_are_refused_on_resume(tmp_path: Path, recipe: Path) -> None:
@@ -269,7 +255,7 @@ def test_longer_recipe_goes_on(tmp_path: Path, recipe: Path) -> None:
     recipe.write_text(recipe.read_text().replace("iterations = 8", "iterations = 10"))
     recipe.write_text(recipe.read_text().replace("decay = 3", "decay = 2\nssim_weight = 30.0"))
     assert fnet("train", recipe, "-o", run, "--resume").exit_code == 0
-    assert rows(run)[-1]["iteration"] == 10
+    assert log_rows(run)[-1]["iteration"] == 10
 
 
 @pytest.mark.parametrize("content", [b"", b"PK\x03\x04 junk", b"\x80\x04cos\nsystem\n(S'ls'\ntR."])

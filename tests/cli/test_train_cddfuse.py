@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import signal
 from pathlib import Path
@@ -15,7 +14,7 @@ from fnetcli.models.cddfuse.config import CDDFuseConfig
 from fnetcli.training.cddfuse.recipe import CDDFuseRecipe, CDDFuseStageConfig
 from fnetcli.training.data import Pairs
 from fnetcli.training.recipes import read_recipe
-from tests.cli.command import fnet
+from tests.cli.command import error_line, fnet, log_rows
 from tests.drawn_pictures import write, write_pairs
 
 CONFIGS = Path(__file__).parents[2] / "configs"
@@ -66,23 +65,12 @@ def recipe(tmp_path: Path) -> Path:
     return path
 
 
-def error_line(stderr: str) -> str:
-    assert "Traceback" not in stderr
-    (line,) = [line for line in stderr.splitlines() if line.startswith("error: ")]
-    return line
-
-
-def rows(run: Path) -> list[dict[str, float]]:
-    lines = (run / "log.jsonl").read_text().splitlines()
-    return [{k: v for k, v in json.loads(line).items() if k != "seconds"} for line in lines]
-
-
 def test_three_stages_and_a_fused_picture(tmp_path: Path, recipe: Path) -> None:
     run = tmp_path / "run"
     result = fnet("train", recipe, "-o", run)
     assert result.exit_code == 0, result.output
     assert result.stdout == f"{run / 'best.safetensors'}\n"
-    log = rows(run)
+    log = log_rows(run)
     assert [(row["stage"], row["iteration"]) for row in log] == [
         *((1, i) for i in range(1, 4)),
         *((2, i) for i in range(1, 6)),
@@ -121,7 +109,7 @@ def test_stopped_and_resumed_gives_the_same_numbers(
     assert fnet("train", "-o", parts, "--resume").exit_code == 130
     assert fnet("train", "-o", parts, "--resume").exit_code == 130
     assert fnet("train", "-o", parts, "--resume").exit_code == 0
-    assert rows(parts) == rows(whole)
+    assert log_rows(parts) == log_rows(whole)
     left, right = (load_weights(run / "last.safetensors").network.arrays for run in (whole, parts))
     assert all(np.array_equal(left[key], right[key]) for key in left)
 

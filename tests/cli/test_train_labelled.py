@@ -13,7 +13,7 @@ import torch
 
 from fnetcli.checkpoints.loading import load_weights
 from fnetcli.training.labelled import LabelledPairs
-from tests.cli.command import fnet
+from tests.cli.command import error_line, fnet, log_rows
 from tests.drawn_pictures import smooth_noise, write, write_pairs
 
 RECIPE = """
@@ -78,20 +78,6 @@ def recipe(tmp_path: Path) -> Path:
     return path
 
 
-def error_line(stderr: str) -> str:
-    assert "Traceback" not in stderr
-    (line,) = [line for line in stderr.splitlines() if line.startswith("error: ")]
-    return line
-
-
-def rows(run: Path) -> list[dict[str, float]]:
-    lines = (run / "log.jsonl").read_text().splitlines()
-    return [
-        {key: value for key, value in json.loads(line).items() if key != "seconds"}
-        for line in lines
-    ]
-
-
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])
 def test_both_stages(tmp_path: Path, recipe: Path, precision: str) -> None:
     recipe.write_text(RECIPE.format(precision=precision))
@@ -99,7 +85,7 @@ def test_both_stages(tmp_path: Path, recipe: Path, precision: str) -> None:
     result = fnet("train", recipe, "--labels", tmp_path / "labels", "-o", run)
     assert result.exit_code == 0, result.output
     assert result.stdout == f"{run / 'best.safetensors'}\n"
-    log = rows(run)
+    log = log_rows(run)
     assert [(row["stage"], row["iteration"]) for row in log] == [
         *((1, i) for i in range(1, 4)),
         *((2, i) for i in range(1, 6)),
@@ -136,11 +122,11 @@ def test_stopped_and_resumed_gives_the_same_numbers(
 
     monkeypatch.setattr(LabelledPairs, "batch", batch)
     assert fnet("train", recipe, "--labels", labels, "-o", parts).exit_code == 130
-    assert len(rows(parts)) == 2
+    assert len(log_rows(parts)) == 2
     assert fnet("train", "-o", parts, "--resume").exit_code == 130  # labels as in the run's recipe
-    assert len(rows(parts)) == 6
+    assert len(log_rows(parts)) == 6
     assert fnet("train", "-o", parts, "--resume").exit_code == 0
-    assert rows(parts) == rows(whole)
+    assert log_rows(parts) == log_rows(whole)
     for name in ("best.safetensors", "last.safetensors"):
         left, right = (load_weights(run / name).network.arrays for run in (whole, parts))
         assert all(np.array_equal(left[key], right[key]) for key in left), name
@@ -158,7 +144,7 @@ def test_validation_folder_with_and_without_labels(tmp_path: Path, recipe: Path)
         arguments = ("--labels", tmp_path / "labels", "--validation", folder, "-o", run)
         result = fnet("train", recipe, *arguments)
         assert result.exit_code == 0, result.output
-        found[name] = [row["validation"] for row in rows(run) if "validation" in row]
+        found[name] = [row["validation"] for row in log_rows(run) if "validation" in row]
     assert found["with"][0] > found["without"][0] + 0.05  # 0.1 of the cross entropy
 
 

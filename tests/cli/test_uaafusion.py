@@ -19,7 +19,7 @@ from fnetcli.models.torch_arrays import at_rest
 from fnetcli.models.uaafusion import UAAFUSION
 from fnetcli.models.uaafusion.config import UAAFusionConfig
 from fnetcli.models.uaafusion.network import UAAFusion
-from tests.cli.command import fnet
+from tests.cli.command import error_line, fnet
 from tests.drawn_pictures import smooth_noise, write, write_pairs
 from tests.drawn_volumes import AXIAL, affine, phantom, write_nifti
 from tests.reports.test_inspect_page import Written
@@ -46,11 +46,6 @@ def fuse(*arguments: object) -> str:
     result = fnet("fuse", *arguments)
     assert result.exit_code == 0, result.output
     return result.stderr
-
-
-def error_line(stderr: str) -> str:
-    (line,) = [line for line in stderr.splitlines() if line.startswith("error:")]
-    return line
 
 
 def folders(out: Path) -> set[str]:

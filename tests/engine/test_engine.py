@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from fnetcli.engine import Device, Engine, EngineOptions, Wanted, memory
 from fnetcli.engine.executors.base import NOWHERE, Executor, Inner, Into
 from fnetcli.engine.executors.fnet import native
-from fnetcli.engine.executors.fnet.library import NoLibraryError
+from fnetcli.engine.executors.fnet.building import NoLibraryError
 from fnetcli.errors import PairError, UsageError
 from fnetcli.models.base import Network
 from fnetcli.models.fnet.config import FNetConfig

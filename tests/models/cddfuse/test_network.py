@@ -12,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
+from bench.plain_cddfuse import fuse_cddfuse_plainly
 from fnetcli.models.cddfuse.config import SKIPS, CDDFuseConfig, Skip
 from fnetcli.models.cddfuse.frozen import frozen
 from fnetcli.models.cddfuse.network import (
@@ -25,7 +26,6 @@ from fnetcli.models.cddfuse.network import (
     Statistics,
     pad_by_reflection,
 )
-from tests.models.cddfuse import plain
 from tests.models.cddfuse.published import load_network, load_numbers, needs_reference
 
 TINY = CDDFuseConfig(dim=8, heads=2, encoder_blocks=1, decoder_blocks=1, couplings=1)
@@ -134,7 +134,7 @@ class TestForm:
         network = make(config).double()
         first, second = (image.double() for image in pair(*size, batch=2))
         skip = network.skip(first, second)
-        expected = plain.fuse(first, second, skip, network.state_dict(), config)
+        expected = fuse_cddfuse_plainly(first, second, skip, network.state_dict(), config)
         torch.testing.assert_close(network(first, second).fused, expected, rtol=0, atol=1e-12)
 
     def test_gradients_are_those_of_the_equations(self) -> None:
@@ -142,7 +142,7 @@ class TestForm:
         first, second = (image.double() for image in pair(7, 9))
         network(first, second).fused.square().sum().backward()
         state = {k: v.detach().clone().requires_grad_() for k, v in network.state_dict().items()}
-        plain.fuse(first, second, second, state, TINY).square().sum().backward()
+        fuse_cddfuse_plainly(first, second, second, state, TINY).square().sum().backward()
         for name, parameter in network.named_parameters():
             torch.testing.assert_close(parameter.grad, state[name].grad, rtol=1e-9, atol=1e-12)
 

@@ -19,7 +19,7 @@ def choose_fnet(
     on_notice: Callable[[str], None],
 ) -> tuple[Executor, str]:
     """Return the fastest executor that runs here, and a few words about it."""
-    from fnetcli.engine.executors.fnet.library import NoLibraryError
+    from fnetcli.engine.executors.fnet.building import NoLibraryError
 
     blocks = blocks_of(network)
     why = ""

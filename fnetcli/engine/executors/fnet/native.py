@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from fnetcli.engine.device import count_threads
 from fnetcli.engine.executors.base import NOWHERE, Inner, Into, Values, as_features
-from fnetcli.engine.executors.fnet.library import NoLibraryError, find_library
+from fnetcli.engine.executors.fnet.building import NoLibraryError, find_library
 from fnetcli.models.base import Fusion, Wanted
 from fnetcli.models.fnet.blocks import BLOCKS, Block, Blocks
 

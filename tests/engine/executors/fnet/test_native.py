@@ -20,7 +20,7 @@ from fnetcli.checkpoints.loading import load_weights
 from fnetcli.engine import EngineOptions
 from fnetcli.engine.executors.base import Inner, as_features
 from fnetcli.engine.executors.fnet import native
-from fnetcli.engine.executors.fnet.library import NoLibraryError
+from fnetcli.engine.executors.fnet.building import NoLibraryError
 from fnetcli.engine.executors.fnet.native import Native, load_library
 from fnetcli.models.base import Wanted
 from fnetcli.models.fnet.blocks import blocks_of

@@ -17,8 +17,8 @@ from pathlib import Path
 import psutil
 import pytest
 
-from fnetcli.engine.executors.fnet import library
-from fnetcli.engine.executors.fnet.library import NoLibraryError, find_library
+from fnetcli.engine.executors.fnet import building
+from fnetcli.engine.executors.fnet.building import NoLibraryError, find_library
 
 STRANGER = 54_321  # an account that is not there
 FULL = "final link failed: No space left on device"
@@ -28,15 +28,15 @@ pytestmark = pytest.mark.skipif(os.name == "nt", reason="no compiled path on Win
 SAY = """
 import os, sys
 from pathlib import Path
-from fnetcli.engine.executors.fnet import library
+from fnetcli.engine.executors.fnet import building
 if sys.argv[1:]:  # become somebody else, who may not look into the project: all is imported
-    library.SOURCE, number = Path(sys.argv[1]), int(sys.argv[2])
+    building.SOURCE, number = Path(sys.argv[1]), int(sys.argv[2])
     os.setgroups([])
     os.setresgid(number, number, number)
     os.setresuid(number, number, number)
 try:
-    print(library.find_library(lambda: print("building"))._name)
-except library.NoLibraryError as error:
+    print(building.find_library(lambda: print("building"))._name)
+except building.NoLibraryError as error:
     print("none:", error)
 """
 
@@ -157,7 +157,7 @@ class TestNone:
         self, cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         started = tmp_path / "started"
-        monkeypatch.setattr(library, "BUILD_SECONDS", 0.5)
+        monkeypatch.setattr(building, "BUILD_SECONDS", 0.5)
         _script(tmp_path, monkeypatch, f"sleep 60 & echo $! >> '{started}'; wait")
         with pytest.raises(NoLibraryError, match="timed out"):
             find_library()
@@ -180,7 +180,7 @@ class TestNone:
         (tmp_path / "cache").write_text("a file, no folder")
         monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
         monkeypatch.setattr(tempfile, "gettempdir", no_folder)
-        library._own_folder.cache_clear()
+        building._own_folder.cache_clear()
         with pytest.raises(NoLibraryError, match=r"Not a directory.*; .*No usable temporary"):
             find_library()
 
@@ -218,7 +218,7 @@ class TestKept:
         other = cache / "other"
         other.write_text("no library")
         other.chmod(0o700)
-        wrong = other.rename(cache / library._name(other))
+        wrong = other.rename(cache / building._name(other))
         assert find_library()._name != str(wrong)
         assert not wrong.exists()
 
@@ -268,11 +268,11 @@ class TestFolders:
     @pytest.fixture
     def somebody_else(self, tmp_path: Path) -> tuple[str, str]:
         """Return what tells a new process to become somebody else: a source, and a number."""
-        return str(shutil.copy(str(library.SOURCE), tmp_path)), str(STRANGER)
+        return str(shutil.copy(str(building.SOURCE), tmp_path)), str(STRANGER)
 
     @pytest.fixture(autouse=True)
     def no_own_folder_yet(self) -> None:
-        library._own_folder.cache_clear()
+        building._own_folder.cache_clear()
 
     def assert_own(self, output: str) -> None:
         building, name = output.splitlines()
@@ -283,7 +283,7 @@ class TestFolders:
     def test_a_cache_that_is_a_file(self, cache: Path) -> None:
         cache.rmdir()
         cache.touch()
-        assert Path(find_library()._name).parent == library._own_folder()
+        assert Path(find_library()._name).parent == building._own_folder()
 
     @as_root
     def test_without_a_home_or_an_account(self, somebody_else: tuple[str, str]) -> None:
@@ -326,11 +326,11 @@ class TestFolders:
         ends_full = f'for last; do :; done; case "$last" in {cache}/*) echo full >&2; exit 1;; esac'
         text = (tmp_path / "compiler").read_text().removeprefix("#!/bin/sh\n")
         _script(tmp_path, monkeypatch, f"{ends_full}\n{text}")
-        assert Path(find_library()._name).parent == library._own_folder()
+        assert Path(find_library()._name).parent == building._own_folder()
 
     def test_a_disk_known_to_be_full(self, cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         usage = shutil.disk_usage(cache)
-        monkeypatch.setattr(shutil, "disk_usage", lambda _: usage._replace(free=library.ROOM - 1))
+        monkeypatch.setattr(shutil, "disk_usage", lambda _: usage._replace(free=building.ROOM - 1))
         with pytest.raises(NoLibraryError, match=f"{cache}: No space left on device; /"):
             find_library()
 
@@ -343,7 +343,7 @@ class TestFolders:
         monkeypatch.setattr(
             os, "statvfs", lambda path: Mounted() if path == cache else status(path)
         )
-        assert Path(find_library()._name).parent == library._own_folder()
+        assert Path(find_library()._name).parent == building._own_folder()
         assert not list(cache.iterdir())
 
 
@@ -397,9 +397,9 @@ class TestSweep:
             others.mkdir()
             os.chown(others, STRANGER, STRANGER)
             kept.append(others.name)
-        library._sweep(tmp_path)
+        building._sweep(tmp_path)
         left = {path.name for path in tmp_path.iterdir()}
         assert left == {*kept, f"fnet-{nobody}-linked00", f"fnet-{nobody}-file0000"}
 
     def test_a_folder_that_is_not_there(self, tmp_path: Path) -> None:
-        library._sweep(tmp_path / "none")
+        building._sweep(tmp_path / "none")
