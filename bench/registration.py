@@ -21,9 +21,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fnetcli.formats import read_image
+from fnetcli.imaging import planar
 from fnetcli.imaging.color import luminance
 from fnetcli.imaging.intensity import ScalingOptions, scale
-from fnetcli.pictures.registration import Registration, View, planar, register
+from fnetcli.pictures.registration import Registration, View, register
 
 Matrix = NDArray[np.float64]
 GRID = 9

@@ -30,6 +30,7 @@ from fnetcli.cli.options.files import GivenPairing, GivenReading
 from fnetcli.cli.options.group import takes_groups
 from fnetcli.cli.options.images import GivenImages
 from fnetcli.cli.options.network import GivenDevice, GivenPrecision, GivenTiles
+from fnetcli.cli.options.registration import GivenRegistration
 from fnetcli.cli.options.scaling import GivenScaling, GivenScope, GivenSize
 from fnetcli.cli.options.scores import GivenMethods, GivenScoreFiles, GivenScoreRun, GivenScores
 from fnetcli.cli.options.talking import GivenQuiet, GivenVerbosity
@@ -58,6 +59,7 @@ def evaluate(
     scaling: GivenScaling,
     scope: GivenScope,
     size: GivenSize,
+    registration: GivenRegistration,
     running: GivenScoreRun,
     device: GivenDevice,
     precision: GivenPrecision,
@@ -100,7 +102,7 @@ def evaluate(
         scaling.options(modalities),
         camera.applied_to(of_files, modalities),
         size.resize,
-        aligns_by_camera=camera.has_both,
+        registration.place(size.resize, of_camera=camera.has_both),
     )
     tell_pairing(console, found)
     found.require_cases()
@@ -113,7 +115,7 @@ def evaluate(
     require_names([entrant.method.name for entrant in entrants], modalities)
     sources = [path for case in found.cases for path in (case.first, case.second)]
     scored = [path for entrant in fused.entrants for path in entrant.files.values()]
-    named = [*makers.paths, *([pairing.pairs] if pairing.pairs else [])]
+    named = [*makers.paths, *(path for path in (pairing.pairs, registration.transform) if path)]
     files.check(Inputs([*sources, *scored, *named]))
     workers = running.workers or min(MAX_WORKERS, os.cpu_count() or 1)
     with Progress(None, "headers and ranges", console) as progress:

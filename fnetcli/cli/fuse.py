@@ -20,6 +20,7 @@ from fnetcli.cli.options.files import GivenPairing, GivenReading
 from fnetcli.cli.options.group import takes_groups
 from fnetcli.cli.options.images import GivenImages
 from fnetcli.cli.options.network import GivenDevice, GivenPrecision, GivenTiles, GivenWeights
+from fnetcli.cli.options.registration import GivenRegistration, GivenView
 from fnetcli.cli.options.results import GivenResults, GivenRun
 from fnetcli.cli.options.scaling import GivenScaling, GivenScope, GivenSize
 from fnetcli.cli.options.talking import GivenQuiet, GivenVerbosity
@@ -53,6 +54,8 @@ def fuse(
     scaling: GivenScaling,
     scope: GivenScope,
     size: GivenSize,
+    registration: GivenRegistration,
+    view: GivenView,
     weights: GivenWeights,
     results: GivenResults,
     running: GivenRun,
@@ -85,7 +88,7 @@ def fuse(
         )
         from fnetcli.runs.protect import ResultFiles, require_outside
 
-    files = ResultFiles({"--json": running.summary})
+    files = ResultFiles({"--json": running.summary, "--save-transform": view.save_transform})
     console = Console(
         is_quiet=quiet.quiet,
         is_verbose=verbosity.verbose,
@@ -103,7 +106,7 @@ def fuse(
         of_results = {**results.of_pictures(), f"-o {out}": is_file}
         of_files = {**pairing.of_names(), "--page": reading.page, "--band": reading.band}
         sees = {**of_files, **scaling.of_pictures(), **scope.given(), **camera.given()}
-        refuse_for_volumes({**sees, **size.given(), **of_results})
+        refuse_for_volumes({**sees, **size.given(), **view.given(), **of_results})
     else:
         refuse_for_pictures(volume.given(), alignment.given(), volume_results.given())
     scalings = scaling.options(modalities)
@@ -115,16 +118,16 @@ def fuse(
     if running.merge_parts:
         return tell_merged(console, out, found.pairing)
     source = NetworkSource(weights.weights, device.device, engine_options)
-    further = [path for path in (weights.path, pairing.pairs, alignment.transform) if path]
+    further = [path for path in (weights.path, pairing.pairs, registration.transform) if path]
     workers = running.workers or default_workers()
     session = _Session(
-        console, running, files, further, workers, pairing.strict, results.report, quiet.debug
+        console, running, files, further, workers, pairing.strict, results.report, quiet.debug, view
     )
     if found.has_volumes:
         from fnetcli.runs.volume_jobs import VolumeRunOptions, volume_job
 
-        volumes = volume.options(modalities, scalings, reading.pixel_limit)
-        volumes = alignment.applied_to(volumes)
+        volumes = volume.options(modalities, scalings, reading.pixel_limit, registration.reference)
+        volumes = alignment.applied_to(volumes, registration)
         network = session.load(source, len(found.pairing.cases))
         options = VolumeRunOptions(
             mix=volume_results.mix(results.gains(network.products, modalities)),
@@ -134,12 +137,13 @@ def fuse(
         )
         job = volume_job(found.pairing, volumes, network, out, options)
         return session.run(replace(job, part=part), network, counts_slices=True)
+    place = registration.place(size.resize, view, of_camera=camera.has_both)
     prepare = PrepareOptions(
         modalities,
         scalings,
         camera.applied_to(reading.options(modalities), modalities),
         size.resize,
-        aligns_by_camera=camera.has_both,
+        view.saved(place, len(found.pairing.cases)),
     )
     network = session.load(source, len(found.pairing.cases), has_features=results.features)
     with Progress(None, "headers and ranges", console) as progress:
@@ -179,6 +183,7 @@ class _Session:
     is_strict: bool
     wants_report: bool
     is_debug: bool
+    view: GivenView
 
     def load(
         self, source: NetworkSource, count: int, *, has_features: bool = False
@@ -212,6 +217,8 @@ class _Session:
 
         if self.files.paths:
             self.files.check(Inputs([*job.input_paths, *self.further_inputs]))
+        if options is not None and not self.running.dry_run:
+            self.view.save(options.prepare.place, self.console.notice)
         console, running = self.console, self.running
         watcher = Watcher(console, counts_slices=counts_slices)
         run = FusionRun(job, watcher, command=["fnet", *sys.argv[1:]])

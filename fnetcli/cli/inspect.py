@@ -20,6 +20,7 @@ from fnetcli.cli.options.group import takes_groups
 from fnetcli.cli.options.images import GivenImages
 from fnetcli.cli.options.inspection import GivenInspection
 from fnetcli.cli.options.network import GivenDevice, GivenTiles, GivenWeights
+from fnetcli.cli.options.registration import GivenRegistration, GivenView
 from fnetcli.cli.options.scaling import GivenScaling, GivenSize
 from fnetcli.cli.options.talking import GivenQuiet, GivenVerbosity
 from fnetcli.cli.options.volumes import GivenVolume
@@ -47,6 +48,8 @@ def inspect(
     reading: GivenReading,
     scaling: GivenScaling,
     size: GivenSize,
+    registration: GivenRegistration,
+    view: GivenView,
     volume: GivenVolume,
     device: GivenDevice,
     tiles: GivenTiles,
@@ -100,6 +103,8 @@ def inspect(
             "--range": scaling.value_range,
             "--invert": scaling.invert,
             **size.given(),
+            **registration.given(),
+            **view.given(),
             **of_volume,
         },
         "pair",
@@ -109,7 +114,16 @@ def inspect(
     inputs = Inputs([*images.given.values(), named, *([camera.flir] if camera.flir else [])])
     if kind == "pair":
         given = GivenPair(
-            images.given, camera, weights.weights, results, reading, scaling, size, volume
+            images.given,
+            camera,
+            weights.weights,
+            results,
+            reading,
+            scaling,
+            size,
+            registration,
+            view,
+            volume,
         )
         return inspect_pair(console, given, inputs, device.device, engine_options)
     require_places(results.out, (), results.json_file, inputs)

@@ -18,6 +18,7 @@ from fnetcli.cli.options.files import GivenPairing, GivenReading
 from fnetcli.cli.options.group import takes_groups
 from fnetcli.cli.options.images import GivenImages
 from fnetcli.cli.options.network import GivenDevice
+from fnetcli.cli.options.registration import GivenRegistration
 from fnetcli.cli.options.talking import GivenQuiet
 from fnetcli.cli.options.training import GivenTraining
 from fnetcli.cli.options.values import per_modality
@@ -37,6 +38,7 @@ SHOWN_WARNINGS = 5  # of files
 def train(
     given: GivenTraining,
     images: GivenImages,
+    registration: GivenRegistration,
     device: GivenDevice,
     talking: GivenQuiet,
 ) -> int:
@@ -57,6 +59,7 @@ def train(
     recipe, resume = given.recipe, given.resume
     run = given.out or Path("runs") / (recipe.stem if recipe else "paper")
     plan = _plan(recipe or _recipe_of(run, resume=resume), given, images.given)
+    plan = _plan_registration(plan, registration)
     _check_run_folder(run, resume=resume)
     pairs, validation_pairs = _training_pairs(plan, console)
     chosen = choose_device(device.device)
@@ -160,6 +163,18 @@ def _plan(recipe: Path | None, given: GivenTraining, folders: dict[str, Path]) -
     return plan
 
 
+def _plan_registration(plan: Recipe, registration: GivenRegistration) -> Recipe:
+    """Return the recipe with the registration of the command line, if it has any."""
+    given = {
+        name.removeprefix("--"): value for name, value in registration.words().items() if value
+    }
+    if not given:
+        return plan
+    if "transform" in given:
+        given["transform"] = str(Path(given["transform"]).resolve())
+    return dataclasses.replace(plan, registration=given)
+
+
 def _plan_labels(
     plan: LabelledRecipe, given: GivenTraining, *, is_elsewhere: bool
 ) -> LabelledRecipe:
@@ -247,14 +262,20 @@ def _pairs(plan: Recipe, folders: dict[str, str], console: Console, smallest: in
             f"{folders[first]} and {folders[second]}: no pairs, as no two files have the same "
             f"name; {advice}check the folders, or describe the names with --match"
         )
-    prepare = PrepareOptions(modalities, reading=reading.options(modalities))
+    place = GivenRegistration.of_words(plan.registration).place(None, of_camera=False)
+    prepare = PrepareOptions(modalities, reading=reading.options(modalities), place=place)
     found = survey(pairing.cases, prepare)
     for notice in found.notices:
         console.notice(notice)
     for warning in found.warnings:
         console.warning(warning)
     pairs = Pairs(
-        pairing.cases, smallest, modalities, found.options.scaling, reading=prepare.reading
+        pairing.cases,
+        smallest,
+        modalities,
+        found.options.scaling,
+        reading=prepare.reading,
+        place=found.options.place,
     )
     pairs.check()
     warnings = [(path, text) for path, texts in pairs.warnings.items() for text in texts]

@@ -73,6 +73,7 @@ class Recipe:
     validation: dict[str, str] = field(default_factory=dict)  # likewise; may be empty
     match: dict[str, str] = field(default_factory=dict)  # modality -> pattern of names, as --match
     bands: dict[str, str] = field(default_factory=dict)  # modality -> bands of a file, as --band
+    registration: dict[str, str] = field(default_factory=dict)  # option -> value, as --register
 
     @property
     def stages(self) -> tuple[StageConfig, ...]:

@@ -34,6 +34,10 @@ def read_recipe(path: Path) -> Recipe:
     except tomllib.TOMLDecodeError as error:
         raise ConfigError(f"{path}: not valid TOML ({error}); correct that line") from None
     recipe: Recipe = build(_kind(path, table), table, str(path))
+    given = recipe.registration.get("transform")
+    if given:
+        known = {**recipe.registration, "transform": str((path.parent / given).resolve())}
+        recipe = dataclasses.replace(recipe, registration=known)
     folders = {name: _resolve(getattr(recipe, name), path.parent) for name in recipe.paths}
     return dataclasses.replace(recipe, **folders)
 

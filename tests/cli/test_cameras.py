@@ -13,6 +13,7 @@ import tifffile
 
 from fnetcli.formats import ReadOptions
 from fnetcli.inputs.pairing import Case
+from fnetcli.pictures.place import PlaceOptions
 from fnetcli.pictures.prepare import PrepareOptions, read_case
 from tests import flir_files as made
 from tests.cli.command import fnet, tiny_weights
@@ -430,7 +431,7 @@ def both(keep: str | None) -> PrepareOptions:
         ("ir", "vis"),
         reading=(ReadOptions(layer="thermal"), ReadOptions(layer="visible")),
         resize_to=keep,
-        aligns_by_camera=True,
+        place=PlaceOptions(camera=True),
     )
 
 
