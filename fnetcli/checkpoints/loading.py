@@ -63,7 +63,11 @@ def load_weights(name: str | Path | None = None) -> Weights:
     The arrays are float32. Raise CheckpointError, UsageError.
     """
     path = find_weights(name)
-    content = read_bytes(path, WEIGHTS)
+    return weights_of(path, read_bytes(path, WEIGHTS))
+
+
+def weights_of(path: Path, content: bytes) -> Weights:
+    """Return the weights in a file's content; `path` is its name. Raise CheckpointError."""
     tensors, metadata = _read(path, content)
     spec, layout = _recognise(path, tensors, metadata)
     config = _config(path, layout, tensors, metadata)

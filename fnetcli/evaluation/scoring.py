@@ -5,10 +5,6 @@ Does not import torch, so that a worker process starts within a second.
 
 from __future__ import annotations
 
-import os
-import signal
-import threading
-import time
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -20,8 +16,6 @@ from fnetcli.formats import ReadOptions
 from fnetcli.inputs.pairing import Case
 from fnetcli.metrics import Convention, Metric, Picture, metrics
 from fnetcli.pictures.prepare import Prepared, PrepareOptions, read_case
-
-LOOK_SECONDS = 1.0
 
 
 @dataclass(frozen=True)
@@ -36,6 +30,7 @@ class Task:
     files: dict[str, Path] = field(default_factory=dict)
     rules: dict[str, str] = field(default_factory=dict)  # names of baselines
     made: dict[str, Levels] = field(default_factory=dict)  # fused in memory, (H, W)
+    networks: tuple[str, ...] = ()  # methods whose network the worker runs itself
 
 
 @dataclass(frozen=True)
@@ -46,9 +41,12 @@ class Scored:
     failed: dict[str, str]
 
 
-def score_task(task: Task) -> Scored:
-    """Score the fused images of one case. Raise ImageError if its sources fail."""
-    prepared = read_case(task.case, task.options)
+def score_task(task: Task, prepared: Prepared | None = None) -> Scored:
+    """Score the fused images of one case. Raise ImageError if its sources fail.
+
+    `prepared` is the case if it has been read already.
+    """
+    prepared = prepared or read_case(task.case, task.options)
     first, second = (Picture(to_levels(scaled)) for scaled in prepared.scaled)
     notices = source_notices(prepared)
     known, failed = dict[str, Known](), dict[str, str]()
@@ -106,17 +104,3 @@ def _score(first: Picture, second: Picture, fused: Picture, chosen: list[Metric]
 
 def _size(picture: Picture) -> str:
     return f"{picture.shape[1]}x{picture.shape[0]}"
-
-
-def begin_worker(parent: int) -> None:
-    """Ignore interrupts, which the parent process handles, and end when it ends."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    if hasattr(signal, "SIGHUP"):
-        signal.signal(signal.SIGHUP, signal.SIG_IGN)
-
-    def watch() -> None:
-        while os.getppid() == parent:
-            time.sleep(LOOK_SECONDS)
-        os._exit(1)
-
-    threading.Thread(target=watch, daemon=True).start()
