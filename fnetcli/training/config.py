@@ -74,6 +74,11 @@ class Recipe:
     match: dict[str, str] = field(default_factory=dict)  # modality -> pattern of names, as --match
     bands: dict[str, str] = field(default_factory=dict)  # modality -> bands of a file, as --band
 
+    @classmethod
+    def completed(cls, table: dict[str, Any]) -> dict[str, Any]:
+        """Return the table of a recipe with what one section takes from another."""
+        return table
+
     @property
     def stages(self) -> tuple[StageConfig, ...]:
         """The stages in order; one without iterations is left out."""

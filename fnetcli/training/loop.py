@@ -94,7 +94,7 @@ def train(
 # --- state ----------------------------------------------------------------------------------------
 
 
-MUST_STAY = ("seed", "precision", "optimizer", "network", "inverse")
+MUST_STAY = ("seed", "precision", "optimizer", "network", "inverse", "keep_inverse")
 
 
 @dataclass
@@ -336,7 +336,13 @@ class _Trainer:
             },
             "training_list_sha256": self.state.lists["training"],
         }
-        save_weights(self.folder / name, self.procedure.network(), metadata)
+        sha256 = save_weights(self.folder / name, self.procedure.network(), metadata)
+        for word, network in self.procedure.companions().items():
+            path = self.folder / name
+            path = path.with_stem(f"{path.stem}-{word}")
+            save_weights(
+                path, network, {**metadata, "belongs_to": {"name": name, "sha256": sha256}}
+            )
 
 
 @torch.no_grad()

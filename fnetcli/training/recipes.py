@@ -33,7 +33,8 @@ def read_recipe(path: Path) -> Recipe:
         table = tomllib.loads(read_text(path, RECIPE))
     except tomllib.TOMLDecodeError as error:
         raise ConfigError(f"{path}: not valid TOML ({error}); correct that line") from None
-    recipe: Recipe = build(_kind(path, table), table, str(path))
+    kind = _kind(path, table)
+    recipe: Recipe = build(kind, kind.completed(table), str(path))
     folders = {name: _resolve(getattr(recipe, name), path.parent) for name in recipe.paths}
     return dataclasses.replace(recipe, **folders)
 
