@@ -88,10 +88,8 @@ def evaluate(
     console = Console(
         is_quiet=quiet.quiet, is_verbose=verbosity.verbose, has_results=not files.has_stdout
     )
-    engine_options = tiles.options(precision.precision)
     chosen = choose_metrics(scores.metrics, scores.convention.value)
-    crew, here = _crew(cluster, device.device, engine_options)
-    makers = Makers(console, methods.weights or [], engine_options, here, methods.baselines)
+    crew, makers = _workers(console, methods, cluster, device, tiles.options(precision.precision))
     is_without = not images.given and pairing.pairs is None and camera.flir is None
     if scores.cost_size is not None and is_without:
         return _only_cost(console, makers, scores.cost_size, files, has_files=bool(methods.fused))
@@ -116,8 +114,8 @@ def evaluate(
     require_names([entrant.method.name for entrant in entrants], modalities)
     sources = [path for case in found.cases for path in (case.first, case.second)]
     scored = [path for entrant in fused.entrants for path in entrant.files.values()]
-    named = [*makers.paths, *([pairing.pairs] if pairing.pairs else [])]
-    files.check(Inputs([*sources, *scored, *named]))
+    lists = [pairing.pairs] if pairing.pairs else []
+    files.check(Inputs([*sources, *scored, *makers.paths, *lists]))
     workers = running.workers or min(MAX_WORKERS, os.cpu_count() or 1)
     with Progress(None, "headers and ranges", console) as progress:
         surveyed = survey(
@@ -200,16 +198,20 @@ def _run(
     )
 
 
-def _crew(
-    cluster: GivenCluster, device: str, options: EngineOptions
-) -> tuple[CrewOptions | None, str]:
-    """Return who fuses and scores, and the device for what is left to this process."""
-    crew = cluster.crew(device)
-    if crew is None:
-        return None, device
-    if options.precision != "fp32":
-        raise UsageError("--precision: several workers score in fp32; leave it out")
-    return crew, "auto"
+def _workers(
+    console: Console,
+    methods: GivenMethods,
+    cluster: GivenCluster,
+    device: GivenDevice,
+    options: EngineOptions,
+) -> tuple[CrewOptions | None, Makers]:
+    """Return who fuses and scores, None for this process, and the methods that fuse in memory."""
+    crew, here = cluster.crew(device.device), device.device
+    if crew is not None:
+        if options.precision != "fp32":
+            raise UsageError("--precision: several workers score in fp32; leave it out")
+        here = "auto"  # for what is left to this process
+    return crew, Makers(console, methods.weights or [], options, here, methods.baselines)
 
 
 def _only_cost(
