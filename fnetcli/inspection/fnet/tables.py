@@ -13,6 +13,11 @@ from fnetcli.inspection.wording import amount, by_modality, share, value, with_m
 
 STRONGEST = 3  # atoms that are named
 
+SEPARATION_COLUMNS = (
+    *("explained", "explained_by_chance", "source_explained"),
+    *("gradients_explained", "gradients_explained_by_chance", "edges_kept"),
+)
+
 Modalities = tuple[str, str]
 
 
@@ -24,6 +29,7 @@ def pair_record(numbers: PairNumbers, modalities: Modalities) -> dict[str, Any]:
         **record,
         "sources": by_modality(record["sources"], modalities),
         "parts": by_modality(parts, modalities),
+        "separation": by_modality(record["separation"], modalities),
     }
 
 
@@ -43,6 +49,7 @@ def pair_tables(record: Mapping[str, Any], modalities: Modalities) -> tuple[Numb
     return (
         sources_table(record["sources"]),
         parts_table(record["parts"], modalities),
+        _separation_table(record["separation"], modalities),
         NumberTable(
             "codes: share nearly zero (|x| < theta/100) around the last threshold, atoms",
             ("", "before", "after", "energy", "strongest", "theta falls", "rho rises"),
@@ -54,7 +61,19 @@ def pair_tables(record: Mapping[str, Any], modalities: Modalities) -> tuple[Numb
 def pair_sentences(record: Mapping[str, Any]) -> tuple[str, ...]:
     """Return further findings."""
     correlation = value(record["unique_energy_correlation"])
+    separation = record["separation"]
+    found = {
+        key: value(one) if key == "score" else share(one)
+        for key, one in separation.items()
+        if not isinstance(one, Mapping)
+    }
     return (
+        "separation {score}: the common part has {shared_edges} of edges of both sources, the "
+        "right unique part {single_edges} of edges of one".format(**found),
+        "the common part has {common_variance} of the fine detail's variance, {common_edges} of "
+        "all edges".format(**found),
+        "either source explains {likeness} of the other's variance in patches, "
+        "{likeness_in_common} where the common part is strong".format(**found),
         f"correlation of the unique codes' energy maps: {correlation}",
         clipping_sentence(record),
     )
@@ -74,12 +93,40 @@ def page_numbers(record: Mapping[str, Any], modalities: Modalities) -> dict[str,
     }
     return {
         "Parts": worded(record["parts"]),
+        "Separation": _separation_columns(record["separation"], modalities),
+        "Separation of the pair": _separation_values(record["separation"]),
         "Codes": codes,
         "Sources": worded(record["sources"]),
         "The pair": {
             "correlation of the unique codes' energy maps": record["unique_energy_correlation"],
             "fused pixels clipped": record["clipped"],
         },
+    }
+
+
+def _separation_table(record: Mapping[str, Any], modalities: Modalities) -> NumberTable:
+    rows = [
+        (
+            f"unique_{modality}",
+            value(of["correlation_with_source"]),
+            *(share(of[key]) for key in SEPARATION_COLUMNS),
+        )
+        for modality in modalities
+        for of in [record[modality]]
+    ]
+    heads = ("", "with own", "explained", "by chance", "its source", "edges", "by chance", "kept")
+    title = "separation: what the other source explains of each unique part; edges of both kept"
+    return NumberTable(title, heads, tuple(rows))
+
+
+def _separation_columns(record: Mapping[str, Any], modalities: Modalities) -> dict[str, Any]:
+    return worded({f"unique_{name}": record[name] for name in modalities})
+
+
+def _separation_values(record: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the numbers that are not of one part, in words."""
+    return {
+        key.replace("_", " "): one for key, one in record.items() if not isinstance(one, Mapping)
     }
 
 

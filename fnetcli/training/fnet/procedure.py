@@ -17,7 +17,7 @@ from fnetcli.models.fnet.network import FNet, IFNet
 from fnetcli.models.torch_arrays import at_rest
 from fnetcli.training.base import Losses, Stage
 from fnetcli.training.data import Pairs, to_tensor
-from fnetcli.training.fnet.losses import FusionLoss, fusion_loss, inversion_loss
+from fnetcli.training.fnet.losses import fusion_loss, inversion_loss, separation_loss
 from fnetcli.training.fnet.recipe import FNetRecipe
 
 
@@ -83,7 +83,8 @@ class FNetProcedure:
         total = 0.0
         for first, second in pairs:
             x, y = (to_tensor(image)[None, None].to(self.device) for image in (first, second))
-            total += self._fusion_loss(self._fuse(self.average, x, y), x, y).total.item()
+            losses = self._losses_of(self.average, x, y).values()
+            total += sum(losses, torch.zeros((), device=self.device)).item()
         return total / len(pairs)
 
     def extra_state(self) -> dict[str, Any]:
@@ -102,31 +103,34 @@ class FNetProcedure:
 
     def _fusion_losses(self, seed: tuple[int, ...]) -> Losses:
         x, y = self._batch(self.recipe.stage_2.batch, self.recipe.stage_2.crop, seed)
-        loss = self._fusion_loss(self._fuse(self.fnet, x, y), x, y)
-        return {"intensity": loss.intensity, "gradient": loss.gradient, "ssim": loss.ssim}
+        return self._losses_of(self.fnet, x, y)
 
     def _batch(self, size: int, crop: int, seed: tuple[int, ...]) -> tuple[Tensor, Tensor]:
         x, y = self.pairs.batch(size, crop, seed)
         return x.to(self.device), y.to(self.device)
 
-    def _fuse(self, network: FNet, x: Tensor, y: Tensor) -> Tensor:
-        with self._autocast():
-            return shaped.separate_and_combine(network, x, y)[1].fused
-
     def _autocast(self) -> torch.autocast:
         is_bf16 = self.recipe.precision == "bf16"
         return torch.autocast(self.device.type, torch.bfloat16, enabled=is_bf16)
 
-    def _fusion_loss(self, fused: Tensor, x: Tensor, y: Tensor) -> FusionLoss:
+    def _losses_of(self, network: FNet, x: Tensor, y: Tensor) -> Losses:
+        """Return the weighted terms of stage II."""
         stage = self.recipe.stage_2
-        return fusion_loss(
-            fused,
+        with self._autocast():
+            parts = shaped.separate_and_combine(network, x, y)[1]
+        loss = fusion_loss(
+            parts.fused,
             x,
             y,
             intensity_weight=stage.intensity_weight,
             gradient_weight=stage.gradient_weight,
             ssim_weight=stage.ssim_weight,
         )
+        losses = {"intensity": loss.intensity, "gradient": loss.gradient, "ssim": loss.ssim}
+        if stage.separation_weight:
+            separation = separation_loss(parts.unique_first, parts.unique_second, x, y)
+            losses["separation"] = stage.separation_weight * separation
+        return losses
 
 
 def _compile(tell: Callable[[str], None]) -> None:
