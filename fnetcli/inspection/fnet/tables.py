@@ -13,9 +13,13 @@ from fnetcli.inspection.wording import amount, by_modality, share, value, with_m
 
 STRONGEST = 3  # atoms that are named
 
-SEPARATION_COLUMNS = (
+UNIQUE_COLUMNS = (
     *("explained", "explained_by_chance", "source_explained"),
     *("gradients_explained", "gradients_explained_by_chance", "edges_kept"),
+)
+SEPARATION_COLUMNS = (
+    *("shared_edges", "single_edges", "common_variance", "common_edges"),
+    *("likeness", "likeness_in_common"),
 )
 
 Modalities = tuple[str, str]
@@ -49,7 +53,8 @@ def pair_tables(record: Mapping[str, Any], modalities: Modalities) -> tuple[Numb
     return (
         sources_table(record["sources"]),
         parts_table(record["parts"], modalities),
-        _separation_table(record["separation"], modalities),
+        _unique_table(record["separation"], modalities),
+        _separation_table(record["separation"]),
         NumberTable(
             "codes: share nearly zero (|x| < theta/100) around the last threshold, atoms",
             ("", "before", "after", "energy", "strongest", "theta falls", "rho rises"),
@@ -61,19 +66,7 @@ def pair_tables(record: Mapping[str, Any], modalities: Modalities) -> tuple[Numb
 def pair_sentences(record: Mapping[str, Any]) -> tuple[str, ...]:
     """Return further findings."""
     correlation = value(record["unique_energy_correlation"])
-    separation = record["separation"]
-    found = {
-        key: value(one) if key == "score" else share(one)
-        for key, one in separation.items()
-        if not isinstance(one, Mapping)
-    }
     return (
-        "separation {score}: the common part has {shared_edges} of edges of both sources, the "
-        "right unique part {single_edges} of edges of one".format(**found),
-        "the common part has {common_variance} of the fine detail's variance, {common_edges} of "
-        "all edges".format(**found),
-        "either source explains {likeness} of the other's variance in patches, "
-        "{likeness_in_common} where the common part is strong".format(**found),
         f"correlation of the unique codes' energy maps: {correlation}",
         clipping_sentence(record),
     )
@@ -104,19 +97,25 @@ def page_numbers(record: Mapping[str, Any], modalities: Modalities) -> dict[str,
     }
 
 
-def _separation_table(record: Mapping[str, Any], modalities: Modalities) -> NumberTable:
+def _unique_table(record: Mapping[str, Any], modalities: Modalities) -> NumberTable:
     rows = [
         (
             f"unique_{modality}",
-            value(of["correlation_with_source"]),
-            *(share(of[key]) for key in SEPARATION_COLUMNS),
+            value(record[modality]["correlation_with_source"]),
+            *(share(record[modality][key]) for key in UNIQUE_COLUMNS),
         )
         for modality in modalities
-        for of in [record[modality]]
     ]
-    heads = ("", "with own", "explained", "by chance", "its source", "edges", "by chance", "kept")
-    title = "separation: what the other source explains of each unique part; edges of both kept"
+    heads = ("", "with own", "explained", "chance", "source", "edges", "chance", "kept")
+    title = "unique parts: what the other source explains of them; edges of both kept"
     return NumberTable(title, heads, tuple(rows))
+
+
+def _separation_table(record: Mapping[str, Any]) -> NumberTable:
+    heads = ("", "score", "shared", "single", "detail", "edges", "likeness", "where common")
+    shares = (share(record[key]) for key in SEPARATION_COLUMNS)
+    title = "separation: 1 is perfect; shares of the common part; likeness of the sources"
+    return NumberTable(title, heads, (("all parts", value(record["score"]), *shares),))
 
 
 def _separation_columns(record: Mapping[str, Any], modalities: Modalities) -> dict[str, Any]:
