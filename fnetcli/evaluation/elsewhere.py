@@ -9,9 +9,11 @@ from dataclasses import dataclass, replace
 from typing import Self
 
 from fnetcli.errors import ClusterError
+from fnetcli.evaluation.cache import Known
 from fnetcli.evaluation.grey import Levels
-from fnetcli.evaluation.scoring import Scored, Task, score_task
+from fnetcli.evaluation.scoring import Scored, Task, score_separation, score_task
 from fnetcli.metrics import quantise
+from fnetcli.metrics.separation import SEPARATION
 from fnetcli.pictures.prepare import read_case
 from fnetcli.runs.crew.base import Hello, Place, own_node, own_versions
 from fnetcli.runs.crew.crew import Crew
@@ -47,12 +49,17 @@ class ScoreWork:
     def process(self, task: Task) -> Scored:
         """Fuse and score one case. Raise ImageError."""
         prepared = read_case(task.case, task.options)
-        made = dict[str, Levels]()
+        made, separated = dict[str, Levels](), dict[str, Known]()
         for name in task.networks:
             with self._turn:
                 fusion = self._engines[name].run(*prepared.luminances)
             made[name] = quantise(fusion.fused[0])
-        return score_task(replace(task, made=made), prepared)
+            if SEPARATION in task.wanted[name]:
+                separated[name] = score_separation(fusion, prepared.luminances)
+        scored = score_task(replace(task, made=made), prepared)
+        for name, found in separated.items():
+            scored.known[name] = scored.known[name].add(found)
+        return scored
 
 
 class Elsewhere(AbstractContextManager["Elsewhere"]):

@@ -21,10 +21,11 @@ from fnetcli.evaluation.elsewhere import Elsewhere, ScoreWork
 from fnetcli.evaluation.entrants import Entrant, FilesEntrant, NetworkEntrant, RuleEntrant
 from fnetcli.evaluation.grey import Levels, read_fused, to_levels, to_picture
 from fnetcli.evaluation.results import Evaluation, Problem
-from fnetcli.evaluation.scoring import Scored, Task, score_task
+from fnetcli.evaluation.scoring import Scored, Task, score_separation, score_task
 from fnetcli.formats import ReadOptions, content_sha256, probe_image
 from fnetcli.inputs.pairing import Case, Pairing
 from fnetcli.metrics import Convention, Metric, quantise
+from fnetcli.metrics.separation import SEPARATION
 from fnetcli.pictures.fuse import finish
 from fnetcli.pictures.prepare import Prepared, PrepareOptions, read_case
 from fnetcli.runs.batch import Batch, Stages
@@ -69,6 +70,7 @@ class _Read:
 class _Worked:
     read: _Read
     made: dict[str, Levels]
+    separated: dict[str, Known]  # of networks
 
 
 @dataclass
@@ -188,7 +190,9 @@ class EvaluationRun:
                 continue
             rows[name] = key({**sources, "fused": fused})
             known[name] = self.cache.get(rows[name])
-            lacking = known[name].lacks(self.job.metric_names)
+            is_network = isinstance(entrant, NetworkEntrant)
+            names = [*self.job.metric_names, *([SEPARATION] if is_network else [])]
+            lacking = known[name].lacks(names)
             if lacking:
                 wanted[name] = lacking
         needs_network = any(
@@ -203,14 +207,18 @@ class EvaluationRun:
         return {"convention": self.job.convention} | self.job.options.record()
 
     def _fuse(self, _: Case, read: _Read) -> _Worked:
-        made = dict[str, Levels]()
+        worked = _Worked(read, {}, {})
         for entrant in self.job.entrants if self.crew is None else ():
-            if isinstance(entrant, NetworkEntrant) and entrant.method.name in read.wanted:
+            name = entrant.method.name
+            if isinstance(entrant, NetworkEntrant) and name in read.wanted:
                 if read.prepared is None:
                     raise RuntimeError("a network is to run, but its case was not read")
-                fusion = entrant.engine().run(*read.prepared.luminances)
-                made[entrant.method.name] = quantise(fusion.fused[0])
-        return _Worked(read, made)
+                luminances = read.prepared.luminances
+                fusion = entrant.engine().run(*luminances)
+                worked.made[name] = quantise(fusion.fused[0])
+                if SEPARATION in read.wanted[name]:
+                    worked.separated[name] = score_separation(fusion, luminances)
+        return worked
 
     def _score(self, case: Case, worked: _Worked) -> dict[str, Known]:
         """Compute the wanted scores in a worker process, and store them."""
@@ -241,9 +249,10 @@ class EvaluationRun:
             self._blame(case, method, text)
         known = {name: row for name, row in read.known.items() if name not in scored.failed}
         for method, found in scored.known.items():
-            known[method] = known[method].add(found)
+            separation = worked.separated.get(method, Known())
+            known[method] = known[method].add(found).add(separation)
             self.cache.put(read.rows[method], known[method])
-            self.computed += len(found.values)
+            self.computed += len(found.values) + len(separation.values)
         return known
 
     def _networks_elsewhere(self, wanted: Mapping[str, object]) -> tuple[str, ...]:
@@ -272,6 +281,7 @@ class EvaluationRun:
         methods = [entrant.method for entrant in self.job.entrants]
         names = self.job.metric_names
         values = np.full((len(methods), len(cases), len(names)), np.nan)
+        separation = np.full(values.shape[:2], np.nan)
         notices, problems = Counter[str](), self._problems + self.failed
         samples = dict[str, str]()
         for c, case in enumerate(cases):
@@ -279,6 +289,7 @@ class EvaluationRun:
             for m, method in enumerate(methods):
                 known = rows.get(method.name, Known())
                 values[m, c] = [known.values.get(name, np.nan) for name in names]
+                separation[m, c] = known.values.get(SEPARATION, np.nan)
                 problems += [
                     Problem(case, method.name, known.refusals[name])
                     for name in names
@@ -301,6 +312,7 @@ class EvaluationRun:
                 samples[alike] if count == 1 else f"{samples[alike]} ({count} such cases)"
                 for alike, count in notices.items()
             ),
+            separation=separation if np.isfinite(separation).any() else None,
         )
 
 

@@ -15,6 +15,8 @@ from fnetcli.evaluation.grey import Levels, depth_notices, read_fused, to_levels
 from fnetcli.formats import ReadOptions
 from fnetcli.inputs.pairing import Case
 from fnetcli.metrics import Convention, Metric, Picture, metrics
+from fnetcli.metrics.separation import PARTS, SEPARATION, measure_separation
+from fnetcli.models.base import Fusion, Maps
 from fnetcli.pictures.prepare import Prepared, PrepareOptions, read_case
 
 
@@ -104,3 +106,15 @@ def _score(first: Picture, second: Picture, fused: Picture, chosen: list[Metric]
 
 def _size(picture: Picture) -> str:
     return f"{picture.shape[1]}x{picture.shape[0]}"
+
+
+def score_separation(fusion: Fusion[Maps], luminances: tuple[Maps, Maps]) -> Known:
+    """Return how well the parts of one pair are separated, or why this is unknown."""
+    if not {*PARTS} <= {*fusion.parts}:
+        return Known(refusals={SEPARATION: "no unique and common parts"})
+    first, second = luminances
+    parts = [fusion.parts[name][0] for name in PARTS]
+    score = measure_separation(parts, first[0], second[0]).score
+    if score is None:
+        return Known(refusals={SEPARATION: "the sources have no edges to compare"})
+    return Known(values={SEPARATION: score})
