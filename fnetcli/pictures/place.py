@@ -29,7 +29,7 @@ Modalities = tuple[str, str]
 
 LONGEST_SIDE = 1920  # pixels of what registration sees
 SHARPER = 1.0  # pixels of the other image per pixel from which it decides the grid
-CAMERA_KIND: Kind = "similarity"  # of what refines a camera's own alignment
+CAMERA_KIND: Kind = "translation"  # parallax, which a camera's own alignment cannot know
 
 
 @dataclass(frozen=True)

@@ -91,7 +91,9 @@ def _registration_plots(subject: Subject) -> dict[str, Plot]:
     frames = [side_by_side([picture_of(before[i]), picture_of(after[i])]) for i in (0, 1)]
     plots = {
         "Both images in turn, before and after": Plot(_png(boards), "checkerboard"),
-        "Flicker, before and after": Plot(flicker(*frames), "what moves does not lie well"),
+        "Flicker, before and after": Plot(
+            flicker(frames[0], frames[1]), "what moves does not lie well"
+        ),
     }
     found = subject.placed.found
     if found is not None:

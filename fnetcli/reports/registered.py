@@ -35,7 +35,8 @@ def checkerboard(one: Levels, other: Levels) -> PIL.Image.Image:
 def residual_arrows(reference: Levels, found: Sequence[Sequence[Any]]) -> PIL.Image.Image:
     """Return the reference with the displacement that is left in each block, five times as long.
 
-    `found` holds x, y, dx, dy in pixels of `reference`, and whether the block agrees.
+    `found` holds x, y, dx, dy in pixels of `reference`, and whether the block agrees; of those that
+    do not, only the place is drawn, since their displacements mean little.
     """
     dimmed = np.rint(DIMMED * _rgb(reference)).astype(np.uint8)
     picture = PIL.Image.fromarray(dimmed)
@@ -43,8 +44,9 @@ def residual_arrows(reference: Levels, found: Sequence[Sequence[Any]]) -> PIL.Im
     width = max(1, max(picture.size) // 320)
     for x, y, right, down, agrees in found:
         ink = AGREES if agrees else DIFFERS
-        end = (x + LENGTHENED * right, y + LENGTHENED * down)
-        pen.line([(x, y), end], fill=ink, width=width)
+        if agrees:
+            end = (x + LENGTHENED * right, y + LENGTHENED * down)
+            pen.line([(x, y), end], fill=ink, width=width)
         dot = 1.5 * width
         pen.ellipse([x - dot, y - dot, x + dot, y + dot], fill=ink)
     return picture

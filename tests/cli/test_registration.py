@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from fnetcli.imaging import planar
+from tests import flir_files as made
 from tests.cli.command import error_line, fnet, tiny_weights
 from tests.drawn_scenes import around, other_modality, scene, turned, two_views
 
@@ -316,6 +317,62 @@ class TestTransforms:
         given = ("--ct", tmp_path / "ct.nii", "--mri", tmp_path / "mri.nii")
         text = refused(folder, tmp_path / "out", *given, "--register", "affine")
         assert "--register affine: volumes are registered by a rigid transform only" in text
+
+
+class TestCameraFiles:
+    def file(self, path: Path) -> Path:
+        """Write a FLIR file whose warm things lie (5, -3) pixels beside the factory's window."""
+        size = (90, 120)
+        factory = np.array([[4 / 3, 0, 16 + 1 / 6], [0, 4 / 3, 12 + 1 / 6], [0, 0, 1]])
+        shift = np.array([[1.0, 0, 5], [0, 1, -3], [0, 0, 1]])
+        visible, thermal, _ = two_views(shift @ factory, (144, 192), size, seed=4)
+        levels = np.rint(255 * np.clip(visible.luminance, 0, 1)).astype(np.uint8)
+        counts = (12000 + 6000 * thermal.luminance).astype(np.uint16)
+        content = made.records(
+            picture=made.picture(np.stack([levels] * 3, axis=-1), "PNG"),
+            counts=made.plain_counts(counts),
+            alignment=made.alignment(1.2),
+        )
+        path.write_bytes(made.flir_jpeg(content))
+        return path
+
+    def test_parallax_is_removed(self, folder: Path, tmp_path: Path) -> None:
+        flir = self.file(tmp_path / "IR_1.jpg")
+        (record,) = fuse(folder, tmp_path / "out", "--flir", flir, "--report")
+        placed = record["alignment"]
+        assert placed["source"] == "registration"
+        assert placed["registration"]["kind"] == "translation"
+        assert np.array(placed["matrix"])[:2, 2] == pytest.approx((21 + 1 / 6, 9 + 1 / 6), abs=0.5)
+        assert placed["view"] == "common"
+        page = (tmp_path / "out" / "index.html").read_text()
+        assert "flicker" in page
+        assert "data:image/webp" in page
+        assert "translation registration" in page
+        (plain,) = fuse(folder, tmp_path / "plain", "--flir", flir, "--register", "none")
+        assert plain["alignment"]["source"] == "factory"
+        assert np.array(plain["alignment"]["matrix"])[:2, 2] == pytest.approx(
+            (16 + 1 / 6, 12 + 1 / 6)
+        )
+
+    def test_what_cannot_be_told_stays_as_the_factory_says(
+        self, folder: Path, tmp_path: Path
+    ) -> None:
+        flir = tmp_path / "IR_1.jpg"
+        flir.write_bytes(made.flir_jpeg(made.records()))
+        (record,) = fuse(folder, tmp_path / "out", "--flir", flir)
+        assert record["alignment"]["source"] == "factory"
+        assert any("the factory alignment is used" in one for one in record["said"])
+        assert not record["notices"]
+        text = refused(folder, tmp_path / "o", "--flir", flir, "--register", "translation")
+        assert "could not be registered" in text
+
+    def test_resize_and_reference(self, folder: Path, tmp_path: Path) -> None:
+        flir = self.file(tmp_path / "IR_1.jpg")
+        given = ("--flir", flir, "--reference", "ir")
+        (record,) = fuse(folder, tmp_path / "out", *given)
+        assert record["alignment"]["to"] == "ir"
+        assert picture(tmp_path / "out" / "fused" / "IR_1.png").shape[:2] == (90, 120)
+        assert "both name whose pixels" in refused(folder, tmp_path / "o", *given, "--resize", "ir")
 
 
 OPTIONS: dict[str, tuple[tuple[str, ...], str]] = {

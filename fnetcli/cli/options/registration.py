@@ -62,7 +62,7 @@ class GivenRegistration(OptionGroup):
             "--register",
             help="Estimate how the two images lie on each other, and warp one onto the other; "
             "sizes may differ. Volumes: none or rigid (needs SimpleITK: pip install "
-            "'fnetcli[register]'). Default: none; with --flir, similarity.",
+            "'fnetcli[register]'). Default: none; with --flir, translation.",
             show_default=False,
             rich_help_panel=PANEL,
         ),

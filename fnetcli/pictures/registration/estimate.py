@@ -31,6 +31,8 @@ AWAY = 6.0  # pixels of that level: displacements that are wrong
 MET = 2.5  # pixels of that level: a block whose peak is as near agrees
 SMOOTHED = 1.0
 CHANCE = 8.0  # standard deviations; two unrelated scenes reach 6 or 7
+CHANCE_NEARBY = 7.0  # where a start is refined: fewer transforms are tried, and 4 is usual
+MIN_TIMES = 3.0  # as many blocks agree as by chance, where a start is refined
 MIN_AGREEING = 0.25  # of the blocks
 MIN_BLOCKS = 6
 MIN_OVERLAP = 0.25  # of the smaller picture, in pixels of the reference
@@ -195,7 +197,8 @@ def register_frames(frames: Frames, kind: Kind, start: Matrix | None = None) -> 
         raise ValueError("frames of different sizes")
     if min(*reference.shape, *moving.shape) < SMALLEST:
         reason = f"a side has fewer than {SMALLEST} pixels"
-        return _judged(kind, start if start is not None else np.eye(3), frames, reason)
+        matrix = start if start is not None else np.eye(3)
+        return _judged(kind, matrix, frames, reason, is_nearby=start is not None)
     levels = [one for one in LEVELS if one.longer_side < ENLARGED_LEVEL * reference.longer_side]
     first, *others = levels or LEVELS[:1]
     start_kind: Kind = "affine" if kind == "homography" else kind  # few blocks tell no tilt
@@ -212,7 +215,7 @@ def register_frames(frames: Frames, kind: Kind, start: Matrix | None = None) -> 
         if not _is_sane(matrix, reference.shape, moving.shape):
             break
         matrix = refine(frames, matrix, kind, level, start)
-    return _judged(kind, matrix, frames)
+    return _judged(kind, matrix, frames, is_nearby=start is not None)
 
 
 def _best_of_several(frames: Frames, kind: Kind, level: Level) -> Candidate:
@@ -286,8 +289,19 @@ def _is_sane(matrix: Matrix, reference: tuple[int, ...], moving: tuple[int, ...]
     )
 
 
-def _judged(kind: Kind, matrix: Matrix, frames: Frames, reason: str | None = None) -> Registration:
-    """Look at all frames under a transform, and decide whether it is to be believed."""
+def _judged(
+    kind: Kind,
+    matrix: Matrix,
+    frames: Frames,
+    reason: str | None = None,
+    *,
+    is_nearby: bool,
+) -> Registration:
+    """Look at all frames under a transform, and decide whether it is to be believed.
+
+    `is_nearby`: only transforms around a known one were tried.
+    """
+    chance = CHANCE_NEARBY if is_nearby else CHANCE
     (reference, moving), *_ = frames
     shapes = reference.shape, moving.shape
     none, nothing = np.zeros((0, 4)), np.zeros(0, bool)
@@ -300,9 +314,10 @@ def _judged(kind: Kind, matrix: Matrix, frames: Frames, reason: str | None = Non
     score = _height(sight)
     wide = 2 * sight.blocks.reach + 1
     expected = len(agrees) * math.pi * MET**2 / wide**2
-    if score < CHANCE or len(agrees) < MIN_BLOCKS:
+    least = MIN_TIMES * expected if is_nearby else MIN_AGREEING * len(agrees)
+    if score < chance or len(agrees) < MIN_BLOCKS:
         reason = "their edges have too little in common"
-    elif agrees.sum() < max(MIN_BLOCKS, MIN_AGREEING * len(agrees)):
+    elif agrees.sum() < max(MIN_BLOCKS, least):
         reason = "too few blocks agree with it"
     elif _overlap_of_smaller(matrix, *shapes, sight.overlap) < MIN_OVERLAP:
         reason = "the views hardly overlap under it"
@@ -318,6 +333,7 @@ def _judged(kind: Kind, matrix: Matrix, frames: Frames, reason: str | None = Non
         agrees=agrees,
         expected=expected,
         reason=reason,
+        chance=chance,
         frames=len(frames),
         frames_agreeing=int(_agreeing(sight.votes).sum()),
     )
