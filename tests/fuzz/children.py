@@ -61,7 +61,7 @@ class Child:
         answer = process.stdout.readline()
         if not answer:
             code = process.wait()
-            self._process = None
+            self.end()
             return Verdict("crash", f"the process ended with {code}")
         return Verdict(**json.loads(answer))
 

@@ -11,7 +11,7 @@ import numpy as np
 
 from tests.drawn_pictures import smooth_noise, write
 from tests.drawn_volumes import LPS, phantom, save, slices, write_nifti
-from tests.flir_files import flir_jpeg, records
+from tests.flir_files import block, flir_jpeg, records
 from tests.formats.files import DEEP, EXACT, HEIGHT, LOSSY, WIDTH
 
 
@@ -30,6 +30,7 @@ def all_seeds() -> list[Seed]:
     pictures = {name: one[0] for name, one in (EXACT | LOSSY | DEEP).items()}
     found = [Seed(name, content) for name, content in sorted(pictures.items())]
     found.append(Seed("flir", flir_jpeg(records()), ".jpg", "--flir"))
+    found.append(Seed("fff", block(records()), ".fff", "--flir"))
     found.append(Seed("csv", _table(), ".csv", "--ir"))
     return found + [Seed(name, content, suffix, "--ct") for name, suffix, content in _volumes()]
 
