@@ -1,4 +1,4 @@
-"""The two stages of FNet's training (section III-D): with its inverse, then alone."""
+"""The two stages of FNet's training (section III-D): with its inverse, then alone; fine-tuning."""
 
 from __future__ import annotations
 
@@ -11,18 +11,21 @@ import torch
 from torch import Tensor, nn
 
 from fnetcli.models.base import Network
-from fnetcli.models.fnet import FNET, shaped
-from fnetcli.models.fnet.config import FNetConfig
-from fnetcli.models.fnet.network import FNet, IFNet
+from fnetcli.models.fnet import FNET, IFNET, shaped
+from fnetcli.models.fnet.config import FNetConfig, IFNetConfig
+from fnetcli.models.fnet.network import FNet, IFNet, Parts
 from fnetcli.models.torch_arrays import at_rest
 from fnetcli.training.base import Losses, Stage
 from fnetcli.training.data import Pairs, to_tensor
-from fnetcli.training.fnet.losses import FusionLoss, fusion_loss, inversion_loss
-from fnetcli.training.fnet.recipe import FNetRecipe
+from fnetcli.training.fnet.losses import fusion_loss, inversion_loss, separation_loss
+from fnetcli.training.fnet.recipe import FNetRecipe, FusionStageConfig
 
 
 class FNetProcedure:
-    """Stage I: FNet and IFNet together (eq. 25). Stage II: FNet alone (eq. 26)."""
+    """Stage I: FNet and IFNet together (eq. 25). Stage II: FNet alone (eq. 26).
+
+    Fine-tuning repeats stage II with numbers of its own.
+    """
 
     def __init__(
         self,
@@ -35,6 +38,7 @@ class FNetProcedure:
         self.fnet = FNet(recipe.network).to(device)
         self.inverse = IFNet(recipe.inverse).to(device)
         self.average = copy.deepcopy(self.fnet).requires_grad_(False)
+        self.inverse_average = copy.deepcopy(self.inverse).requires_grad_(False)
 
     @property
     def modules(self) -> dict[str, nn.Module]:
@@ -44,12 +48,14 @@ class FNetProcedure:
     @property
     def averages(self) -> dict[str, nn.Module]:
         """See `Procedure`."""
-        return {"network": self.average}
+        kept = {"inverse": self.inverse_average} if self.recipe.keep_inverse else {}
+        return {"network": self.average, **kept}
 
     @property
-    def stages(self) -> tuple[Stage, Stage]:
+    def stages(self) -> tuple[Stage, ...]:
         """See `Procedure`."""
         fnet, inverse = list(self.fnet.parameters()), list(self.inverse.parameters())
+        kept = {"inverse": inverse} if self.recipe.keep_inverse else {}
         return (
             Stage(
                 self.recipe.stage_1,
@@ -57,8 +63,14 @@ class FNetProcedure:
                 self._inversion_losses,
                 is_validated=False,
             ),
-            Stage(
-                self.recipe.stage_2, {"all": fnet}, self._fusion_losses, starts_from_average=True
+            *(
+                Stage(
+                    config,
+                    {"all": fnet, **kept},
+                    self._fusion_losses(config),
+                    starts_from_average=True,
+                )
+                for config in (self.recipe.stage_2, self.recipe.fine_tune)
             ),
         )
 
@@ -76,14 +88,22 @@ class FNetProcedure:
         """See `Procedure`."""
         return at_rest(FNET, self.recipe.network, self.average)
 
+    def companions(self) -> dict[str, Network[IFNetConfig]]:
+        """Return the inverse, if it is kept."""
+        if not self.recipe.keep_inverse:
+            return {}
+        return {"inverse": at_rest(IFNET, self.recipe.inverse, self.inverse_average)}
+
     @torch.no_grad()
     def validation_loss(self) -> float:
         """Return the mean stage II loss over whole images."""
-        pairs = self.validation or ()
+        pairs, config = self.validation or (), self.recipe.fusing
         total = 0.0
         for first, second in pairs:
             x, y = (to_tensor(image)[None, None].to(self.device) for image in (first, second))
-            total += self._fusion_loss(self._fuse(self.average, x, y), x, y).total.item()
+            parts = self._separate(self.average, x, y)
+            losses = _weighted_losses(config, parts, x, y).values()
+            total += sum(losses, torch.zeros((), device=self.device)).item()
         return total / len(pairs)
 
     def extra_state(self) -> dict[str, Any]:
@@ -95,38 +115,52 @@ class FNetProcedure:
 
     def _inversion_losses(self, seed: tuple[int, ...]) -> Losses:
         x, y = self._batch(self.recipe.stage_1.batch, self.recipe.stage_1.crop, seed)
+        return self._recovery_losses(self._separate(self.fnet, x, y).fused, x, y)
+
+    def _recovery_losses(self, fused: Tensor, x: Tensor, y: Tensor) -> Losses:
         with self._autocast():
-            fused = shaped.separate_and_combine(self.fnet, x, y)[1].fused
             first, second = shaped.invert(self.inverse, fused)
         return {"first": inversion_loss(first, x), "second": inversion_loss(second, y)}
 
-    def _fusion_losses(self, seed: tuple[int, ...]) -> Losses:
-        x, y = self._batch(self.recipe.stage_2.batch, self.recipe.stage_2.crop, seed)
-        loss = self._fusion_loss(self._fuse(self.fnet, x, y), x, y)
-        return {"intensity": loss.intensity, "gradient": loss.gradient, "ssim": loss.ssim}
+    def _fusion_losses(self, config: FusionStageConfig) -> Callable[[tuple[int, ...]], Losses]:
+        def of_batch(seed: tuple[int, ...]) -> Losses:
+            x, y = self._batch(config.batch, config.crop, seed)
+            parts = self._separate(self.fnet, x, y)
+            losses = _weighted_losses(config, parts, x, y)
+            if self.recipe.keep_inverse:  # FNet does not learn from it
+                losses |= self._recovery_losses(parts.fused.detach(), x, y)
+            return losses
+
+        return of_batch
 
     def _batch(self, size: int, crop: int, seed: tuple[int, ...]) -> tuple[Tensor, Tensor]:
         x, y = self.pairs.batch(size, crop, seed)
         return x.to(self.device), y.to(self.device)
 
-    def _fuse(self, network: FNet, x: Tensor, y: Tensor) -> Tensor:
+    def _separate(self, network: FNet, x: Tensor, y: Tensor) -> Parts:
         with self._autocast():
-            return shaped.separate_and_combine(network, x, y)[1].fused
+            return shaped.separate_and_combine(network, x, y)[1]
 
     def _autocast(self) -> torch.autocast:
         is_bf16 = self.recipe.precision == "bf16"
         return torch.autocast(self.device.type, torch.bfloat16, enabled=is_bf16)
 
-    def _fusion_loss(self, fused: Tensor, x: Tensor, y: Tensor) -> FusionLoss:
-        stage = self.recipe.stage_2
-        return fusion_loss(
-            fused,
-            x,
-            y,
-            intensity_weight=stage.intensity_weight,
-            gradient_weight=stage.gradient_weight,
-            ssim_weight=stage.ssim_weight,
-        )
+
+def _weighted_losses(config: FusionStageConfig, parts: Parts, x: Tensor, y: Tensor) -> Losses:
+    """Return the weighted terms of stage II; separation only if it has a weight."""
+    loss = fusion_loss(
+        parts.fused,
+        x,
+        y,
+        intensity_weight=config.intensity_weight,
+        gradient_weight=config.gradient_weight,
+        ssim_weight=config.ssim_weight,
+    )
+    losses = {"intensity": loss.intensity, "gradient": loss.gradient, "ssim": loss.ssim}
+    if config.separation_weight:
+        separation = separation_loss(parts.unique_first, parts.unique_second, x, y)
+        losses["separation"] = config.separation_weight * separation
+    return losses
 
 
 def _compile(tell: Callable[[str], None]) -> None:
