@@ -9,12 +9,15 @@ import dataclasses
 import difflib
 import json
 import math
+import re
 import typing
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, ClassVar, Literal
 
 from fnetcli.errors import ConfigError, TrainingError
 from fnetcli.files.guarded import FileKind
+from fnetcli.modalities import MODALITIES
 from fnetcli.models.base import config_values
 
 LOG = FileKind("a log of losses", 1 << 30, "remove it", TrainingError)
@@ -57,6 +60,33 @@ class StageConfig:
 
 
 @dataclass(frozen=True)
+class DataSet:
+    """Pairs in two folders, and how many of the crops are of them."""
+
+    folders: dict[str, str]  # modality -> folder, two of them
+    share: float = 0.0  # of the crops, relative to those of the others; 0 for all: as many as pairs
+    crop: int = 0  # side in pixels; 0: the stage's
+    labels: str = ""  # folder with one label image for each pair, for models that learn from them
+    match: dict[str, str] = field(default_factory=dict)  # as that of the recipe, which it replaces
+    bands: dict[str, str] = field(default_factory=dict)  # likewise
+
+    def __post_init__(self) -> None:
+        """Raise ValueError where a number is out of range."""
+        require(self, (), ("share", "crop"))
+
+    def as_table(self) -> dict[str, Any]:
+        """Return what TOML holds: the folders, and the rest if it is not the default."""
+        rest = {one.name: getattr(self, one.name) for one in dataclasses.fields(self)[1:]}
+        return self.folders | {name: value for name, value in rest.items() if value}
+
+    def resolved(self, base: Path) -> DataSet:
+        """Return the set with absolute folders; relative ones are below `base`."""
+        folders = {name: str((base / one).resolve()) for name, one in self.folders.items()}
+        labels = str((base / self.labels).resolve()) if self.labels else ""
+        return dataclasses.replace(self, folders=folders, labels=labels)
+
+
+@dataclass(frozen=True)
 class Recipe:
     """Everything that decides the numbers of a run; a model's own class adds network and stages."""
 
@@ -72,8 +102,8 @@ class Recipe:
     validate_every: int = 1000
     checkpoint_every: int = 500
     init: str = ""  # weights to start from: a name of shipped ones, or a file
-    data: dict[str, str] = field(default_factory=dict)  # modality -> folder, two of them
-    validation: dict[str, str] = field(default_factory=dict)  # likewise; may be empty
+    data: tuple[DataSet, ...] = ()  # [data], or several [[data]]
+    validation: tuple[DataSet, ...] = ()  # likewise
     match: dict[str, str] = field(default_factory=dict)  # modality -> pattern of names, as --match
     bands: dict[str, str] = field(default_factory=dict)  # modality -> bands of a file, as --band
 
@@ -110,12 +140,29 @@ class Recipe:
         scalars = [f"model = {json.dumps(self.model)}"] if self.model != DEFAULT_MODEL else []
         tables = []
         for key, value in self.as_dict().items():
-            if isinstance(value, dict):
-                rows = [f"{name} = {json.dumps(item)}" for name, item in value.items()]
-                tables.append("\n".join([f"[{key}]", *rows]))
+            sets = getattr(self, key)
+            if isinstance(sets, tuple) and all(isinstance(one, DataSet) for one in sets):
+                head = f"[{key}]" if len(sets) == 1 else f"[[{key}]]"
+                tables += ["\n".join([head, *_rows(one.as_table())]) for one in sets]
+            elif isinstance(value, dict):
+                tables.append("\n".join([f"[{key}]", *_rows(value)]))
             else:
                 scalars.append(f"{key} = {json.dumps(value)}")
         return "\n\n".join(["\n".join(scalars), *tables]) + "\n"
+
+
+def _rows(table: dict[str, Any]) -> list[str]:
+    return [f"{_key(name)} = {_toml(value)}" for name, value in table.items()]
+
+
+def _toml(value: Any) -> str:
+    if isinstance(value, dict):
+        return "{" + ", ".join(_rows(value)) + "}"
+    return json.dumps(value)
+
+
+def _key(name: str) -> str:
+    return name if re.fullmatch(r"[A-Za-z0-9_-]+", name) else json.dumps(name)
 
 
 @dataclass(frozen=True)
@@ -140,7 +187,7 @@ class LabelledRecipe(Recipe):
 
     labels: str = ""  # folder with one label image for each pair of [data]
     validation_labels: str = ""  # likewise of [validation]; may be left out
-    unlabelled: dict[str, str] = field(default_factory=dict)  # further pairs, as in [data]
+    unlabelled: tuple[DataSet, ...] = ()  # further pairs, as [data]; one set
     classes: ClassesConfig = field(default_factory=ClassesConfig)
 
     @property
@@ -189,11 +236,39 @@ def _value(wanted: Any, value: Any, path: str, name: str) -> Any:
         return value
     if wanted == tuple[str, ...]:
         return _words(value, path, name)
+    if wanted == tuple[DataSet, ...]:
+        return _data_sets(value, path, name)
     if wanted is float and isinstance(value, int) and not isinstance(value, bool):
         return float(value)
     if type(value) is not wanted:
         raise ConfigError(f"{path}: {name} = {value!r}; must be of type {wanted.__name__}")
     return value
+
+
+def _data_sets(value: Any, path: str, name: str) -> tuple[DataSet, ...]:
+    """Read [data], where an empty table is no set, or several [[data]]."""
+    tables = value if isinstance(value, list) else [value] if value else []
+    if not all(isinstance(one, dict) for one in tables) or value in ("", 0, False):
+        raise ConfigError(f"{path}: {name!r} must be a table, [{name}], or several, [[{name}]]")
+    sets = tuple(_data_set(one, path, name) for one in tables)
+    if any(one.share for one in sets) and not all(one.share for one in sets):
+        raise ConfigError(f"{path}: [[{name}]]: some sets have a share; give one to each, or none")
+    return sets
+
+
+def _data_set(table: dict[str, Any], path: str, name: str) -> DataSet:
+    keys = [one.name for one in dataclasses.fields(DataSet)[1:]]
+    folders = {key: value for key, value in table.items() if key not in keys}
+    for key, value in folders.items():
+        close = difflib.get_close_matches(key, [*MODALITIES, *keys], n=1, cutoff=0.6)
+        if key not in MODALITIES:
+            hint = f"did you mean {close[0]!r}?" if close else "give two modalities"
+            raise ConfigError(f"{path}: unknown key '{name}.{key}'; {hint}")
+        if not isinstance(value, str):
+            raise ConfigError(f"{path}: [{name}] must map modalities to texts")
+    rest = {key: value for key, value in table.items() if key in keys}
+    one: DataSet = build(DataSet, {"folders": folders, **rest}, path, name)
+    return one
 
 
 def _words(value: Any, path: str, name: str) -> tuple[str, ...]:

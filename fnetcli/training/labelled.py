@@ -7,7 +7,7 @@ images and never interpolated, so classes stay whole numbers.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeVar
@@ -21,7 +21,7 @@ from fnetcli.errors import TrainingError
 from fnetcli.formats import content_sha256
 from fnetcli.formats.labels import read_labels
 from fnetcli.inputs.pairing import Case, images_by_name
-from fnetcli.training.data import Pairs, to_tensor
+from fnetcli.training.data import PairSource, to_tensor
 
 Label = NDArray[np.uint8]
 PixelT = TypeVar("PixelT", bound=np.generic)
@@ -66,10 +66,10 @@ class LabelledPairs:
     Further pairs without labels may follow them: they teach what needs none.
     """
 
-    pairs: Pairs
+    pairs: PairSource
     labels: list[Path | None]  # one a pair; None: all of it is unlabelled
     classes: int  # with class 0
-    unlabelled: Pairs | None = None
+    unlabelled: PairSource | None = None
     _cache: dict[int, Label] = field(default_factory=dict)
 
     def __len__(self) -> int:
@@ -99,9 +99,10 @@ class LabelledPairs:
 
         Raise ReadError, TrainingError, also where nothing is labelled.
         """
-        if not self.shares().any():
+        first = next(filter(None, self.labels), None)
+        if first is not None and not self.shares().any():
             raise TrainingError(
-                f"{self.labels[0]}: this label and all others hold class 0 alone, unlabelled; "
+                f"{first}: this label and all others hold class 0 alone, unlabelled; "
                 "give labels whose pixels are classes"
             )
 
@@ -129,9 +130,10 @@ class LabelledPairs:
         its number. `labelled_share` is the probability of a labelled pair, if there are others.
         """
         random = np.random.default_rng(seed)
+        crop, sets = self.pairs.side(crop, random)
         crops: list[tuple[NDArray[np.generic], ...]] = []
         for _ in range(size):
-            index = self._draw(random, labelled_share)
+            index = self._choose(random, labelled_share, sets)
             pair = self[index]
             images: tuple[NDArray[np.generic], ...] = (pair.first, pair.second, pair.label)
             if weigh:
@@ -150,11 +152,19 @@ class LabelledPairs:
             torch.from_numpy(weight[0].astype(np.float32))[:, None] if weight else None,
         )
 
-    def _draw(self, random: np.random.Generator, labelled_share: float) -> int:
+    @property
+    def kinds(self) -> list[tuple[str, str]]:
+        """The modalities of the pairs, (first, second), each two once."""
+        others = [] if self.unlabelled is None else self.unlabelled.kinds
+        return list(dict.fromkeys([*self.pairs.kinds, *others]))
+
+    def _choose(
+        self, random: np.random.Generator, labelled_share: float, sets: Sequence[int]
+    ) -> int:
         """Return the number of a pair, drawn at random."""
-        is_labelled = self.unlabelled is None or random.random() < labelled_share
-        start, end = (0, len(self.pairs)) if is_labelled else (len(self.pairs), len(self))
-        return int(random.integers(start, end))
+        if self.unlabelled is None or random.random() < labelled_share:
+            return self.pairs.choose(random, sets)
+        return len(self.pairs) + self.unlabelled.choose(random, (0,))
 
     def shares(self) -> NDArray[np.float64]:
         """Return each class's share of the labelled pixels, (C,); class 0 has none."""

@@ -41,6 +41,10 @@ class PairList(Protocol):
     def list_sha256(self) -> str:
         """Return a hash over all that they hold."""
 
+    @property
+    def kinds(self) -> list[tuple[str, str]]:
+        """The modalities of the pairs, (first, second), each two once."""
+
 
 class Observer(Protocol):
     """What a run tells while it goes on; the CLI shows it."""
@@ -95,7 +99,7 @@ def train(
             state.load(run / STATE_FILE, device)
         atomic_write(run / RECIPE_FILE, lambda file: file.write(recipe.to_toml().encode()))
         with _open_log(run / LOG_FILE, state.progress) as log, _stop_signals() as stop_asked:
-            _Trainer(run, state, validation is not None, len(pairs), observer, log).run(stop_asked)
+            _Trainer(run, state, pairs, validation is not None, observer, log).run(stop_asked)
 
 
 # --- state ----------------------------------------------------------------------------------------
@@ -268,14 +272,14 @@ class _Trainer:
         self,
         folder: Path,
         state: _State,
+        pairs: PairList,
         has_validation: bool,
-        pairs: int,
         observer: Observer,
         log: io.FileIO,
     ) -> None:
         self.folder, self.state, self.observer, self.log = folder, state, observer, log
         self.recipe, self.procedure = state.recipe, state.procedure
-        self.has_validation, self.pairs = has_validation, pairs
+        self.pairs, self.has_validation = pairs, has_validation
 
     def run(self, stop_asked: list[bool]) -> None:
         """Go through the stages from where the state stands."""
@@ -383,9 +387,10 @@ class _Trainer:
                 "stage": progress.stage,
                 "iteration": progress.iteration,
                 "seconds": round(progress.seconds),
-                "pairs": self.pairs,
+                "pairs": len(self.pairs),
                 "validation_loss": progress.best_loss if name == BEST_FILE else None,
             },
+            "trained_for": [f"{second}+{first}" for first, second in self.pairs.kinds],
             "training_list_sha256": self.state.lists["training"],
         }
         if self.state.init is not None:

@@ -29,7 +29,7 @@ from fnetcli.training.cddfuse.losses import (
     reconstruction_stage_loss,
 )
 from fnetcli.training.cddfuse.recipe import CDDFuseRecipe, CDDFuseStageConfig
-from fnetcli.training.data import Luminance, Pairs, to_tensor
+from fnetcli.training.data import Luminance, PairSource, to_tensor
 
 RECONSTRUCTING = ("encoder", "decoder")  # the children of `CDDFuse` that stage I trains
 FUSING = (*RECONSTRUCTING, "base_fusion", "detail_fusion")
@@ -71,8 +71,8 @@ class CDDFuseProcedure:
     def __init__(
         self,
         recipe: CDDFuseRecipe,
-        pairs: Pairs,
-        validation: Pairs | None,
+        pairs: PairSource,
+        validation: PairSource | None,
         device: torch.device,
     ) -> None:
         self.recipe, self.pairs, self.validation, self.device = recipe, pairs, validation, device

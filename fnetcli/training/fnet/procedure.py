@@ -16,7 +16,7 @@ from fnetcli.models.fnet.config import FNetConfig
 from fnetcli.models.fnet.network import FNet, IFNet
 from fnetcli.models.torch_arrays import at_rest
 from fnetcli.training.base import Losses, Stage
-from fnetcli.training.data import Pairs, to_tensor
+from fnetcli.training.data import PairSource, to_tensor
 from fnetcli.training.fnet.losses import FusionLoss, fusion_loss, inversion_loss
 from fnetcli.training.fnet.recipe import FNetRecipe, FusionStageConfig
 
@@ -30,8 +30,8 @@ class FNetProcedure:
     def __init__(
         self,
         recipe: FNetRecipe,
-        pairs: Pairs,
-        validation: Pairs | None,
+        pairs: PairSource,
+        validation: PairSource | None,
         device: torch.device,
     ) -> None:
         self.recipe, self.pairs, self.validation, self.device = recipe, pairs, validation, device
