@@ -23,7 +23,7 @@ from fnetcli.errors import CheckpointError
 from fnetcli.files.durable import atomic_write
 from fnetcli.files.guarded import FileKind, read_bytes
 from fnetcli.models.base import Array, ModelSpec, Network, TensorLayout, config_values
-from fnetcli.models.table import MODELS
+from fnetcli.models.table import INVERSES, MODELS
 
 WEIGHTS = FileKind(
     name="a weights file",
@@ -57,15 +57,17 @@ class Weights:
         return [f"{self.name}: {text}" for text in self.network.spec.notices(self.network)]
 
 
-def load_weights(name: str | Path | None = None) -> Weights:
-    """Read weights: the name of shipped weights (default: `fnet`), or a file.
+def load_weights(
+    name: str | Path | None = None, models: Mapping[str, ModelSpec[Any]] = MODELS
+) -> Weights:
+    """Read weights of one of these models: the name of shipped ones (default: `fnet`), or a file.
 
     The arrays are float32. Raise CheckpointError, UsageError.
     """
     path = find_weights(name)
     content = read_bytes(path, WEIGHTS)
     tensors, metadata = _read(path, content)
-    spec, layout = _recognise(path, tensors, metadata)
+    spec, layout = _recognise(path, tensors, metadata, models)
     config = _config(path, layout, tensors, metadata)
     network = Network(spec, config, _checked(path, spec, layout, config, tensors))
     try:
@@ -83,8 +85,11 @@ def load_weights(name: str | Path | None = None) -> Weights:
     )
 
 
-def save_weights(path: Path, network: Network[Any], metadata: Mapping[str, Any]) -> None:
-    """Write our layout, atomically; metadata values must be serialisable. Raise WriteError."""
+def save_weights(path: Path, network: Network[Any], metadata: Mapping[str, Any]) -> str:
+    """Write our layout, atomically; metadata values must be serialisable. Raise WriteError.
+
+    Return the sha256 of the file.
+    """
     header = {
         "format": "fnet",
         "format_version": json.dumps(FORMAT_VERSION),
@@ -94,6 +99,7 @@ def save_weights(path: Path, network: Network[Any], metadata: Mapping[str, Any])
     }
     content = safetensors_bytes(network.arrays, header)
     atomic_write(path, lambda file: file.write(content))
+    return hashlib.sha256(content).hexdigest()
 
 
 # --- reading without trust ------------------------------------------------------------------------
@@ -116,24 +122,37 @@ def _read(path: Path, content: bytes) -> tuple[Tensors, dict[str, Any]]:
 
 
 def _recognise(
-    path: Path, tensors: Tensors, metadata: Mapping[str, Any]
+    path: Path,
+    tensors: Tensors,
+    metadata: Mapping[str, Any],
+    models: Mapping[str, ModelSpec[Any]],
 ) -> tuple[ModelSpec[Any], TensorLayout[Any]]:
     """Return the model and the layout by the file's metadata, else by its tensors."""
     model = metadata.get("model")
     if isinstance(model, str) and "config" in metadata:
+        if model in models:
+            return models[model], _own_layout(models[model])
+        if model in INVERSES:
+            raise CheckpointError(
+                f"{path}: an inverse, which recovers sources from a fused picture and fuses "
+                "nothing; give it to fnet inspect --inverse"
+            )
         if model in MODELS:
-            return MODELS[model], _own_layout(MODELS[model])
+            raise CheckpointError(
+                f"{path}: weights of {model}, but an inverse is needed; give the file that fnet "
+                "train wrote beside them with keep_inverse = true"
+            )
         raise CheckpointError(
             f"{path}: weights of a model '{quoted(model)}', which this fnet does not know "
             f"({', '.join(MODELS)}); update fnet to use it"
         )
-    for spec in MODELS.values():
+    for spec in models.values():
         for layout in (_own_layout(spec), *spec.layouts):
             if layout.matches(tensors):
                 return spec, layout
     shown = ", ".join(f"'{quoted(key)}'" for key in list(tensors)[:3]) or "none"
     known = [
-        layout.name for spec in MODELS.values() for layout in (_own_layout(spec), *spec.layouts)
+        layout.name for spec in models.values() for layout in (_own_layout(spec), *spec.layouts)
     ]
     raise CheckpointError(
         f"{path}: {len(tensors)} tensors ({shown}, ...) of no known layout; "

@@ -20,7 +20,7 @@ from fnetcli.formats.base import (
     usual_layer,
 )
 from fnetcli.formats.flir import FFF, JPEG
-from fnetcli.formats.modern import AVIF, JPEG2000, JPEGXL
+from fnetcli.formats.modern import AVIF, HEIC, JPEG2000, JPEGXL
 from fnetcli.formats.npy import NPY
 from fnetcli.formats.png import PNG
 from fnetcli.formats.pnm import PNM
@@ -38,7 +38,7 @@ from fnetcli.formats.writers import (
 from fnetcli.imaging.image import Image
 
 FORMATS: tuple[Format, ...] = (
-    *(PNG, JPEG, TIFF, BMP, WEBP, JPEG2000, JPEGXL, AVIF, FFF),
+    *(PNG, JPEG, TIFF, BMP, WEBP, JPEG2000, JPEGXL, AVIF, HEIC, FFF),
     *(PNM, NPY, CSV),
 )
 HEADERLESS: tuple[Format, ...] = (RAW,)  # nothing in them says what they are: their names do

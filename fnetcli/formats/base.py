@@ -246,11 +246,9 @@ def open_image(path: Path) -> BinaryIO:
     raise ContentError("the file is empty", COPY_AGAIN)
 
 
-HEIC = {b"ftyp" + brand for brand in (b"heic", b"heix", b"heim", b"heis", b"hevc", b"mif1")}
 # Kinds that people have, but that are not read: how they start, and what to do.
 KNOWN_OTHERS: tuple[tuple[Callable[[bytes], bool], str, str], ...] = (
     (starts_with(b"\x76\x2f\x31\x01"), "an OpenEXR file", "convert it to float TIFF"),
-    (lambda head: head[4:12] in HEIC, "a HEIC file", "convert it to PNG, TIFF or AVIF"),
     (starts_with(b"8BPS"), "a Photoshop file", "export it as TIFF"),
     (starts_with(b"SIMPLE  ="), "a FITS file", "convert it to TIFF"),
     (starts_with(b"PK\3\4"), "a zip archive", "unpack it"),

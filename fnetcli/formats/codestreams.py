@@ -15,6 +15,7 @@ JPEG2000_BOX = b"\0\0\0\x0cjP  \r\n\x87\n"
 JPEGXL_START, JPEGXL_BOX = b"\xff\x0a", b"\0\0\0\x0cJXL \r\n\x87\n"
 RATIOS = ((1, 1), (12, 10), (4, 3), (3, 2), (16, 9), (5, 4), (2, 1))  # ISO/IEC 18181-1, SizeHeader
 ALPHA_CHANNEL, GREY_SPACE = 0, 1
+ALPHA_NAMES = (b"alpha", b"hevc:2015:auxid:1")  # of a picture that holds opacity
 
 
 @dataclass(frozen=True)
@@ -87,6 +88,16 @@ def jpeg2000_claim(content: bytes) -> Claim:
         is_signed=bool(depth & 0x80),
         has_alpha=alphas == {count - 1},
     )
+
+
+def jpeg2000_profile(content: bytes) -> bytes | None:
+    """Return the ICC profile in a JP2 file (ISO/IEC 15444-1, I.5.3.3)."""
+    for kind, first, last in boxes(content, 0, len(content)):
+        if kind == b"jp2h" and content.startswith(JPEG2000_BOX):
+            for inner, start, end in boxes(content, first, last):
+                if inner == b"colr" and content[start : start + 1] == b"\2":  # restricted ICC
+                    return content[start + 3 : end]
+    return None
 
 
 def _alpha_of_jp2(content: bytes, start: int, end: int) -> set[int]:
@@ -243,11 +254,11 @@ def _extra_channel(bits: _Bits) -> int:
     return kind
 
 
-# --- AVIF -----------------------------------------------------------------------------------------
+# --- AVIF, HEIC -----------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
-class AvifClaim:
+class HeifClaim:
     """Size as coded, bits, and how to turn a picture: quarters to the left, then a mirror.
 
     `components` are 1 or 3, and one more where a further picture holds opacity.
@@ -260,39 +271,97 @@ class AvifClaim:
     turns: int = 0
     mirror: int | None = None  # 0: up and down are exchanged, 1: left and right
     is_animation: bool = False
+    profile: bytes | None = None  # ICC
+    shown: tuple[int, int] | None = None  # height and width of what is meant to be seen of it
+
+    def upright(self, size: tuple[int, int]) -> tuple[int, int]:
+        """Return height and width once turned."""
+        height, width = size
+        return (width, height) if self.turns % 2 else size
 
 
-def avif_claim(content: bytes) -> AvifClaim:
-    """Return what the boxes of an AVIF file say (ISO/IEC 23008-12, 6.5; AV1-ISOBMFF)."""
-    sizes, turns, mirror, has_alpha = [(0, 0)], 0, None, False
-    codecs: list[int] = []  # flags of each coded picture, the main one first
-    for kind, first, last in _properties(content):
-        body = content[first:last]
+def heif_claim(content: bytes) -> HeifClaim:
+    """Return what the boxes of an AVIF or HEIC file say (ISO/IEC 23008-12, 6.5; AV1-ISOBMFF)."""
+    properties, main = _properties(content)
+    bits, is_grey = next(
+        filter(None, (_coding(kind, body) for kind, body in properties)), (8, False)
+    )
+    has_alpha = any(
+        kind == b"auxC" and any(name in body for name in ALPHA_NAMES) for kind, body in properties
+    )
+    (height, width), turns, mirror, profile, shown = (0, 0), 0, None, None, None
+    for kind, body in main:
         if kind == b"ispe" and len(body) >= 12:
             width, height = struct.unpack_from(">II", body, 4)
-            sizes.append((height, width))
-        elif kind == b"av1C" and len(body) >= 4:
-            codecs.append(body[2])
+        elif kind == b"clap" and len(body) >= 16:
+            across, parts, down, others = struct.unpack_from(">4I", body)
+            shown = (down // max(others, 1), across // max(parts, 1))
         elif kind == b"irot" and body:
             turns = body[0] & 3
         elif kind == b"imir" and body:
             mirror = body[0] & 1
-        elif kind == b"auxC":
-            has_alpha = has_alpha or b"alpha" in body
-    flags = codecs[0] if codecs else 0
-    bits = (12 if flags & 0x20 else 10) if flags & 0x40 else 8
-    components = (1 if flags & 0x10 else 3) + has_alpha
-    height, width = max(sizes, key=lambda size: size[0] * size[1])
-    is_animation = content[8:12] == b"avis"
-    return AvifClaim(height, width, bits, components, turns, mirror, is_animation)
+        elif kind == b"colr" and body[:4] in {b"prof", b"rICC"}:
+            profile = body[4:]
+    return HeifClaim(
+        height,
+        width,
+        bits,
+        (1 if is_grey else 3) + has_alpha,
+        turns,
+        mirror,
+        content[8:12] in {b"avis", b"hevc"},
+        profile,
+        shown,
+    )
 
 
-def _properties(content: bytes) -> Iterator[tuple[bytes, int, int]]:
-    for kind, first, last in boxes(content, 0, len(content)):
-        if kind != b"meta":
-            continue
-        for inner, start, end in boxes(content, first + 4, last):
-            if inner == b"iprp":
-                for name, begin, stop in boxes(content, start, end):
-                    if name == b"ipco":
-                        yield from boxes(content, begin, stop)
+def _coding(kind: bytes, body: bytes) -> tuple[int, bool] | None:
+    """Return bits and whether grey, as a decoder is told."""
+    if kind == b"av1C" and len(body) >= 4:
+        return (12 if body[2] & 0x20 else 10) if body[2] & 0x40 else 8, bool(body[2] & 0x10)
+    if kind == b"hvcC" and len(body) >= 18:  # ISO/IEC 14496-15, 8.3.3.1
+        return (body[17] & 7) + 8, not body[16] & 3
+    return None
+
+
+Property = tuple[bytes, bytes]  # its kind, its content
+
+
+def _properties(content: bytes) -> tuple[list[Property], list[Property]]:
+    """Return all properties in a file, and those of its main picture."""
+    inside = {
+        kind: content[first:last]
+        for outer, start, end in boxes(content, 0, len(content))
+        if outer == b"meta"
+        for kind, first, last in boxes(content, start + 4, end)
+    }
+    listed = inside.get(b"iprp", b"")
+    parts = {kind: listed[first:last] for kind, first, last in boxes(listed, 0, len(listed))}
+    held = parts.get(b"ipco", b"")
+    found = [(kind, held[first:last]) for kind, first, last in boxes(held, 0, len(held))]
+    try:
+        item = _main_item(inside[b"pitm"])
+        numbers = _associations(parts[b"ipma"])[item]
+        return found, [found[number - 1] for number in numbers if number]
+    except (KeyError, IndexError, struct.error):
+        raise ContentError("not a readable HEIF (its boxes are damaged)", COPY_AGAIN) from None
+
+
+def _main_item(box: bytes) -> int:
+    """Return the number of the main picture (ISO/IEC 14496-12, 8.11.4)."""
+    number: int = struct.unpack_from(">I" if box[0] else ">H", box, 4)[0]
+    return number
+
+
+def _associations(box: bytes) -> dict[int, list[int]]:
+    """Return the numbers of each item's properties, from 1 on (ISO/IEC 23008-12, 9.3.1)."""
+    is_wide, has_words = box[0] > 0, box[3] & 1
+    (count,) = struct.unpack_from(">I", box, 4)
+    place, found = 8, dict[int, list[int]]()
+    for _ in range(min(count, MAX_BOXES)):
+        item, length = struct.unpack_from(">IB" if is_wide else ">HB", box, place)
+        place += 5 if is_wide else 3
+        form, mask = (f">{length}H", 0x7FFF) if has_words else (f">{length}B", 0x7F)
+        found[item] = [number & mask for number in struct.unpack_from(form, box, place)]
+        place += struct.calcsize(form)
+    return found

@@ -1,4 +1,7 @@
-"""JPEG 2000, JPEG XL and AVIF, decoded by imagecodecs after their headers were looked at."""
+"""JPEG 2000, JPEG XL, AVIF and HEIC, decoded after their headers were looked at.
+
+imagecodecs decodes all but HEIC, for which pillow-heif is asked for.
+"""
 
 from __future__ import annotations
 
@@ -30,10 +33,12 @@ from fnetcli.formats.codestreams import (
     JPEG2000_START,
     JPEGXL_BOX,
     JPEGXL_START,
-    avif_claim,
+    heif_claim,
     jpeg2000_claim,
+    jpeg2000_profile,
     jpegxl_claim,
 )
+from fnetcli.formats.profiles import check_profile
 from fnetcli.formats.upright import UPRIGHT, new_image, upright_size
 from fnetcli.imaging.image import Image
 
@@ -41,6 +46,10 @@ MAX_PIXEL_BYTES = 64
 MAX_PIXELS = 1 << 18  # that one byte can hold: whole tiles of one colour
 DECODED_BYTES = 8  # that a decoder takes for each number, about
 HEAD = 1 << 20  # bytes in which headers lie
+NO_HEIC = (
+    "a HEIC file, and no decoder of HEIC is installed",
+    "install fnetcli[heic], or convert it to PNG, TIFF or AVIF",
+)
 ANIMATION = ("an animation, not one picture", "export the one to use as a file of its own")
 
 
@@ -55,6 +64,8 @@ class Described:
     dtype: np.dtype[Any]
     bits: int | None = None
     turn: Callable[[NDArray[Any]], NDArray[Any]] = lambda planes: planes
+    profile: bytes | None = None  # ICC
+    coded: tuple[int, int] | None = None  # height and width that a decoder makes, if others
 
     def names(self) -> tuple[str, ...]:
         """Return what the bands are called."""
@@ -100,7 +111,15 @@ def _read(kind: Kind, file: BinaryIO, options: ReadOptions) -> Image:
     alpha = None
     if described.has_alpha:
         alpha = np.clip(planes[..., -1].astype(np.float32) / np.float32(white), 0, 1)
-    return new_image(planes[..., :channels], alpha, UPRIGHT, bits=described.bits)
+    profile, words = check_profile(described.profile, channels == 3)
+    return new_image(
+        planes[..., :channels],
+        alpha,
+        UPRIGHT,
+        color_profile=profile,
+        bits=described.bits,
+        notices=words,
+    )
 
 
 def _probe(kind: Kind, file: BinaryIO, options: ReadOptions) -> Header:
@@ -114,8 +133,9 @@ def _open(kind: Kind, file: BinaryIO, options: ReadOptions) -> tuple[Described, 
     require_length(file, options, MAX_PIXEL_BYTES, kind.name)
     content = file.read()
     described = kind.describe(content)
-    require_size(described.width, described.height, options)
-    require_bytes(described.width * described.height, file, MAX_PIXELS, kind.name)
+    height, width = described.coded or (described.height, described.width)
+    require_size(width, height, options)
+    require_bytes(height * width, file, MAX_PIXELS, kind.name)
     return described, content
 
 
@@ -155,6 +175,7 @@ def _jpeg2000(content: bytes) -> Described:
         dtype,
         None if is_full or claim.bits < 8 else claim.bits,
         widen,
+        jpeg2000_profile(content),
     )
 
 
@@ -171,12 +192,9 @@ def _jpegxl(content: bytes) -> Described:
 
 
 def _avif(content: bytes) -> Described:
-    claim = avif_claim(content)
+    claim = heif_claim(content)
     if claim.is_animation:
         raise ContentError(*ANIMATION)
-    height, width = claim.height, claim.width
-    if claim.turns % 2:
-        height, width = width, height
 
     def turn(planes: NDArray[Any]) -> NDArray[Any]:
         planes = np.rot90(planes, claim.turns)
@@ -185,15 +203,52 @@ def _avif(content: bytes) -> Described:
     components = claim.components
     dtype = np.dtype(np.uint8 if claim.bits == 8 else np.uint16)
     bits = None if claim.bits == 8 else claim.bits
-    return Described(height, width, components, components in {2, 4}, dtype, bits, turn)
-
-
-def _is_avif(head: bytes) -> bool:
-    size = int.from_bytes(head[:4], "big")
-    brands = head[8 : min(size, len(head))]
-    return head[4:8] == b"ftyp" and any(
-        brands[i : i + 4] in {b"avif", b"avis"} for i in range(0, len(brands), 4)
+    return Described(
+        *claim.upright((claim.height, claim.width)),
+        components,
+        components in {2, 4},
+        dtype,
+        bits,
+        turn,
+        claim.profile,
     )
+
+
+def _heic(content: bytes) -> Described:
+    claim = heif_claim(content)
+    if claim.is_animation:
+        raise ContentError(*ANIMATION)
+    components, coded = claim.components, (claim.height, claim.width)
+    # The decoder cuts it and turns it upright, and spreads 10 and 12 bits over 16.
+    dtype = np.dtype(np.uint8 if claim.bits == 8 else np.uint16)
+    return Described(
+        *claim.upright(claim.shown or coded),
+        components,
+        components in {2, 4},
+        dtype,
+        profile=claim.profile,
+        coded=coded,
+    )
+
+
+def _decode_heic(content: bytes) -> NDArray[Any]:
+    try:
+        from pillow_heif import open_heif  # an extra, asked for by few
+    except ImportError:
+        raise ContentError(*NO_HEIC) from None
+    picture = open_heif(content, convert_hdr_to_8bit=False)
+    return np.array(picture)
+
+
+def _has_brand(brands: set[bytes]) -> Callable[[bytes], bool]:
+    def starts(head: bytes) -> bool:
+        size = int.from_bytes(head[:4], "big")
+        found = head[8 : min(size, len(head))]
+        return head[4:8] == b"ftyp" and any(
+            found[i : i + 4] in brands for i in range(0, len(found), 4)
+        )
+
+    return starts
 
 
 def _format(kind: Kind, suffixes: tuple[str, ...], starts: Callable[[bytes], bool]) -> Format:
@@ -210,4 +265,11 @@ JPEGXL = _format(
     (".jxl",),
     starts_with(JPEGXL_BOX, JPEGXL_START),
 )
-AVIF = _format(Kind("AVIF", _avif, imagecodecs.avif_decode), (".avif",), _is_avif)
+AVIF = _format(
+    Kind("AVIF", _avif, imagecodecs.avif_decode), (".avif",), _has_brand({b"avif", b"avis"})
+)
+HEIC = _format(
+    Kind("HEIC", _heic, _decode_heic),
+    (".heic", ".heif"),
+    _has_brand({b"heic", b"heix", b"heim", b"heis", b"hevc"}),
+)

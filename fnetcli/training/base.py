@@ -97,6 +97,9 @@ class Procedure(Protocol):
     def network(self) -> Network[Any]:
         """Return the averages as a network at rest."""
 
+    def companions(self) -> Mapping[str, Network[Any]]:
+        """Return further networks at rest to save beside it, by the word for their files."""
+
     def validation_loss(self) -> float:
         """Return the mean loss of the averages over the validation pairs."""
 

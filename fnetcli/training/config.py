@@ -112,6 +112,11 @@ class Recipe:
         """Return the sections of a recipe that weights of this configuration decide."""
         return {"network": config_values(config)}
 
+    @classmethod
+    def completed(cls, table: dict[str, Any]) -> dict[str, Any]:
+        """Return the table of a recipe with what one section takes from another."""
+        return table
+
     @property
     def stages(self) -> tuple[StageConfig, ...]:
         """The stages in order; those without iterations are left out of a run."""

@@ -105,7 +105,7 @@ def train(
 # --- state ----------------------------------------------------------------------------------------
 
 
-MUST_STAY = ("seed", "precision", "optimizer", "network", "inverse")
+MUST_STAY = ("seed", "precision", "optimizer", "network", "inverse", "keep_inverse")
 
 
 @dataclass
@@ -209,7 +209,8 @@ class _State:
     def _check_recipe(self, path: Path, model: str, before: dict[str, Any]) -> None:
         """Refuse to go on with another network, seed or optimiser; stages' numbers may change."""
         now = json.loads(json.dumps(self.recipe.as_dict()))
-        changed = [key for key in MUST_STAY if now.get(key) != before.get(key)]
+        plain = type(self.recipe)().as_dict()  # what states of older versions do not name
+        changed = [key for key in MUST_STAY if now.get(key) != before.get(key, plain.get(key))]
         if model != self.recipe.model:
             changed.insert(0, "model")
         if changed:
@@ -395,7 +396,13 @@ class _Trainer:
         }
         if self.state.init is not None:
             metadata["init"] = self.state.init
-        save_weights(self.folder / name, self.procedure.network(), metadata)
+        sha256 = save_weights(self.folder / name, self.procedure.network(), metadata)
+        for word, network in self.procedure.companions().items():
+            path = self.folder / name
+            path = path.with_stem(f"{path.stem}-{word}")
+            save_weights(
+                path, network, {**metadata, "belongs_to": {"name": name, "sha256": sha256}}
+            )
 
 
 @torch.no_grad()

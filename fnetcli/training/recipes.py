@@ -26,9 +26,9 @@ def shipped_recipes() -> dict[str, Path]:
     packaged = Path(str(resources.files("fnetcli"))) / "configs"
     checkout = Path(__file__).parents[2] / "configs"
     for folder in (packaged, checkout):
-        found = {path.stem: path for path in sorted(folder.glob(f"*{SUFFIX}"))}
-        if found:
-            return found
+        paths = sorted(folder.rglob(f"*{SUFFIX}"))
+        if paths:
+            return {one.relative_to(folder).with_suffix("").as_posix(): one for one in paths}
     return {}
 
 
@@ -57,7 +57,8 @@ def read_recipe(name: str | Path, init: str = "", *, takes_init: bool = True) ->
     weights = _weights(table["init"]) if takes_init and table.get("init") else None
     if weights is not None:
         _follow(path, model, weights, table)
-    recipe: Recipe = build(RECIPES[model], table, str(path))
+    kind = RECIPES[model]
+    recipe: Recipe = build(kind, kind.completed(table), str(path))
     if weights is not None:
         _require_shapes(path, recipe, weights)
     base = None if shipped else path.parent

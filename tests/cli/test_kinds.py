@@ -11,6 +11,7 @@ from typing import Any
 import nibabel as nib
 import numpy as np
 import PIL.Image
+import PIL.ImageOps
 import pytest
 import rasterio
 import SimpleITK as sitk  # noqa: N813 - as its users write it
@@ -22,7 +23,7 @@ from tests.cli.command import fnet, tiny_weights
 from tests.cli.test_batch import errors, records
 from tests.drawn_pictures import smooth_noise, write
 from tests.drawn_volumes import AXIAL, affine, nuclear, save_one, write_series
-from tests.formats.files import avif, jpeg2000, jpegxl, npy, table
+from tests.formats.files import avif, heic, jpeg2000, jpegxl, npy, table
 
 HEIGHT, WIDTH = 24, 32
 VIS = smooth_noise(HEIGHT, WIDTH, 1, 3)
@@ -159,7 +160,13 @@ class TestThermal:
             ("a.pgm", b"P5\n9 9\n99999\n" + bytes(999), "its header is damaged"),
             ("a.pgm", b"P2\n2 2\n9\n1 2 3 x\n", "signs that are no numbers"),
             ("a.exr", b"\x76\x2f\x31\x01" + bytes(99), "an OpenEXR file, which is not read"),
-            ("a.heic", b"\0\0\0\x18ftypheic" + bytes(99), "a HEIC file, which is not read"),
+            ("a.heic", b"\0\0\0\x18ftypheic" + bytes(99), "its boxes are damaged"),
+            ("a.heic", heic(VIS)[:-99], "not a"),
+            (
+                "a.heic",
+                heic(VIS).replace(b"ftypheix", b"ftyphevc"),
+                "an animation, not one picture",
+            ),
         ],
     )
     def test_what_is_refused(
@@ -276,6 +283,48 @@ class TestVisible:
         path = by_gdal(tmp_path / "a.jp2", values, driver=driver, quality=100, reversible=True)
         found = read_image(path).pixels[0]
         np.testing.assert_array_equal(found, values.reshape(found.shape))
+
+    @pytest.mark.parametrize("values", [VIS, VIS[..., 0], (VIS.astype(np.uint16) << 8)])
+    def test_heic_is_nearly_as_png(
+        self, values: NDArray[Any], tmp_path: Path, common: list[Any]
+    ) -> None:
+        found = read_image(put(tmp_path / "a.heic", heic(values))).pixels[0]
+        assert found.dtype == values.dtype
+        assert found.shape == (HEIGHT, WIDTH, 3 if values.ndim == 3 else 1)
+        white = np.iinfo(values.dtype).max
+        assert np.abs(found / white - values.reshape(found.shape) / white).max() <= 8 / 255
+        ir = as_tiff(tmp_path / "t.tif", COUNTS)
+        assert fused(tmp_path, tmp_path / "a.heic", ir, common).shape[1:3] == (HEIGHT, WIDTH)
+
+    def test_opacity_in_heic(self, tmp_path: Path) -> None:
+        opacity = np.full((HEIGHT, WIDTH, 1), 255, np.uint8)
+        opacity[:, :16] = 0
+        content = heic(np.concatenate([VIS, opacity], 2))
+        image = read_image(put(tmp_path / "a.heic", content))
+        assert image.alpha is not None
+        assert np.abs(image.alpha[0] - opacity[..., 0] / 255).max() <= 0.05
+
+    @pytest.mark.parametrize("orientation", range(1, 9))
+    def test_heic_is_upright(self, orientation: int, tmp_path: Path) -> None:
+        exif = PIL.Image.Exif()
+        exif[0x112] = orientation
+        content = heic(VIS, exif=exif.tobytes())
+        found = read_image(put(tmp_path / "a.heic", content)).pixels[0].astype(int)
+        picture = PIL.Image.fromarray(VIS)
+        picture.getexif()[0x112] = orientation
+        expected = np.asarray(PIL.ImageOps.exif_transpose(picture)).astype(int)
+        assert np.abs(found - expected).max() <= 8
+
+    def test_heic_without_a_decoder(
+        self, tmp_path: Path, common: list[Any], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setitem(sys.modules, "pillow_heif", None)
+        vis = put(tmp_path / "a.heic", heic(VIS))
+        ir = as_tiff(tmp_path / "t.tif", COUNTS)
+        result = fnet("fuse", "--vis", vis, "--ir", ir, "-o", tmp_path / "o", *common)
+        assert result.exit_code == 1
+        (line,) = errors(result.stderr)
+        assert "install fnetcli[heic], or convert it" in line
 
     @pytest.mark.parametrize("orientation", range(1, 9))
     def test_avif_by_pillow(self, orientation: int, tmp_path: Path) -> None:

@@ -21,6 +21,8 @@ from fnetcli.checkpoints.loading import load_weights
 from fnetcli.imaging.intensity import ScalingOptions
 from fnetcli.metrics import to_grey8
 from fnetcli.models.fnet import shaped
+from fnetcli.models.fnet.config import IFNetConfig
+from fnetcli.models.table import INVERSES
 from fnetcli.training.data import Pairs, read_luminance
 from tests.cli.command import error_line, fnet, log_rows
 from tests.drawn_pictures import smooth_noise, write, write_pairs
@@ -103,6 +105,34 @@ def test_both_stages(tmp_path: Path, recipe: Path, precision: str, optimizer: st
         *("-o", tmp_path / "out", "--weights", run / "last.safetensors"),
     )
     assert fused.exit_code == 0
+
+
+def test_the_inverse_is_kept(tmp_path: Path, recipe: Path) -> None:
+    """It learns on beside FNet, which does not notice; a file names the weights it belongs to."""
+    without, kept = tmp_path / "without", tmp_path / "kept"
+    assert fnet("train", recipe, "-o", without).exit_code == 0
+    recipe.write_text(f"keep_inverse = true\n{recipe.read_text()}")
+    result = fnet("train", recipe, "-o", kept)
+    assert result.exit_code == 0, result.output
+    for name in ("best", "last"):
+        plain, beside = (load_weights(run / f"{name}.safetensors") for run in (without, kept))
+        for key, array in plain.network.arrays.items():
+            np.testing.assert_array_equal(array, beside.network.arrays[key])
+        inverse = load_weights(kept / f"{name}-inverse.safetensors", INVERSES)
+        assert inverse.network.config == IFNetConfig(4, 3, 1)
+        assert inverse.metadata["belongs_to"]["sha256"] == beside.sha256
+    learned = [row["first"] for row in log_rows(kept) if row["stage"] == 2]
+    assert len(learned) == 8
+    assert "first" not in log_rows(without)[-1]
+    resumed = fnet("train", without / "recipe.toml", "-o", kept, "--resume")
+    assert resumed.exit_code == 1
+    assert "trained with another keep_inverse" in error_line(resumed.stderr)
+    pair = ("--vis", tmp_path / "data/vis/0.png", "--ir", tmp_path / "data/ir/0.png")
+    refused = fnet(
+        *("fuse", *pair, "-o", tmp_path / "out", "--weights", kept / "best-inverse.safetensors")
+    )
+    assert refused.exit_code == 1
+    assert "give it to fnet inspect --inverse" in error_line(refused.stderr)
 
 
 def test_stopped_and_resumed_gives_the_same_numbers(

@@ -6,6 +6,7 @@ import os
 import signal
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -63,7 +64,7 @@ def eager(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(shaped, "compile_threshold", lambda: None)
 
 
-def small_network(model: str) -> Network[object]:
+def small_network(model: str) -> Network[Any]:
     torch.manual_seed(0)
     if model == "fnet":
         shape = FNetConfig(atoms=4, kernel_size=3, iterations=2)

@@ -14,6 +14,7 @@ import zlib
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import imagecodecs
@@ -39,7 +40,7 @@ from fnetcli.files.guarded import OrdinaryFile
 from fnetcli.formats import ReadOptions, probe_image, read_image
 from fnetcli.formats.volumes import VolumeOptions, read_volume
 from tests.drawn_volumes import GRIDS, enhanced, nuclear, phantom, save_one, slices
-from tests.formats.files import RGB, chunk, encode, grey_tags, packed, png, raw_tiff
+from tests.formats.files import RGB, avif, chunk, encode, grey_tags, heic, packed, png, raw_tiff
 from tests.paths import SHARED
 
 DAMAGED = SHARED / "faults" / "damaged"
@@ -392,8 +393,8 @@ def jpegxl_claiming(height: int, width: int) -> bytes:
     return b"\xff\x0a" + bits.to_bytes(12, "little") + bytes(40)
 
 
-def avif_claiming(height: int, width: int) -> bytes:
-    content = bytearray(imagecodecs.avif_encode(RGB))
+def heif_claiming(picture: bytes, height: int, width: int) -> bytes:
+    content = bytearray(picture)
     place = content.index(b"ispe") + 8
     struct.pack_into(">II", content, place, width, height)
     return bytes(content)
@@ -409,7 +410,8 @@ def npy_claiming(height: int, width: int) -> bytes:
 LATER: dict[str, Callable[[int, int], bytes]] = {
     "jpeg 2000": jpeg2000_claiming,
     "jpeg xl": jpegxl_claiming,
-    "avif": avif_claiming,
+    "avif": partial(heif_claiming, avif(RGB)),
+    "heic": partial(heif_claiming, heic(RGB)),
     "npy": npy_claiming,
     "pgm": lambda height, width: b"P5\n%d %d\n255\n" % (width, height) + bytes(999),
     "pgm in text": lambda height, width: b"P2\n%d %d\n255\n" % (width, height) + b"1 " * 99,
@@ -437,7 +439,7 @@ class TestLaterKinds:
         except pytest.fail.Exception:
             assert action is probe_image  # whose limit is that of the pixels
             assert side == 21_000
-            assert kind in {"jpeg 2000", "jpeg xl", "avif"}
+            assert kind in {"jpeg 2000", "jpeg xl", "avif", "heic"}
             return
         assert "more than the limit of 500" in text or side == 21_000
 

@@ -24,6 +24,7 @@ from tests.formats.files import (
     SHAPE,
     chunk,
     encode,
+    heic,
     network_rows,
     png,
     read_bytes,
@@ -95,11 +96,13 @@ def with_profile(kind: str, profile: bytes, picture: Any = RGB) -> bytes:
         return png(SHAPE, 8, 3, INDEX_ROWS, body + PLTE)
     if kind == "tiff 16":
         return tiff(DEEP_RGB, photometric="rgb", iccprofile=profile)
+    if kind == "heic":
+        return heic(picture, icc_profile=profile)
     options = {"lossless": True} if kind == "webp" else {}
     return encode(picture, kind.upper(), icc_profile=profile, **options)
 
 
-KINDS = ["png", "png 16", "png palette", "jpeg", "webp", "tiff", "tiff 16"]
+KINDS = ["png", "png 16", "png palette", "jpeg", "webp", "tiff", "tiff 16", "avif", "heic"]
 
 
 class TestProfile:

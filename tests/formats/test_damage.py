@@ -23,6 +23,7 @@ from tests.formats.files import (
     DEEP_RGB,
     EXACT,
     GREY,
+    LOSSY,
     RGB,
     SHAPE,
     chunk,
@@ -42,7 +43,7 @@ LATER = (
     *("pnm rgb", "pnm bits", "pnm text", "pnm rgb alpha", "pnm 16", "pnm float"),
     *("npy bytes", "npy 16 big endian", "npy int64", "csv semicolons", "csv commas"),
     *("jpeg2000 grey", "jpeg2000 rgb", "jpeg2000 12", "jpegxl grey", "jpegxl rgba", "jpegxl 16"),
-    *("avif rgb", "avif rgba", "avif 10"),
+    *("avif rgb", "avif rgba", "avif 10", "heic grey", "heic rgb"),
     *("tiff jpeg 2000", "tiff jpeg xl", "tiff webp", "tiff lerc"),
 )
 TEXTS = {"pnm text", "csv semicolons", "csv commas"}  # nothing tells where they end
@@ -93,6 +94,7 @@ SMALL = {
     "webp": encode(RGB, "WEBP"),
     "webp alpha": encode(rgba(RGB, ALPHA), "WEBP", lossless=True),
     **{name: EXACT[name][0] for name in LATER if name in EXACT},
+    **{name: LOSSY[name][0] for name in LATER if name in LOSSY},
     **{name: DEEP[name][0] for name in LATER if name in DEEP},
 }
 

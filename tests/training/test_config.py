@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import torch
 
 from fnetcli.errors import ConfigError
 from fnetcli.training.config import StageConfig
+from fnetcli.training.fnet.procedure import FNetProcedure
 from fnetcli.training.fnet.recipe import FNetRecipe as Recipe
 from fnetcli.training.recipes import read_recipe as read_any_recipe
 
@@ -38,6 +41,69 @@ def test_paper_recipe_is_the_default() -> None:
     assert (recipe.stage_1, recipe.stage_2) == (Recipe().stage_1, Recipe().stage_2)
 
 
+# What each ablation changes: in FNet, in IFNet, in stage I, in stage II.
+BOTH: dict[str, dict[str, object]] = {
+    "ae01": {"threshold": "soft", "momentum": "none"},
+    "ae02": {"threshold": "soft"},
+    "ae03": {"shared_kernels": True},
+    "ae04": {"momentum": "none"},
+    "ae05": {"momentum": "polyak"},
+    "ae06": {"momentum": "quasi-hyperbolic"},
+    "ae07": {"alpha": 0.5},
+    "ae08": {"gamma": 10.0},
+    "ae09": {"iterations": 3},
+    "ae10": {"iterations": 5},
+}
+ELSEWHERE: dict[str, dict[str, dict[str, object]]] = {
+    "ae11": {"stage_1": {"iterations": 0}},
+    "ae12": {"inverse": {"threshold": "soft"}},
+    "ae13": {"stage_2": {"intensity_weight": 0.0}},
+    "ae14": {"stage_2": {"gradient_weight": 0.0}},
+    "ae15": {"stage_2": {"ssim_weight": 0.0}},
+}
+ABLATIONS = {
+    **{name: {"network": one, "inverse": one} for name, one in BOTH.items()},
+    **ELSEWHERE,
+}
+
+
+def test_there_are_fifteen_ablations() -> None:
+    assert [path.stem for path in sorted((CONFIGS / "ablations").glob("*"))] == [*ABLATIONS]
+
+
+@pytest.mark.parametrize("name", ABLATIONS)
+def test_an_ablation_changes_what_its_name_says(name: str) -> None:
+    """And nothing else: the networks that are trained have those blocks."""
+    recipe = read_recipe(CONFIGS / "ablations" / f"{name}.toml")
+    changes = {key: replace(getattr(Recipe(), key), **one) for key, one in ABLATIONS[name].items()}
+    assert recipe == replace(Recipe(), **changes)
+    assert recipe != Recipe()
+    procedure = FNetProcedure(recipe, [], None, torch.device("cpu"))  # type: ignore[arg-type]
+    assert procedure.fnet.encode_u.config == procedure.fnet.encode_z.config == recipe.network
+    assert procedure.inverse.encode_first.config == recipe.inverse
+    blocks = procedure.fnet.encode_u, procedure.inverse.encode_second
+    for block in blocks:
+        one = 1 if block.config.shared_kernels else block.config.iterations + 1
+        assert len(block.iterations) == one
+        assert hasattr(block, "w_rho") == (block.config.momentum != "none")
+        assert hasattr(block, "mix_logit") == (block.config.momentum == "quasi-hyperbolic")
+    first, second, _ = procedure.stages
+    assert first.config.iterations == (0 if name == "ae11" else 20_000)
+    weights = [
+        getattr(second.config, f"{loss}_weight") for loss in ("intensity", "gradient", "ssim")
+    ]
+    assert [weight == 0 for weight in weights] == [name == f"ae{n}" for n in (13, 14, 15)]
+
+
+def test_the_inverse_follows_the_network_unless_it_says_otherwise(tmp_path: Path) -> None:
+    text = '[network]\natoms = 8\nmomentum = "none"\n'
+    assert vars(read(tmp_path, text).inverse) == vars(read(tmp_path, text).network)
+    own = read(tmp_path, f"[inverse]\natoms = 6\n{text}")
+    assert (own.inverse.atoms, own.inverse.momentum) == (6, "none")
+    assert own.network.atoms == 8
+    assert read(tmp_path, own.to_toml()) == own
+
+
 def test_round_trip(tmp_path: Path) -> None:
     recipe = read(tmp_path, 'seed = 3\n[network]\nthreshold = "soft"\natoms = 8\n[data]\nvis = "v"')
     assert recipe.data == {"vis": str(tmp_path / "v")}
@@ -57,6 +123,10 @@ def test_round_trip(tmp_path: Path) -> None:
         ("network = 3", "must be a table"),
         ("precision = 'fp8'", "must be one of fp32, bf16"),
         ("[network]\nkernel_size = 4", "must be odd"),
+        ("[inverse]\n[network]\natoms = 0", "[network] atoms must be at least 1"),
+        ("[network]\natoms = 8\n[inverse]\natoms = 0", "[inverse] atoms must be at least 1"),
+        ("inverse = 3", "'inverse' must be a table"),
+        ("keep_inverse = 'yes'", "must be of type bool"),
         ("[network]\nthreshold = 'firm'", "one of sigmoidal, soft, hard"),
         ("[stage_1]\nbatch = 0", "batch must be positive"),
         ("[stage_1]\niterations = -1", "iterations must not be negative"),

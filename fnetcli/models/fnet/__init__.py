@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from fnetcli.models.base import Arrays, ModelSpec, Network
 from fnetcli.models.fnet.blocks import BLOCKS, Block, blocks_of, shapes
-from fnetcli.models.fnet.config import FNetConfig
+from fnetcli.models.fnet.config import FNetConfig, IFNetConfig
 from fnetcli.models.fnet.layouts import PUBLISHED
 
 if TYPE_CHECKING:
-    from fnetcli.models.fnet.network import FNet
+    from fnetcli.models.fnet.network import FNet, IFNet
 
 
 LARGEST = float(np.finfo(np.float32).max)
@@ -23,6 +24,20 @@ def _build(config: FNetConfig, arrays: Arrays) -> FNet:
     from fnetcli.models.torch_arrays import module_with
 
     return module_with(lambda: FNet(config), arrays)
+
+
+def _build_inverse(config: IFNetConfig, arrays: Arrays) -> IFNet:
+    from fnetcli.models.fnet.network import IFNet
+    from fnetcli.models.torch_arrays import module_with
+
+    return module_with(lambda: IFNet(config), arrays)
+
+
+def _inverse_shapes(config: IFNetConfig) -> Iterator[tuple[str, tuple[int, ...]]]:
+    from fnetcli.models.fnet.network import IFNet
+    from fnetcli.models.torch_arrays import module_shapes
+
+    return module_shapes(lambda: IFNet(config))
 
 
 def _check(network: Network[FNetConfig]) -> None:
@@ -63,4 +78,14 @@ FNET = ModelSpec(
     layouts=(PUBLISHED,),
     check=_check,
     notices=_notices,
+)
+
+IFNET = ModelSpec(
+    name="ifnet",
+    title="IFNet: inverse fusion, both sources from a fused picture",
+    config=IFNetConfig,
+    shapes=_inverse_shapes,
+    build=_build_inverse,
+    mark="reconstruct_first.weight",
+    maps=lambda _: ("recovered_first", "recovered_second"),
 )

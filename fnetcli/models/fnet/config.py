@@ -76,3 +76,19 @@ class FNetConfig(LZSCConfig):
         """
         per_input = sum(1 + 2 * self.residuals(k) for k in range(self.iterations + 1))
         return self.kernel_size**2 * self.atoms * ((1 + 1 + 2) * per_input + 5)
+
+
+@dataclass(frozen=True)
+class IFNetConfig(LZSCConfig):
+    """Shape of an IFNet: its two LZSC blocks have one input channel each."""
+
+    @property
+    def reach(self) -> int:
+        """Largest distance in pixels at which a fused pixel can change a recovered one."""
+        return (self.kernel_size // 2) * (2 + 2 * self.iterations)
+
+    @property
+    def multiply_adds(self) -> int:
+        """The multiply-adds of the convolutions per pixel: two blocks, H1 and H2."""
+        per_input = sum(1 + 2 * self.residuals(k) for k in range(self.iterations + 1))
+        return self.kernel_size**2 * self.atoms * 2 * (per_input + 1)

@@ -24,7 +24,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from fnetcli.models.base import Fusion, Wanted
-from fnetcli.models.fnet.config import FNetConfig, LZSCConfig
+from fnetcli.models.fnet.config import FNetConfig, IFNetConfig, LZSCConfig
 
 # --- threshold ------------------------------------------------------------------------------------
 
@@ -276,22 +276,28 @@ class FNet(nn.Module):
 
 
 class IFNet(nn.Module):
-    """Inverse fusion, F back to both sources (eq. 12-14, 24); used in training stage I only.
+    """Inverse fusion, F back to both sources (eq. 12-14, 24); FNet's training needs it.
 
     The published code applies H1 to both codes by mistake; this follows the paper.
     """
 
-    def __init__(self, config: LZSCConfig | None = None) -> None:
+    def __init__(self, config: IFNetConfig | None = None) -> None:
         super().__init__()
-        self.config = config = config or LZSCConfig()
+        self.config = config = config or IFNetConfig()
         self.encode_first = LZSC(1, config)
         self.encode_second = LZSC(1, config)
         self.reconstruct_first = _convolution(config.atoms, 1, config.kernel_size)  # H1
         self.reconstruct_second = _convolution(config.atoms, 1, config.kernel_size)  # H2
 
-    def forward(self, fused: Tensor) -> tuple[Tensor, Tensor]:
+    def recover(self, fused: Tensor) -> tuple[Tensor, Tensor]:
         """Return estimates of the first and second image, each (N, 1, H, W)."""
         return (
             self.reconstruct_first(self.encode_first(fused)),
             self.reconstruct_second(self.encode_second(fused)),
         )
+
+    def forward(self, x: Tensor, y: Tensor, wanted: Wanted = FUSED_ONLY) -> Fusion[Tensor]:
+        """Recover both images from x, the fused one, as maps; so the engine can run it in tiles."""
+        del y
+        maps = zip(("recovered_first", "recovered_second"), self.recover(x), strict=True)
+        return Fusion(x, maps=dict(maps) if wanted.maps else {})

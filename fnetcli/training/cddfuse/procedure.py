@@ -124,6 +124,10 @@ class CDDFuseProcedure:
         """See `Procedure`."""
         return at_rest(CDDFUSE, self.recipe.network, self.average)
 
+    def companions(self) -> dict[str, Network[Any]]:
+        """Return nothing."""
+        return {}
+
     @torch.no_grad()
     def validation_loss(self) -> float:
         """Return the mean of stage II's intensity and gradient terms: what the picture loses."""

@@ -11,8 +11,8 @@ import torch
 from torch import Tensor, nn
 
 from fnetcli.models.base import Network
-from fnetcli.models.fnet import FNET, shaped
-from fnetcli.models.fnet.config import FNetConfig
+from fnetcli.models.fnet import FNET, IFNET, shaped
+from fnetcli.models.fnet.config import FNetConfig, IFNetConfig
 from fnetcli.models.fnet.network import FNet, IFNet
 from fnetcli.models.torch_arrays import at_rest
 from fnetcli.training.base import Losses, Stage
@@ -38,6 +38,7 @@ class FNetProcedure:
         self.fnet = FNet(recipe.network).to(device)
         self.inverse = IFNet(recipe.inverse).to(device)
         self.average = copy.deepcopy(self.fnet).requires_grad_(False)
+        self.inverse_average = copy.deepcopy(self.inverse).requires_grad_(False)
 
     @property
     def modules(self) -> dict[str, nn.Module]:
@@ -47,12 +48,14 @@ class FNetProcedure:
     @property
     def averages(self) -> dict[str, nn.Module]:
         """See `Procedure`."""
-        return {"network": self.average}
+        kept = {"inverse": self.inverse_average} if self.recipe.keep_inverse else {}
+        return {"network": self.average, **kept}
 
     @property
     def stages(self) -> tuple[Stage, ...]:
         """See `Procedure`."""
         fnet, inverse = list(self.fnet.parameters()), list(self.inverse.parameters())
+        kept = {"inverse": inverse} if self.recipe.keep_inverse else {}
         return (
             Stage(
                 self.recipe.stage_1,
@@ -61,7 +64,12 @@ class FNetProcedure:
                 is_validated=False,
             ),
             *(
-                Stage(config, {"all": fnet}, self._fusion_losses(config), starts_from_average=True)
+                Stage(
+                    config,
+                    {"all": fnet, **kept},
+                    self._fusion_losses(config),
+                    starts_from_average=True,
+                )
                 for config in (self.recipe.stage_2, self.recipe.fine_tune)
             ),
         )
@@ -79,6 +87,12 @@ class FNetProcedure:
     def network(self) -> Network[FNetConfig]:
         """See `Procedure`."""
         return at_rest(FNET, self.recipe.network, self.average)
+
+    def companions(self) -> dict[str, Network[IFNetConfig]]:
+        """Return the inverse, if it is kept."""
+        if not self.recipe.keep_inverse:
+            return {}
+        return {"inverse": at_rest(IFNET, self.recipe.inverse, self.inverse_average)}
 
     @torch.no_grad()
     def validation_loss(self) -> float:
@@ -99,16 +113,22 @@ class FNetProcedure:
 
     def _inversion_losses(self, seed: tuple[int, ...]) -> Losses:
         x, y = self._batch(self.recipe.stage_1.batch, self.recipe.stage_1.crop, seed)
+        return self._recovery_losses(self._fuse(self.fnet, x, y), x, y)
+
+    def _recovery_losses(self, fused: Tensor, x: Tensor, y: Tensor) -> Losses:
         with self._autocast():
-            fused = shaped.separate_and_combine(self.fnet, x, y)[1].fused
             first, second = shaped.invert(self.inverse, fused)
         return {"first": inversion_loss(first, x), "second": inversion_loss(second, y)}
 
     def _fusion_losses(self, config: FusionStageConfig) -> Callable[[tuple[int, ...]], Losses]:
         def of_batch(seed: tuple[int, ...]) -> Losses:
             x, y = self._batch(config.batch, config.crop, seed)
-            loss = _fusion_loss(config, self._fuse(self.fnet, x, y), x, y)
-            return {"intensity": loss.intensity, "gradient": loss.gradient, "ssim": loss.ssim}
+            fused = self._fuse(self.fnet, x, y)
+            loss = _fusion_loss(config, fused, x, y)
+            losses = {"intensity": loss.intensity, "gradient": loss.gradient, "ssim": loss.ssim}
+            if self.recipe.keep_inverse:  # FNet does not learn from it
+                losses |= self._recovery_losses(fused.detach(), x, y)
+            return losses
 
         return of_batch
 

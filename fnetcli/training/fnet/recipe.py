@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import ClassVar
+from typing import Any, ClassVar
 
-from fnetcli.models.fnet.config import FNetConfig, LZSCConfig
+from fnetcli.models.fnet.config import FNetConfig, IFNetConfig
 from fnetcli.training.config import Recipe, StageConfig
 
 
@@ -25,7 +25,8 @@ class FNetRecipe(Recipe):
     model: ClassVar[str] = "fnet"
 
     network: FNetConfig = field(default_factory=FNetConfig)
-    inverse: LZSCConfig = field(default_factory=LZSCConfig)
+    inverse: IFNetConfig = field(default_factory=IFNetConfig)
+    keep_inverse: bool = False  # IFNet learns on in stage II, beside FNet, and is saved
     stage_1: StageConfig = field(default_factory=StageConfig)  # iterations 0 leaves it out (AE11)
     stage_2: FusionStageConfig = field(default_factory=FusionStageConfig)
     fine_tune: FusionStageConfig = field(default_factory=lambda: FusionStageConfig(iterations=0))
@@ -34,3 +35,12 @@ class FNetRecipe(Recipe):
     def fusing(self) -> FusionStageConfig:
         """The stage whose loss weights validation has: the last one that runs."""
         return self.fine_tune if self.fine_tune.iterations else self.stage_2
+
+    @classmethod
+    def completed(cls, table: dict[str, Any]) -> dict[str, Any]:
+        """Let `[inverse]` follow `[network]` in everything that it does not say itself."""
+        network, own = table.get("network", {}), table.get("inverse", {})
+        if not (isinstance(network, dict) and isinstance(own, dict)):
+            return table  # which is refused with the section's name
+        others = {key: value for key, value in table.items() if key != "inverse"}
+        return {**others, "inverse": {**network, **own}}

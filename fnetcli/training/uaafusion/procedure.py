@@ -92,6 +92,10 @@ class UAAFusionProcedure:
         """See `Procedure`."""
         return at_rest(UAAFUSION, self.recipe.network, self.average)
 
+    def companions(self) -> dict[str, Network[Any]]:
+        """Return nothing."""
+        return {}
+
     @torch.no_grad()
     def validation_loss(self) -> float:
         """Return the mean of stage 2's losses; the weights come from the averages' own S."""

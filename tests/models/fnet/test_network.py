@@ -14,7 +14,13 @@ from hypothesis import strategies as st
 from fnetcli.checkpoints.loading import load_weights
 from fnetcli.models.base import Wanted
 from fnetcli.models.fnet import FNET
-from fnetcli.models.fnet.config import FNetConfig, LZSCConfig, Momentum, Threshold
+from fnetcli.models.fnet.config import (
+    FNetConfig,
+    IFNetConfig,
+    LZSCConfig,
+    Momentum,
+    Threshold,
+)
 from fnetcli.models.fnet.network import (
     LZSC,
     FNet,
@@ -241,8 +247,8 @@ class TestFNet:
         assert (rough - exact).abs().max() < 0.1 * exact.abs().max()
 
     def test_inverse_returns_both_sources(self) -> None:
-        inverse = IFNet(LZSCConfig(4, 3, 2, threshold="soft"))
-        first, second = inverse(pair(9, 11)[0])
+        inverse = IFNet(IFNetConfig(4, 3, 2, threshold="soft"))
+        first, second = inverse.recover(pair(9, 11)[0])
         assert first.shape == second.shape == (1, 1, 9, 11)
         assert not torch.equal(first, second)
 
