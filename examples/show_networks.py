@@ -1,8 +1,9 @@
 """Put what the three networks make of the example pair into one picture: docs/models.jpg.
 
+PAIR="--vis examples/night-street/vis.png --ir examples/night-street/ir.png"
 for N in fnet cddfuse uaafusion; do
-    fnet fuse --vis examples/night-street/vis.png --ir examples/night-street/ir.png --weights $N -o OUT/$N
-    fnet inspect --vis examples/night-street/vis.png --ir examples/night-street/ir.png --weights $N -o OUT/$N
+    fnet fuse $PAIR --weights $N -o OUT/$N
+    fnet inspect $PAIR --weights $N -o OUT/$N
 done
 python examples/show_networks.py OUT docs/models.jpg
 """
