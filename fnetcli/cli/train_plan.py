@@ -87,7 +87,10 @@ def _plan_reading(plan: Recipe, given: GivenTraining) -> Recipe:
     from fnetcli.errors import UsageError
     from fnetcli.modalities import network_order
 
-    for option, values, name in (("--match", given.match, "match"), ("--band", given.band, "bands")):
+    for option, values, name in (
+        ("--match", given.match, "match"),
+        ("--band", given.band, "bands"),
+    ):
         if not values:
             continue
         if len(plan.data) > 1:

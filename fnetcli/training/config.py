@@ -11,6 +11,7 @@ import json
 import math
 import re
 import typing
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar, Literal
@@ -239,10 +240,8 @@ def _value(wanted: Any, value: Any, path: str, name: str) -> Any:
             choices = ", ".join(map(str, typing.get_args(wanted)))
             raise ConfigError(f"{path}: {name} = {value!r}; must be one of {choices}")
         return value
-    if wanted == tuple[str, ...]:
-        return _words(value, path, name)
-    if wanted == tuple[DataSet, ...]:
-        return _data_sets(value, path, name)
+    if wanted in _LISTS:
+        return _LISTS[wanted](value, path, name)
     if wanted is float and isinstance(value, int) and not isinstance(value, bool):
         return float(value)
     if type(value) is not wanted:
@@ -280,6 +279,12 @@ def _words(value: Any, path: str, name: str) -> tuple[str, ...]:
     if not (isinstance(value, list) and all(isinstance(item, str) for item in value)):
         raise ConfigError(f"{path}: {name} = {value!r}; must be a list of words")
     return tuple(value)
+
+
+_LISTS: dict[Any, Callable[[Any, str, str], Any]] = {
+    tuple[str, ...]: _words,
+    tuple[DataSet, ...]: _data_sets,
+}
 
 
 def require(value: Any, positive: tuple[str, ...], not_negative: tuple[str, ...]) -> None:

@@ -66,7 +66,7 @@ class PairSource(Protocol):
         """The modalities of the pairs, (first, second), each two once."""
 
     def side(self, crop: int, random: np.random.Generator) -> tuple[int, Sequence[int]]:
-        """Return the side of the crops of a batch, by default `crop`, and which sets they are of."""
+        """Return the side of a batch's crops, by default `crop`, and which sets they are of."""
 
     def choose(self, random: np.random.Generator, sets: Sequence[int]) -> int:
         """Return the number of a pair of some of the sets, drawn at random."""
