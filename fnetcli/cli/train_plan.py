@@ -87,19 +87,17 @@ def _plan_reading(plan: Recipe, given: GivenTraining) -> Recipe:
     from fnetcli.errors import UsageError
     from fnetcli.modalities import network_order
 
-    for option, values, name in (
-        ("--match", given.match, "match"),
-        ("--band", given.band, "bands"),
-    ):
-        if not values:
-            continue
-        if len(plan.data) > 1:
-            raise UsageError(
-                f"{option}: the recipe has {len(plan.data)} sets of pairs; write {name} in each "
-                "[[data]] that needs it"
-            )
-        modalities = network_order([*plan.data[0].folders])
-        plan = dataclasses.replace(plan, **{name: per_modality(option, values, modalities)})
+    if (given.match or given.band) and len(plan.data) > 1:
+        option, name = ("--match", "match") if given.match else ("--band", "bands")
+        raise UsageError(
+            f"{option}: the recipe has {len(plan.data)} sets of pairs; write {name} in each "
+            "[[data]] that needs it"
+        )
+    modalities = network_order([*plan.data[0].folders])
+    if given.match:
+        plan = dataclasses.replace(plan, match=per_modality("--match", given.match, modalities))
+    if given.band:
+        plan = dataclasses.replace(plan, bands=per_modality("--band", given.band, modalities))
     return plan
 
 

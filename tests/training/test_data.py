@@ -30,7 +30,7 @@ def sets(tmp_path: Path) -> list[Pairs]:
 
 
 def levels_of(batch: torch.Tensor) -> list[int]:
-    return [int(round(one.mean().item() * 255)) for one in batch]
+    return [round(one.mean().item() * 255) for one in batch]
 
 
 def test_one_set_alone_draws_as_ever(sets: list[Pairs]) -> None:
