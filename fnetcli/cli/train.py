@@ -17,6 +17,7 @@ from fnetcli.cli.train_plan import (
     find_pairs,
     initial_weights,
     plan_run,
+    write_recipe,
 )
 from fnetcli.runs.batch import EXIT_DONE, EXIT_INTERRUPTED
 
@@ -42,6 +43,9 @@ def train(
     uninterrupted run. Writes best.safetensors, last.safetensors, log.jsonl, loss.png, recipe.toml
     and state.pt to the run folder.
     """
+    if given.write_recipe is not None:
+        Console(is_quiet=talking.quiet).result(str(write_recipe(given.write_recipe, given.out)))
+        return EXIT_DONE
     with leaving_at_once():
         from fnetcli.engine import choose_device
         from fnetcli.training import loop
@@ -105,6 +109,9 @@ class _Observer:
 
     def message(self, text: str) -> None:
         self.console.notice(text)
+
+    def warning(self, text: str) -> None:
+        self.console.warning(text)
 
     def close(self) -> None:
         if self.progress is not None:

@@ -36,6 +36,28 @@ def choose_recipe(given: GivenTraining) -> str:
     return DEFAULT_NAME if given.init is None else fine_tuning_recipe(given.init)
 
 
+def write_recipe(name: str, out: Path | None) -> Path:
+    """Write a recipe that ships with fnet to a file; return its path. Raise UsageError."""
+    from fnetcli.errors import UsageError
+    from fnetcli.files.durable import atomic_write
+    from fnetcli.training.recipes import recipe_text, shipped_recipes
+
+    source = shipped_recipes().get(name)
+    if source is None:
+        raise UsageError(
+            f"--write-recipe {name}: no such recipe; give one of {', '.join(shipped_recipes())}"
+        )
+    path = out or Path(source.name)
+    path = path / source.name if path.is_dir() else path
+    if os.path.lexists(path):
+        raise UsageError(f"{path}: exists already; name another file with -o")
+    if not path.parent.is_dir():
+        raise UsageError(f"{path}: its folder does not exist; make it first")
+    text = recipe_text(source)
+    atomic_write(path, lambda file: file.write(text.encode()))
+    return path
+
+
 def plan_run(name: str, run: Path, given: GivenTraining, folders: dict[str, Path]) -> Recipe:
     """Return the recipe with what the command line says; a run to resume has its own."""
     from fnetcli.errors import ConfigError

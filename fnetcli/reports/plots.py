@@ -11,8 +11,9 @@ import numpy as np
 from fnetcli.files.durable import atomic_write
 from fnetcli.files.guarded import read_text
 from fnetcli.training.config import LOG
+from fnetcli.training.validation import METRICS
 
-NOT_LOSSES = ("stage", "iteration", "seconds", "validation")
+NOT_LOSSES = ("stage", "iteration", "seconds", "validation", *METRICS)
 
 
 def draw_loss_curves(log: Path, picture: Path) -> None:
@@ -30,9 +31,13 @@ def draw_loss_curves(log: Path, picture: Path) -> None:
             figure.subplots(1, len(stages), squeeze=False)[0], stages, strict=True
         ):
             of_stage = [row for row in rows if row["stage"] == stage]
-            for name in (name for name in of_stage[0] if name not in NOT_LOSSES):
-                iterations = np.array([row["iteration"] for row in of_stage])
-                values = _smooth(np.array([row[name] for row in of_stage]))
+            trained = [row for row in of_stage if row["iteration"]]  # 0: before training
+            for name in dict.fromkeys(name for row in trained for name in row):
+                if name in NOT_LOSSES:
+                    continue
+                with_name = [row for row in trained if name in row]
+                iterations = np.array([row["iteration"] for row in with_name])
+                values = _smooth(np.array([row[name] for row in with_name]))
                 axes.plot(iterations[-len(values) :], values, label=name)
             validated = [row for row in of_stage if "validation" in row]
             if validated:

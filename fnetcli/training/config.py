@@ -24,6 +24,8 @@ from fnetcli.models.base import config_values
 LOG = FileKind("a log of losses", 1 << 30, "remove it", TrainingError)
 Precision = Literal["fp32", "bf16"]
 Optimizer = Literal["adam", "muon"]
+Schedule = Literal["cosine", "linear", "exponential"]
+LOWEST_RATE = 0.01  # at the end of a decay, in units of the rate
 DEFAULT_MODEL = "fnet"  # of a recipe that names none
 MAX_CLASSES = 255
 
@@ -37,27 +39,39 @@ class StageConfig:
     crop: int = 128  # pixels, square
     learning_rate: float = 1e-4
     warmup: int = 0  # iterations over which the rate rises to learning_rate
-    decay: int = 0  # last iterations: it falls along a cosine to a hundredth; 0 keeps it constant
+    decay: int = 0  # last iterations, in which it falls to a hundredth; 0 keeps it constant
+    schedule: Schedule = "cosine"  # the curve along which it falls
+    halve_every: int = 0  # iterations after which it is halved, again and again; 0: never
     freeze: tuple[str, ...] = ()  # parts of the network that do not learn, such as encode_u
 
     def __post_init__(self) -> None:
         """Raise ValueError where a number is out of range."""
         weights = [one.name for one in dataclasses.fields(self) if one.name.endswith("_weight")]
         require(
-            self, ("batch", "crop", "learning_rate"), ("iterations", "warmup", "decay", *weights)
+            self,
+            ("batch", "crop", "learning_rate"),
+            ("iterations", "warmup", "decay", "halve_every", *weights),
         )
 
     def rate(self, iteration: int) -> float:
         """Return the learning rate of iteration 0 ... iterations - 1."""
         rise = min(1.0, (iteration + 1) / self.warmup) if self.warmup else 1.0
         left = self.iterations - iteration
+        rate = self.learning_rate * rise
         if self.decay and left <= self.decay:
-            return (
-                self.learning_rate
-                * rise
-                * max(0.01, 0.5 - 0.5 * math.cos(math.pi * left / self.decay))
-            )
-        return self.learning_rate * rise
+            rate *= _fallen(self.schedule, left / self.decay)
+        return rate * 0.5 ** (iteration // self.halve_every) if self.halve_every else rate
+
+
+def _fallen(schedule: Schedule, left: float) -> float:
+    """Return the factor of the rate, 1 to a hundredth; `left` is the share of the decay to come."""
+    match schedule:
+        case "cosine":
+            return max(LOWEST_RATE, 0.5 - 0.5 * math.cos(math.pi * left))
+        case "linear":
+            return max(LOWEST_RATE, left)
+        case "exponential":
+            return float(LOWEST_RATE ** (1 - left))
 
 
 @dataclass(frozen=True)
@@ -101,6 +115,7 @@ class Recipe:
     ema_warmup: bool = False  # start each stage with a smaller decay, (1 + i) / (10 + i)
     gradient_clip: float = 0.0  # largest gradient norm; 0: no clipping
     validate_every: int = 1000
+    patience: int = 0  # validations without a better one after which a stage ends; 0: it never does
     checkpoint_every: int = 500
     init: str = ""  # weights to start from: a name of shipped ones, or a file
     data: tuple[DataSet, ...] = ()  # [data], or several [[data]]
@@ -129,7 +144,7 @@ class Recipe:
 
     def __post_init__(self) -> None:
         """Raise ValueError where a number is out of range."""
-        require(self, ("validate_every", "checkpoint_every"), ("seed", "gradient_clip"))
+        require(self, ("validate_every", "checkpoint_every"), ("seed", "gradient_clip", "patience"))
         if not 0 <= self.ema < 1:
             raise ValueError(f"ema must lie in [0, 1), not {self.ema}")
 

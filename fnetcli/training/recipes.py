@@ -66,7 +66,8 @@ def read_recipe(name: str | Path, init: str = "", *, takes_init: bool = True) ->
     return dataclasses.replace(recipe, **folders)
 
 
-def _table(path: Path) -> dict[str, Any]:
+def recipe_text(path: Path) -> str:
+    """Return the text of a recipe. Raise ConfigError."""
     kind = FileKind(
         name="a recipe",
         limit=1 << 20,
@@ -75,8 +76,12 @@ def _table(path: Path) -> dict[str, Any]:
         missing=ConfigError,
         missing_todo=f"give a TOML file, or a recipe by name ({', '.join(shipped_recipes())})",
     )
+    return read_text(path, kind)
+
+
+def _table(path: Path) -> dict[str, Any]:
     try:
-        return tomllib.loads(read_text(path, kind))
+        return tomllib.loads(recipe_text(path))
     except tomllib.TOMLDecodeError as error:
         raise ConfigError(f"{path}: not valid TOML ({error}); correct that line") from None
 

@@ -29,6 +29,7 @@ from tests.drawn_pictures import smooth_noise, write, write_pairs
 
 RECIPE = """
 seed = 5
+ema = 0.5
 precision = "{precision}"
 optimizer = "{optimizer}"
 validate_every = 4
@@ -85,14 +86,18 @@ def test_both_stages(tmp_path: Path, recipe: Path, precision: str, optimizer: st
     assert result.stdout == f"{run / 'best.safetensors'}\n"
     assert sorted(path.name for path in run.iterdir()) == [
         *("best.safetensors", "last.safetensors", "log.jsonl", "loss.png", "recipe.toml"),
-        "state.pt",
+        *("state.pt", "validation"),
+    ]
+    assert sorted(path.name for path in (run / "validation").iterdir()) == [
+        *("1-000004.png", "2-000004.png", "2-000008.png")
     ]
     log = log_rows(run)
     assert [(row["stage"], row["iteration"]) for row in log] == [
         *((1, i) for i in range(1, 5)),
         *((2, i) for i in range(1, 9)),
     ]
-    assert [row["iteration"] for row in log if "validation" in row] == [4, 8]
+    assert [row["iteration"] for row in log if "validation" in row] == [4, 4, 8]
+    assert {"ir", "vis"} < log[0].keys()
     assert iio.imread(run / "loss.png").shape[2] >= 3
     weights = load_weights(run / "best.safetensors")
     assert weights.network.config.atoms == 4

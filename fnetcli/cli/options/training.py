@@ -61,6 +61,16 @@ class GivenTraining(OptionGroup):
     resume: Annotated[
         bool, typer.Option("--resume", help="Resume from the last state in the run folder.")
     ] = False
+    write_recipe: Annotated[
+        str | None,
+        typer.Option(
+            "--write-recipe",
+            metavar="NAME",
+            help="Write a recipe that ships with fnet to NAME.toml, or to -o FILE, to be edited; "
+            "nothing is trained. Names: fnet, paper, cddfuse, uaafusion, <model>-finetune, ...",
+            show_default=False,
+        ),
+    ] = None
     match: Match = None
     band: Band = None
 

@@ -3,22 +3,25 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Iterator, Mapping
+import os
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from fnetcli.files.cache import cache_folder
 from fnetcli.models.base import Network
 from fnetcli.models.fnet import FNET, IFNET, shaped
 from fnetcli.models.fnet.config import FNetConfig, IFNetConfig
 from fnetcli.models.fnet.network import FNet, IFNet
 from fnetcli.models.torch_arrays import at_rest
-from fnetcli.training.base import Losses, Stage
+from fnetcli.training.base import Losses, Stage, Validate
 from fnetcli.training.data import PairSource, to_tensor
 from fnetcli.training.fnet.losses import FusionLoss, fusion_loss, inversion_loss
 from fnetcli.training.fnet.recipe import FNetRecipe, FusionStageConfig
+from fnetcli.training.validation import Validated
 
 
 class FNetProcedure:
@@ -61,13 +64,15 @@ class FNetProcedure:
                 self.recipe.stage_1,
                 {"all": [*fnet, *inverse]},
                 self._inversion_losses,
-                is_validated=False,
+                validate=self._validate(self._recovery_loss),
+                chooses_best=False,
             ),
             *(
                 Stage(
                     config,
                     {"all": fnet, **kept},
                     self._fusion_losses(config),
+                    validate=self._validate(self._final_loss),
                     starts_from_average=True,
                 )
                 for config in (self.recipe.stage_2, self.recipe.fine_tune)
@@ -93,16 +98,6 @@ class FNetProcedure:
         if not self.recipe.keep_inverse:
             return {}
         return {"inverse": at_rest(IFNET, self.recipe.inverse, self.inverse_average)}
-
-    @torch.no_grad()
-    def validation_loss(self) -> float:
-        """Return the mean stage II loss over whole images."""
-        pairs, config = self.validation or (), self.recipe.fusing
-        total = 0.0
-        for first, second in pairs:
-            x, y = (to_tensor(image)[None, None].to(self.device) for image in (first, second))
-            total += _fusion_loss(config, self._fuse(self.average, x, y), x, y).total.item()
-        return total / len(pairs)
 
     def extra_state(self) -> dict[str, Any]:
         """Return nothing: all that learns is in the modules."""
@@ -132,6 +127,31 @@ class FNetProcedure:
 
         return of_batch
 
+    def _validate(self, loss: Callable[[Tensor, Tensor, Tensor], Tensor]) -> Validate | None:
+        """Return how whole pairs are validated, by a loss of (fused, first, second)."""
+        if self.validation is None:
+            return None
+        pairs = self.validation
+
+        @torch.no_grad()
+        def of_pairs(numbers: Sequence[int]) -> Iterator[Validated]:
+            for number in numbers:
+                first, second = pairs[number]
+                x, y = (to_tensor(image)[None, None].to(self.device) for image in (first, second))
+                fused = self._fuse(self.average, x, y)
+                image = fused[0, 0].float().cpu().numpy()
+                yield Validated(loss(fused, x, y).item(), first, second, image)
+
+        return of_pairs
+
+    def _recovery_loss(self, fused: Tensor, x: Tensor, y: Tensor) -> Tensor:
+        """Return stage I's loss; the inverse is not averaged."""
+        return torch.stack(list(self._recovery_losses(fused, x, y).values())).sum()
+
+    def _final_loss(self, fused: Tensor, x: Tensor, y: Tensor) -> Tensor:
+        """Return stage II's loss, with the weights of the last stage."""
+        return _fusion_loss(self.recipe.fusing, fused, x, y).total
+
     def _batch(self, size: int, crop: int, seed: tuple[int, ...]) -> tuple[Tensor, Tensor]:
         x, y = self.pairs.batch(size, crop, seed)
         return x.to(self.device), y.to(self.device)
@@ -157,6 +177,11 @@ def _fusion_loss(config: FusionStageConfig, fused: Tensor, x: Tensor, y: Tensor)
 
 
 def _compile(tell: Callable[[str], None]) -> None:
+    """Compile the threshold; the compiler's results are kept for the next run."""
+    tell("compiling loops for this processor: the first iterations take up to a minute longer")
+    cache = cache_folder()
+    if cache is not None:
+        os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", str(cache / "inductor"))
     try:
         shaped.compile_threshold()
     except Exception as error:  # noqa: BLE001  no compiler, a broken one: many kinds
