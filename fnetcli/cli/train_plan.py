@@ -61,6 +61,7 @@ def write_recipe(name: str, out: Path | None) -> Path:
 def plan_run(name: str, run: Path, given: GivenTraining, folders: dict[str, Path]) -> Recipe:
     """Return the recipe with what the command line says; a run to resume has its own."""
     from fnetcli.errors import ConfigError
+    from fnetcli.modalities import TABLE
     from fnetcli.training.config import DataSet, LabelledRecipe
     from fnetcli.training.loop import RECIPE_FILE
     from fnetcli.training.recipes import locate_weights, read_recipe
@@ -80,6 +81,11 @@ def plan_run(name: str, run: Path, given: GivenTraining, folders: dict[str, Path
     if given.validation is not None:
         plan = dataclasses.replace(plan, validation=_validation_sets(plan, given.validation))
     plan = _plan_reading(plan, given)
+    thermal = [one.name for one in TABLE if one.is_thermal]
+    if plan.augment.invert_thermal and not any({*one.folders} & {*thermal} for one in plan.data):
+        raise ConfigError(
+            "[augment] invert_thermal: none of the images is thermal; leave it out, or train on ir"
+        )
     if isinstance(plan, LabelledRecipe):
         return _plan_labels(plan, given, is_elsewhere=bool(folders))
     if given.labels is not None or any(one.labels for one in plan.data):

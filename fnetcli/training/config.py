@@ -75,6 +75,25 @@ def _fallen(schedule: Schedule, left: float) -> float:
 
 
 @dataclass(frozen=True)
+class AugmentConfig:
+    """How crops are changed beside flips and turns, each by itself; 0: not at all."""
+
+    gain: float = 0.0  # brightness of each image, times 1 - gain ... 1 + gain
+    gamma: float = 0.0  # power of each image, from 1 / (1 + gamma) to 1 + gamma
+    invert_thermal: float = 0.0  # probability that a thermal image shows hot as black
+    noise: float = 0.0  # largest standard deviation, in units of white
+    blur: float = 0.0  # largest sigma, in pixels
+    misalignment: float = 0.0  # largest shift of the first image, in pixels
+
+    def __post_init__(self) -> None:
+        """Raise ValueError where a number is out of range."""
+        require(self, (), tuple(one.name for one in dataclasses.fields(self)))
+        for name in ("gain", "invert_thermal", "noise"):
+            if getattr(self, name) > 1:
+                raise ValueError(f"{name} must be at most 1, not {getattr(self, name)}")
+
+
+@dataclass(frozen=True)
 class DataSet:
     """Pairs in two folders, and how many of the crops are of them."""
 
@@ -118,6 +137,7 @@ class Recipe:
     patience: int = 0  # validations without a better one after which a stage ends; 0: it never does
     checkpoint_every: int = 500
     init: str = ""  # weights to start from: a name of shipped ones, or a file
+    augment: AugmentConfig = field(default_factory=AugmentConfig)
     data: tuple[DataSet, ...] = ()  # [data], or several [[data]]
     validation: tuple[DataSet, ...] = ()  # likewise
     match: dict[str, str] = field(default_factory=dict)  # modality -> pattern of names, as --match

@@ -22,12 +22,16 @@ from fnetcli.imaging.color import luminance
 from fnetcli.imaging.intensity import ScalingOptions
 from fnetcli.inputs.pairing import Case
 from fnetcli.metrics import quantise, to_grey8
+from fnetcli.modalities import BY_NAME
 from fnetcli.pictures.sources import scale_source
+from fnetcli.training.augment import augment
+from fnetcli.training.config import AugmentConfig
 
 Luminance = NDArray[np.uint8]
 CACHE_BYTES = 4 << 30
 WHOLE = ReadOptions()
 MAX_DRAWS = 50  # of a crop that is worth training on; then any will do
+PLAIN = AugmentConfig()
 IsWorthIt = Callable[[Luminance, Luminance], bool]
 
 
@@ -36,14 +40,22 @@ def _any_crop(_first: Luminance, _second: Luminance) -> bool:
 
 
 class Batch(NamedTuple):
-    """Crops of both images, (N, 1, H, W) in [0, 1]."""
+    """Crops of both images, (N, 1, H, W) in [0, 1]: as the network sees them, and `wanted`.
+
+    Losses compare with those that are wanted; they differ only if crops are augmented.
+    """
 
     first: Tensor
     second: Tensor
+    wanted: tuple[Tensor, Tensor]
 
     def to(self, device: torch.device) -> Batch:
         """Return the batch on a device."""
-        return Batch(*(image.to(device) for image in self))
+        first, second = self.first.to(device), self.second.to(device)
+        if self.wanted[0] is self.first and self.wanted[1] is self.second:
+            return Batch(first, second, (first, second))
+        wanted_first, wanted_second = (image.to(device) for image in self.wanted)
+        return Batch(first, second, (wanted_first, wanted_second))
 
 
 class PairSource(Protocol):
@@ -71,8 +83,16 @@ class PairSource(Protocol):
     def choose(self, random: np.random.Generator, sets: Sequence[int]) -> int:
         """Return the number of a pair of some of the sets, drawn at random."""
 
+    def is_thermal(self, index: int) -> bool:
+        """Whether the first image of a pair is thermal."""
+
     def batch(
-        self, size: int, crop: int, seed: tuple[int, ...], is_worth_it: IsWorthIt = ...
+        self,
+        size: int,
+        crop: int,
+        seed: tuple[int, ...],
+        augmentation: AugmentConfig = ...,
+        is_worth_it: IsWorthIt = ...,
     ) -> Batch:
         """Return random crops, a function of `seed`; see `draw_batch`."""
 
@@ -153,6 +173,10 @@ class Pairs:
         """See `PairSource`."""
         return [self.modalities]
 
+    def is_thermal(self, _index: int) -> bool:
+        """See `PairSource`."""
+        return BY_NAME[self.modalities[0]].is_thermal
+
     def side(self, crop: int, _random: np.random.Generator) -> tuple[int, Sequence[int]]:
         """See `PairSource`."""
         return crop, (0,)
@@ -162,10 +186,15 @@ class Pairs:
         return int(random.integers(len(self)))
 
     def batch(
-        self, size: int, crop: int, seed: tuple[int, ...], is_worth_it: IsWorthIt = _any_crop
+        self,
+        size: int,
+        crop: int,
+        seed: tuple[int, ...],
+        augmentation: AugmentConfig = PLAIN,
+        is_worth_it: IsWorthIt = _any_crop,
     ) -> Batch:
         """See `draw_batch`."""
-        return draw_batch(self, size, crop, seed, is_worth_it)
+        return draw_batch(self, size, crop, seed, augmentation, is_worth_it)
 
 
 @dataclass
@@ -189,8 +218,15 @@ class Mixture:
 
     def __getitem__(self, index: int) -> tuple[Luminance, Luminance]:
         """See `PairSource`."""
-        one = int(np.searchsorted(self._starts, index, side="right")) - 1
+        one = self._set_of(index)
         return self.sets[one][index - int(self._starts[one])]
+
+    def is_thermal(self, index: int) -> bool:
+        """See `PairSource`."""
+        return self.sets[self._set_of(index)].is_thermal(index)
+
+    def _set_of(self, index: int) -> int:
+        return int(np.searchsorted(self._starts, index, side="right")) - 1
 
     def __iter__(self) -> Iterator[tuple[Luminance, Luminance]]:
         """Yield the pairs, set by set."""
@@ -222,10 +258,15 @@ class Mixture:
         return int(self._starts[one] + random.integers(len(self.sets[one])))
 
     def batch(
-        self, size: int, crop: int, seed: tuple[int, ...], is_worth_it: IsWorthIt = _any_crop
+        self,
+        size: int,
+        crop: int,
+        seed: tuple[int, ...],
+        augmentation: AugmentConfig = PLAIN,
+        is_worth_it: IsWorthIt = _any_crop,
     ) -> Batch:
         """See `draw_batch`."""
-        return draw_batch(self, size, crop, seed, is_worth_it)
+        return draw_batch(self, size, crop, seed, augmentation, is_worth_it)
 
     def _draw_set(self, random: np.random.Generator, sets: Sequence[int]) -> int:
         limits = np.cumsum([self.shares[i] for i in sets])
@@ -238,23 +279,29 @@ def draw_batch(
     size: int,
     crop: int,
     seed: tuple[int, ...],
+    augmentation: AugmentConfig,
     is_worth_it: IsWorthIt,
 ) -> Batch:
     """Return random crops of both images, each (size, 1, crop, crop) in [0, 1].
 
-    Pair, place and one of the eight flips and rotations depend on `seed` alone. Crops that are
-    not worth training on are drawn again.
+    Pair, place, one of the eight flips and rotations, and what augments them depend on `seed`
+    alone. Crops that are not worth training on are drawn again.
     """
     random = np.random.default_rng(seed)
     crop, sets = pairs.side(crop, random)
     crops = np.empty((2, size, 1, crop, crop), dtype=np.uint8)
+    thermal = []
     for i in range(size):
         for _ in range(MAX_DRAWS):
-            pieces = _draw_crops(pairs[pairs.choose(random, sets)], crop, random)
+            number = pairs.choose(random, sets)
+            pieces = _draw_crops(pairs[number], crop, random)
             if is_worth_it(*pieces):
                 break
         crops[:, i, 0] = pieces
-    return Batch(to_tensor(crops[0]), to_tensor(crops[1]))
+        thermal.append(pairs.is_thermal(number))
+    images = to_tensor(crops[0]), to_tensor(crops[1])
+    seen, wanted = augment(images, thermal, augmentation, seed)
+    return Batch(*seen, wanted)
 
 
 def _draw_crops(

@@ -154,3 +154,56 @@ def test_labels_of_one_set_are_refused(tmp_path: Path, top: str) -> None:
     result = fnet("train", recipe, "-o", tmp_path / "run")
     assert result.exit_code == 2
     assert "write labels in each [[data]]" in error_line(result.stderr)
+
+
+AUGMENT = """
+[augment]
+gain = 0.2
+gamma = 0.3
+invert_thermal = 0.5
+noise = 0.02
+blur = 1.0
+misalignment = 1.5
+"""
+
+
+@pytest.mark.parametrize("model", NETWORKS)
+def test_augmented_crops(tmp_path: Path, model: str) -> None:
+    """Every model learns from them; the same seed gives the same run, another one than without."""
+    recipe = prepare(tmp_path, model)
+    if model == "uaafusion":
+        write_labels(tmp_path / "labels", 3)
+        text = recipe.read_text().replace("share = 3\n", 'share = 3\nlabels = "labels"\n')
+        recipe.write_text(text)
+    losses = []
+    for name, text in (("plain", ""), ("one", AUGMENT), ("two", AUGMENT)):
+        own = tmp_path / f"{name}.toml"
+        own.write_text(recipe.read_text() + text)
+        assert fnet("train", own, "-o", tmp_path / name).exit_code == 0
+        losses.append(log_rows(tmp_path / name))
+    assert losses[1] == losses[2] != losses[0]
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ("gain = -1", "[augment] gain must not be negative"),
+        ("invert_thermal = 2", "invert_thermal must be at most 1"),
+        ("tilt = 1", "unknown key 'augment.tilt'"),
+    ],
+)
+def test_wrong_augmentation(tmp_path: Path, line: str, message: str) -> None:
+    recipe = prepare(tmp_path)
+    recipe.write_text(f"{recipe.read_text()}\n[augment]\n{line}\n")
+    result = fnet("train", recipe, "-o", tmp_path / "run")
+    assert result.exit_code == 2
+    assert message in error_line(result.stderr)
+
+
+def test_nothing_thermal_to_invert(tmp_path: Path) -> None:
+    recipe = prepare(tmp_path)
+    recipe.write_text(f"{recipe.read_text()}\n[augment]\ninvert_thermal = 0.5\n")
+    data = ("--vis", tmp_path / "b/vis", "--nir", tmp_path / "b/nir")
+    result = fnet("train", recipe, *data, "-o", tmp_path / "run")
+    assert result.exit_code == 2
+    assert "none of the images is thermal" in error_line(result.stderr)

@@ -36,32 +36,40 @@ RECONSTRUCTING = ("encoder", "decoder")  # the children of `CDDFuse` that stage 
 FUSING = (*RECONSTRUCTING, "base_fusion", "detail_fusion")
 
 
+Images = tuple[Tensor, Tensor]
+
+
 def reconstruction_losses(
-    network: CDDFuse, first: Tensor, second: Tensor
+    network: CDDFuse, first: Tensor, second: Tensor, wanted: Images | None = None
 ) -> ReconstructionStageLoss:
-    """Stage I: encode both images as one batch and decode each from its own features."""
+    """Stage I: encode both images as one batch and decode each from its own features.
+
+    The estimates are to be the images, or those that are `wanted`; likewise in stage II.
+    """
     images = torch.cat((first, second))
     features = network.encode(images)
     skip = None if network.config.skip == "none" else images
     estimates = network.reconstruct(features.base, features.detail, skip)
     return reconstruction_stage_loss(
-        (first, second), _halves(estimates), (_part(features, 0), _part(features, 1))
+        wanted or (first, second), _halves(estimates), (_part(features, 0), _part(features, 1))
     )
 
 
-def fusion_losses(network: CDDFuse, first: Tensor, second: Tensor) -> FusionStageLoss:
+def fusion_losses(
+    network: CDDFuse, first: Tensor, second: Tensor, wanted: Images | None = None
+) -> FusionStageLoss:
     """Stage II: fuse the images."""
-    return fuse_with_losses(network, first, second)[1]
+    return fuse_with_losses(network, first, second, wanted)[1]
 
 
 def fuse_with_losses(
-    network: CDDFuse, first: Tensor, second: Tensor
+    network: CDDFuse, first: Tensor, second: Tensor, wanted: Images | None = None
 ) -> tuple[Tensor, FusionStageLoss]:
     """Stage II: return the fused image, too."""
     features = network.encode_pair(first, second)
     fused = network.fuse(*features)
     image = network.reconstruct(fused.base, fused.detail, network.skip(first, second))
-    return image, fusion_stage_loss(image, (first, second), features)
+    return image, fusion_stage_loss(image, wanted or (first, second), features)
 
 
 def has_contrast(crop: Luminance, smallest: float) -> bool:
@@ -151,13 +159,17 @@ class CDDFuseProcedure:
     def _losses(
         self,
         config: CDDFuseStageConfig,
-        losses: Callable[[CDDFuse, Tensor, Tensor], ReconstructionStageLoss | FusionStageLoss],
+        losses: Callable[
+            [CDDFuse, Tensor, Tensor, Images], ReconstructionStageLoss | FusionStageLoss
+        ],
     ) -> Callable[[tuple[int, ...]], Losses]:
         def of_batch(seed: tuple[int, ...]) -> Losses:
-            crops = self.pairs.batch(config.batch, config.crop, seed, self._is_worth_it)
-            x, y = (crop.to(self.device) for crop in crops)
+            augmentation = self.recipe.augment
+            crops = self.pairs.batch(
+                config.batch, config.crop, seed, augmentation, self._is_worth_it
+            ).to(self.device)
             with self._autocast():
-                return vars(losses(self.cddfuse, x, y)).copy()
+                return vars(losses(self.cddfuse, *crops)).copy()
 
         return of_batch
 

@@ -18,7 +18,8 @@ from fnetcli.models.fnet.config import FNetConfig, IFNetConfig
 from fnetcli.models.fnet.network import FNet, IFNet
 from fnetcli.models.torch_arrays import at_rest
 from fnetcli.training.base import Losses, Stage, Validate
-from fnetcli.training.data import PairSource, to_tensor
+from fnetcli.training.config import StageConfig
+from fnetcli.training.data import Batch, PairSource, to_tensor
 from fnetcli.training.fnet.losses import FusionLoss, fusion_loss, inversion_loss
 from fnetcli.training.fnet.recipe import FNetRecipe, FusionStageConfig
 from fnetcli.training.validation import Validated
@@ -107,8 +108,9 @@ class FNetProcedure:
         """See `Procedure`."""
 
     def _inversion_losses(self, seed: tuple[int, ...]) -> Losses:
-        x, y = self._batch(self.recipe.stage_1.batch, self.recipe.stage_1.crop, seed)
-        return self._recovery_losses(self._fuse(self.fnet, x, y), x, y)
+        batch = self._batch(self.recipe.stage_1, seed)
+        fused = self._fuse(self.fnet, batch.first, batch.second)
+        return self._recovery_losses(fused, *batch.wanted)
 
     def _recovery_losses(self, fused: Tensor, x: Tensor, y: Tensor) -> Losses:
         with self._autocast():
@@ -117,12 +119,12 @@ class FNetProcedure:
 
     def _fusion_losses(self, config: FusionStageConfig) -> Callable[[tuple[int, ...]], Losses]:
         def of_batch(seed: tuple[int, ...]) -> Losses:
-            x, y = self._batch(config.batch, config.crop, seed)
-            fused = self._fuse(self.fnet, x, y)
-            loss = _fusion_loss(config, fused, x, y)
+            batch = self._batch(config, seed)
+            fused = self._fuse(self.fnet, batch.first, batch.second)
+            loss = _fusion_loss(config, fused, *batch.wanted)
             losses = {"intensity": loss.intensity, "gradient": loss.gradient, "ssim": loss.ssim}
             if self.recipe.keep_inverse:  # FNet does not learn from it
-                losses |= self._recovery_losses(fused.detach(), x, y)
+                losses |= self._recovery_losses(fused.detach(), *batch.wanted)
             return losses
 
         return of_batch
@@ -152,9 +154,9 @@ class FNetProcedure:
         """Return stage II's loss, with the weights of the last stage."""
         return _fusion_loss(self.recipe.fusing, fused, x, y).total
 
-    def _batch(self, size: int, crop: int, seed: tuple[int, ...]) -> tuple[Tensor, Tensor]:
-        x, y = self.pairs.batch(size, crop, seed)
-        return x.to(self.device), y.to(self.device)
+    def _batch(self, stage: StageConfig, seed: tuple[int, ...]) -> Batch:
+        augmentation = self.recipe.augment
+        return self.pairs.batch(stage.batch, stage.crop, seed, augmentation).to(self.device)
 
     def _fuse(self, network: FNet, x: Tensor, y: Tensor) -> Tensor:
         with self._autocast():

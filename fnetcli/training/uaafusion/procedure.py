@@ -111,14 +111,18 @@ class UAAFusionProcedure:
 
     def _segmentation_losses(self, seed: tuple[int, ...]) -> Losses:
         stage = self.recipe.stage_1
-        batch = self.pairs.batch(stage.batch, stage.crop, seed).to(self.device)
+        augmentation = self.recipe.augment
+        batch = self.pairs.batch(stage.batch, stage.crop, seed, None, 1.0, augmentation)
+        batch = batch.to(self.device)
         return segmentation_losses(self.network_at_work, batch, self.importance)
 
     def _joint_losses(self, config: JointStageConfig) -> Callable[[tuple[int, ...]], Losses]:
-        share = self.recipe.labelled_share
+        share, augmentation = self.recipe.labelled_share, self.recipe.augment
 
         def of_batch(seed: tuple[int, ...]) -> Losses:
-            batch = self.pairs.batch(config.batch, config.crop, seed, self.kept, share)
+            batch = self.pairs.batch(
+                config.batch, config.crop, seed, self.kept, share, augmentation
+            )
             return self._joint_losses_of(config, self.network_at_work, batch.to(self.device))
 
         return of_batch

@@ -183,8 +183,7 @@ def losses_of_fused(
         )
     loss = joint_loss(
         fused,
-        batch.first,
-        batch.second,
+        *(batch.wanted or (batch.first, batch.second)),
         batch.weight,
         segmentation,
         intensity_weight=intensity_weight,
