@@ -22,7 +22,7 @@ from fnetcli.cli.train_plan import (
 from fnetcli.runs.batch import EXIT_DONE, EXIT_INTERRUPTED
 
 if TYPE_CHECKING:
-    from fnetcli.training.config import Recipe
+    from fnetcli.reports.tensorboard import Board
 
 
 @exits_properly
@@ -48,9 +48,12 @@ def train(
         return EXIT_DONE
     with leaving_at_once():
         from fnetcli.engine import choose_device
+        from fnetcli.reports.tensorboard import Board, require_tensorboard
         from fnetcli.training import loop
 
     console = Console(is_quiet=talking.quiet)
+    if given.tensorboard:
+        require_tensorboard()
     resume = given.resume
     name = choose_recipe(given)
     run = given.out or Path("runs") / Path(name).stem
@@ -60,7 +63,7 @@ def train(
     init = initial_weights(plan, given)
     chosen = choose_device(device.device)
     console.notice(f"{len(pairs)} pairs, device {chosen}, run folder {run}")
-    observer = _Observer(console, plan)
+    observer = _Observer(console, Board(run) if given.tensorboard else None)
     try:
         loop.train(
             plan,
@@ -86,15 +89,15 @@ def train(
 class _Observer:
     """Shows losses and the time left, stage by stage."""
 
-    def __init__(self, console: Console, recipe: Recipe) -> None:
-        self.console, self.recipe = console, recipe
+    def __init__(self, console: Console, board: Board | None) -> None:
+        self.console, self.board = console, board
         self.stage = 0
         self.progress: Progress | None = None
         self.smooth: dict[str, float] = {}
 
     def step(self, stage: int, iteration: int, total: int, losses: dict[str, float]) -> None:
         if stage != self.stage:
-            self.close()
+            self._close_progress()
             self.stage, self.smooth = stage, dict(losses)
             self.console.notice(f"stage {stage}: iterations {iteration} to {total}")
             self.progress = Progress(
@@ -107,6 +110,17 @@ class _Observer:
                 " ".join(f"{name} {value:.3f}" for name, value in self.smooth.items())
             )
 
+        if self.board is not None:
+            self.board.add(stage, iteration, losses, "loss")
+
+    def validated(
+        self, stage: int, iteration: int, found: dict[str, float], strip: Path | None
+    ) -> None:
+        if self.board is not None:
+            self.board.add(stage, iteration, found, "validation")
+            if strip is not None:
+                self.board.add_strip(stage, iteration, strip)
+
     def message(self, text: str) -> None:
         self.console.notice(text)
 
@@ -114,6 +128,11 @@ class _Observer:
         self.console.warning(text)
 
     def close(self) -> None:
+        self._close_progress()
+        if self.board is not None:
+            self.board.close()
+
+    def _close_progress(self) -> None:
         if self.progress is not None:
             self.progress.close()
 

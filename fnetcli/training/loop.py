@@ -57,6 +57,11 @@ class Observer(Protocol):
     def step(self, stage: int, iteration: int, total: int, losses: dict[str, float]) -> None:
         """Hear of one finished iteration."""
 
+    def validated(
+        self, stage: int, iteration: int, found: dict[str, float], strip: Path | None
+    ) -> None:
+        """Hear of a validation: loss and scores, and a picture of some pairs."""
+
     def message(self, text: str) -> None:
         """Hear of something worth a line."""
 
@@ -455,6 +460,8 @@ class _Trainer:
                 progress.best_loss = loss
                 self._save_weights(BEST_FILE)
             told = f" (best {progress.best_loss:.4f})"
+        shown = strip if strip.is_file() else None
+        self.observer.validated(progress.stage, progress.iteration, found, shown)
         scores = "".join(f", {name} {found[name]:.3f}" for name in METRICS if name in found)
         self.observer.message(
             f"stage {progress.stage}, iteration {progress.iteration}: "

@@ -180,3 +180,35 @@ def test_schedules_fall_to_a_hundredth() -> None:
     assert rates("exponential")[99] == pytest.approx(0.01, rel=0.1)
     halved = StageConfig(100, learning_rate=1.0, halve_every=10)
     assert [halved.rate(i) for i in (0, 9, 10, 25)] == [1.0, 1.0, 0.5, 0.25]
+
+
+def test_tensorboard_shows_losses_scores_and_pictures(tmp_path: Path, recipe: Path) -> None:
+    pytest.importorskip("tensorboard")
+    from tensorboard.backend.event_processing.event_accumulator import (  # noqa: PLC0415
+        EventAccumulator,
+    )
+
+    change(recipe, ("iterations = 20", "iterations = 4"))
+    run = tmp_path / "run"
+    result = fnet("train", recipe, "-o", run, "--tensorboard")
+    assert result.exit_code == 0, result.output
+    events = EventAccumulator(str(run / "tensorboard"))
+    events.Reload()
+    tags = set(events.Tags()["scalars"])
+    assert {"loss/stage 1/ir", "loss/stage 2/ssim", "validation/stage 2/validation"} <= tags
+    assert {"validation/stage 1/MI", "validation/stage 2/SSIM"} <= tags
+    logged = [row["intensity"] for row in log_rows(run) if row["stage"] == 2]
+    curve = events.Scalars("loss/stage 2/intensity")
+    assert [point.step for point in curve] == [1, 2, 3, 4]
+    assert [point.value for point in curve] == pytest.approx(logged, rel=1e-5)
+    assert [one.step for one in events.Images("validation/stage 2")] == [2, 4]
+
+
+def test_tensorboard_that_is_not_installed(
+    tmp_path: Path, recipe: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("fnetcli.reports.tensorboard.find_spec", lambda _: None)
+    result = fnet("train", recipe, "-o", tmp_path / "run", "--tensorboard")
+    assert result.exit_code == 2
+    assert "pip install 'fnetcli[tensorboard]'" in error_line(result.stderr)
+    assert not (tmp_path / "run").exists()

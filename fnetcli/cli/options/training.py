@@ -61,6 +61,14 @@ class GivenTraining(OptionGroup):
     resume: Annotated[
         bool, typer.Option("--resume", help="Resume from the last state in the run folder.")
     ] = False
+    tensorboard: Annotated[
+        bool,
+        typer.Option(
+            "--tensorboard",
+            help="Also write losses, scores and pictures to the folder tensorboard of the run; "
+            "needs the extra: pip install 'fnetcli[tensorboard]'.",
+        ),
+    ] = False
     write_recipe: Annotated[
         str | None,
         typer.Option(
