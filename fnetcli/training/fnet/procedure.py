@@ -15,12 +15,12 @@ from fnetcli.files.cache import cache_folder
 from fnetcli.models.base import Network
 from fnetcli.models.fnet import FNET, IFNET, shaped
 from fnetcli.models.fnet.config import FNetConfig, IFNetConfig
-from fnetcli.models.fnet.network import FNet, IFNet
+from fnetcli.models.fnet.network import FNet, IFNet, Parts
 from fnetcli.models.torch_arrays import at_rest
 from fnetcli.training.base import Losses, Stage, Validate
 from fnetcli.training.config import StageConfig
 from fnetcli.training.data import Batch, PairSource, to_tensor
-from fnetcli.training.fnet.losses import FusionLoss, fusion_loss, inversion_loss
+from fnetcli.training.fnet.losses import fusion_loss, inversion_loss, separation_loss
 from fnetcli.training.fnet.recipe import FNetRecipe, FusionStageConfig
 from fnetcli.training.validation import Validated
 
@@ -65,7 +65,7 @@ class FNetProcedure:
                 self.recipe.stage_1,
                 {"all": [*fnet, *inverse]},
                 self._inversion_losses,
-                validate=self._validate(self._recovery_loss),
+                validate=self._validate(self._recover),
                 chooses_best=False,
             ),
             *(
@@ -73,7 +73,7 @@ class FNetProcedure:
                     config,
                     {"all": fnet, **kept},
                     self._fusion_losses(config),
-                    validate=self._validate(self._final_loss),
+                    validate=self._validate(self._fuse),
                     starts_from_average=True,
                 )
                 for config in (self.recipe.stage_2, self.recipe.fine_tune)
@@ -109,8 +109,8 @@ class FNetProcedure:
 
     def _inversion_losses(self, seed: tuple[int, ...]) -> Losses:
         batch = self._batch(self.recipe.stage_1, seed)
-        fused = self._fuse(self.fnet, batch.first, batch.second)
-        return self._recovery_losses(fused, *batch.wanted)
+        parts = self._separate(self.fnet, batch.first, batch.second)
+        return self._recovery_losses(parts.fused, *batch.wanted)
 
     def _recovery_losses(self, fused: Tensor, x: Tensor, y: Tensor) -> Losses:
         with self._autocast():
@@ -120,17 +120,16 @@ class FNetProcedure:
     def _fusion_losses(self, config: FusionStageConfig) -> Callable[[tuple[int, ...]], Losses]:
         def of_batch(seed: tuple[int, ...]) -> Losses:
             batch = self._batch(config, seed)
-            fused = self._fuse(self.fnet, batch.first, batch.second)
-            loss = _fusion_loss(config, fused, *batch.wanted)
-            losses = {"intensity": loss.intensity, "gradient": loss.gradient, "ssim": loss.ssim}
+            parts = self._separate(self.fnet, batch.first, batch.second)
+            losses = _weighted_losses(config, parts, *batch.wanted)
             if self.recipe.keep_inverse:  # FNet does not learn from it
-                losses |= self._recovery_losses(fused.detach(), *batch.wanted)
+                losses |= self._recovery_losses(parts.fused.detach(), *batch.wanted)
             return losses
 
         return of_batch
 
-    def _validate(self, loss: Callable[[Tensor, Tensor, Tensor], Tensor]) -> Validate | None:
-        """Return how whole pairs are validated, by a loss of (fused, first, second)."""
+    def _validate(self, losses: Callable[[Parts, Tensor, Tensor], Losses]) -> Validate | None:
+        """Return how whole pairs are validated, by losses of (parts, first, second)."""
         if self.validation is None:
             return None
         pairs = self.validation
@@ -140,42 +139,49 @@ class FNetProcedure:
             for number in numbers:
                 first, second = pairs[number]
                 x, y = (to_tensor(image)[None, None].to(self.device) for image in (first, second))
-                fused = self._fuse(self.average, x, y)
-                image = fused[0, 0].float().cpu().numpy()
-                yield Validated(loss(fused, x, y).item(), first, second, image)
+                parts = self._separate(self.average, x, y)
+                loss = sum(losses(parts, x, y).values(), torch.zeros((), device=self.device))
+                fused = parts.fused[0, 0].float().cpu().numpy()
+                yield Validated(loss.item(), first, second, fused)
 
         return of_pairs
 
-    def _recovery_loss(self, fused: Tensor, x: Tensor, y: Tensor) -> Tensor:
-        """Return stage I's loss; the inverse is not averaged."""
-        return torch.stack(list(self._recovery_losses(fused, x, y).values())).sum()
+    def _recover(self, parts: Parts, x: Tensor, y: Tensor) -> Losses:
+        """Return stage I's losses; the inverse is not averaged."""
+        return self._recovery_losses(parts.fused, x, y)
 
-    def _final_loss(self, fused: Tensor, x: Tensor, y: Tensor) -> Tensor:
-        """Return stage II's loss, with the weights of the last stage."""
-        return _fusion_loss(self.recipe.fusing, fused, x, y).total
+    def _fuse(self, parts: Parts, x: Tensor, y: Tensor) -> Losses:
+        """Return stage II's losses, with the weights of the last stage."""
+        return _weighted_losses(self.recipe.fusing, parts, x, y)
 
     def _batch(self, stage: StageConfig, seed: tuple[int, ...]) -> Batch:
         augmentation = self.recipe.augment
         return self.pairs.batch(stage.batch, stage.crop, seed, augmentation).to(self.device)
 
-    def _fuse(self, network: FNet, x: Tensor, y: Tensor) -> Tensor:
+    def _separate(self, network: FNet, x: Tensor, y: Tensor) -> Parts:
         with self._autocast():
-            return shaped.separate_and_combine(network, x, y)[1].fused
+            return shaped.separate_and_combine(network, x, y)[1]
 
     def _autocast(self) -> torch.autocast:
         is_bf16 = self.recipe.precision == "bf16"
         return torch.autocast(self.device.type, torch.bfloat16, enabled=is_bf16)
 
 
-def _fusion_loss(config: FusionStageConfig, fused: Tensor, x: Tensor, y: Tensor) -> FusionLoss:
-    return fusion_loss(
-        fused,
+def _weighted_losses(config: FusionStageConfig, parts: Parts, x: Tensor, y: Tensor) -> Losses:
+    """Return the weighted terms of stage II; separation only if it has a weight."""
+    loss = fusion_loss(
+        parts.fused,
         x,
         y,
         intensity_weight=config.intensity_weight,
         gradient_weight=config.gradient_weight,
         ssim_weight=config.ssim_weight,
     )
+    losses = {"intensity": loss.intensity, "gradient": loss.gradient, "ssim": loss.ssim}
+    if config.separation_weight:
+        separation = separation_loss(parts.unique_first, parts.unique_second, x, y)
+        losses["separation"] = config.separation_weight * separation
+    return losses
 
 
 def _compile(tell: Callable[[str], None]) -> None:
