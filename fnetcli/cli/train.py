@@ -40,8 +40,8 @@ def train(
     validation too. With --init, training starts from other weights; without a recipe it fine-tunes
     them. UAAFusion learns from labels: --labels, or labels in the recipe. Ctrl-C saves
     the state and stops; resuming with --resume gives results identical to those of an
-    uninterrupted run. Writes best.safetensors, last.safetensors, log.jsonl, loss.png, recipe.toml
-    and state.pt to the run folder.
+    uninterrupted run. Writes best.safetensors, last.safetensors, log.jsonl, log.csv, loss.png,
+    recipe.toml, state.pt and pictures of validation pairs to the run folder.
     """
     if given.write_recipe is not None:
         Console(is_quiet=talking.quiet).result(str(write_recipe(given.write_recipe, given.out)))
@@ -138,12 +138,14 @@ class _Observer:
 
 
 def _draw_curves(console: Console, run: Path) -> None:
-    """Draw the log's losses, however training ended."""
+    """Draw the log's losses and write them as a table, however training ended."""
     from fnetcli.reports.plots import draw_loss_curves
+    from fnetcli.reports.training_log import write_log_table
     from fnetcli.training.loop import LOG_FILE
 
     try:
         if (run / LOG_FILE).is_file():
             draw_loss_curves(run / LOG_FILE, run / "loss.png")
+            write_log_table(run / LOG_FILE, run / "log.csv")
     except Exception as error:  # noqa: BLE001  a picture must not hide how training ended
-        console.warning(f"{run / 'loss.png'}: not drawn ({error})")
+        console.warning(f"{run}: loss.png or log.csv is not written ({error})")

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 
 from fnetcli.files.durable import atomic_write
-from fnetcli.files.guarded import read_text
-from fnetcli.training.config import LOG
+from fnetcli.reports.training_log import log_rows
 from fnetcli.training.validation import METRICS
 
 NOT_LOSSES = ("stage", "iteration", "seconds", "validation", *METRICS)
@@ -21,7 +18,7 @@ def draw_loss_curves(log: Path, picture: Path) -> None:
     import matplotlib as mpl
     from matplotlib.figure import Figure
 
-    rows = list(_rows(log))
+    rows = list(log_rows(log))
     stages = sorted({row["stage"] for row in rows})
     if not stages:
         return
@@ -56,12 +53,3 @@ def _smooth(values: np.ndarray) -> np.ndarray:
     """Return the running mean over a fiftieth of the curve."""
     width = max(1, len(values) // 50)
     return np.convolve(values, np.ones(width) / width, mode="valid")
-
-
-def _rows(log: Path) -> Iterator[dict[str, float]]:
-    """Read the log; skip an incomplete line left by a crash."""
-    for line in read_text(log, LOG, errors="replace").splitlines():
-        try:
-            yield json.loads(line)
-        except ValueError:
-            continue

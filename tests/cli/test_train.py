@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import io
 import json
 import os
@@ -85,8 +86,8 @@ def test_both_stages(tmp_path: Path, recipe: Path, precision: str, optimizer: st
     assert result.exit_code == 0, result.output
     assert result.stdout == f"{run / 'best.safetensors'}\n"
     assert sorted(path.name for path in run.iterdir()) == [
-        *("best.safetensors", "last.safetensors", "log.jsonl", "loss.png", "recipe.toml"),
-        *("state.pt", "validation"),
+        *("best.safetensors", "last.safetensors", "log.csv", "log.jsonl", "loss.png"),
+        *("recipe.toml", "state.pt", "validation"),
     ]
     assert sorted(path.name for path in (run / "validation").iterdir()) == [
         *("1-000004.png", "2-000004.png", "2-000008.png")
@@ -98,6 +99,9 @@ def test_both_stages(tmp_path: Path, recipe: Path, precision: str, optimizer: st
     ]
     assert [row["iteration"] for row in log if "validation" in row] == [4, 4, 8]
     assert {"ir", "vis"} < log[0].keys()
+    with (run / "log.csv").open(newline="") as file:
+        table = list(csv.DictReader(file))
+    assert [float(row["intensity"]) for row in table[4:]] == [row["intensity"] for row in log[4:]]
     assert iio.imread(run / "loss.png").shape[2] >= 3
     weights = load_weights(run / "best.safetensors")
     assert weights.network.config.atoms == 4
