@@ -277,8 +277,9 @@ def _learning(optimizer: torch.optim.Optimizer | None) -> list[int]:
 
 
 def _read_progress(content: dict[str, Any]) -> Progress:
-    """Return the progress; states of older versions do not know about its health."""
-    return Progress(**content | {"health": Health(**content.get("health", {}))})
+    """Return the progress; of what older versions did not keep, nothing bad is believed."""
+    health = content.get("health", {"initial_share": 0.0})
+    return Progress(**content | {"health": Health(**health)})
 
 
 def _check_version(path: Path, version: int) -> None:

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import imageio.v3 as iio
 import pytest
+import torch
 
 from fnetcli.models.fnet import shaped
 from fnetcli.training.config import StageConfig
@@ -212,3 +213,17 @@ def test_tensorboard_that_is_not_installed(
     assert result.exit_code == 2
     assert "pip install 'fnetcli[tensorboard]'" in error_line(result.stderr)
     assert not (tmp_path / "run").exists()
+
+
+def test_a_state_of_an_older_version_goes_on(tmp_path: Path, recipe: Path) -> None:
+    """It lacks what is kept now; the run is not called useless for that."""
+    change(recipe, ("ema = 0.5", "ema = 0.9"))
+    run = tmp_path / "run"
+    assert fnet("train", recipe, "-o", run).exit_code == 0
+    state = torch.load(run / "state.pt", weights_only=True)
+    del state["progress"]["health"], state["init"]
+    torch.save(state, run / "state.pt")
+    change(recipe, ("iterations = 20", "iterations = 22"))
+    again = fnet("train", recipe, "-o", run, "--resume")
+    assert again.exit_code == 0, again.output
+    assert log_rows(run)[-1]["iteration"] == 22
