@@ -17,7 +17,7 @@ def pass_through(fusion: Fusion[Maps], luminances: tuple[Maps, Maps], has_data: 
     If no part belongs to one image, copy it to the first part, since the parts sum to the whole.
     All else is 0 there.
     """
-    own_parts = _own_parts(fusion)
+    parts = own_parts(fusion)
     for own, other in ((0, 1), (1, 0)):
         missing = has_data[other]
         if missing is None:
@@ -29,10 +29,10 @@ def pass_through(fusion: Fusion[Maps], luminances: tuple[Maps, Maps], has_data: 
         if fusion.whole is not None:
             fusion.whole[alone] = 0
         seen = alone if present is None else alone & present
-        own_parts[own][seen] = luminances[own][seen]
+        parts[own][seen] = luminances[own][seen]
 
 
-def _own_parts(fusion: Fusion[Maps]) -> list[Maps]:
+def own_parts(fusion: Fusion[Maps]) -> list[Maps]:
     """Return the arrays for what only the first, and only the second image shows."""
     if fusion.whole is not None:
         return [fusion.whole, fusion.whole]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import tomllib
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from fnetcli.imaging import planar
+from fnetcli.models.fnet import shaped
 from tests import flir_files as made
 from tests.cli.command import error_line, fnet, tiny_weights
 from tests.drawn_scenes import around, other_modality, scene, turned, two_views
@@ -517,6 +519,55 @@ def test_eval_sees_what_both_see(folder: Path, tmp_path: Path) -> None:
     plain = fnet("eval", *given, "--metrics", "EN")
     assert plain.exit_code != 0
     assert "sizes differ" in plain.stderr
+
+
+RECIPE = """
+[network]
+atoms = 4
+kernel_size = 3
+iterations = 2
+[stage_1]
+iterations = 0
+[stage_2]
+iterations = 1
+batch = 1
+crop = 32
+"""
+
+
+class TestTraining:
+    @pytest.fixture(autouse=True)
+    def eager(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(shaped, "compile_threshold", lambda: None)
+
+    def test_pairs_are_registered(self, folder: Path, tmp_path: Path) -> None:
+        recipe = tmp_path / "tiny.toml"
+        recipe.write_text(RECIPE)
+        given = ("train", recipe, *both(folder), "-o", tmp_path / "run")
+        plain = fnet(*given)
+        assert plain.exit_code != 0
+        assert "training pairs must be aligned and of one size" in plain.stderr
+        result = fnet(*given, "--register", "similarity", "--register-scope", "folder")
+        assert result.exit_code == 0, result.stderr
+        assert "one transform for all pairs: similarity registration" in result.stderr
+        kept = tomllib.loads((tmp_path / "run" / "recipe.toml").read_text())
+        assert kept["registration"] == {"register": "similarity", "register-scope": "folder"}
+
+    @pytest.mark.parametrize(
+        ("words", "expected"),
+        [
+            ('registre = "affine"', "[registration] registre: unknown"),
+            ('register = "bent"', "[registration] register = 'bent'; must be one of none, transl"),
+        ],
+    )
+    def test_recipes_that_do_not_fit(
+        self, words: str, expected: str, folder: Path, tmp_path: Path
+    ) -> None:
+        recipe = tmp_path / "tiny.toml"
+        recipe.write_text(f"{RECIPE}[registration]\n{words}\n")
+        result = fnet("train", recipe, *both(folder), "-o", tmp_path / "run")
+        assert result.exit_code == 2
+        assert expected in error_line(result.stderr)
 
 
 # --- files ----------------------------------------------------------------------------------------

@@ -250,6 +250,15 @@ class GivenAlignment(OptionGroup):
             rich_help_panel=PANEL,
         ),
     ] = InterpolationChoice.linear
+    distrust_headers: Annotated[
+        bool,
+        typer.Option(
+            "--distrust-headers",
+            help="Let --register move a volume by more than 2 mm although both series have one "
+            "frame of reference.",
+            rich_help_panel=PANEL,
+        ),
+    ] = False
     assume_aligned: Annotated[
         bool,
         typer.Option(
@@ -263,11 +272,16 @@ class GivenAlignment(OptionGroup):
         """Return the given options with their values."""
         return {
             "--interpolation": self.interpolation is not InterpolationChoice.linear,
+            "--distrust-headers": self.distrust_headers,
             "--assume-aligned": self.assume_aligned,
         }
 
     def applied_to(
-        self, options: VolumePrepareOptions, registration: GivenRegistration
+        self,
+        options: VolumePrepareOptions,
+        registration: GivenRegistration,
+        *,
+        is_strict: bool = False,
     ) -> VolumePrepareOptions:
         """Return the options with this alignment added. Raise UsageError, ReadError."""
         from fnetcli.volumes.prepare import require_one_alignment
@@ -279,6 +293,8 @@ class GivenAlignment(OptionGroup):
             options,
             interpolation=self.interpolation.value,
             registers=registration.is_rigid,
+            distrusts_headers=self.distrust_headers,
+            requires_registration=is_strict,
             transform=_read_transform(registration.transform),
             assumes_aligned=self.assume_aligned,
         )
