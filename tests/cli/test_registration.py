@@ -522,6 +522,7 @@ def test_eval_sees_what_both_see(folder: Path, tmp_path: Path) -> None:
 
 
 RECIPE = """
+ema = 0.0
 [network]
 atoms = 4
 kernel_size = 3

@@ -6,6 +6,7 @@ numpy and scipy alone, so that a run that fuses without torch need not import it
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -22,7 +23,8 @@ from fnetcli.pictures.registration.views import View
 
 SMALLEST = 32  # pixels of a shorter side: below that there is too little to compare
 NEAR = 0.01  # of the longer side: by which proposals of several frames differ
-TRIED = 4  # different results of the coarse search that are refined
+TRIED = 8  # different results of the coarse search that are refined
+KEPT = 2  # of them are refined further
 DIFFERENT = 0.12  # of the longer side: by which a corner of different results lies elsewhere
 ENLARGED_LEVEL = 1.5  # a level may be as much larger than the reference; further ones are left out
 
@@ -200,12 +202,15 @@ def register_frames(frames: Frames, kind: Kind, start: Matrix | None = None) -> 
         matrix = start if start is not None else np.eye(3)
         return _judged(kind, matrix, frames, reason, is_nearby=start is not None)
     levels = [one for one in LEVELS if one.longer_side < ENLARGED_LEVEL * reference.longer_side]
-    first, *others = levels or LEVELS[:1]
+    levels = levels or [*LEVELS[:1]]
+    first, *others = levels
     start_kind: Kind = "affine" if kind == "homography" else kind  # few blocks tell no tilt
     if start is not None:
         matrix = refine(frames, start, start_kind, first, start)
     else:
-        proposals = [_best_of_several([frame], start_kind, first) for frame in frames]
+        proposals = [_best_of_several([frame], start_kind, levels[:2]) for frame in frames]
+        if len(frames) == 1 and kind == start_kind:
+            others = levels[2:]  # that level is done
         if len(frames) > 1:
             proposals.sort(key=lambda one: -one.score)
             distinct = _distinct(proposals, moving.shape, NEAR, len(proposals))
@@ -218,12 +223,19 @@ def register_frames(frames: Frames, kind: Kind, start: Matrix | None = None) -> 
     return _judged(kind, matrix, frames, is_nearby=start is not None)
 
 
-def _best_of_several(frames: Frames, kind: Kind, level: Level) -> Candidate:
+def _best_of_several(frames: Frames, kind: Kind, levels: Sequence[Level]) -> Candidate:
     """Refine the best results of the coarse search, and the pictures as they are."""
     (reference, moving), *_ = frames
-    found = _distinct(candidates(reference, moving, kind), moving.shape)
-    starts = [as_they_are(reference.shape, moving.shape, kind), *found]
-    return max((_refined(frames, one, kind, level) for one in starts), key=lambda one: one.score)
+    starts = [
+        as_they_are(reference.shape, moving.shape, kind),
+        *_distinct(candidates(reference, moving, kind), moving.shape),
+    ]
+    found: list[Candidate] = []
+    for level in levels:
+        found = [_refined(frames, one, kind, level) for one in starts]
+        found.sort(key=lambda one: -one.score)
+        starts = [one.matrix for one in found[:KEPT]]
+    return found[0]
 
 
 def _refined(frames: Frames, start: Matrix, kind: Kind, level: Level) -> Candidate:
@@ -231,8 +243,7 @@ def _refined(frames: Frames, start: Matrix, kind: Kind, level: Level) -> Candida
     matrix = refine(frames, start, kind, level)
     if not _is_sane(matrix, reference.shape, moving.shape):
         return Candidate(-math.inf, np.eye(3))
-    sight = look(frames, matrix, level)
-    return Candidate(sight.score * math.sqrt(sight.overlap), matrix)
+    return Candidate(_height(look(frames, matrix, level)), matrix)
 
 
 def as_they_are(reference: tuple[int, int], moving: tuple[int, int], kind: Kind) -> Matrix:
