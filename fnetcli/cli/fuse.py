@@ -114,8 +114,9 @@ def fuse(
     part = running.chosen_part(is_file=is_file, wants_report=results.report)
     if running.merge_parts:
         return tell_merged(console, out, found.pairing)
-    source = NetworkSource(weights.weights, device.device, engine_options)
-    further = [path for path in (weights.path, pairing.pairs, alignment.transform) if path]
+    source = NetworkSource(weights.weights, device.device, engine_options, modalities)
+    of_weights = weights.path(modalities)
+    further = [path for path in (of_weights, pairing.pairs, alignment.transform) if path]
     workers = running.workers or default_workers()
     session = _Session(
         console, running, files, further, workers, pairing.strict, results.report, quiet.debug

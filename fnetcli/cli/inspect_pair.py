@@ -108,7 +108,9 @@ def inspect_pair(
     if found.info:
         console.notice(found.info)
     read = _find_pair(given, found)
-    network = NetworkSource(given.weights, device, engine_options).load(console.notice)
+    network = NetworkSource(given.weights, device, engine_options, found.modalities).load(
+        console.notice
+    )
     inspector = inspector_of(network.weights)
     options = InspectOptions(results.codes, results.iterations)
     require_fitting(inspector, options, network.weights.network.spec.name)

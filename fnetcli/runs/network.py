@@ -8,6 +8,7 @@ from functools import cache
 from pathlib import Path
 
 from fnetcli.checkpoints.loading import Weights, load_weights
+from fnetcli.checkpoints.shipped import DEFAULT, DEFAULT_NAME, default_name, find_weights
 from fnetcli.engine import Engine, EngineOptions, choose_device
 from fnetcli.errors import UsageError
 from fnetcli.models.base import Wanted
@@ -49,10 +50,14 @@ class NetworkSource:
     weights: str | Path | None = None  # a file, or the name of shipped weights; None: the default
     device: str = "auto"
     options: EngineOptions = field(default_factory=EngineOptions)
+    modalities: tuple[str, ...] = ()  # of the images: they decide what the default is
 
     def load(self, on_notice: Callable[[str], None] = lambda _: None) -> LoadedNetwork:
         """Load the network. Raise CheckpointError, UsageError."""
-        weights = load_weights(self.weights)
+        weights = load_weights(find_weights(self.weights, self.modalities))
+        if self.weights in (None, DEFAULT) and default_name(self.modalities) != DEFAULT_NAME:
+            images = " and ".join(self.modalities)
+            on_notice(f"weights {default_name(self.modalities)} for {images}: --weights decides")
         device = choose_device(self.device)
         return LoadedNetwork(Engine(weights.network, device, self.options, on_notice), weights)
 
