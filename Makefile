@@ -7,7 +7,7 @@ PARALLEL := -n logical --dist worksteal
 # Bytecode is made as modules are imported: most of what torch brings never is.
 INSTALL := $(BIN)/python -m pip install --quiet --no-compile --constraint constraints.txt --editable
 
-.PHONY: demo test lint check browser format bench clean
+.PHONY: demo test test-slow test-gpu lint check browser format bench clean
 
 demo: $(VENV)/.ready
 	$(BIN)/fnet fuse --vis examples/night-street/vis.png --ir examples/night-street/ir.png -o demo-out
@@ -16,6 +16,12 @@ demo: $(VENV)/.ready
 
 test: $(VENV)/.ready-test
 	$(BIN)/pytest $(PARALLEL)
+
+test-slow: $(VENV)/.ready-test
+	$(BIN)/pytest -m long
+
+test-gpu: $(VENV)/.ready-test
+	$(BIN)/pytest -m gpu -rs
 
 lint: $(VENV)/.ready-check
 	$(BIN)/ruff format --check .

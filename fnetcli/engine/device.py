@@ -44,6 +44,10 @@ def choose_device(text: str) -> Device:
     """Return the available device for auto, cpu, cuda, cuda:N or mps; raise UsageError."""
     if text == "auto":
         return _best()
+    if text == "all" or "," in text:
+        raise UsageError(
+            f"--device {text}: only fnet fuse and fnet eval use several devices; name one"
+        )
     if not re.fullmatch(r"cpu|mps|cuda(:[0-9]+)?", text):
         raise UsageError(f"--device {text}: not a device; use auto, cpu, cuda, cuda:N or mps")
     name, _, number = text.partition(":")
@@ -54,6 +58,23 @@ def choose_device(text: str) -> Device:
     if name == "mps" and not _has_metal():
         raise UsageError("--device mps: no Metal device here; use cpu or auto")
     return Device(name, int(number) if number else None)
+
+
+def choose_devices(text: str) -> list[str]:
+    """Return the devices for `all`, every CUDA device, a list such as cuda:0,cuda:1, or one.
+
+    A device may be named twice: two processes share it. Raise UsageError.
+    """
+    if text == "all":
+        count = _cuda_devices() if _may_have_cuda() else 0
+        if not count:
+            raise UsageError("--device all: no CUDA devices here; use cpu or auto")
+        return [f"cuda:{index}" for index in range(count)]
+    names = text.split(",")
+    for name in names:
+        if name != "auto" or len(names) > 1:
+            choose_device(name if name != "auto" else "")
+    return names
 
 
 def count_threads() -> int:
