@@ -132,9 +132,7 @@ ENTRIES = (
         "ct-mri",
         "CT and MRI (drawn)",
         "Grey and white matter are the MRI's, bone is the CT's. The calcification at the "
-        "lower right, bright "
-        "in the CT and dark in the MRI, comes out grey: the parts cancel. These weights never "
-        "saw a head.",
+        "lower right, bright in the CT and dark in the MRI, stays bright.",
         lambda: head("ct", "mri"),
     ),
     Entry(
