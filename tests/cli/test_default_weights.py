@@ -114,3 +114,11 @@ def test_missing_from_the_installation(monkeypatch: pytest.MonkeyPatch) -> None:
     line = error_line(result.stderr)
     assert "fnet-medical.safetensors: the shipped weights are missing; reinstall fnet" in line
     assert fnet("fuse", *images("mri", "ct"), "-o", "out", "--weights", "fnet").exit_code == 0
+
+
+def test_the_list_names_both() -> None:
+    lines = fnet("inspect", "--list").stdout.splitlines()
+    assert any(line.startswith("fnet (default): model fnet, trained for vis+ir") for line in lines)
+    (medical,) = [line for line in lines if line.startswith("fnet-medical ")]
+    assert "(default for CT, MRI, PET, SPECT)" in medical
+    assert medical.endswith("trained for ct+mri, pet+mri, spect+mri")
