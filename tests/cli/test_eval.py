@@ -299,6 +299,12 @@ class TestStandardOutput:
         assert result.stdout.rstrip().endswith("</html>")
         assert "page: " not in result.stderr
 
+    def test_a_page_in_a_file_is_told(self, tmp_path: Path, sources: list[Any]) -> None:
+        page = tmp_path / "p.html"
+        result = fnet("eval", *sources, "--baselines", "--html", page, "--report-cases", 0)
+        assert f"page: {page}" in result.stderr
+        assert page.is_file()
+
     @pytest.mark.parametrize(
         "sources_too", [True, False], ids=["with sources", "with the cost alone"]
     )

@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 
 from fnetcli.checkpoints.loading import load_weights
-from fnetcli.engine.executors.base import Values
+from fnetcli.engine.executors.base import Inner, Values
 from fnetcli.engine.executors.fnet import building, kernels, native
 from fnetcli.engine.executors.fnet.building import NoLibraryError, find_library
 from fnetcli.engine.executors.fnet.kernels import FAMILIES, shipped_kernels
@@ -40,8 +40,8 @@ def machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         (folder / f"{name}.so").touch()
     monkeypatch.setattr(kernels, "KERNELS", folder)
     monkeypatch.setattr(kernels, "PROCESSORS", tmp_path / "cpuinfo")
-    monkeypatch.setattr(kernels.sys, "platform", "linux")
-    monkeypatch.setattr(kernels.platform, "machine", lambda: "x86_64")
+    monkeypatch.setattr("sys.platform", "linux")
+    monkeypatch.setattr("platform.machine", lambda: "x86_64")
     return tmp_path / "cpuinfo"
 
 
@@ -65,13 +65,13 @@ class TestChoice:
 
     def test_arm(self, machine: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         machine.write_text("processor\t: 0\nFeatures\t: fp asimd crc32\n")
-        monkeypatch.setattr(kernels.platform, "machine", lambda: "aarch64")
+        monkeypatch.setattr("platform.machine", lambda: "aarch64")
         assert names() == ["armv8-a"]
 
     def test_none(self, machine: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         assert names() == []  # nothing says what the processor can do
         machine.write_text(f"flags\t: {LATEST}\n")
-        monkeypatch.setattr(kernels.platform, "machine", lambda: "riscv64")
+        monkeypatch.setattr("platform.machine", lambda: "riscv64")
         assert names() == []
         monkeypatch.undo()
         assert names() == []  # of a checkout
@@ -111,11 +111,11 @@ def parts_of(library: Path | None, monkeypatch: pytest.MonkeyPatch) -> dict[str,
         monkeypatch.setattr(native, "find_library", lambda _: ctypes.CDLL(str(library)))
     found = load_library()
     monkeypatch.undo()
-    pictures = [_luminance(EXAMPLE / f"{name}.png") for name in ("ir", "vis")]
+    first, second = (_luminance(EXAMPLE / f"{name}.png") for name in ("ir", "vis"))
     executor = Native(blocks_of(load_weights().network), found)
-    height, width = pictures[0].shape[1:]
-    fused = executor.run(*pictures, (slice(0, height), slice(0, width)), Wanted())
-    return fused.parts
+    height, width = first.shape[1:]
+    fused = executor.run(first, second, Inner(slice(0, height), slice(0, width)), Wanted())
+    return dict(fused.parts)
 
 
 def _luminance(path: Path) -> Values:
