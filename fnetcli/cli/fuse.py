@@ -122,8 +122,9 @@ def fuse(
     if running.merge_parts:
         return tell_merged(console, out, found.pairing)
     crew = cluster.crew(device.device)
-    source = NetworkSource(weights.weights, device.device, engine_options)
-    further = [path for path in (weights.path, pairing.pairs, alignment.transform) if path]
+    source = NetworkSource(weights.weights, device.device, engine_options, modalities=modalities)
+    of_weights = weights.path(modalities)
+    further = [path for path in (of_weights, pairing.pairs, alignment.transform) if path]
     workers = running.workers or default_workers()
     session = _Session(
         console,
@@ -149,6 +150,7 @@ def fuse(
             target=volume_results.to.value,
             maps=results.maps_kind,
             existing=results.existing.value,
+            keeps_shear=volume_results.keep_shear,
         )
         job = volume_job(found.pairing, volumes, network, out, options)
         return session.run(replace(job, part=part), network, counts_slices=True)
