@@ -250,6 +250,7 @@ def fuse_volumes(
     colormap: str | None = None,
     to: Target = "nifti",
     maps: MapsKind | None = None,
+    keep_shear: bool = False,
     **settings: Unpack[RunSettings],
 ) -> RunReport:
     """Fuse volumes, DICOM or NIfTI: what `fnet fuse --ct DIR --mri DIR -o OUT` does.
@@ -297,6 +298,7 @@ def fuse_volumes(
         target=to,
         maps=maps,
         existing=settings.get("existing", "skip"),
+        keeps_shear=keep_shear,
     )
     return run_job(
         replace(

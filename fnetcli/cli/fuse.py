@@ -147,6 +147,7 @@ def fuse(
             target=volume_results.to.value,
             maps=results.maps_kind,
             existing=results.existing.value,
+            keeps_shear=volume_results.keep_shear,
         )
         job = volume_job(found.pairing, volumes, network, out, options)
         return session.run(replace(job, part=part), network, counts_slices=True)
