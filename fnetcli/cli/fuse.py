@@ -120,8 +120,9 @@ def fuse(
     if running.merge_parts:
         return tell_merged(console, out, found.pairing)
     crew = cluster.crew(device.device)
-    source = NetworkSource(weights.weights, device.device, engine_options)
-    further = [path for path in (weights.path, pairing.pairs, alignment.transform) if path]
+    source = NetworkSource(weights.weights, device.device, engine_options, modalities=modalities)
+    of_weights = weights.path(modalities)
+    further = [path for path in (of_weights, pairing.pairs, alignment.transform) if path]
     workers = running.workers or default_workers()
     session = _Session(
         console,
