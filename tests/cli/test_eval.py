@@ -35,6 +35,7 @@ from tests.cli.test_batch import errors
 from tests.drawn_pictures import Picture, smooth_noise, write
 
 NAMES = ["a", "b", "c", "d"]
+PATIENCE = 600  # seconds after which something hangs
 
 
 @pytest.fixture(autouse=True)
@@ -299,6 +300,12 @@ class TestStandardOutput:
         assert result.stdout.startswith("<!DOCTYPE html>")
         assert result.stdout.rstrip().endswith("</html>")
         assert "page: " not in result.stderr
+
+    def test_a_page_in_a_file_is_told(self, tmp_path: Path, sources: list[Any]) -> None:
+        page = tmp_path / "p.html"
+        result = fnet("eval", *sources, "--baselines", "--html", page, "--report-cases", 0)
+        assert f"page: {page}" in result.stderr
+        assert page.is_file()
 
     @pytest.mark.parametrize(
         "sources_too", [True, False], ids=["with sources", "with the cost alone"]
@@ -788,7 +795,7 @@ class TestSignals:
     ) -> None:
         self.wait_for_scores(process, tmp_path)
         process.send_signal(signal.SIGINT)
-        stdout, stderr = process.communicate(timeout=60)
+        stdout, stderr = process.communicate(timeout=PATIENCE)
         assert process.returncode == 130, stderr
         assert errors(stderr) == ["error: interrupted; finished results are on disk"]
         assert stdout == ""
@@ -797,7 +804,7 @@ class TestSignals:
     def test_ctrl_c_while_workers_start(self, process: subprocess.Popen[str]) -> None:
         self.workers(process)
         os.killpg(process.pid, signal.SIGINT)
-        stdout, stderr = process.communicate(timeout=60)
+        stdout, stderr = process.communicate(timeout=PATIENCE)
         assert process.returncode == 130, stderr
         *progress, line = stderr.splitlines()
         assert line == "error: interrupted; finished results are on disk"
@@ -809,7 +816,7 @@ class TestSignals:
     ) -> None:
         self.wait_for_scores(process, tmp_path)
         self.workers(process)[0].kill()
-        stdout, stderr = process.communicate(timeout=60)
+        stdout, stderr = process.communicate(timeout=PATIENCE)
         assert process.returncode == 1, stderr
         (line,) = errors(stderr)
         assert "a worker process was killed" in line
@@ -823,7 +830,7 @@ class TestSignals:
     ) -> None:
         self.wait_for_scores(process, tmp_path)
         process.kill()
-        process.communicate(timeout=60)
+        process.communicate(timeout=PATIENCE)
         assert self.kept(tmp_path)
 
 
