@@ -92,7 +92,9 @@ class GivenResults(OptionGroup):
     ] = DepthChoice.auto
     gray: Annotated[
         bool,
-        typer.Option("--gray", help="Write luminance only, no colour.", rich_help_panel=PANEL),
+        typer.Option(
+            "--gray", "--grey", help="Write luminance only, no colour.", rich_help_panel=PANEL
+        ),
     ] = False
     gain: Annotated[
         list[str] | None,
@@ -147,7 +149,6 @@ class GivenResults(OptionGroup):
         return {
             "--format": self.kind,
             "--depth": self.depth is not DepthChoice.auto,
-            "--gray": self.gray,
             "--features": self.features,
             "--report": self.report,
         }
