@@ -15,8 +15,10 @@ from fnetcli.cli.console import (
     tell_pairing,
 )
 from fnetcli.cli.fuse_console import Watcher, tell_end, tell_merged, tell_plan, write_report
+from fnetcli.cli.fuse_film import GivenFuse, fuse_film
 from fnetcli.cli.options.cameras import GivenCamera
 from fnetcli.cli.options.files import GivenPairing, GivenReading
+from fnetcli.cli.options.films import GivenFilm
 from fnetcli.cli.options.group import takes_groups
 from fnetcli.cli.options.images import GivenImages
 from fnetcli.cli.options.network import GivenDevice, GivenPrecision, GivenTiles, GivenWeights
@@ -48,6 +50,7 @@ if TYPE_CHECKING:
 def fuse(
     images: GivenImages,
     camera: GivenCamera,
+    film: GivenFilm,
     pairing: GivenPairing,
     reading: GivenReading,
     scaling: GivenScaling,
@@ -72,7 +75,8 @@ def fuse(
     pairs files with the same name, whatever their suffixes. Results: OUT/fused,
     OUT/unique_<modality>, OUT/common. OUT/manifest.jsonl records how each result was made; run the
     same command again to resume. Paths of the fused images go to stdout. Volumes: fnet fuse --ct
-    CT_DIR --mri scan.nii.gz -o OUT writes OUT/fused/<case>.nii.gz on the MRI's grid.
+    CT_DIR --mri scan.nii.gz -o OUT writes OUT/fused/<case>.nii.gz on the MRI's grid. Films: fnet
+    fuse --vis a.mp4 --ir b.mp4 -o fused.mp4.
     """
     with leaving_at_once():
         from fnetcli.pictures.prepare import PrepareOptions
@@ -91,6 +95,14 @@ def fuse(
         is_verbose=verbosity.verbose,
         has_results=not running.dry_run and not files.has_stdout,
     )
+    source = NetworkSource(weights.weights, device.device, tiles.options(precision.precision))
+    of_volumes = (volume.given(), alignment.given(), volume_results.given())
+    if film.makes_film(results.out, [*images.given.values(), *camera.paths]):
+        refuse_for_pictures(layout.given(), *of_volumes)
+        given = GivenFuse(
+            images.given, film, camera, pairing, reading, scaling, scope, size, results, running
+        )
+        return fuse_film(console, given, source, files, [weights.path])
     found = camera.find(images.given, pairing, reading, layout)
     if found.info:
         console.notice(found.info)
@@ -105,16 +117,14 @@ def fuse(
         sees = {**of_files, **scaling.of_pictures(), **scope.given(), **camera.given()}
         refuse_for_volumes({**sees, **size.given(), **of_results})
     else:
-        refuse_for_pictures(volume.given(), alignment.given(), volume_results.given())
+        refuse_for_pictures(*of_volumes)
     scalings = scaling.options(modalities)
-    engine_options = tiles.options(precision.precision)
     require_outside(out, found.pairing)
     tell_pairing(console, found.pairing)
     found.pairing.require_cases()
     part = running.chosen_part(is_file=is_file, wants_report=results.report)
     if running.merge_parts:
         return tell_merged(console, out, found.pairing)
-    source = NetworkSource(weights.weights, device.device, engine_options)
     further = [path for path in (weights.path, pairing.pairs, alignment.transform) if path]
     workers = running.workers or default_workers()
     session = _Session(
@@ -154,7 +164,7 @@ def fuse(
                 depth=results.depth.value,
                 maps=results.maps_kind,
                 with_features=results.features,
-                scope=scope.stretch_scope.value,
+                scope=scope.of_pictures,
                 existing=results.existing.value,
             ),
             workers=workers,
