@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -26,6 +25,7 @@ from fnetcli.cli.eval_console import (
 )
 from fnetcli.cli.eval_makers import Errors, Makers, kept
 from fnetcli.cli.options.cameras import GivenCamera
+from fnetcli.cli.options.cluster import GivenCluster
 from fnetcli.cli.options.files import GivenPairing, GivenReading
 from fnetcli.cli.options.group import takes_groups
 from fnetcli.cli.options.images import GivenImages
@@ -33,14 +33,17 @@ from fnetcli.cli.options.network import GivenDevice, GivenPrecision, GivenTiles
 from fnetcli.cli.options.scaling import GivenScaling, GivenScope, GivenSize
 from fnetcli.cli.options.scores import GivenMethods, GivenScoreFiles, GivenScoreRun, GivenScores
 from fnetcli.cli.options.talking import GivenQuiet, GivenVerbosity
+from fnetcli.cores import usable_cores
 from fnetcli.errors import UsageError
 from fnetcli.runs.batch import EXIT_DONE, EXIT_FAILED
 from fnetcli.runs.protect import Inputs, ResultFiles
 
 if TYPE_CHECKING:
+    from fnetcli.engine import EngineOptions
     from fnetcli.evaluation.fused_files import FoundMethods
     from fnetcli.evaluation.run import EvalJob, EvaluationRun
     from fnetcli.inputs.pairing import Pairing
+    from fnetcli.runs.crew.options import CrewOptions
 
 MAX_WORKERS = 8  # by default
 
@@ -60,6 +63,7 @@ def evaluate(
     size: GivenSize,
     running: GivenScoreRun,
     device: GivenDevice,
+    cluster: GivenCluster,
     precision: GivenPrecision,
     tiles: GivenTiles,
     verbosity: GivenVerbosity,
@@ -84,11 +88,8 @@ def evaluate(
     console = Console(
         is_quiet=quiet.quiet, is_verbose=verbosity.verbose, has_results=not files.has_stdout
     )
-    engine_options = tiles.options(precision.precision)
     chosen = choose_metrics(scores.metrics, scores.convention.value)
-    makers = Makers(
-        console, methods.weights or [], engine_options, device.device, methods.baselines
-    )
+    crew, makers = _workers(console, methods, cluster, device, tiles.options(precision.precision))
     is_without = not images.given and pairing.pairs is None and camera.flir is None
     if scores.cost_size is not None and is_without:
         return _only_cost(console, makers, scores.cost_size, files, has_files=bool(methods.fused))
@@ -113,9 +114,9 @@ def evaluate(
     require_names([entrant.method.name for entrant in entrants], modalities)
     sources = [path for case in found.cases for path in (case.first, case.second)]
     scored = [path for entrant in fused.entrants for path in entrant.files.values()]
-    named = [*makers.paths, *([pairing.pairs] if pairing.pairs else [])]
-    files.check(Inputs([*sources, *scored, *named]))
-    workers = running.workers or min(MAX_WORKERS, os.cpu_count() or 1)
+    lists = [pairing.pairs] if pairing.pairs else []
+    files.check(Inputs([*sources, *scored, *makers.paths, *lists]))
+    workers = running.workers or min(MAX_WORKERS, usable_cores())
     with Progress(None, "headers and ranges", console) as progress:
         surveyed = survey(
             found.cases,
@@ -136,7 +137,7 @@ def evaluate(
         convention=scores.convention.value,
         reading=replace(of_files[1], bands=()),  # those are of the sources
     )
-    run = _run(console, job, workers, has_cache=not running.no_cache, is_debug=quiet.debug)
+    run = _run(console, job, workers, crew, has_cache=not running.no_cache, is_debug=quiet.debug)
     scored_all = Results(score_all(console, run), all_cases=scores.all_cases)
     errors: Errors = []
     with kept(errors):
@@ -173,7 +174,13 @@ def _tell_strays(console: Console, fused: FoundMethods) -> None:
 
 
 def _run(
-    console: Console, job: EvalJob, workers: int, *, has_cache: bool, is_debug: bool
+    console: Console,
+    job: EvalJob,
+    workers: int,
+    crew: CrewOptions | None,
+    *,
+    has_cache: bool,
+    is_debug: bool,
 ) -> EvaluationRun:
     from fnetcli.evaluation.cache import ScoreCache
     from fnetcli.evaluation.run import EvaluationRun
@@ -181,7 +188,30 @@ def _run(
 
     folder = cache_folder() if has_cache else None
     cache = ScoreCache(folder and folder / "scores.sqlite", console.notice)
-    return EvaluationRun(job, cache, min(workers, len(job.pairing.cases)), is_debug=is_debug)
+    return EvaluationRun(
+        job,
+        cache,
+        min(workers, len(job.pairing.cases)),
+        is_debug=is_debug,
+        crew=crew,
+        on_notice=console.notice,
+    )
+
+
+def _workers(
+    console: Console,
+    methods: GivenMethods,
+    cluster: GivenCluster,
+    device: GivenDevice,
+    options: EngineOptions,
+) -> tuple[CrewOptions | None, Makers]:
+    """Return who fuses and scores, None for this process, and the methods that fuse in memory."""
+    crew, here = cluster.crew(device.device), device.device
+    if crew is not None:
+        if options.precision != "fp32":
+            raise UsageError("--precision: several workers score in fp32; leave it out")
+        here = "auto"  # for what is left to this process
+    return crew, Makers(console, methods.weights or [], options, here, methods.baselines)
 
 
 def _only_cost(

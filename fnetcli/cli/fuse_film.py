@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from fnetcli.cli.console import Console, Progress, leaving_at_once, tell_pairing, to_stdout
 from fnetcli.cli.options.cameras import GivenCamera
+from fnetcli.cli.options.cluster import GivenCluster
 from fnetcli.cli.options.files import GivenPairing, GivenReading
 from fnetcli.cli.options.films import GivenFilm
 from fnetcli.cli.options.results import DepthChoice, ExistingChoice, GivenResults, GivenRun
@@ -39,6 +40,7 @@ class GivenFuse:
     size: GivenSize
     results: GivenResults
     running: GivenRun
+    cluster: GivenCluster
 
 
 def fuse_film(
@@ -102,6 +104,7 @@ def _refuse(given: GivenFuse) -> None:
         "--part": running.part,
         "--merge-parts": running.merge_parts,
         "--workers": running.workers,
+        "--cluster": given.cluster.cluster,
         "--depth float": results.depth is DepthChoice.float,
     }.items():
         if value:

@@ -48,6 +48,9 @@ class Evaluation:
     values: Table
     problems: tuple[Problem, ...] = ()
     notices: tuple[str, ...] = ()  # how colour, depth and size were treated
+    # How well the parts are separated, (methods, cases), NaN for a method without unique and common
+    # parts; None: no method has them. It counts for no rank, as few methods have parts.
+    separation: Table | None = None
 
     @property
     def is_scored(self) -> NDArray[np.bool_]:
