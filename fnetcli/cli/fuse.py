@@ -158,13 +158,14 @@ def fuse(
         from fnetcli.runs.volume_jobs import VolumeRunOptions, volume_job
 
         volumes = volume.options(modalities, scalings, reading.pixel_limit)
-        volumes = alignment.applied_to(volumes)
+        volumes = alignment.applied_to(volumes, is_strict=pairing.strict)
         network = session.load(len(found.pairing.cases))
         options = VolumeRunOptions(
             mix=volume_results.mix(results.gains(network.products, modalities)),
             target=volume_results.to.value,
             maps=results.maps_kind,
             existing=results.existing.value,
+            keeps_shear=volume_results.keep_shear,
         )
         job = volume_job(found.pairing, volumes, network, out, options)
         return session.run(replace(job, part=part), network, counts_slices=True)

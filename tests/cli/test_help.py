@@ -92,10 +92,6 @@ def test_square_brackets_are_seen_wherever_they_stand() -> None:
         assert text in pages[1]
 
 
-def test_registration_says_how_to_get_what_it_needs() -> None:
-    assert "pip install 'fnetcli[register]'" in shown("fuse")
-
-
 def test_help_is_given_back_as_it_was() -> None:
     command = typer.main.get_command(app)
     before = command.help
