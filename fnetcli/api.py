@@ -49,9 +49,15 @@ Pair = tuple[str, str]
 Reading = tuple[ReadOptions, ReadOptions]
 
 
-def load_network(weights: str | Path | None = None, device: str = "auto") -> LoadedNetwork:
-    """Load weights (default: the shipped ones) onto a device. Raise CheckpointError, UsageError."""
-    return NetworkSource(Path(weights) if weights else None, device).load()
+def load_network(
+    weights: str | Path | None = None, device: str = "auto", modalities: Sequence[str] = ()
+) -> LoadedNetwork:
+    """Load weights onto a device. Raise CheckpointError, UsageError.
+
+    A text is the name of shipped weights, else a file; a `Path` is a file. The default is `fnet`,
+    for CT, MRI, PET and SPECT `fnet-medical`: ``load_network(modalities=["mri", "ct"])``.
+    """
+    return NetworkSource(weights or None, device, modalities=tuple(modalities)).load()
 
 
 # --- one pair -------------------------------------------------------------------------------------

@@ -109,7 +109,7 @@ def evaluate(
     is_deep = pairing.recursive or bool(pairing.match) or has_frames
     fused = fused_methods(found, methods.fused or [], of_methods, is_recursive=is_deep)
     _tell_strays(console, fused)
-    made = makers.entrants()
+    made = makers.entrants(modalities)
     entrants = (*fused.entrants, *made)
     require_names([entrant.method.name for entrant in entrants], modalities)
     sources = [path for case in found.cases for path in (case.first, case.second)]

@@ -104,9 +104,9 @@ def fuse(
     of_volumes = (volume.given(), alignment.given(), volume_results.given())
     if film.makes_film(results.out, [*images.given.values(), *camera.paths]):
         refuse_for_pictures(layout.given(), *of_volumes)
-        on_pictures = (reading, scaling, scope, size, results, running, cluster)
+        on_pictures = (reading, scaling, scope, size, weights, results, running, cluster)
         given = GivenFuse(images.given, film, camera, pairing, *on_pictures)
-        return fuse_film(console, given, source, files, [weights.path])
+        return fuse_film(console, given, source, files)
     found = camera.find(images.given, pairing, reading, layout)
     if found.info:
         console.notice(found.info)
@@ -139,26 +139,26 @@ def fuse(
     if running.merge_parts:
         return tell_merged(console, out, found.pairing)
     crew = cluster.crew(device.device)
-    further = [path for path in (weights.path, pairing.pairs, alignment.transform) if path]
-    workers = running.workers or default_workers()
+    others = (weights.path(modalities), pairing.pairs, alignment.transform)
+    further = [path for path in others if path]
     session = _Session(
         console,
         running,
         files,
         further,
-        workers,
+        running.workers or default_workers(),
         pairing.strict,
         results.report,
         quiet.debug,
-        source,
+        replace(source, modalities=modalities),
         crew,
         Wanted(features=results.features),
     )
     if found.has_volumes:
         from fnetcli.runs.volume_jobs import VolumeRunOptions, volume_job
 
-        volumes = volume.options(modalities, scalings, reading.pixel_limit)
-        volumes = alignment.applied_to(volumes, is_strict=pairing.strict)
+        plain = volume.options(modalities, scalings, reading.pixel_limit)
+        volumes = alignment.applied_to(plain, is_strict=pairing.strict)
         network = session.load(len(found.pairing.cases))
         options = VolumeRunOptions(
             mix=volume_results.mix(results.gains(network.products, modalities)),
@@ -192,7 +192,7 @@ def fuse(
                 scope=scope.of_pictures,
                 existing=results.existing.value,
             ),
-            workers=workers,
+            workers=session.workers,
             on_step=progress.step,
         )
     for notice in surveyed.notices:

@@ -13,6 +13,7 @@ from fnetcli.cli.options.cameras import GivenCamera
 from fnetcli.cli.options.cluster import GivenCluster
 from fnetcli.cli.options.files import GivenPairing, GivenReading
 from fnetcli.cli.options.films import GivenFilm
+from fnetcli.cli.options.network import GivenWeights
 from fnetcli.cli.options.results import DepthChoice, ExistingChoice, GivenResults, GivenRun
 from fnetcli.cli.options.scaling import GivenScaling, GivenScope, GivenSize, ScopeChoice
 from fnetcli.errors import UsageError
@@ -38,6 +39,7 @@ class GivenFuse:
     scaling: GivenScaling
     scope: GivenScope
     size: GivenSize
+    weights: GivenWeights
     results: GivenResults
     running: GivenRun
     cluster: GivenCluster
@@ -48,7 +50,6 @@ def fuse_film(
     given: GivenFuse,
     source: NetworkSource,
     files: ResultFiles,
-    further_inputs: list[Path],
 ) -> int:
     """Fuse two sequences into a film; return the exit code."""
     _refuse(given)
@@ -59,14 +60,16 @@ def fuse_film(
     timing = given.film.timing()
     modalities, sequences = _sequences(console, given)
     out = _path_of_film(given, sequences[1])
-    inputs = Inputs([file for one in sequences for file in one.files] + further_inputs)
+    inputs = Inputs(
+        [file for one in sequences for file in one.files] + [given.weights.path(modalities)]
+    )
     inputs.require_free(out, f"-o {out}")
     Inputs([one.path for one in sequences]).require_outside(out, f"-o {out}")
     files.check(inputs, [out])
     if given.results.existing is ExistingChoice.error and os.path.lexists(out):
         raise UsageError(f"{out}: exists; remove it, or use --existing skip or overwrite")
     has_other_lengths = _tell_sequences(console, modalities, sequences)
-    network = source.load(console.notice)
+    network = replace(source, modalities=modalities).load(console.notice)
     job = _job(given, modalities, sequences, out, network, timing)
     for notice in network.notices:
         console.notice(notice)

@@ -85,6 +85,7 @@ def test_both_stages(tmp_path: Path, recipe: Path, precision: str, optimizer: st
     result = fnet("train", recipe, "-o", run)
     assert result.exit_code == 0, result.output
     assert result.stdout == f"{run / 'best.safetensors'}\n"
+    assert "compiling loops for this processor" in result.stderr
     assert sorted(path.name for path in run.iterdir()) == [
         *("best.safetensors", "last.safetensors", "log.csv", "log.jsonl", "loss.png"),
         *("recipe.toml", "state.pt", "validation"),
