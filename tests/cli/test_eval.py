@@ -165,8 +165,10 @@ class TestSeparation:
     def test_a_column_and_its_cache(self, tmp_path: Path, sources: list[Any]) -> None:
         weights, table = tiny_weights(tmp_path), tmp_path / "scores.csv"
         asked = [*sources, "--weights", weights, "--baselines", "--metrics", "MI"]
-        result = fnet("eval", *asked, "--csv", table)
+        page = tmp_path / "page.html"
+        result = fnet("eval", *asked, "--csv", table, "--html", page)
         assert result.exit_code == 0, result.output
+        assert "separation&nbsp;↑" in page.read_text(encoding="utf-8")
         heads = [line for line in result.stdout.splitlines() if line.startswith("method")]
         assert re.split(r"\s\s+", heads[0]) == ["method", "n", "MI ↑", "separation ↑", "mean rank"]
         (row,) = [row for row in result.stdout.splitlines() if row.startswith("average")][:1]
