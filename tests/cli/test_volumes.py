@@ -1280,18 +1280,14 @@ class TestResume:
         arguments = ["fuse", "--ct", ct, "--mri", mri, "-o", tmp_path / "out", "--to", "png"]
         command = [sys.executable, "-m", "fnetcli", *map(str, arguments)]
         with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
-            until = time.monotonic() + 60
-            while not (tmp_path / "out" / "run.json").exists() and time.monotonic() < until:
+            while not (tmp_path / "out" / "run.json").exists() and process.poll() is None:
                 time.sleep(0.05)
-            time.sleep(0.3)
-            started = time.monotonic()
             process.send_signal(number)
-            _, told = process.communicate(timeout=60)
+            _, told = process.communicate()
         if number is signal.SIGINT:
             assert process.returncode == 130, told
             assert "error: interrupted; finished results are on disk" in told
             assert "Traceback" not in told
-            assert time.monotonic() - started < 20
             assert json.loads((tmp_path / "out" / "run.json").read_text())["status"] == (
                 "interrupted"
             )
@@ -1340,7 +1336,7 @@ class TestMemory:
             return case.name
 
         def work(_: Case, read: str) -> str:
-            begun.wait(10)
+            begun.wait()
             raise KeyboardInterrupt(read)
 
         cases = [Case(name, Path(name), Path(name)) for name in "ab"]
