@@ -377,6 +377,18 @@ class TestCameraFiles:
         assert "both name whose pixels" in refused(folder, tmp_path / "o", *given, "--resize", "ir")
 
 
+def test_films_take_a_known_transform(folder: Path, tmp_path: Path) -> None:
+    pytest.importorskip("av")
+    film = tmp_path / "fused.mkv"
+    given = ("--weights", folder / "tiny.safetensors", *both(folder), "-o", film)
+    result = fnet("fuse", *given, "--register", "affine")
+    assert "a film takes a transform that is known" in error_line(result.stderr)
+    rig = ours(tmp_path / "rig.json", TRUE)
+    result = fnet("fuse", *given, "--transform", rig, "--view", "common")
+    assert result.exit_code == 0, result.stderr
+    assert film.stat().st_size > 0
+
+
 OPTIONS: dict[str, tuple[tuple[str, ...], str]] = {
     "scope alone": (("--register-scope", "folder"), "--register-scope: needs --register"),
     "fallback alone": (("--register-fallback", "none"), "--register-fallback: needs --register"),

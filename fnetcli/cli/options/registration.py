@@ -214,6 +214,20 @@ class GivenRegistration(OptionGroup):
         )
         return found.of_common_view() if view is None else found
 
+    def of_film(self, resize: str | None, view: GivenView, *, of_camera: bool) -> PlaceOptions:
+        """Return how the two pictures of every frame lie on each other. Raise UsageError.
+
+        All frames have one transform, which must be known.
+        """
+        known = replace(self, register=self.register or RegisterChoice.none)
+        if known.register is not RegisterChoice.none:
+            raise UsageError(
+                f"--register {known.register}: a film takes a transform that is known; estimate it "
+                "over some frames, saved as pictures, with --register-scope folder and "
+                "--save-transform FILE, then give --transform FILE"
+            )
+        return known.place(resize, view, of_camera=of_camera)
+
     def _require_something(self, view: GivenView, *, is_active: bool) -> None:
         given = {"--reference": self.reference, "--view": view.view}
         for option, value in given.items():
