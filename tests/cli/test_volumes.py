@@ -764,6 +764,27 @@ class TestOptions:
         both = study.fuse("--series", "ct=7", "--series", "mri=1", "--dry-run")
         assert both.exit_code == 0
 
+    def test_one_folder_of_a_ct_and_an_mri(self, study: Study, tmp_path: Path) -> None:
+        """Each option takes the only series of its modality; two of one are a choice."""
+        study.fused("--name", "A", "--maps", "none")
+        expected = values(study.out / "fused" / "A.nii.gz")[0]
+        home = tmp_path / "both"
+        for name, source in (("ct", study.ct), ("mr", study.mri)):
+            for path in source.iterdir():
+                header = pydicom.dcmread(path)
+                header.SeriesInstanceUID = "1.2.3.8" if name == "ct" else "1.2.3.9"
+                save_one(header, home / f"{name}{path.name}")
+        study.out = tmp_path / "again"
+        result = study.fused("--name", "A", "--maps", "none", ct=home, mri=home)
+        assert "ct: of 2 series the only CT is used: number 1, 5 slices of 12x14" in result.stderr
+        assert "mri: of 2 series the only MR is used" in result.stderr
+        np.testing.assert_array_equal(values(study.out / "fused" / "A.nii.gz")[0], expected)
+        header = pydicom.dcmread(home / "mrIM0000")
+        header.SeriesInstanceUID = "1.2.3.10"
+        save_one(header, home / "third")
+        line = one_line(study.fuse("--name", "A", ct=home, mri=home), 1)
+        assert "holds 3 series; choose one with --series" in line
+
     def test_volume_of_four_dimensions(self, study: Study, tmp_path: Path) -> None:
         several = np.stack([positive(1), positive(2)], axis=-1).transpose(2, 1, 0, 3)
         image = nib.Nifti1Image(several, load_nifti(study.scan).affine)
@@ -1184,9 +1205,9 @@ class TestLayout:
             header.SeriesDescription = "T1 axial"
             header.save_as(path)
         (home.parent / "link").symlink_to(home)
-        line = one_line(study.fuse(ct=home, mri=home), 1)
-        listed = "1 CT (5 slices of 12x14), 2 MR 'T1 axial' (5 slices of 12x14)"
-        assert line == f"{home}: holds 2 series; choose one with --series: {listed}"
+        plain = study.fused(ct=home, mri=home)
+        assert "mri: of 2 series the only MR is used: number 2, 5 slices" in plain.stderr
+        assert "T1 axial" not in (study.out / "manifest.jsonl").read_text()  # a name, perhaps
         chosen = ("--series", "ct=1", "--series", "mri=T1 axial")
         for other in (home, home.parent / "link"):
             result = study.fused(*chosen, "--existing", "overwrite", ct=home, mri=other)
