@@ -163,7 +163,9 @@ def fuse(
         volumes = alignment.applied_to(plain, is_strict=pairing.strict)
         network = session.load(len(found.pairing.cases))
         options = VolumeRunOptions(
-            mix=volume_results.mix(results.gains(network.products, modalities)),
+            mix=volume_results.mix(
+                results.gains(network.products, modalities), is_grey=results.gray
+            ),
             target=volume_results.to.value,
             maps=results.maps_kind,
             existing=results.existing.value,

@@ -206,9 +206,7 @@ class GivenScope(OptionGroup):
         ScopeChoice | None,
         typer.Option(
             "--stretch-scope",
-            help="image: stretch each image on its own, as pictures are by default; folder: all "
-            "with one range (no flicker), as films are; moving: a range that follows a film "
-            "slowly.",
+            help="One range per image, for all (films), or moving.",
             show_default=False,
             rich_help_panel=PANEL,
         ),
