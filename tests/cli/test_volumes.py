@@ -1466,7 +1466,6 @@ class TestRefusals:
             ("--resize", "ct"),
             ("--format", "png"),
             ("--depth", "16"),
-            ("--gray",),
             ("--features",),
             ("--report",),
         ],
