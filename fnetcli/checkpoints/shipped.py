@@ -35,6 +35,11 @@ def default_weights_path() -> Path:
     return found
 
 
+def is_shipped(text: str) -> bool:
+    """Whether a text names shipped weights, and no file."""
+    return text == DEFAULT or text in shipped_weights()
+
+
 def find_weights(text: str | Path | None) -> Path:
     """Return the file of the shipped weights with this name, else the path itself.
 

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
 from torch import Tensor, nn
 
+from fnetcli.errors import ConfigError
 from fnetcli.models.base import Network
 from fnetcli.training.config import StageConfig
 
@@ -31,6 +32,48 @@ class Stage:
     starts_from_average: bool = False
     is_validated: bool = True
     rate_factors: Mapping[str, float] = field(default_factory=dict)  # of groups, if not 1
+
+
+def without_frozen(stage: Stage, network: nn.Module) -> Stage:
+    """Return a stage whose groups lack what its recipe freezes; a group with nothing left is gone.
+
+    Raise ConfigError for a name that is no part of the network, or if nothing would learn.
+    """
+    frozen = set[nn.Parameter]()
+    for name in stage.config.freeze:
+        found = [
+            parameter
+            for path, parameter in network.named_parameters()
+            if f"{path}.".startswith(f"{name}.")
+        ]
+        if not found:
+            raise ConfigError(f"freeze = {name!r}: no part of the network; {_parts(network)}")
+        frozen.update(found)
+    groups = {
+        name: left
+        for name, group in stage.groups.items()
+        if (left := [one for one in group if one not in frozen])
+    }
+    if stage.config.iterations and not groups:
+        raise ConfigError(
+            f"freeze = {list(stage.config.freeze)}: nothing is left to learn; name fewer parts"
+        )
+    return replace(stage, groups=groups)
+
+
+def let_learn(stage: Stage, modules: Mapping[str, nn.Module]) -> None:
+    """Take gradients of a stage's parameters alone; statistics of frozen parts stay as they are."""
+    learning = {parameter for group in stage.groups.values() for parameter in group}
+    for module in modules.values():
+        for parameter in module.parameters():
+            parameter.requires_grad_(parameter in learning)
+    for path, module in modules["network"].named_modules():
+        module.training = not any(f"{path}.".startswith(f"{one}.") for one in stage.config.freeze)
+
+
+def _parts(network: nn.Module) -> str:
+    names = dict.fromkeys(path.partition(".")[0] for path, _ in network.named_parameters())
+    return f"name some of {', '.join(names)}"
 
 
 class Procedure(Protocol):

@@ -15,6 +15,7 @@ from typing import Any, ClassVar, Literal
 
 from fnetcli.errors import ConfigError, TrainingError
 from fnetcli.files.guarded import FileKind
+from fnetcli.models.base import config_values
 
 LOG = FileKind("a log of losses", 1 << 30, "remove it", TrainingError)
 Precision = Literal["fp32", "bf16"]
@@ -33,6 +34,7 @@ class StageConfig:
     learning_rate: float = 1e-4
     warmup: int = 0  # iterations over which the rate rises to learning_rate
     decay: int = 0  # last iterations: it falls along a cosine to a hundredth; 0 keeps it constant
+    freeze: tuple[str, ...] = ()  # parts of the network that do not learn, such as encode_u
 
     def __post_init__(self) -> None:
         """Raise ValueError where a number is out of range."""
@@ -69,10 +71,16 @@ class Recipe:
     gradient_clip: float = 0.0  # largest gradient norm; 0: no clipping
     validate_every: int = 1000
     checkpoint_every: int = 500
+    init: str = ""  # weights to start from: a name of shipped ones, or a file
     data: dict[str, str] = field(default_factory=dict)  # modality -> folder, two of them
     validation: dict[str, str] = field(default_factory=dict)  # likewise; may be empty
     match: dict[str, str] = field(default_factory=dict)  # modality -> pattern of names, as --match
     bands: dict[str, str] = field(default_factory=dict)  # modality -> bands of a file, as --band
+
+    @classmethod
+    def follow(cls, config: Any) -> dict[str, dict[str, Any]]:
+        """Return the sections of a recipe that weights of this configuration decide."""
+        return {"network": config_values(config)}
 
     @classmethod
     def completed(cls, table: dict[str, Any]) -> dict[str, Any]:
@@ -81,7 +89,7 @@ class Recipe:
 
     @property
     def stages(self) -> tuple[StageConfig, ...]:
-        """The stages in order; one without iterations is left out."""
+        """The stages in order; those without iterations are left out of a run."""
         return tuple(
             value
             for value in (getattr(self, one.name) for one in dataclasses.fields(self))
@@ -139,6 +147,17 @@ class LabelledRecipe(Recipe):
     validation_labels: str = ""  # likewise of [validation]; may be left out
     unlabelled: dict[str, str] = field(default_factory=dict)  # further pairs, as in [data]
     classes: ClassesConfig = field(default_factory=ClassesConfig)
+
+    @property
+    def needs_labels(self) -> bool:
+        """Whether the network that learns classes learns in any stage."""
+        return True
+
+    @classmethod
+    def follow(cls, config: Any) -> dict[str, dict[str, Any]]:
+        """See `Recipe`; weights that name their classes decide those, too."""
+        names = config.class_names[1:]
+        return super().follow(config) | ({"classes": {"names": names}} if names else {})
 
 
 def build(kind: type, table: dict[str, Any], path: str, section: str = "") -> Any:

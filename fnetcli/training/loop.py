@@ -16,11 +16,12 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor, nn
 
-from fnetcli.checkpoints.loading import save_weights
+from fnetcli.checkpoints.loading import Weights, save_weights
 from fnetcli.errors import TrainingError, UsageError
 from fnetcli.files.durable import atomic_write
 from fnetcli.files.guarded import FileKind, open_file, read_text
-from fnetcli.training.base import Procedure, Stage
+from fnetcli.models.base import Network
+from fnetcli.training.base import Procedure, Stage, let_learn, without_frozen
 from fnetcli.training.config import LOG, Recipe
 from fnetcli.training.optimizers import Muon
 from fnetcli.training.table import procedure_of
@@ -74,16 +75,22 @@ def train(
     device: torch.device,
     resume: bool,
     observer: Observer,
+    init: Weights | None = None,
 ) -> None:
-    """Run all stages into folder `run`; raise TrainingError, or Stopped after a signal."""
+    """Run all stages into folder `run`; raise TrainingError, or Stopped after a signal.
+
+    `init` are the weights to start from; a resumed run has its own.
+    """
     torch.manual_seed(recipe.seed)
     lists = {
         "training": pairs.list_sha256(),
         "validation": validation.list_sha256() if validation else "",
     }
     procedure = procedure_of(recipe, pairs, validation, device)
+    if init is not None:
+        start_from(procedure, init.network)
     with procedure.working(observer.message):
-        state = _State(recipe, procedure, lists)
+        state = _State(recipe, procedure, lists, _origin(init))
         if resume:
             state.load(run / STATE_FILE, device)
         atomic_write(run / RECIPE_FILE, lambda file: file.write(recipe.to_toml().encode()))
@@ -104,6 +111,7 @@ class _State:
     recipe: Recipe
     procedure: Procedure
     lists: dict[str, str]  # hashes of the training and validation pairs
+    init: dict[str, str] | None = None  # name and hash of the weights that training started from
     progress: Progress = field(default_factory=Progress)
     optimizers: dict[str, torch.optim.Optimizer] = field(default_factory=dict)
 
@@ -111,23 +119,35 @@ class _State:
         self.optimizers = self._optimizers()
 
     @property
-    def stage(self) -> Stage:
-        """The stage at work."""
-        return self.procedure.stages[self.progress.stage - 1]
+    def stages(self) -> list[Stage]:
+        """All stages, without what is frozen in them."""
+        network = self.procedure.modules["network"]
+        return [without_frozen(stage, network) for stage in self.procedure.stages]
 
     @property
-    def is_last(self) -> bool:
-        """Whether no stage follows."""
-        return self.progress.stage == len(self.procedure.stages)
+    def stage(self) -> Stage:
+        """The stage at work."""
+        return self.stages[self.progress.stage - 1]
 
-    def enter_next_stage(self) -> None:
-        """Start the next stage, with new optimisers unless it keeps those that there are."""
-        self.progress.stage, self.progress.iteration = self.progress.stage + 1, 0
+    @property
+    def next_stage(self) -> int | None:
+        """The number of the next stage that has iterations."""
+        later = enumerate(self.procedure.stages[self.progress.stage :], self.progress.stage + 1)
+        return next((number for number, stage in later if stage.config.iterations), None)
+
+    def enter(self, number: int) -> None:
+        """Start a later stage, with new optimisers unless it keeps those that there are."""
+        self.progress.stage, self.progress.iteration = number, 0
         if self.stage.starts_from_average:
             for name, average in self.procedure.averages.items():
                 self.procedure.modules[name].load_state_dict(average.state_dict())
-        kept = self.optimizers if self.stage.keeps_optimizers else {}
-        self.optimizers = {**self._optimizers(), **kept}
+        before, self.optimizers = self.optimizers, self._optimizers()
+        if self.stage.keeps_optimizers:
+            self.optimizers |= {
+                name: optimizer
+                for name, optimizer in before.items()
+                if _learning(optimizer) == _learning(self.optimizers.get(name))
+            }
 
     def _optimizers(self) -> dict[str, torch.optim.Optimizer]:
         return {name: self._optimizer(group) for name, group in self.stage.groups.items()}
@@ -149,6 +169,7 @@ class _State:
             "optimizers": {name: one.state_dict() for name, one in self.optimizers.items()},
             "extra": self.procedure.extra_state(),
             "lists": self.lists,
+            "init": self.init,
             "progress": vars(self.progress),
             "random": torch.get_rng_state(),
         }
@@ -164,6 +185,7 @@ class _State:
             _check_version(path, content["version"])
             self._check_recipe(path, content["model"], json.loads(content["recipe"]))
             self._check_lists(path, content["lists"])
+            self._check_init(path, content.get("init"))
             for kind in ("modules", "averages"):
                 for name, module in getattr(self.procedure, kind).items():
                     module.load_state_dict(content[kind][name])
@@ -183,7 +205,8 @@ class _State:
     def _check_recipe(self, path: Path, model: str, before: dict[str, Any]) -> None:
         """Refuse to go on with another network, seed or optimiser; stages' numbers may change."""
         now = json.loads(json.dumps(self.recipe.as_dict()))
-        changed = [key for key in MUST_STAY if now.get(key) != before.get(key)]
+        plain = type(self.recipe)().as_dict()  # what states of older versions do not name
+        changed = [key for key in MUST_STAY if now.get(key) != before.get(key, plain.get(key))]
         if model != self.recipe.model:
             changed.insert(0, "model")
         if changed:
@@ -200,6 +223,33 @@ class _State:
                     f"{path}: the {name} pairs have changed since; resume with the same pictures "
                     "or use another folder"
                 )
+
+    def _check_init(self, path: Path, before: dict[str, str] | None) -> None:
+        """Refuse to go on with other initial weights than those that the run started from."""
+        if self.init is not None and self.init["sha256"] != (before or {}).get("sha256"):
+            origin = f"from {before['name']}" if before else "without initial weights"
+            raise TrainingError(
+                f"{path}: training started {origin}, not from {self.init['name']}; leave --init "
+                "out or use another folder"
+            )
+        self.init = before
+
+
+def start_from(procedure: Procedure, network: Network[Any]) -> None:
+    """Copy a network at rest into the procedure's network and its average; counters stay."""
+    state = {name: torch.tensor(array) for name, array in network.arrays.items()}
+    for modules in (procedure.modules, procedure.averages):
+        modules["network"].load_state_dict(modules["network"].state_dict() | state)
+
+
+def _origin(init: Weights | None) -> dict[str, str] | None:
+    return None if init is None else {"name": init.name, "sha256": init.sha256}
+
+
+def _learning(optimizer: torch.optim.Optimizer | None) -> list[int]:
+    """Return the identities of the parameters that an optimiser moves."""
+    groups = [] if optimizer is None else optimizer.param_groups
+    return [id(parameter) for group in groups for parameter in group["params"]]
 
 
 def _check_version(path: Path, version: int) -> None:
@@ -233,14 +283,15 @@ class _Trainer:
         self._save()
         while True:
             stage = self.state.stage
+            let_learn(stage, self.procedure.modules)
             while self.state.progress.iteration < stage.config.iterations:
                 self._iterate(stage)
                 if stop_asked:
                     self._save()
                     raise Stopped
-            if self.state.is_last:
+            if (following := self.state.next_stage) is None:
                 break
-            self.state.enter_next_stage()
+            self.state.enter(following)
             self._save()
         self._save()
 
@@ -325,7 +376,9 @@ class _Trainer:
         progress = self.state.progress
         metadata = {  # without somebody's paths
             "recipe": {
-                k: v for k, v in self.recipe.as_dict().items() if k not in self.recipe.paths
+                k: v
+                for k, v in self.recipe.as_dict().items()
+                if k not in {"init", *self.recipe.paths}
             },
             "trained": {
                 "stage": progress.stage,
@@ -336,6 +389,8 @@ class _Trainer:
             },
             "training_list_sha256": self.state.lists["training"],
         }
+        if self.state.init is not None:
+            metadata["init"] = self.state.init
         sha256 = save_weights(self.folder / name, self.procedure.network(), metadata)
         for word, network in self.procedure.companions().items():
             path = self.folder / name

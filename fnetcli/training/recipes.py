@@ -1,55 +1,143 @@
-"""Read a training recipe from TOML."""
+"""Read a training recipe from TOML: a file, or one that ships with fnet, by name."""
 
 from __future__ import annotations
 
 import dataclasses
+import json
 import tomllib
+from importlib import resources
 from pathlib import Path
 from typing import Any
 
+from fnetcli.checkpoints.loading import Weights, load_weights
+from fnetcli.checkpoints.shipped import find_weights, is_shipped
 from fnetcli.errors import ConfigError
 from fnetcli.files.guarded import FileKind, read_text
 from fnetcli.training.config import DEFAULT_MODEL, Recipe, build
 from fnetcli.training.table import RECIPES
 
-RECIPE = FileKind(
-    name="a recipe",
-    limit=1 << 20,
-    todo="give a TOML file",
-    error=ConfigError,
-    missing=ConfigError,
-    missing_todo="give a recipe, for example configs/fnet.toml",
-)
+DEFAULT_NAME = "paper"
+SUFFIX = ".toml"
+FINE_TUNING = "-finetune"  # after a model's name: the recipe that --init takes
 
 
-def default_recipe() -> Recipe:
-    """Return the recipe where none is named: FNet's, as published."""
-    return RECIPES[DEFAULT_MODEL]()
+def shipped_recipes() -> dict[str, Path]:
+    """Return the recipes that ship with fnet by name: of the installed package or a checkout."""
+    packaged = Path(str(resources.files("fnetcli"))) / "configs"
+    checkout = Path(__file__).parents[2] / "configs"
+    for folder in (packaged, checkout):
+        paths = sorted(folder.rglob(f"*{SUFFIX}"))
+        if paths:
+            return {one.relative_to(folder).with_suffix("").as_posix(): one for one in paths}
+    return {}
 
 
-def read_recipe(path: Path) -> Recipe:
-    """Read a TOML recipe; folders in it are relative to the file. Raise ConfigError."""
-    try:
-        table = tomllib.loads(read_text(path, RECIPE))
-    except tomllib.TOMLDecodeError as error:
-        raise ConfigError(f"{path}: not valid TOML ({error}); correct that line") from None
-    kind = _kind(path, table)
+def fine_tuning_recipe(init: str) -> str:
+    """Return the name of the recipe that fine-tunes these weights. Raise CheckpointError."""
+    return load_weights(find_weights(init)).network.spec.name + FINE_TUNING
+
+
+def read_recipe(name: str | Path, init: str = "", *, takes_init: bool = True) -> Recipe:
+    """Read a TOML recipe: a file, or by name a shipped one, whose folders are left out.
+
+    A name takes precedence over a file of that name, which is `./NAME`. Folders in a file are
+    relative to it. With `init`, in the recipe or here, the network is that of these weights;
+    without `takes_init`, as for a run that has begun, they are not needed. Raise ConfigError,
+    CheckpointError.
+    """
+    shipped = shipped_recipes().get(str(name))
+    path = shipped or Path(name)
+    table = _table(path)
+    own = table.get("init", "")
+    if own and isinstance(own, str):
+        table["init"] = locate_weights(own, path.parent)
+    if init:
+        table["init"] = init
+    model = _model(path, table)
+    weights = _weights(table["init"]) if takes_init and table.get("init") else None
+    if weights is not None:
+        _follow(path, model, weights, table)
+    kind = RECIPES[model]
     recipe: Recipe = build(kind, kind.completed(table), str(path))
-    folders = {name: _resolve(getattr(recipe, name), path.parent) for name in recipe.paths}
+    if weights is not None:
+        _require_shapes(path, recipe, weights)
+    base = None if shipped else path.parent
+    folders = {one: _resolve(getattr(recipe, one), base) for one in recipe.paths}
     return dataclasses.replace(recipe, **folders)
 
 
-def _kind(path: Path, table: dict[str, Any]) -> type[Recipe]:
-    """Return the class of the model that a recipe names; take the name out of the table."""
+def _table(path: Path) -> dict[str, Any]:
+    kind = FileKind(
+        name="a recipe",
+        limit=1 << 20,
+        todo="give a TOML file",
+        error=ConfigError,
+        missing=ConfigError,
+        missing_todo=f"give a TOML file, or a recipe by name ({', '.join(shipped_recipes())})",
+    )
+    try:
+        return tomllib.loads(read_text(path, kind))
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigError(f"{path}: not valid TOML ({error}); correct that line") from None
+
+
+def _model(path: Path, table: dict[str, Any]) -> str:
+    """Return the model that a recipe names; take the name out of the table."""
     model = table.pop("model", DEFAULT_MODEL)
     if model not in RECIPES:
         known = ", ".join(RECIPES)
         raise ConfigError(f"{path}: model = {model!r}; must be one of {known}")
-    return RECIPES[model]
+    return str(model)
 
 
-def _resolve(value: dict[str, str] | str, base: Path) -> Any:
-    """Return one folder, or those of some modalities, absolute; none stays none."""
+# --- weights to start from ------------------------------------------------------------------------
+
+
+def locate_weights(text: str, base: Path) -> str:
+    """Return a name of shipped weights as it is, a path, relative to `base`, as absolute."""
+    return text if is_shipped(text) else str((base / text).resolve())
+
+
+def _weights(init: object) -> Weights | None:
+    """Return the weights; None if the key is of a wrong type, which `build` reports."""
+    return load_weights(find_weights(init)) if isinstance(init, str) else None
+
+
+def _follow(path: Path, model: str, weights: Weights, table: dict[str, Any]) -> None:
+    """Take from the weights what they decide. Raise ConfigError if the recipe says otherwise."""
+    name, spec = weights.name, weights.network.spec
+    if spec.name != model:
+        raise ConfigError(
+            f"{path}: trains {model}, but {name} holds a {spec.name}; give a recipe of "
+            f"{spec.name}, such as {spec.name}{FINE_TUNING}, or other initial weights"
+        )
+    sections = RECIPES[model].follow(weights.network.config)
+    for section, values in json.loads(json.dumps(sections)).items():
+        given = table.get(section, {})
+        if not isinstance(given, dict):
+            continue  # `build` reports it
+        for key, value in given.items():
+            if key in values and value != values[key]:
+                raise ConfigError(
+                    f"{path}: {section}.{key} = {value!r}, but {name} has {values[key]!r}; leave "
+                    "the key out, or give other initial weights"
+                )
+        table[section] = values | given
+
+
+def _require_shapes(path: Path, recipe: Any, weights: Weights) -> None:
+    """Raise ConfigError if the recipe's network is none that these weights fit."""
+    wanted = dict(weights.network.spec.shapes(recipe.network))
+    found = {name: array.shape for name, array in weights.network.arrays.items()}
+    if wanted != found:
+        raise ConfigError(
+            f"{path}: the network of this recipe differs from that of {weights.name}; leave out "
+            "[network], and give as many classes"
+        )
+
+
+def _resolve(value: dict[str, str] | str, base: Path | None) -> Any:
+    """Return one folder, or those of some modalities, absolute; none without a base."""
     if isinstance(value, str):
-        return str((base / value).resolve()) if value else ""
-    return {modality: str((base / folder).resolve()) for modality, folder in value.items()}
+        return str((base / value).resolve()) if base and value else ""
+    return {name: str((base / folder).resolve()) for name, folder in value.items() if base}

@@ -306,10 +306,17 @@ class TestWrongData:
         assert result.exit_code == 2
         assert "did you mean 'crop'" in error_line(result.stderr)
 
-    def test_nothing_named(self) -> None:
-        result = fnet("train", "--resume")
+    def test_nothing_named(self, tmp_path: Path) -> None:
+        result = fnet("train", "-o", tmp_path / "run")
         assert result.exit_code == 2
         assert "no training pairs given" in error_line(result.stderr)
+
+    def test_no_such_run(self, tmp_path: Path, recipe: Path) -> None:
+        run = tmp_path / "none"
+        for arguments in ([], [recipe]):
+            result = fnet("train", *arguments, "--resume", "-o", run)
+            assert result.exit_code == 2
+            assert f"{run}: no such run; check the path" in error_line(result.stderr)
 
     def test_missing_recipe_and_folders(self, tmp_path: Path, recipe: Path) -> None:
         for arguments in (

@@ -87,7 +87,7 @@ def test_an_ablation_changes_what_its_name_says(name: str) -> None:
         assert len(block.iterations) == one
         assert hasattr(block, "w_rho") == (block.config.momentum != "none")
         assert hasattr(block, "mix_logit") == (block.config.momentum == "quasi-hyperbolic")
-    first, second = procedure.stages
+    first, second, _ = procedure.stages
     assert first.config.iterations == (0 if name == "ae11" else 20_000)
     weights = [
         getattr(second.config, f"{loss}_weight") for loss in ("intensity", "gradient", "ssim")

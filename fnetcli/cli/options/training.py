@@ -17,8 +17,13 @@ class GivenTraining(OptionGroup):
     """The recipe, the validation pairs and the run folder."""
 
     recipe: Annotated[
-        Path | None,
-        typer.Argument(help="TOML recipe, for example configs/fnet.toml.", show_default=False),
+        str | None,
+        typer.Argument(
+            metavar="[RECIPE]",
+            help="A TOML file, or the name of a recipe that ships with fnet: fnet, paper, cddfuse, "
+            "uaafusion, ... A file of such a name is ./NAME.",
+            show_default=False,
+        ),
     ] = None
     validation: Annotated[
         Path | None,
@@ -43,8 +48,23 @@ class GivenTraining(OptionGroup):
         Path | None,
         typer.Option("-o", "--out", help="Run folder. Default: runs/<recipe>.", show_default=False),
     ] = None
+    init: Annotated[
+        str | None,
+        typer.Option(
+            "--init",
+            metavar="NAME|FILE",
+            help="Start from these weights: a name of shipped ones, or a file. The network is "
+            "theirs. Without a recipe: fine-tune them, as the recipe <model>-finetune says.",
+            show_default=False,
+        ),
+    ] = None
     resume: Annotated[
         bool, typer.Option("--resume", help="Resume from the last state in the run folder.")
     ] = False
     match: Match = None
     band: Band = None
+
+    @property
+    def names_weights(self) -> bool:
+        """Whether the command line says what to start from, itself or by its recipe."""
+        return self.recipe is not None or self.init is not None

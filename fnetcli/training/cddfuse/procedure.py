@@ -2,6 +2,7 @@
 
 Stage I trains encoder and decoder, stage II everything. A third stage goes on with stage II's loss
 on other crops: networks trained on small ones meet other attention statistics in whole images.
+Fine-tuning repeats stage II with numbers of its own.
 """
 
 from __future__ import annotations
@@ -110,6 +111,7 @@ class CDDFuseProcedure:
             for config, factors in (
                 (recipe.stage_2, dict.fromkeys(RECONSTRUCTING, recipe.carried_rate)),
                 (recipe.stage_3, {}),
+                (recipe.fine_tune, {}),
             )
         ]
         return first, *later

@@ -56,6 +56,7 @@ class CDDFuseRecipe(Recipe):
         default_factory=lambda: CDDFuseStageConfig(iterations=80 * EPOCH, halve_every=HALVING)
     )
     stage_3: CDDFuseStageConfig = field(default_factory=lambda: CDDFuseStageConfig(iterations=0))
+    fine_tune: CDDFuseStageConfig = field(default_factory=lambda: CDDFuseStageConfig(iterations=0))
 
     def __post_init__(self) -> None:
         """Raise ValueError where a number is out of range."""

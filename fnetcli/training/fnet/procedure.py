@@ -1,4 +1,4 @@
-"""The two stages of FNet's training (section III-D): with its inverse, then alone."""
+"""The two stages of FNet's training (section III-D): with its inverse, then alone; fine-tuning."""
 
 from __future__ import annotations
 
@@ -18,11 +18,14 @@ from fnetcli.models.torch_arrays import at_rest
 from fnetcli.training.base import Losses, Stage
 from fnetcli.training.data import Pairs, to_tensor
 from fnetcli.training.fnet.losses import FusionLoss, fusion_loss, inversion_loss
-from fnetcli.training.fnet.recipe import FNetRecipe
+from fnetcli.training.fnet.recipe import FNetRecipe, FusionStageConfig
 
 
 class FNetProcedure:
-    """Stage I: FNet and IFNet together (eq. 25). Stage II: FNet alone (eq. 26)."""
+    """Stage I: FNet and IFNet together (eq. 25). Stage II: FNet alone (eq. 26).
+
+    Fine-tuning repeats stage II with numbers of its own.
+    """
 
     def __init__(
         self,
@@ -49,7 +52,7 @@ class FNetProcedure:
         return {"network": self.average, **kept}
 
     @property
-    def stages(self) -> tuple[Stage, Stage]:
+    def stages(self) -> tuple[Stage, ...]:
         """See `Procedure`."""
         fnet, inverse = list(self.fnet.parameters()), list(self.inverse.parameters())
         kept = {"inverse": inverse} if self.recipe.keep_inverse else {}
@@ -60,11 +63,14 @@ class FNetProcedure:
                 self._inversion_losses,
                 is_validated=False,
             ),
-            Stage(
-                self.recipe.stage_2,
-                {"all": fnet, **kept},
-                self._fusion_losses,
-                starts_from_average=True,
+            *(
+                Stage(
+                    config,
+                    {"all": fnet, **kept},
+                    self._fusion_losses(config),
+                    starts_from_average=True,
+                )
+                for config in (self.recipe.stage_2, self.recipe.fine_tune)
             ),
         )
 
@@ -91,11 +97,11 @@ class FNetProcedure:
     @torch.no_grad()
     def validation_loss(self) -> float:
         """Return the mean stage II loss over whole images."""
-        pairs = self.validation or ()
+        pairs, config = self.validation or (), self.recipe.fusing
         total = 0.0
         for first, second in pairs:
             x, y = (to_tensor(image)[None, None].to(self.device) for image in (first, second))
-            total += self._fusion_loss(self._fuse(self.average, x, y), x, y).total.item()
+            total += _fusion_loss(config, self._fuse(self.average, x, y), x, y).total.item()
         return total / len(pairs)
 
     def extra_state(self) -> dict[str, Any]:
@@ -114,14 +120,17 @@ class FNetProcedure:
             first, second = shaped.invert(self.inverse, fused)
         return {"first": inversion_loss(first, x), "second": inversion_loss(second, y)}
 
-    def _fusion_losses(self, seed: tuple[int, ...]) -> Losses:
-        x, y = self._batch(self.recipe.stage_2.batch, self.recipe.stage_2.crop, seed)
-        fused = self._fuse(self.fnet, x, y)
-        loss = self._fusion_loss(fused, x, y)
-        losses = {"intensity": loss.intensity, "gradient": loss.gradient, "ssim": loss.ssim}
-        if self.recipe.keep_inverse:  # FNet does not learn from it
-            losses |= self._recovery_losses(fused.detach(), x, y)
-        return losses
+    def _fusion_losses(self, config: FusionStageConfig) -> Callable[[tuple[int, ...]], Losses]:
+        def of_batch(seed: tuple[int, ...]) -> Losses:
+            x, y = self._batch(config.batch, config.crop, seed)
+            fused = self._fuse(self.fnet, x, y)
+            loss = _fusion_loss(config, fused, x, y)
+            losses = {"intensity": loss.intensity, "gradient": loss.gradient, "ssim": loss.ssim}
+            if self.recipe.keep_inverse:  # FNet does not learn from it
+                losses |= self._recovery_losses(fused.detach(), x, y)
+            return losses
+
+        return of_batch
 
     def _batch(self, size: int, crop: int, seed: tuple[int, ...]) -> tuple[Tensor, Tensor]:
         x, y = self.pairs.batch(size, crop, seed)
@@ -135,16 +144,16 @@ class FNetProcedure:
         is_bf16 = self.recipe.precision == "bf16"
         return torch.autocast(self.device.type, torch.bfloat16, enabled=is_bf16)
 
-    def _fusion_loss(self, fused: Tensor, x: Tensor, y: Tensor) -> FusionLoss:
-        stage = self.recipe.stage_2
-        return fusion_loss(
-            fused,
-            x,
-            y,
-            intensity_weight=stage.intensity_weight,
-            gradient_weight=stage.gradient_weight,
-            ssim_weight=stage.ssim_weight,
-        )
+
+def _fusion_loss(config: FusionStageConfig, fused: Tensor, x: Tensor, y: Tensor) -> FusionLoss:
+    return fusion_loss(
+        fused,
+        x,
+        y,
+        intensity_weight=config.intensity_weight,
+        gradient_weight=config.gradient_weight,
+        ssim_weight=config.ssim_weight,
+    )
 
 
 def _compile(tell: Callable[[str], None]) -> None:

@@ -29,6 +29,12 @@ class FNetRecipe(Recipe):
     keep_inverse: bool = False  # IFNet learns on in stage II, beside FNet, and is saved
     stage_1: StageConfig = field(default_factory=StageConfig)  # iterations 0 leaves it out (AE11)
     stage_2: FusionStageConfig = field(default_factory=FusionStageConfig)
+    fine_tune: FusionStageConfig = field(default_factory=lambda: FusionStageConfig(iterations=0))
+
+    @property
+    def fusing(self) -> FusionStageConfig:
+        """The stage whose loss weights validation has: the last one that runs."""
+        return self.fine_tune if self.fine_tune.iterations else self.stage_2
 
     @classmethod
     def completed(cls, table: dict[str, Any]) -> dict[str, Any]:

@@ -1,5 +1,7 @@
 """The stages of UAAFusion's training: the segmentation network S alone, then both together.
 
+Fine-tuning repeats the second with numbers of its own.
+
 One step a batch trains both networks (P, R); weights and attention come from the current S.
 """
 
@@ -21,7 +23,7 @@ from fnetcli.models.uaafusion.config import UAAFusionConfig
 from fnetcli.models.uaafusion.network import UAAFusion
 from fnetcli.training.base import Losses, Stage
 from fnetcli.training.labelled import LabelledBatch, LabelledPairs, whole_batch
-from fnetcli.training.uaafusion.recipe import UAAFusionRecipe
+from fnetcli.training.uaafusion.recipe import JointStageConfig, UAAFusionRecipe
 from fnetcli.training.uaafusion.stages import (
     KeptWeights,
     balance_classes,
@@ -60,7 +62,7 @@ class UAAFusionProcedure:
         return {"network": self.average}
 
     @property
-    def stages(self) -> tuple[Stage, Stage]:
+    def stages(self) -> tuple[Stage, ...]:
         """See `Procedure`."""
         segmentation = list(self.network_at_work.segmentation.parameters())
         fusion = self.network_at_work.fusion_parameters()
@@ -71,11 +73,14 @@ class UAAFusionProcedure:
                 self._segmentation_losses,
                 is_validated=False,
             ),
-            Stage(
-                self.recipe.stage_2,
-                {"fusion": fusion, "segmentation": segmentation},
-                self._joint_losses,
-                starts_from_average=True,
+            *(
+                Stage(
+                    config,
+                    {"fusion": fusion, "segmentation": segmentation},
+                    self._joint_losses(config),
+                    starts_from_average=True,
+                )
+                for config in (self.recipe.stage_2, self.recipe.fine_tune)
             ),
         )
 
@@ -100,7 +105,7 @@ class UAAFusionProcedure:
         for index, pair in enumerate(pairs):
             batch = whole_batch(pair, kept(index, pair), recipe.validation_crop).to(self.device)
             with evaluation_mode(self.average):
-                losses = self._joint_losses_of(self.average, batch)
+                losses = self._joint_losses_of(recipe.joint, self.average, batch)
             total += sum(loss.item() for loss in losses.values())
         return total / len(pairs)
 
@@ -117,13 +122,18 @@ class UAAFusionProcedure:
         batch = self.pairs.batch(stage.batch, stage.crop, seed).to(self.device)
         return segmentation_losses(self.network_at_work, batch, self.importance)
 
-    def _joint_losses(self, seed: tuple[int, ...]) -> Losses:
-        stage, share = self.recipe.stage_2, self.recipe.labelled_share
-        batch = self.pairs.batch(stage.batch, stage.crop, seed, self.kept, share).to(self.device)
-        return self._joint_losses_of(self.network_at_work, batch)
+    def _joint_losses(self, config: JointStageConfig) -> Callable[[tuple[int, ...]], Losses]:
+        share = self.recipe.labelled_share
 
-    def _joint_losses_of(self, network: UAAFusion, batch: LabelledBatch) -> Losses:
-        stage = self.recipe.stage_2
+        def of_batch(seed: tuple[int, ...]) -> Losses:
+            batch = self.pairs.batch(config.batch, config.crop, seed, self.kept, share)
+            return self._joint_losses_of(config, self.network_at_work, batch.to(self.device))
+
+        return of_batch
+
+    def _joint_losses_of(
+        self, stage: JointStageConfig, network: UAAFusion, batch: LabelledBatch
+    ) -> Losses:
         return joint_losses(
             network,
             batch,

@@ -43,6 +43,18 @@ class UAAFusionRecipe(LabelledRecipe):
     network: UAAFusionConfig = field(default_factory=UAAFusionConfig)
     stage_1: StageConfig = field(default_factory=lambda: StageConfig(3_000, batch=8))
     stage_2: JointStageConfig = field(default_factory=JointStageConfig)
+    fine_tune: JointStageConfig = field(default_factory=lambda: JointStageConfig(iterations=0))
+
+    @property
+    def needs_labels(self) -> bool:
+        """See `LabelledRecipe`: not if S comes from weights and is frozen."""
+        running = [stage for stage in self.stages if stage.iterations]
+        return not self.init or not all("segmentation" in stage.freeze for stage in running)
+
+    @property
+    def joint(self) -> JointStageConfig:
+        """The stage whose loss weights validation has: the last one that runs."""
+        return self.fine_tune if self.fine_tune.iterations else self.stage_2
 
     def __post_init__(self) -> None:
         """Raise ValueError where a number is out of range or classes disagree."""

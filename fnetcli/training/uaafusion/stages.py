@@ -33,9 +33,11 @@ def balance_classes(shares: NDArray[np.float64], power: float = 0.5) -> Tensor:
     """Return each class's importance in L_seg, (C,), mean 1 over the classes that occur.
 
     share ** -power: 0 weighs pixels equally (R), 1 classes, 0.5 lies between (O: people and signs
-    are few pixels, and they are what the fused image is for).
+    are few pixels, and they are what the fused image is for). Without labels none occurs: all 1.
     """
     present = shares > 0
+    if not present.any():
+        return torch.ones(len(shares))
     importance = np.zeros(len(shares), np.float32)
     importance[present] = shares[present] ** -power
     return torch.from_numpy(importance / importance[present].mean())
