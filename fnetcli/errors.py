@@ -8,12 +8,14 @@
     |   |-- ReadError          cannot be opened, decoded or understood
     |   |-- PairError          both are valid alone, but do not fit together
     |   |   `-- NotFiniteError the network's result has NaN or infinity
-    |   `-- WriteError         this result cannot be written
+    |   |-- WriteError         this result cannot be written
+    |   `-- WorkerDiedError    every worker that tried it has died
     |-- OutputError            no further result can be written: disk full, no permission, ...
     |-- CheckpointError        a weights file is damaged or does not fit
     |-- ConfigError            a training recipe has a mistake
     |-- TrainingError          training cannot start or continue
-    `-- EvaluationError        scoring cannot continue, or found nothing to score
+    |-- EvaluationError        scoring cannot continue, or found nothing to score
+    `-- ClusterError           workers cannot start or be reached
 """
 
 from __future__ import annotations
@@ -47,6 +49,10 @@ class WriteError(ImageError):
     """One result cannot be written: its name is too long, or a folder has its name."""
 
 
+class WorkerDiedError(ImageError):
+    """Every worker that tried to process a case has died."""
+
+
 class OutputError(FnetError):
     """No further result can be written; existing ones are intact."""
 
@@ -65,3 +71,7 @@ class TrainingError(FnetError):
 
 class EvaluationError(FnetError):
     """Scoring cannot continue, or found nothing to score."""
+
+
+class ClusterError(FnetError):
+    """Workers cannot start, or the cluster cannot be reached any more; finished results stay."""

@@ -65,7 +65,13 @@ def load_weights(
     The arrays are float32. Raise CheckpointError, UsageError.
     """
     path = find_weights(name)
-    content = read_bytes(path, WEIGHTS)
+    return weights_of(path, read_bytes(path, WEIGHTS), models)
+
+
+def weights_of(
+    path: Path, content: bytes, models: Mapping[str, ModelSpec[Any]] = MODELS
+) -> Weights:
+    """Return the weights in a file's content; `path` is its name. Raise CheckpointError."""
     tensors, metadata = _read(path, content)
     spec, layout = _recognise(path, tensors, metadata, models)
     config = _config(path, layout, tensors, metadata)

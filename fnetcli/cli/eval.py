@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -29,6 +28,7 @@ from fnetcli.cli.eval_console import (
 from fnetcli.cli.eval_makers import Errors, Makers, kept
 from fnetcli.cli.eval_sets import GivenSet, Scoring, read_sets, require_same_methods
 from fnetcli.cli.options.cameras import GivenCamera
+from fnetcli.cli.options.cluster import GivenCluster
 from fnetcli.cli.options.files import GivenPairing, GivenReading
 from fnetcli.cli.options.group import takes_groups
 from fnetcli.cli.options.images import GivenImages
@@ -42,12 +42,15 @@ from fnetcli.cli.options.scores import (
     GivenTables,
 )
 from fnetcli.cli.options.talking import GivenQuiet, GivenVerbosity
+from fnetcli.cores import usable_cores
 from fnetcli.errors import UsageError
 from fnetcli.runs.batch import EXIT_DONE, EXIT_FAILED
 from fnetcli.runs.protect import Inputs, ResultFiles
 
 if TYPE_CHECKING:
+    from fnetcli.engine import EngineOptions
     from fnetcli.evaluation.run import EvalJob, EvaluationRun
+    from fnetcli.runs.crew.options import CrewOptions
 
 MAX_WORKERS = 8  # by default
 
@@ -68,6 +71,7 @@ def evaluate(
     size: GivenSize,
     running: GivenScoreRun,
     device: GivenDevice,
+    cluster: GivenCluster,
     precision: GivenPrecision,
     tiles: GivenTiles,
     verbosity: GivenVerbosity,
@@ -103,11 +107,8 @@ def evaluate(
     console = Console(
         is_quiet=quiet.quiet, is_verbose=verbosity.verbose, has_results=not files.has_stdout
     )
-    engine_options = tiles.options(precision.precision)
     chosen = choose_metrics(scores.metrics, scores.convention.value)
-    makers = Makers(
-        console, methods.weights or [], engine_options, device.device, methods.baselines
-    )
+    crew, makers = _workers(console, methods, cluster, device, tiles.options(precision.precision))
     is_without = not (images.given or pairing.pairs or camera.flir or methods.sets)
     if scores.cost_size is not None and is_without:
         _refuse_without_scores(results)
@@ -125,7 +126,7 @@ def evaluate(
         scaling=scaling,
         size=size,
         stretch_scope=scope.stretch_scope.value,
-        workers=running.workers or min(MAX_WORKERS, os.cpu_count() or 1),
+        workers=running.workers or min(MAX_WORKERS, usable_cores()),
     )
     found = [scoring.find(one) for one in _sets(images, camera, methods, pairing)]
     for one in found:
@@ -148,6 +149,7 @@ def evaluate(
                 console,
                 scoring.job(one),
                 scoring.workers,
+                crew,
                 has_cache=not running.no_cache,
                 is_debug=quiet.debug,
             ),
@@ -199,7 +201,13 @@ def _sets(
 
 
 def _run(
-    console: Console, job: EvalJob, workers: int, *, has_cache: bool, is_debug: bool
+    console: Console,
+    job: EvalJob,
+    workers: int,
+    crew: CrewOptions | None,
+    *,
+    has_cache: bool,
+    is_debug: bool,
 ) -> EvaluationRun:
     from fnetcli.evaluation.cache import ScoreCache
     from fnetcli.evaluation.run import EvaluationRun
@@ -207,7 +215,30 @@ def _run(
 
     folder = cache_folder() if has_cache else None
     cache = ScoreCache(folder and folder / "scores.sqlite", console.notice)
-    return EvaluationRun(job, cache, min(workers, len(job.pairing.cases)), is_debug=is_debug)
+    return EvaluationRun(
+        job,
+        cache,
+        min(workers, len(job.pairing.cases)),
+        is_debug=is_debug,
+        crew=crew,
+        on_notice=console.notice,
+    )
+
+
+def _workers(
+    console: Console,
+    methods: GivenMethods,
+    cluster: GivenCluster,
+    device: GivenDevice,
+    options: EngineOptions,
+) -> tuple[CrewOptions | None, Makers]:
+    """Return who fuses and scores, None for this process, and the methods that fuse in memory."""
+    crew, here = cluster.crew(device.device), device.device
+    if crew is not None:
+        if options.precision != "fp32":
+            raise UsageError("--precision: several workers score in fp32; leave it out")
+        here = "auto"  # for what is left to this process
+    return crew, Makers(console, methods.weights or [], options, here, methods.baselines)
 
 
 def _refuse_without_scores(results: GivenScoreFiles) -> None:

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from fnetcli.engine import Engine, EngineOptions
     from fnetcli.evaluation.cost import Cost
     from fnetcli.evaluation.entrants import NetworkEntrant, RuleEntrant
+    from fnetcli.runs.network import NetworkSource
 
 RUN_STEMS = ("best", "last")  # of the weights in every run's folder
 Errors = list[FnetError | BrokenPipeError]
@@ -104,12 +105,15 @@ class Makers:
             precision = engine().precision
         origin = f"{path.name}, sha256 {sha256}"
         digest = f"weights {sha256} {precision} {PIXELS_VERSION}"
-        return NetworkEntrant(Method(name, "weights", origin), engine, digest)
+        return NetworkEntrant(Method(name, "weights", origin), engine, digest, self._source(path))
 
-    def _load(self, name: str, path: Path) -> Engine:
+    def _source(self, path: Path) -> NetworkSource:
         from fnetcli.runs.network import NetworkSource
 
-        source = NetworkSource(path, self.device, self.at_work)
+        return NetworkSource(path, self.device, self.at_work)
+
+    def _load(self, name: str, path: Path) -> Engine:
+        source = self._source(path)
         network = source.load(self.console.notice)
         engine = network.engine
         self.console.notice(f"{name}: weights {network.weights.name}, device {engine.device}")

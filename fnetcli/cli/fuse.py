@@ -16,6 +16,7 @@ from fnetcli.cli.console import (
 )
 from fnetcli.cli.fuse_console import Watcher, tell_end, tell_merged, tell_plan, write_report
 from fnetcli.cli.options.cameras import GivenCamera
+from fnetcli.cli.options.cluster import GivenCluster
 from fnetcli.cli.options.files import GivenPairing, GivenReading
 from fnetcli.cli.options.group import takes_groups
 from fnetcli.cli.options.images import GivenImages
@@ -36,7 +37,9 @@ from fnetcli.errors import UsageError
 from fnetcli.runs.batch import EXIT_DONE, EXIT_FAILED
 
 if TYPE_CHECKING:
+    from fnetcli.engine import Wanted
     from fnetcli.pictures.fuse import FuseOptions
+    from fnetcli.runs.crew.options import CrewOptions
     from fnetcli.runs.network import LoadedNetwork, NetworkSource
     from fnetcli.runs.plan import Job
     from fnetcli.runs.process import MadeT, PathsT, PreparedT
@@ -61,6 +64,7 @@ def fuse(
     alignment: GivenAlignment,
     volume_results: GivenVolumeResults,
     device: GivenDevice,
+    cluster: GivenCluster,
     precision: GivenPrecision,
     tiles: GivenTiles,
     verbosity: GivenVerbosity,
@@ -75,6 +79,7 @@ def fuse(
     CT_DIR --mri scan.nii.gz -o OUT writes OUT/fused/<case>.nii.gz on the MRI's grid.
     """
     with leaving_at_once():
+        from fnetcli.engine import Wanted
         from fnetcli.pictures.prepare import PrepareOptions
         from fnetcli.runs.network import NetworkSource
         from fnetcli.runs.picture_jobs import (
@@ -114,18 +119,29 @@ def fuse(
     part = running.chosen_part(is_file=is_file, wants_report=results.report)
     if running.merge_parts:
         return tell_merged(console, out, found.pairing)
+    crew = cluster.crew(device.device)
     source = NetworkSource(weights.weights, device.device, engine_options)
     further = [path for path in (weights.path, pairing.pairs, alignment.transform) if path]
     workers = running.workers or default_workers()
     session = _Session(
-        console, running, files, further, workers, pairing.strict, results.report, quiet.debug
+        console,
+        running,
+        files,
+        further,
+        workers,
+        pairing.strict,
+        results.report,
+        quiet.debug,
+        source,
+        crew,
+        Wanted(features=results.features),
     )
     if found.has_volumes:
         from fnetcli.runs.volume_jobs import VolumeRunOptions, volume_job
 
         volumes = volume.options(modalities, scalings, reading.pixel_limit)
         volumes = alignment.applied_to(volumes)
-        network = session.load(source, len(found.pairing.cases))
+        network = session.load(len(found.pairing.cases))
         options = VolumeRunOptions(
             mix=volume_results.mix(results.gains(network.products, modalities)),
             target=volume_results.to.value,
@@ -141,7 +157,7 @@ def fuse(
         size.resize,
         aligns_by_camera=camera.has_both,
     )
-    network = session.load(source, len(found.pairing.cases), has_features=results.features)
+    network = session.load(len(found.pairing.cases))
     with Progress(None, "headers and ranges", console) as progress:
         surveyed = picture_job(
             found.pairing,
@@ -179,19 +195,24 @@ class _Session:
     is_strict: bool
     wants_report: bool
     is_debug: bool
+    source: NetworkSource
+    crew: CrewOptions | None  # who fuses; None: this process
+    wanted: Wanted
 
-    def load(
-        self, source: NetworkSource, count: int, *, has_features: bool = False
-    ) -> LoadedNetwork:
+    def load(self, count: int) -> LoadedNetwork:
         """Load the network and print what it is."""
-        from fnetcli.engine import Wanted
-
-        network = source.load(self.console.notice)
+        if self.crew is not None:
+            network = self.source.load_for_others()
+            where = f"cluster {self.crew.cluster.address}" if self.crew.cluster else "devices "
+            where += ", ".join(self.crew.devices)
+            self.console.notice(f"{count} pairs, weights {network.weights.name}, {where}")
+            return network
+        network = self.source.load(self.console.notice)
         self.console.notice(
             f"{count} pairs, weights {network.weights.name}, device {network.engine.device}"
         )
         if not self.running.dry_run:  # the network's inner loop may be compiled here
-            network.require_memory(Wanted(features=has_features))
+            network.require_memory(self.wanted)
             self.console.detail(f"network: {network.engine.path}, {network.engine.precision}")
         for notice in network.notices:
             self.console.notice(notice)
@@ -213,6 +234,7 @@ class _Session:
         if self.files.paths:
             self.files.check(Inputs([*job.input_paths, *self.further_inputs]))
         console, running = self.console, self.running
+        counts_slices = counts_slices and self.crew is None  # workers tell of whole volumes
         watcher = Watcher(console, counts_slices=counts_slices)
         run = FusionRun(job, watcher, command=["fnet", *sys.argv[1:]])
         with Progress(len(job.cases), "cases compared", console) as progress:
@@ -234,12 +256,22 @@ class _Session:
         count, unit = (None, "slices") if counts_slices else (len(run.plan.todo), "pairs")
         try:
             with Progress(count, unit, console) as watcher.progress:
-                run.work(
-                    network.engine,
-                    workers=self.workers,
-                    stops_at_failure=running.fail_fast,
-                    is_debug=self.is_debug,
-                )
+                if self.crew is not None:
+                    run.hand_out(
+                        self.crew,
+                        replace(self.source, device="auto").with_content(),
+                        self.wanted,
+                        console.notice,
+                        stops_at_failure=running.fail_fast,
+                        is_debug=self.is_debug,
+                    )
+                else:
+                    run.work(
+                        network.engine,
+                        workers=self.workers,
+                        stops_at_failure=running.fail_fast,
+                        is_debug=self.is_debug,
+                    )
         except BaseException:
             tell_end(console, run, watcher, running.summary, is_ending=True)
             raise

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 import psutil
 
+from fnetcli.cores import core_quota, usable_cores
 from fnetcli.errors import UsageError
 
 if TYPE_CHECKING:
@@ -44,6 +45,10 @@ def choose_device(text: str) -> Device:
     """Return the available device for auto, cpu, cuda, cuda:N or mps; raise UsageError."""
     if text == "auto":
         return _best()
+    if text == "all" or "," in text:
+        raise UsageError(
+            f"--device {text}: only fnet fuse and fnet eval use several devices; name one"
+        )
     if not re.fullmatch(r"cpu|mps|cuda(:[0-9]+)?", text):
         raise UsageError(f"--device {text}: not a device; use auto, cpu, cuda, cuda:N or mps")
     name, _, number = text.partition(":")
@@ -56,17 +61,36 @@ def choose_device(text: str) -> Device:
     return Device(name, int(number) if number else None)
 
 
+def choose_devices(text: str) -> list[str]:
+    """Return the devices for `all`, every CUDA device, a list such as cuda:0,cuda:1, or one.
+
+    A device may be named twice: two processes share it. Raise UsageError.
+    """
+    if text == "all":
+        count = _cuda_devices() if _may_have_cuda() else 0
+        if not count:
+            raise UsageError("--device all: no CUDA devices here; use cpu or auto")
+        return [f"cuda:{index}" for index in range(count)]
+    names = text.split(",")
+    for name in names:
+        if name != "auto" or len(names) > 1:
+            choose_device(name if name != "auto" else "")
+    return names
+
+
 def count_threads() -> int:
-    """Return the number of computing threads: torch's, else OMP_NUM_THREADS, else all cores."""
+    """Return the number of computing threads: torch's, else OMP_NUM_THREADS, else all cores.
+
+    A container's quota bounds what torch chose: it counts the cores of the machine.
+    """
     torch = sys.modules.get("torch")
     if torch is not None and hasattr(torch, "get_num_threads"):
-        return int(torch.get_num_threads())
+        return min(int(torch.get_num_threads()), core_quota() or sys.maxsize)
     told = os.environ.get(THREADS, "").split(",")[0].strip()
     if told.isdecimal() and int(told) > 0:
         return int(told)
-    allowed = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else None
-    cores = psutil.cpu_count(logical=False) or os.cpu_count() or 1
-    return min(cores, allowed or cores)
+    usable = usable_cores()
+    return min(usable, psutil.cpu_count(logical=False) or usable)
 
 
 def _best() -> Device:

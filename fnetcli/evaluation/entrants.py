@@ -12,6 +12,7 @@ from fnetcli.evaluation.results import Method
 
 if TYPE_CHECKING:
     from fnetcli.engine import Engine
+    from fnetcli.runs.network import NetworkSource
 
 
 @dataclass(frozen=True)
@@ -29,6 +30,7 @@ class NetworkEntrant:
     method: Method
     engine: Callable[[], Engine]  # loads it on the first call
     digest: str
+    source: NetworkSource  # for workers
 
 
 @dataclass(frozen=True)

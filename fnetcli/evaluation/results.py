@@ -59,6 +59,9 @@ class Evaluation:
     problems: tuple[Problem, ...] = ()
     notices: tuple[str, ...] = ()  # how colour, depth and size were treated
     sets: tuple[DataSet, ...] = ()  # if there are several
+    # How well the parts are separated, (methods, cases), NaN for a method without unique and common
+    # parts; None: no method has them. It counts for no rank, as few methods have parts.
+    separation: Table | None = None
 
     @property
     def is_scored(self) -> NDArray[np.bool_]:
@@ -96,6 +99,7 @@ class Evaluation:
                     values=self.values[:, some],
                     problems=problems,
                     sets=(),
+                    separation=None if self.separation is None else self.separation[:, some],
                 ),
             )
 
@@ -114,4 +118,18 @@ def joined(parts: Sequence[tuple[str, Evaluation]]) -> Evaluation:
         ),
         notices=tuple(f"{name}: {text}" for name, one in parts for text in one.notices),
         sets=tuple(DataSet(name, one.modalities, len(one.cases)) for name, one in parts),
+        separation=_joined_separations([one for _, one in parts]),
+    )
+
+
+def _joined_separations(parts: Sequence[Evaluation]) -> Table | None:
+    if all(one.separation is None for one in parts):
+        return None
+    missing = [np.full(one.values.shape[:2], np.nan) for one in parts]
+    return np.concatenate(
+        [
+            none if one.separation is None else one.separation
+            for one, none in zip(parts, missing, strict=True)
+        ],
+        axis=1,
     )

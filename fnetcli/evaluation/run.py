@@ -5,30 +5,33 @@ from __future__ import annotations
 import multiprocessing
 import os
 import re
-import signal
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Mapping
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
-from multiprocessing import resource_tracker
 from typing import Any
 
 import numpy as np
 
 from fnetcli.errors import EvaluationError, ReadError
 from fnetcli.evaluation.cache import Known, ScoreCache, key
+from fnetcli.evaluation.elsewhere import Elsewhere, ScoreWork
 from fnetcli.evaluation.entrants import Entrant, FilesEntrant, NetworkEntrant, RuleEntrant
 from fnetcli.evaluation.grey import Levels, read_fused, to_levels, to_picture
 from fnetcli.evaluation.results import Evaluation, Problem
-from fnetcli.evaluation.scoring import Scored, Task, begin_worker, score_task
+from fnetcli.evaluation.scoring import Scored, Task, score_separation, score_task
 from fnetcli.formats import ReadOptions, content_sha256, probe_image
 from fnetcli.inputs.pairing import Case, Pairing
 from fnetcli.metrics import Convention, Metric, quantise
+from fnetcli.metrics.separation import SEPARATION
 from fnetcli.pictures.fuse import finish
 from fnetcli.pictures.prepare import Prepared, PrepareOptions, read_case
 from fnetcli.runs.batch import Batch, Stages
+from fnetcli.runs.crew.options import CrewOptions
+from fnetcli.runs.crew.processes import begin_worker, interrupts_blocked
+from fnetcli.runs.crew.witness import Witness
 
 BYTES_A_PIXEL = 120  # of one case in a worker: two sources, a fused image, and derived arrays
 # Numbers that are not part of a word: uint8 and uint16 differ, 2x3 and 4x5 do not.
@@ -67,6 +70,7 @@ class _Read:
 class _Worked:
     read: _Read
     made: dict[str, Levels]
+    separated: dict[str, Known]  # of networks
 
 
 @dataclass
@@ -78,9 +82,11 @@ class EvaluationRun:
     workers: int = 1
     on_step: Callable[[str, list[str]], None] = lambda *_: None  # case, what failed in it
     is_debug: bool = False
+    crew: CrewOptions | None = None  # who fuses and scores; None: processes of this machine
+    on_notice: Callable[[str], None] = lambda _: None
     computed: int = 0  # scores that were not in the cache
     _rows: dict[str, dict[str, Known]] = field(default_factory=dict)
-    _processes: _Processes | None = None
+    _processes: _Processes | Elsewhere | None = None
     failed: list[Problem] = field(default_factory=list)  # files that exist, but cannot be used
     _problems: list[Problem] = field(default_factory=list)  # everything else
 
@@ -90,8 +96,11 @@ class EvaluationRun:
         self._absent()
         try:
             with self._pool() as self._processes:
+                threads, forget = self.workers, _do_nothing
+                if isinstance(self._processes, Elsewhere):
+                    threads, forget = self._processes.threads, self._processes.forget
                 Batch(
-                    Stages(
+                    stages=Stages(
                         read=self._read,
                         work=self._fuse,
                         write=self._score,
@@ -99,7 +108,8 @@ class EvaluationRun:
                     ),
                     on_done=self._done,
                     on_failed=self._failed,
-                    workers=self.workers,
+                    workers=threads,
+                    on_ending=forget,
                     is_debug=self.is_debug,
                 ).run(cases)
         finally:
@@ -146,8 +156,18 @@ class EvaluationRun:
                     text = f"no fused image of this case in {entrant.method.origin}"
                     self._problems.append(Problem(case.name, entrant.method.name, text))
 
-    def _pool(self) -> AbstractContextManager[_Processes | None]:
-        if self.workers < 2 or len(self.job.pairing.cases) < 2:
+    def _pool(self) -> AbstractContextManager[_Processes | Elsewhere | None]:
+        cases = self.job.pairing.cases
+        if self.crew is not None:
+            sources = {
+                entrant.method.name: entrant.source.with_content()
+                for entrant in self.job.entrants
+                if isinstance(entrant, NetworkEntrant)
+            }
+            ends = [path for case in (cases[0], cases[-1]) for path in (case.first, case.second)]
+            work = ScoreWork(sources, Witness.of_inputs(ends))
+            return Elsewhere(self.crew, work, len(cases), self.on_notice)
+        if self.workers < 2 or len(cases) < 2:
             return nullcontext()
         return _Processes(self.workers)
 
@@ -170,28 +190,35 @@ class EvaluationRun:
                 continue
             rows[name] = key({**sources, "fused": fused})
             known[name] = self.cache.get(rows[name])
-            lacking = known[name].lacks(self.job.metric_names)
+            is_network = isinstance(entrant, NetworkEntrant)
+            names = [*self.job.metric_names, *([SEPARATION] if is_network else [])]
+            lacking = known[name].lacks(names)
             if lacking:
                 wanted[name] = lacking
         needs_network = any(
             isinstance(entrant, NetworkEntrant) and entrant.method.name in wanted
             for entrant in self.job.entrants
         )
-        prepared = read_case(case, self.job.options) if needs_network else None
+        runs_here = needs_network and self.crew is None
+        prepared = read_case(case, self.job.options) if runs_here else None
         return _Read(rows, known, wanted, prepared, header.height * header.width)
 
     def _deciding(self) -> dict[str, Any]:
         return {"convention": self.job.convention} | self.job.options.record()
 
     def _fuse(self, _: Case, read: _Read) -> _Worked:
-        made = dict[str, Levels]()
-        for entrant in self.job.entrants:
-            if isinstance(entrant, NetworkEntrant) and entrant.method.name in read.wanted:
+        worked = _Worked(read, {}, {})
+        for entrant in self.job.entrants if self.crew is None else ():
+            name = entrant.method.name
+            if isinstance(entrant, NetworkEntrant) and name in read.wanted:
                 if read.prepared is None:
                     raise RuntimeError("a network is to run, but its case was not read")
-                fusion = entrant.engine().run(*read.prepared.luminances)
-                made[entrant.method.name] = quantise(fusion.fused[0])
-        return _Worked(read, made)
+                luminances = read.prepared.luminances
+                fusion = entrant.engine().run(*luminances)
+                worked.made[name] = quantise(fusion.fused[0])
+                if SEPARATION in read.wanted[name]:
+                    worked.separated[name] = score_separation(fusion, luminances)
+        return worked
 
     def _score(self, case: Case, worked: _Worked) -> dict[str, Known]:
         """Compute the wanted scores in a worker process, and store them."""
@@ -215,16 +242,28 @@ class EvaluationRun:
                 if isinstance(entrant, RuleEntrant)
             },
             made=worked.made,
+            networks=self._networks_elsewhere(read.wanted),
         )
         scored = score_task(task) if self._processes is None else self._processes.score(task)
         for method, text in scored.failed.items():
             self._blame(case, method, text)
         known = {name: row for name, row in read.known.items() if name not in scored.failed}
         for method, found in scored.known.items():
-            known[method] = known[method].add(found)
+            separation = worked.separated.get(method, Known())
+            known[method] = known[method].add(found).add(separation)
             self.cache.put(read.rows[method], known[method])
-            self.computed += len(found.values)
+            self.computed += len(found.values) + len(separation.values)
         return known
+
+    def _networks_elsewhere(self, wanted: Mapping[str, object]) -> tuple[str, ...]:
+        """Return the methods whose networks workers run."""
+        if self.crew is None:
+            return ()
+        return tuple(
+            entrant.method.name
+            for entrant in self.job.entrants
+            if isinstance(entrant, NetworkEntrant) and entrant.method.name in wanted
+        )
 
     def _blame(self, case: Case, method: str, text: str) -> None:
         self.failed.append(Problem(case.name, method, text))
@@ -242,6 +281,7 @@ class EvaluationRun:
         methods = [entrant.method for entrant in self.job.entrants]
         names = self.job.metric_names
         values = np.full((len(methods), len(cases), len(names)), np.nan)
+        separation = np.full(values.shape[:2], np.nan)
         notices, problems = Counter[str](), self._problems + self.failed
         samples = dict[str, str]()
         for c, case in enumerate(cases):
@@ -249,6 +289,7 @@ class EvaluationRun:
             for m, method in enumerate(methods):
                 known = rows.get(method.name, Known())
                 values[m, c] = [known.values.get(name, np.nan) for name in names]
+                separation[m, c] = known.values.get(SEPARATION, np.nan)
                 problems += [
                     Problem(case, method.name, known.refusals[name])
                     for name in names
@@ -271,6 +312,7 @@ class EvaluationRun:
                 samples[alike] if count == 1 else f"{samples[alike]} ({count} such cases)"
                 for alike, count in notices.items()
             ),
+            separation=separation if np.isfinite(separation).any() else None,
         )
 
 
@@ -288,7 +330,7 @@ class _Processes(AbstractContextManager["_Processes"]):
     def score(self, task: Task) -> Scored:
         """Score a task in a worker. Raise EvaluationError if one has died."""
         try:
-            with _interrupts_blocked():  # a process may be started here
+            with interrupts_blocked():  # a process may be started here
                 future = self._executor.submit(score_task, task)
             return future.result()
         except BrokenProcessPool:
@@ -301,18 +343,8 @@ class _Processes(AbstractContextManager["_Processes"]):
         self._executor.shutdown(wait=True, cancel_futures=True)
 
 
-@contextmanager
-def _interrupts_blocked() -> Iterator[None]:
-    """Block Ctrl-C in this thread and in processes that it starts; other threads receive it."""
-    if not hasattr(signal, "pthread_sigmask"):  # Windows
-        yield
-        return
-    resource_tracker.ensure_running()  # starting it later would unblock interrupts
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
-    try:
-        yield
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+def _do_nothing() -> None:
+    pass
 
 
 def _digest(entrant: Entrant, case: Case) -> str | None:

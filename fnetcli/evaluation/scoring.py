@@ -5,10 +5,6 @@ Does not import torch, so that a worker process starts within a second.
 
 from __future__ import annotations
 
-import os
-import signal
-import threading
-import time
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -19,9 +15,9 @@ from fnetcli.evaluation.grey import Levels, depth_notices, read_fused, to_levels
 from fnetcli.formats import ReadOptions
 from fnetcli.inputs.pairing import Case
 from fnetcli.metrics import Convention, Metric, Picture, metrics
+from fnetcli.metrics.separation import PARTS, SEPARATION, measure_separation
+from fnetcli.models.base import Fusion, Maps
 from fnetcli.pictures.prepare import Prepared, PrepareOptions, read_case
-
-LOOK_SECONDS = 1.0
 
 
 @dataclass(frozen=True)
@@ -36,6 +32,7 @@ class Task:
     files: dict[str, Path] = field(default_factory=dict)
     rules: dict[str, str] = field(default_factory=dict)  # names of baselines
     made: dict[str, Levels] = field(default_factory=dict)  # fused in memory, (H, W)
+    networks: tuple[str, ...] = ()  # methods whose network the worker runs itself
 
 
 @dataclass(frozen=True)
@@ -46,9 +43,12 @@ class Scored:
     failed: dict[str, str]
 
 
-def score_task(task: Task) -> Scored:
-    """Score the fused images of one case. Raise ImageError if its sources fail."""
-    prepared = read_case(task.case, task.options)
+def score_task(task: Task, prepared: Prepared | None = None) -> Scored:
+    """Score the fused images of one case. Raise ImageError if its sources fail.
+
+    `prepared` is the case if it has been read already.
+    """
+    prepared = prepared or read_case(task.case, task.options)
     first, second = (Picture(to_levels(scaled)) for scaled in prepared.scaled)
     notices = source_notices(prepared)
     known, failed = dict[str, Known](), dict[str, str]()
@@ -108,15 +108,13 @@ def _size(picture: Picture) -> str:
     return f"{picture.shape[1]}x{picture.shape[0]}"
 
 
-def begin_worker(parent: int) -> None:
-    """Ignore interrupts, which the parent process handles, and end when it ends."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    if hasattr(signal, "SIGHUP"):
-        signal.signal(signal.SIGHUP, signal.SIG_IGN)
-
-    def watch() -> None:
-        while os.getppid() == parent:
-            time.sleep(LOOK_SECONDS)
-        os._exit(1)
-
-    threading.Thread(target=watch, daemon=True).start()
+def score_separation(fusion: Fusion[Maps], luminances: tuple[Maps, Maps]) -> Known:
+    """Return how well the parts of one pair are separated, or why this is unknown."""
+    if not {*PARTS} <= {*fusion.parts}:
+        return Known(refusals={SEPARATION: "no unique and common parts"})
+    first, second = luminances
+    parts = [fusion.parts[name][0] for name in PARTS]
+    score = measure_separation(parts, first[0], second[0]).score
+    if score is None:
+        return Known(refusals={SEPARATION: "the sources have no edges to compare"})
+    return Known(values={SEPARATION: score})

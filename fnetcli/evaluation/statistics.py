@@ -34,6 +34,7 @@ class Summary:
     mean_rank: Table  # (methods,): over metrics and cases
     p_values: Table  # Wilcoxon signed-rank test against the first method, two-sided
     marks: NDArray[np.int8]  # BEST, SECOND or 0; all 0 for a single method
+    separation: Table | None = None  # (methods,): means; None: no method has parts
 
 
 def summarise(evaluation: Evaluation, *, all_cases: bool = False) -> Summary:
@@ -59,6 +60,7 @@ def summarise(evaluation: Evaluation, *, all_cases: bool = False) -> Summary:
         ],
         p_values=_p_values(evaluation, is_comparable),
         marks=_marks(evaluation, means),
+        separation=_mean_separation(evaluation, common | all_cases),
     )
 
 
@@ -107,6 +109,14 @@ def _over_cases(values: Table, counts: NDArray[np.int64]) -> Table:
     """Return the mean over the second axis, without NaN; NaN if nothing is left."""
     sums = np.nansum(values, axis=1)
     return np.where(counts > 0, sums / np.maximum(counts, 1), np.nan)
+
+
+def _mean_separation(evaluation: Evaluation, counts: NDArray[np.bool_]) -> Table | None:
+    """Return the mean separation of each method over the cases that count."""
+    if evaluation.separation is None:
+        return None
+    values = np.where(counts, evaluation.separation, np.nan)[..., None]
+    return _over_cases(values, np.isfinite(values).sum(axis=1))[:, 0]
 
 
 def _deviations(values: Table, means: Table, counts: NDArray[np.int64]) -> Table:

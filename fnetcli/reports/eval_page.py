@@ -71,6 +71,7 @@ class Line:
     index: int
     count: int
     cells: list[Cell]
+    separation: Cell | None  # None: no method has parts
     rank: Cell
 
 
@@ -282,10 +283,19 @@ def _lines(evaluation: Evaluation, summary: Summary, digits: list[int]) -> list[
                     _cell(evaluation, summary, method, metric, places, count)
                     for metric, places in enumerate(digits)
                 ],
+                separation=_separation(summary, method),
                 rank=Cell(_number(rank, 2), _sortable(rank), rank_marks[method]),
             )
         )
     return lines
+
+
+def _separation(summary: Summary, method: int) -> Cell | None:
+    """Return the mean separation of a method's parts; None if no method was measured."""
+    if summary.separation is None:
+        return None
+    mean = float(summary.separation[method])
+    return Cell(_number(mean, 3), _sortable(mean))
 
 
 def _cell(

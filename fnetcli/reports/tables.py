@@ -19,6 +19,7 @@ from fnetcli.evaluation.cost import Cost
 from fnetcli.evaluation.results import Evaluation
 from fnetcli.evaluation.statistics import BEST, SECOND, Summary, summaries
 from fnetcli.metrics import Metric
+from fnetcli.metrics.separation import SEPARATION
 from fnetcli.text import printable
 
 LATEX = {
@@ -47,7 +48,7 @@ class Cell:
 
 @dataclass(frozen=True)
 class Row:
-    """One method: a cell for n, for each metric, and for the mean rank if there are several."""
+    """One method: cells for n, the metrics, separation if measured, mean rank if several."""
 
     method: str
     cells: tuple[Cell, ...]
@@ -108,7 +109,9 @@ def _transposed(names: Sequence[str], rows: Sequence[Row]) -> tuple[Row, ...]:
 def heads(evaluation: Evaluation) -> list[str]:
     """Return the names of all columns, with an arrow in the direction that is better."""
     metrics = [f"{metric.name} {arrow(metric)}" for metric in evaluation.metrics]
-    return ["method", "n", *metrics, *(["mean rank"] if len(evaluation.methods) > 1 else [])]
+    separation = [] if evaluation.separation is None else [f"{SEPARATION} ↑"]
+    rank = ["mean rank"] if len(evaluation.methods) > 1 else []
+    return ["method", "n", *metrics, *separation, *rank]
 
 
 def arrow(metric: Metric) -> str:
@@ -135,6 +138,8 @@ def mean_rows(
                     int(summary.marks[m, metric]),
                 )
             )
+        if summary.separation is not None:
+            cells.append(Cell(number(summary.separation[m], 3)))
         if len(evaluation.methods) > 1:
             cells.append(Cell(number(summary.mean_rank[m], 2)))
         yield Row(method.name, tuple(cells))
@@ -266,9 +271,13 @@ def to_csv(evaluation: Evaluation) -> str:
     """
     file = io.StringIO()
     writer = csv.writer(file, lineterminator="\n")
-    writer.writerow(["method", "case", *(metric.name for metric in evaluation.metrics)])
-    for method, table in zip(evaluation.methods, evaluation.values, strict=True):
-        for case, values in zip(evaluation.cases, table, strict=True):
+    names, table = _metric_names(evaluation), evaluation.values
+    if evaluation.separation is not None:
+        names = [*names, SEPARATION]
+        table = np.concatenate((table, evaluation.separation[..., None]), axis=2)
+    writer.writerow(["method", "case", *names])
+    for method, of_method in zip(evaluation.methods, table, strict=True):
+        for case, values in zip(evaluation.cases, of_method, strict=True):
             shown = ["" if math.isnan(value) else repr(float(value)) for value in values]
             writer.writerow([_cell(method.name), _cell(case), *shown])
     return file.getvalue()
@@ -321,6 +330,7 @@ def to_json(
                 "standard_deviation": by_metric(summary.deviations[m]),
                 "rank": by_metric(summary.ranks[m]),
                 "mean_rank": _plain(summary.mean_rank[m]),
+                **_separation(evaluation, summary, m),
                 "wilcoxon_p": by_metric(summary.p_values[m]),
                 "mark": by_metric(
                     [{BEST: "best", SECOND: "second"}.get(int(i)) for i in summary.marks[m]]
@@ -364,6 +374,19 @@ def _sets(evaluation: Evaluation, summary: Summary) -> list[dict[str, Any]]:
         }
         for name, part, one in summaries(evaluation, summary)[:-1]
     ]
+
+
+def _separation(evaluation: Evaluation, summary: Summary, method: int) -> dict[str, Any]:
+    """Return the separation of a method's parts, if it was measured."""
+    if evaluation.separation is None or summary.separation is None:
+        return {}
+    values = _plain(evaluation.separation[method])
+    return {
+        SEPARATION: {
+            "mean": _plain(summary.separation[method : method + 1])[0],
+            "scores": dict(zip(evaluation.cases, values, strict=True)),
+        }
+    }
 
 
 def costs_to_json(costs: Sequence[Cost], details: Mapping[str, str]) -> str:

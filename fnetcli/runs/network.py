@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
-from functools import cache
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from fnetcli.checkpoints.loading import Weights, load_weights
+from fnetcli.checkpoints.loading import WEIGHTS, Weights, load_weights, weights_of
+from fnetcli.checkpoints.shipped import find_weights
 from fnetcli.engine import Engine, EngineOptions, choose_device
+from fnetcli.engine.options import Precision
 from fnetcli.errors import UsageError
+from fnetcli.files.guarded import read_bytes
 from fnetcli.models.base import Wanted
 from fnetcli.products import Products
 
@@ -20,6 +22,12 @@ class LoadedNetwork:
 
     engine: Engine
     weights: Weights
+    precision_elsewhere: Precision | None = None  # of the workers that run it instead
+
+    @property
+    def precision(self) -> Precision:
+        """The precision of what runs it."""
+        return self.precision_elsewhere or self.engine.precision
 
     @property
     def products(self) -> Products:
@@ -37,8 +45,7 @@ class LoadedNetwork:
 
     def record(self) -> dict[str, str]:
         """Return the manifest's entry: name, hash, and precision if it is not fp32."""
-        precision = self.engine.precision
-        further = {} if precision == "fp32" else {"precision": precision}
+        further = {} if self.precision == "fp32" else {"precision": self.precision}
         return {"name": self.weights.name, "sha256": self.weights.sha256, **further}
 
 
@@ -49,18 +56,26 @@ class NetworkSource:
     weights: str | Path | None = None  # a file, or the name of shipped weights; None: the default
     device: str = "auto"
     options: EngineOptions = field(default_factory=EngineOptions)
+    content: bytes | None = field(default=None, repr=False)  # of the file, if it travels along
 
     def load(self, on_notice: Callable[[str], None] = lambda _: None) -> LoadedNetwork:
         """Load the network. Raise CheckpointError, UsageError."""
-        weights = load_weights(self.weights)
+        if self.content is None:
+            weights = load_weights(self.weights)
+        else:
+            weights = weights_of(Path(self.weights or ""), self.content)
         device = choose_device(self.device)
         return LoadedNetwork(Engine(weights.network, device, self.options, on_notice), weights)
 
+    def load_for_others(self) -> LoadedNetwork:
+        """Load the network for planning alone: workers on other machines run it."""
+        here = replace(self, device="cpu", options=replace(self.options, precision="fp32"))
+        return replace(here.load(), precision_elsewhere=self.options.precision)
 
-@cache
-def loaded(source: NetworkSource) -> LoadedNetwork:
-    """Return the network, loaded once per process."""
-    return source.load()
+    def with_content(self) -> NetworkSource:
+        """Return the source with its file's content, for processes that may not see the file."""
+        path = find_weights(self.weights)
+        return replace(self, weights=path, content=read_bytes(path, WEIGHTS))
 
 
 def require_products(

@@ -1,25 +1,31 @@
 """Process one case from disk to disk: a plain function of picklable values, and its steps.
 
-Another process, or another machine, calls `process` for a case; a run in this process does the same
-three steps, overlapped by `batch`. The coordinator (`run`) holds the manifest and the lock.
+A worker in another process, or on another machine, does `FuseWork` for every case; a run in this
+process does the same three steps, overlapped by `batch`. The coordinator (`run`) holds the manifest
+and the lock.
 """
 
 from __future__ import annotations
 
 import os
+import threading
 import time
 from collections.abc import Callable, Mapping
 from contextlib import nullcontext, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
 
-from fnetcli.errors import ImageError, NotFiniteError, PairError
+from fnetcli.errors import ClusterError, FnetError, NotFiniteError, PairError
 from fnetcli.files.output_folder import InPlace
 from fnetcli.inputs.pairing import Case
+from fnetcli.models.base import Wanted
 from fnetcli.pictures.fuse import PIXELS_VERSION
+from fnetcli.runs.batch import in_words
+from fnetcli.runs.crew.base import Hello, Place, own_node, own_processor, own_versions
+from fnetcli.runs.crew.witness import Room, Witness
 from fnetcli.runs.manifest import DONE, FAILED, Record, relative_path
-from fnetcli.runs.network import NetworkSource, loaded
+from fnetcli.runs.network import NetworkSource
 
 if TYPE_CHECKING:
     from fnetcli.engine import Engine
@@ -174,17 +180,73 @@ class CaseMade(Generic[PreparedT, MadeT]):
     seconds: float  # of the network
 
 
-def process(task: CaseTask[Any, Any, Any], source: NetworkSource) -> Record:
-    """Fuse one case; return its record for the manifest, done or failed.
+@dataclass(frozen=True)
+class Outcome:
+    """How a case ended elsewhere: its record, or why there is none; and its inputs."""
 
-    The network is loaded once per process. Raise FnetError if the next case would fail, too.
-    """
-    inputs = task.inputs()
-    try:
-        read = read_case(task, inputs)
-        return write_case(task, work_on_case(task, loaded(source).engine, read))
-    except ImageError as error:
-        return task.failure(inputs, getattr(error, "brief", str(error)))
+    inputs: Record
+    record: Record | None = None
+    error: FnetError | None = None
+
+    def made(self) -> Record:
+        """Return the record. Raise FnetError."""
+        if self.error is not None or self.record is None:
+            raise self.error or PairError("no record")
+        return self.record
+
+
+@dataclass
+class FuseWork:
+    """A worker's work: fuse cases, several at a time, one of them in the network."""
+
+    source: NetworkSource
+    wanted: Wanted
+    witness: Witness
+    precision: str = "fp32"  # that the records tell
+
+    def begin(self, place: Place) -> Hello:
+        """See `Work`."""
+        self.witness.require_seen()
+        self._network = replace(self.source, device=place.device).load()
+        engine = self._network.engine
+        if engine.precision != self.precision:
+            raise ClusterError(
+                f"worker on {own_node()}: computes in {engine.precision} on {engine.device}, not "
+                f"in {self.precision}; leave --precision out"
+            )
+        self._network.require_memory(self.wanted)
+        self._turn = threading.Lock()
+        self._room = Room()
+        self._hello = Hello(
+            node=own_node(),
+            device=str(engine.device),
+            network=engine.path,
+            processor=own_processor(),
+            precision=engine.precision,
+            versions=own_versions(),
+        )
+        return self._hello
+
+    def process(self, task: CaseTask[Any, Any, Any]) -> Outcome:
+        """Fuse one case."""
+        inputs = task.inputs()
+        try:
+            with self._room.place() as weigh:
+                read = read_case(task, inputs)
+                weigh(task.pipeline.nbytes(read.prepared))
+                with self._turn:
+                    made = work_on_case(task, self._network.engine, read)
+                record = write_case(task, made)
+        except FnetError as error:
+            return Outcome(inputs, error=error)
+        except Exception as error:  # noqa: BLE001  so that the others continue
+            return Outcome(inputs, error=PairError(f"{task.case.name}: {in_words(error)}"))
+        hello = self._hello
+        where = {"node": hello.node, "processor": hello.processor}
+        return Outcome(
+            inputs,
+            record | {"worker": where | {"device": hello.device, "network": hello.network}},
+        )
 
 
 def read_case(task: CaseTask[PathsT, PreparedT, MadeT], inputs: Record) -> CaseRead[PreparedT]:

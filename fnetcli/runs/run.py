@@ -4,24 +4,31 @@ from __future__ import annotations
 
 import platform
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING, Generic, Protocol
+from typing import TYPE_CHECKING, Any, Generic, Protocol
 
 from fnetcli.errors import OutputError, UsageError
 from fnetcli.files.output_folder import OutputFolder, sweep
 from fnetcli.inputs.pairing import Case
-from fnetcli.runs.batch import Batch, Report, Stages
+from fnetcli.models.base import Wanted
+from fnetcli.runs.batch import Batch, Handout, Report, Stages
+from fnetcli.runs.crew.options import CrewOptions
+from fnetcli.runs.crew.witness import witness
 from fnetcli.runs.manifest import MANIFEST_FILE, Manifest, Record, part_folders, write_run
+from fnetcli.runs.network import NetworkSource
 from fnetcli.runs.parts import remove_parts
 from fnetcli.runs.plan import Job, RunPlan, make_plan
 from fnetcli.runs.process import (
     CaseMade,
     CaseRead,
+    CaseTask,
+    FuseWork,
     MadeT,
+    Outcome,
     PathsT,
     PreparedT,
     ResultPaths,
@@ -33,6 +40,9 @@ from fnetcli.runs.process import (
 
 if TYPE_CHECKING:
     from fnetcli.engine import Engine
+    from fnetcli.runs.crew.crew import Crew
+
+AnyTask = CaseTask[Any, Any, Any]
 
 
 class Events(Protocol):
@@ -87,35 +97,64 @@ class FusionRun(Generic[PathsT, PreparedT, MadeT]):
         UsageError if another run has locked the folder.
         """
         self._device = str(engine.device)
-        with self._folder() as folder:
-            self._held = folder
-            batch = Batch(
-                Stages(
+        with self._running():
+            Batch(
+                on_done=self._done,
+                on_failed=self._failed,
+                stages=Stages(
                     read=self._read,
                     work=lambda case, read: self._work(engine, case, read),
                     write=self._write,
                     weigh=lambda read: self.job.pipeline.nbytes(read.prepared),
                 ),
-                on_done=self._done,
-                on_failed=self._failed,
                 workers=workers,
                 stops_at_failure=stops_at_failure,
                 is_debug=is_debug,
                 report=self.report,
-            )
+            ).run(self.plan.todo)
+
+    def hand_out(
+        self,
+        options: CrewOptions,
+        source: NetworkSource,
+        wanted: Wanted,
+        on_notice: Callable[[str], None] = lambda _: None,
+        *,
+        stops_at_failure: bool = False,
+        is_debug: bool = False,
+    ) -> None:
+        """Let a crew fuse all cases that `look` found; otherwise like `work`.
+
+        Raise also ClusterError if workers cannot start, do not see the files, or are out of reach.
+        """
+        with self._running():
+            if not self.plan.todo:
+                return
+            out = self.job.out.parent if self.job.is_file else self.job.out
+            ends = (self.plan.todo[0], self.plan.todo[-1])
+            inputs = [path for case in ends for path in (case.first, case.second)]
             try:
-                self._begin()
-                batch.run(self.plan.todo)
-                self._require_results()
-                self.status = "stopped" if self._left() else "finished"
-            except KeyboardInterrupt:
-                self.status = "interrupted"
-                raise
-            except BaseException:
-                self.status = "stopped"
-                raise
+                with ExitStack() as stack:
+                    seen = stack.enter_context(witness(out, inputs))
+                    work = FuseWork(source, wanted, seen, source.options.precision)
+                    crew: Crew[AnyTask, Outcome] = stack.enter_context(
+                        options.hire(work, len(self.plan.todo), on_notice)
+                    )
+                    self._device = ", ".join(sorted({one.device for one in crew.hellos()}))
+                    Handout(
+                        on_done=self._done,
+                        on_failed=self._failed,
+                        submit=lambda case: crew.submit(self.plan.tasks[case.name]),
+                        forget=crew.forget,
+                        window=crew.window,
+                        settle=self._settle,
+                        stops_at_failure=stops_at_failure,
+                        is_debug=is_debug,
+                        report=self.report,
+                    ).run(self.plan.todo)
             finally:
-                self._end()
+                if not self.job.part and not self.job.is_file:
+                    sweep({out, *self.plan.folders()})  # what killed workers have left
 
     def summary(self) -> Record:
         """Return the content of run.json."""
@@ -176,6 +215,32 @@ class FusionRun(Generic[PathsT, PreparedT, MadeT]):
 
     def _left(self) -> int:
         return len(self.plan.todo) - len(self.report.done) - len(self.report.failed)
+
+    @contextmanager
+    def _running(self) -> Iterator[None]:
+        """Hold the folder and its records during the run; save them however it ends."""
+        with self._folder() as folder:
+            self._held = folder
+            try:
+                self._begin()
+                yield
+                self._require_results()
+                self.status = "stopped" if self._left() else "finished"
+            except KeyboardInterrupt:
+                self.status = "interrupted"
+                raise
+            except BaseException:
+                self.status = "stopped"
+                raise
+            finally:
+                self._end()
+
+    def _settle(self, case: Case, outcome: Outcome) -> Record:
+        """Return the record of a case that a worker has processed. Raise FnetError."""
+        self._on_their_way[case.name] = outcome.inputs
+        record = outcome.made()
+        self._on_their_way.pop(case.name)
+        return record
 
     def _in_place(self) -> AbstractContextManager[None]:
         return nullcontext() if self._held is None else self._held.in_place()

@@ -25,7 +25,9 @@ from fnetcli.cli.console import AS_FAR_AS_POSSIBLE
 from fnetcli.errors import EvaluationError
 from fnetcli.evaluation import cache, cost
 from fnetcli.evaluation.cost import Cost
+from fnetcli.imaging.color import luminance
 from fnetcli.metrics import METRICS, metrics, score, to_grey8
+from fnetcli.metrics.separation import measure_separation
 from fnetcli.models.cddfuse.config import CDDFuseConfig
 from tests import small_cddfuse
 from tests.cli.command import fnet, tiny_weights
@@ -154,6 +156,55 @@ class TestOneMethod:
         assert named(record, "maximum")["scores"]["b"] == score(
             first, second, np.maximum(first, second)
         )
+
+
+class TestSeparation:
+    """A column for methods whose fused image is a sum of unique and common parts."""
+
+    def test_a_column_and_its_cache(self, tmp_path: Path, sources: list[Any]) -> None:
+        weights, table = tiny_weights(tmp_path), tmp_path / "scores.csv"
+        asked = [*sources, "--weights", weights, "--baselines", "--metrics", "MI"]
+        result = fnet("eval", *asked, "--csv", table)
+        assert result.exit_code == 0, result.output
+        heads = [line for line in result.stdout.splitlines() if line.startswith("method")]
+        assert re.split(r"\s\s+", heads[0]) == ["method", "n", "MI ↑", "separation ↑", "mean rank"]
+        (row,) = [row for row in result.stdout.splitlines() if row.startswith("average")][:1]
+        assert row.split()[3] == "-"
+        record = evaluated(*asked)
+        assert "all scores known" in fnet("eval", *asked).stderr
+        found = named(record, "tiny")["separation"]
+        parts = tmp_path / "parts"
+        fused = fnet("fuse", *sources[:4], "-o", parts, "--weights", weights, "--maps", "float")
+        assert fused.exit_code == 0, fused.output
+        u, v, z = (
+            iio.imread(parts / name / "a.tif") for name in ("unique_ir", "unique_vis", "common")
+        )
+        first = np.asarray(iio.imread(tmp_path / "ir" / "a.png") / 255, np.float32)
+        colors = np.asarray(iio.imread(tmp_path / "vis" / "a.png") / 255, np.float32)
+        second = luminance(colors)[..., 0]
+        expected = measure_separation((u, v, z), first, second).score
+        assert found["scores"]["a"] == pytest.approx(expected, abs=1e-4)
+        assert found["mean"] == pytest.approx(np.mean(list(found["scores"].values())))
+        assert named(record, "average")["separation"]["mean"] is None
+        with table.open() as file:
+            rows = list(csv.DictReader(file))
+        assert float(rows[0]["separation"]) == found["scores"]["a"]
+        assert rows[-1]["separation"] == ""
+
+    def test_flat_images_have_none(self, tmp_path: Path) -> None:
+        """Images without edges have no separation; the table has no such column."""
+        for side in ("vis", "ir"):
+            write(tmp_path / side / "a.png", np.full((48, 56), 90, np.uint8))
+        record = evaluated(
+            *("--vis", tmp_path / "vis", "--ir", tmp_path / "ir"),
+            *("--weights", tiny_weights(tmp_path), "--metrics", "MI"),
+        )
+        assert "separation" not in named(record, "tiny")
+
+    def test_a_whole_image_has_none(self, tmp_path: Path, sources: list[Any]) -> None:
+        weights = small_cddfuse.save(tmp_path)
+        record = evaluated(*sources, "--weights", weights, "--metrics", "MI")
+        assert "separation" not in named(record, "small")
 
 
 class TestPlantedWinner:

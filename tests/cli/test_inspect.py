@@ -238,6 +238,16 @@ class TestPair:
         assert record["unique_energy_correlation"] == pytest.approx(
             np.corrcoef(maps[0], maps[1])[0, 1]
         )
+        separation = record["separation"]
+        for name in ("ir", "vis"):
+            own = record["parts"][f"unique_{name}"][f"correlation_with_{name}"]
+            assert separation[name]["correlation_with_source"] == pytest.approx(own, abs=1e-5)
+        assert separation["common_energy"] == pytest.approx(energies[2] / sum(energies))
+        strengths = [
+            np.hypot(*(ndimage.sobel(one, i, mode="nearest") for i in (0, 1))).sum()
+            for one in parts
+        ]
+        assert separation["common_edges"] == pytest.approx(strengths[2] / sum(strengths), rel=1e-4)
         for letter in "uvz":
             code, values = record["codes"][letter], arrays[letter].astype(float)
             theta = float(arrays[f"{letter}_theta"][-1])

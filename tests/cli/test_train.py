@@ -107,6 +107,25 @@ def test_both_stages(tmp_path: Path, recipe: Path, precision: str, optimizer: st
     assert fused.exit_code == 0
 
 
+def test_separation_weight(tmp_path: Path, recipe: Path) -> None:
+    """A fourth loss, in the log and in the validation; none by default."""
+    plain, weighted = tmp_path / "plain", tmp_path / "weighted"
+    assert fnet("train", recipe, "-o", plain).exit_code == 0
+    recipe.write_text(recipe.read_text() + "separation_weight = 20\n")
+    assert fnet("train", recipe, "-o", weighted).exit_code == 0
+    before, after = (
+        [row for row in log_rows(run) if row["stage"] == 2] for run in (plain, weighted)
+    )
+    assert "separation" not in before[0]
+    assert after[0]["intensity"] == before[0]["intensity"]  # the same start
+    assert after[0]["separation"] > 0
+    assert after[3]["validation"] > before[3]["validation"]
+    recipe.write_text(recipe.read_text().replace("_weight = 20", "_weight = -1"))
+    result = fnet("train", recipe, "-o", tmp_path / "bad")
+    assert result.exit_code != 0
+    assert "separation_weight must not be negative" in error_line(result.stderr)
+
+
 def test_the_inverse_is_kept(tmp_path: Path, recipe: Path) -> None:
     """It learns on beside FNet, which does not notice; a file names the weights it belongs to."""
     without, kept = tmp_path / "without", tmp_path / "kept"

@@ -1102,7 +1102,7 @@ class TestMemory:
 
         cases = [Case(name, Path(name), Path(name)) for name in "abc"]
         stages = Stages(step("read"), step("work"), step("write"), lambda _: MAX_BYTES * 3 // 4)
-        Batch(stages, lambda *_: None, lambda *_: None, workers=4).run(cases)
+        Batch(lambda *_: None, lambda *_: None, stages, workers=4).run(cases)
         order = [f"{name} {case}" for case in "abc" for name in ("read", "work", "write")]
         assert steps == order
 
@@ -1126,7 +1126,7 @@ class TestMemory:
             raise KeyboardInterrupt(read)
 
         cases = [Case(name, Path(name), Path(name)) for name in "ab"]
-        batch = Batch(Stages(read, work, lambda *_: ""), lambda *_: None, lambda *_: None)
+        batch = Batch(lambda *_: None, lambda *_: None, Stages(read, work, lambda *_: ""))
         with pytest.raises(KeyboardInterrupt):
             batch.run(cases)
         assert left == ["b"]

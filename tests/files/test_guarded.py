@@ -38,6 +38,7 @@ ALLOWED = {
     ("engine/executors/fnet/building.py", "open"): "the library that was just built",
     ("engine/executors/fnet/building.py", "read_bytes"): "our source, our library, /proc/cpuinfo",
     ("evaluation/cost.py", "read_text"): "/proc/self/status",
+    ("runs/crew/base.py", "read_text"): "/proc/cpuinfo",
     ("evaluation/cost.py", "load"): "JSON of our own from a stream",
     ("evaluation/cache.py", "connect"): "SQLite opens by itself; what is no file is refused before",
     ("checkpoints/pth.py", "load"): "bytes in memory",

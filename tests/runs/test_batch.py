@@ -73,9 +73,9 @@ class Recorder:
     ) -> Report[Named]:
         """Run a batch; fail if it hangs or leaves a thread behind; keep what it raises."""
         batch = Batch(
-            Stages(self._read, self._work, self._write, lambda _: self.weight),
             on_done=self._hear,
             on_failed=self._hear_failure,
+            stages=Stages(self._read, self._work, self._write, lambda _: self.weight),
             workers=workers,
             stops_at_failure=stops_at_failure,
             is_debug=is_debug,
@@ -212,7 +212,7 @@ class TestReport:
         monkeypatch.setattr(threading.Thread, "start", none)
         stages = Stages[Named, str, str, str](lambda _: "", lambda *_: "", lambda *_: "")
         with pytest.raises(FnetError, match=r"^0: no thread can be started \(can't start new"):
-            Batch(stages, lambda *_: None, lambda *_: None).run(cases(3))
+            Batch(lambda *_: None, lambda *_: None, stages).run(cases(3))
 
     def test_a_case_without_size_fails_alone(self) -> None:
         stages = Stages[Named, str, str, str](
@@ -222,7 +222,7 @@ class TestReport:
             weigh=int,
         )
         heard: list[str] = []
-        batch = Batch(stages, lambda *_: None, lambda case, _: heard.append(case.name))
+        batch = Batch(lambda *_: None, lambda case, _: heard.append(case.name), stages)
         report = batch.run([Named("1"), Named("x"), Named("3")])
         assert heard == ["x"]
         assert [case.name for case in report.done] == ["1", "3"]
@@ -403,7 +403,7 @@ class TestFatal:
             read=lambda case: case.name, work=lambda _, read: read, write=lambda _, worked: worked
         )
         with pytest.raises(OutputError):
-            Batch(stages, full, lambda *_: None).run(cases(20))
+            Batch(full, lambda *_: None, stages).run(cases(20))
         assert heard[:3] == ["0", "1", "2"]
         assert len(heard) < 20
 
@@ -453,7 +453,7 @@ def interrupt():
 
 stages = Stages(read, lambda _, read: read, write)
 told = []
-batch = Batch(stages, lambda case, _: told.append(case.name), lambda *_: None, workers=1)
+batch = Batch(lambda case, _: told.append(case.name), lambda *_: None, stages, workers=1)
 try:
     batch.run(Named(str(i)) for i in range(100))
 except KeyboardInterrupt:

@@ -3,28 +3,28 @@
 from __future__ import annotations
 
 import json
-import multiprocessing
 import pickle
-from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from fnetcli.inputs.pairing import Case, pair_paths
+from fnetcli.models.base import Wanted
 from fnetcli.pictures.prepare import PrepareOptions
+from fnetcli.runs.crew.options import CrewOptions
 from fnetcli.runs.manifest import Record
 from fnetcli.runs.network import NetworkSource
 from fnetcli.runs.picture_jobs import PictureRunOptions, picture_job
 from fnetcli.runs.plan import Job
-from fnetcli.runs.process import ResultPaths, process
+from fnetcli.runs.process import ResultPaths
 from fnetcli.runs.run import FusionRun
 from fnetcli.runs.volume_jobs import VolumeRunOptions, volume_job
 from fnetcli.volumes.prepare import VolumePrepareOptions
 from tests.cli.command import tiny_weights
 from tests.drawn_pictures import write_pairs
 
-TIMES = {"seconds", "network_seconds"}
+OWN = {"seconds", "network_seconds", "worker"}
 
 
 class Silent:
@@ -52,7 +52,7 @@ def run_of(job: Job[Any, Any, Any], source: NetworkSource) -> list[Record]:
 
 def timeless(record: Record) -> Record:
     """Return what does not differ from run to run, as JSON has it."""
-    kept = {key: value for key, value in record.items() if key not in TIMES}
+    kept = {key: value for key, value in record.items() if key not in OWN}
     found: Record = json.loads(json.dumps(kept))
     return found
 
@@ -66,6 +66,13 @@ def files(folder: Path) -> dict[str, bytes]:
     }
 
 
+def handed_out(job: Job[Any, Any, Any], source: NetworkSource) -> list[Record]:
+    run = FusionRun(job, Silent())
+    run.look()
+    run.hand_out(CrewOptions(devices=("cpu",)), source.with_content(), Wanted())
+    return run.records()
+
+
 @pytest.mark.slow
 def test_another_process_makes_the_same(tmp_path: Path) -> None:
     write_pairs(tmp_path, 2, 24, 32)
@@ -73,10 +80,7 @@ def test_another_process_makes_the_same(tmp_path: Path) -> None:
     source = NetworkSource(tiny_weights(tmp_path), "cpu")
     here = run_of(job_of(tmp_path, tmp_path / "here", source), source)
     there = job_of(tmp_path, tmp_path / "there", source)
-    tasks = [there.task(case) for case in there.pairing.cases]
-    context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(1, mp_context=context) as workers:
-        records = [workers.submit(process, task, source).result() for task in tasks]
+    records = handed_out(there, source)
     assert [one["status"] for one in records] == ["done", "failed"]
     assert [timeless(one) for one in records] == [timeless(one) for one in here]
     assert files(tmp_path / "there") == files(tmp_path / "here")

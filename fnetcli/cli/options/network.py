@@ -58,7 +58,8 @@ class GivenDevice(OptionGroup):
         str,
         typer.Option(
             "--device",
-            help="auto, cpu, cuda, cuda:N or mps.",
+            help="auto, cpu, cuda, cuda:N or mps; fuse and eval also take all (every GPU, a "
+            "process each) or a list such as cuda:0,cuda:1.",
             metavar="DEVICE",
             rich_help_panel=PANEL,
         ),

@@ -17,6 +17,7 @@ from fnetcli.inspection.numbers import (
     measure_parts,
     measure_source,
 )
+from fnetcli.metrics.separation import Separation, measure_separation
 from fnetcli.models.fnet import FNET
 
 
@@ -52,6 +53,7 @@ class PairNumbers:
     sources: dict[str, SourceNumbers]  # "first", "second"
     parts: dict[str, PartNumbers]  # "unique_first", "unique_second", "common"
     codes: dict[str, CodeNumbers]  # "u", "v", "z"
+    separation: Separation
     unique_energy_correlation: float | None
     clipped: float
     clipped_below: float
@@ -69,6 +71,7 @@ def measure_pair(first: Map, second: Map, trace: PairTrace) -> PairNumbers:
         sources={"first": measure_source(first), "second": measure_source(second)},
         parts=measure_parts(dict(zip(FNET.parts, trace.parts, strict=True)), first, second),
         codes={name: measure_code(block) for name, block in trace.blocks.items()},
+        separation=measure_separation(trace.parts, first, second),
         unique_energy_correlation=correlation(
             trace.blocks["u"].energy_map, trace.blocks["v"].energy_map
         ),

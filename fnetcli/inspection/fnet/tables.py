@@ -13,6 +13,15 @@ from fnetcli.inspection.wording import amount, by_modality, share, value, with_m
 
 STRONGEST = 3  # atoms that are named
 
+UNIQUE_COLUMNS = (
+    *("explained", "explained_by_chance", "source_explained"),
+    *("gradients_explained", "gradients_explained_by_chance", "edges_kept"),
+)
+SEPARATION_COLUMNS = (
+    *("shared_edges", "single_edges", "common_variance", "common_edges"),
+    *("likeness", "likeness_in_common"),
+)
+
 Modalities = tuple[str, str]
 
 
@@ -24,6 +33,7 @@ def pair_record(numbers: PairNumbers, modalities: Modalities) -> dict[str, Any]:
         **record,
         "sources": by_modality(record["sources"], modalities),
         "parts": by_modality(parts, modalities),
+        "separation": by_modality(record["separation"], modalities),
     }
 
 
@@ -43,6 +53,8 @@ def pair_tables(record: Mapping[str, Any], modalities: Modalities) -> tuple[Numb
     return (
         sources_table(record["sources"]),
         parts_table(record["parts"], modalities),
+        _unique_table(record["separation"], modalities),
+        _separation_table(record["separation"]),
         NumberTable(
             "codes: share nearly zero (|x| < theta/100) around the last threshold, atoms",
             ("", "before", "after", "energy", "strongest", "theta falls", "rho rises"),
@@ -74,12 +86,46 @@ def page_numbers(record: Mapping[str, Any], modalities: Modalities) -> dict[str,
     }
     return {
         "Parts": worded(record["parts"]),
+        "Separation": _separation_columns(record["separation"], modalities),
+        "Separation of the pair": _separation_values(record["separation"]),
         "Codes": codes,
         "Sources": worded(record["sources"]),
         "The pair": {
             "correlation of the unique codes' energy maps": record["unique_energy_correlation"],
             "fused pixels clipped": share(record["clipped"]),
         },
+    }
+
+
+def _unique_table(record: Mapping[str, Any], modalities: Modalities) -> NumberTable:
+    rows = [
+        (
+            f"unique_{modality}",
+            value(record[modality]["correlation_with_source"]),
+            *(share(record[modality][key]) for key in UNIQUE_COLUMNS),
+        )
+        for modality in modalities
+    ]
+    heads = ("", "with own", "explained", "chance", "source", "edges", "chance", "kept")
+    title = "unique parts: what the other source explains of them; edges of both kept"
+    return NumberTable(title, heads, tuple(rows))
+
+
+def _separation_table(record: Mapping[str, Any]) -> NumberTable:
+    heads = ("", "score", "shared", "single", "detail", "edges", "likeness", "where common")
+    shares = (share(record[key]) for key in SEPARATION_COLUMNS)
+    title = "separation: 1 is perfect; shares of the common part; likeness of the sources"
+    return NumberTable(title, heads, (("all parts", value(record["score"]), *shares),))
+
+
+def _separation_columns(record: Mapping[str, Any], modalities: Modalities) -> dict[str, Any]:
+    return worded({f"unique_{name}": record[name] for name in modalities})
+
+
+def _separation_values(record: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the numbers that are not of one part, in words."""
+    return {
+        key.replace("_", " "): one for key, one in record.items() if not isinstance(one, Mapping)
     }
 
 

@@ -14,6 +14,8 @@ from torch.nn import functional as F
 
 from fnetcli.models.derivatives import gradient_magnitude, spatial_gradient
 
+SHARED_EDGES = 0.1  # weight of edges beside brightness in `separation_loss`: keeps large areas
+
 
 @lru_cache(maxsize=8)
 def _gaussian(device: torch.device, dtype: torch.dtype) -> Tensor:
@@ -51,6 +53,23 @@ def inversion_loss(estimate: Tensor, image: Tensor) -> Tensor:
     return F.l1_loss(estimate, image) + F.l1_loss(
         spatial_gradient(estimate), spatial_gradient(image)
     )
+
+
+def separation_loss(unique1: Tensor, unique2: Tensor, first: Tensor, second: Tensor) -> Tensor:
+    """Let unique parts hold what only their source shows: not in the paper.
+
+    max(I1, I2), what the fused image should be, is min(I1, I2) + (I1 - I2)+ + (I2 - I1)+. The last
+    two are the brightness that only one source shows: the unique parts should equal them. Where
+    both sources have edges of similar strength, unique parts should have none. The rest is left to
+    the common part.
+    """
+    brightness = F.mse_loss(unique1, F.relu(first - second)) + F.mse_loss(
+        unique2, F.relu(second - first)
+    )
+    detail1, detail2 = gradient_magnitude(first), gradient_magnitude(second)
+    shared = torch.minimum(detail1, detail2) / torch.maximum(detail1, detail2).clamp_min(1e-6)
+    edges = (shared * (gradient_magnitude(unique1) + gradient_magnitude(unique2))).mean()
+    return brightness + SHARED_EDGES * edges
 
 
 @dataclass(frozen=True)

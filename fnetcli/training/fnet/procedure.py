@@ -13,11 +13,11 @@ from torch import Tensor, nn
 from fnetcli.models.base import Network
 from fnetcli.models.fnet import FNET, IFNET, shaped
 from fnetcli.models.fnet.config import FNetConfig, IFNetConfig
-from fnetcli.models.fnet.network import FNet, IFNet
+from fnetcli.models.fnet.network import FNet, IFNet, Parts
 from fnetcli.models.torch_arrays import at_rest
 from fnetcli.training.base import Losses, Stage
 from fnetcli.training.data import Pairs, to_tensor
-from fnetcli.training.fnet.losses import FusionLoss, fusion_loss, inversion_loss
+from fnetcli.training.fnet.losses import fusion_loss, inversion_loss, separation_loss
 from fnetcli.training.fnet.recipe import FNetRecipe, FusionStageConfig
 
 
@@ -101,7 +101,9 @@ class FNetProcedure:
         total = 0.0
         for first, second in pairs:
             x, y = (to_tensor(image)[None, None].to(self.device) for image in (first, second))
-            total += _fusion_loss(config, self._fuse(self.average, x, y), x, y).total.item()
+            parts = self._separate(self.average, x, y)
+            losses = _weighted_losses(config, parts, x, y).values()
+            total += sum(losses, torch.zeros((), device=self.device)).item()
         return total / len(pairs)
 
     def extra_state(self) -> dict[str, Any]:
@@ -113,7 +115,7 @@ class FNetProcedure:
 
     def _inversion_losses(self, seed: tuple[int, ...]) -> Losses:
         x, y = self._batch(self.recipe.stage_1.batch, self.recipe.stage_1.crop, seed)
-        return self._recovery_losses(self._fuse(self.fnet, x, y), x, y)
+        return self._recovery_losses(self._separate(self.fnet, x, y).fused, x, y)
 
     def _recovery_losses(self, fused: Tensor, x: Tensor, y: Tensor) -> Losses:
         with self._autocast():
@@ -123,11 +125,10 @@ class FNetProcedure:
     def _fusion_losses(self, config: FusionStageConfig) -> Callable[[tuple[int, ...]], Losses]:
         def of_batch(seed: tuple[int, ...]) -> Losses:
             x, y = self._batch(config.batch, config.crop, seed)
-            fused = self._fuse(self.fnet, x, y)
-            loss = _fusion_loss(config, fused, x, y)
-            losses = {"intensity": loss.intensity, "gradient": loss.gradient, "ssim": loss.ssim}
+            parts = self._separate(self.fnet, x, y)
+            losses = _weighted_losses(config, parts, x, y)
             if self.recipe.keep_inverse:  # FNet does not learn from it
-                losses |= self._recovery_losses(fused.detach(), x, y)
+                losses |= self._recovery_losses(parts.fused.detach(), x, y)
             return losses
 
         return of_batch
@@ -136,24 +137,30 @@ class FNetProcedure:
         x, y = self.pairs.batch(size, crop, seed)
         return x.to(self.device), y.to(self.device)
 
-    def _fuse(self, network: FNet, x: Tensor, y: Tensor) -> Tensor:
+    def _separate(self, network: FNet, x: Tensor, y: Tensor) -> Parts:
         with self._autocast():
-            return shaped.separate_and_combine(network, x, y)[1].fused
+            return shaped.separate_and_combine(network, x, y)[1]
 
     def _autocast(self) -> torch.autocast:
         is_bf16 = self.recipe.precision == "bf16"
         return torch.autocast(self.device.type, torch.bfloat16, enabled=is_bf16)
 
 
-def _fusion_loss(config: FusionStageConfig, fused: Tensor, x: Tensor, y: Tensor) -> FusionLoss:
-    return fusion_loss(
-        fused,
+def _weighted_losses(config: FusionStageConfig, parts: Parts, x: Tensor, y: Tensor) -> Losses:
+    """Return the weighted terms of stage II; separation only if it has a weight."""
+    loss = fusion_loss(
+        parts.fused,
         x,
         y,
         intensity_weight=config.intensity_weight,
         gradient_weight=config.gradient_weight,
         ssim_weight=config.ssim_weight,
     )
+    losses = {"intensity": loss.intensity, "gradient": loss.gradient, "ssim": loss.ssim}
+    if config.separation_weight:
+        separation = separation_loss(parts.unique_first, parts.unique_second, x, y)
+        losses["separation"] = config.separation_weight * separation
+    return losses
 
 
 def _compile(tell: Callable[[str], None]) -> None:

@@ -11,11 +11,15 @@ from fnetcli.training.config import Recipe, StageConfig
 
 @dataclass(frozen=True)
 class FusionStageConfig(StageConfig):
-    """Stage II with the weights of its three losses (eq. 26; AE13-15 set one of them to 0)."""
+    """Stage II with the weights of its three losses (eq. 26; AE13-15 set one of them to 0).
+
+    `separation_weight` is that of a fourth one, which is not in the paper.
+    """
 
     intensity_weight: float = 20.0
     gradient_weight: float = 20.0
     ssim_weight: float = 15.0
+    separation_weight: float = 0.0
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ import torch
 from skimage.metrics import structural_similarity
 
 from fnetcli.models.derivatives import gradient_magnitude, sobel, spatial_gradient
-from fnetcli.training.fnet.losses import fusion_loss, inversion_loss, ssim
+from fnetcli.training.fnet.losses import fusion_loss, inversion_loss, separation_loss, ssim
 
 
 def images(seed: int, count: int, size: int = 32) -> list[torch.Tensor]:
@@ -72,6 +72,26 @@ def test_weights_of_zero_leave_terms_out() -> None:
     first, second, fused = images(3, 3)
     loss = fusion_loss(fused, first, second, intensity_weight=0, gradient_weight=0, ssim_weight=0)
     assert loss.total.item() == 0
+
+
+def test_separation_loss_written_out() -> None:
+    first, second, unique1, unique2 = images(4, 4)
+    brightness = (unique1 - (first - second).clamp_min(0)).square().mean()
+    brightness += (unique2 - (second - first).clamp_min(0)).square().mean()
+    details = [gradient_magnitude(image) for image in (first, second, unique1, unique2)]
+    shared = torch.minimum(*details[:2]) / torch.maximum(*details[:2])
+    edges = (shared * (details[2] + details[3])).mean()
+    loss = separation_loss(unique1, unique2, first, second)
+    torch.testing.assert_close(loss, brightness + 0.1 * edges)
+
+
+def test_separation_loss_of_flat_images_is_finite() -> None:
+    flat = torch.full((1, 1, 16, 16), 0.5)
+    unique = flat.clone().requires_grad_()
+    separation_loss(unique, unique, flat * 0, flat * 0).backward()
+    assert unique.grad is not None
+    assert torch.isfinite(unique.grad).all()
+    assert separation_loss(flat, flat * 0, flat, flat * 0).item() == pytest.approx(0)
 
 
 def test_constant_images_have_finite_loss_and_gradient() -> None:

@@ -1,0 +1,98 @@
+"""Workers elsewhere: a Ray cluster, or several devices of this machine."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from fnetcli.cli.options.group import OptionGroup
+from fnetcli.errors import UsageError
+
+if TYPE_CHECKING:
+    from fnetcli.runs.crew.options import CrewOptions
+
+PANEL = "Running on a cluster"
+
+
+@dataclass(frozen=True)
+class GivenCluster(OptionGroup):
+    """Which Ray cluster, and what each worker gets of it."""
+
+    cluster: Annotated[
+        str | None,
+        typer.Option(
+            "--cluster",
+            metavar="ADDRESS",
+            help="Let Ray workers do the work: ray (the cluster of RAY_ADDRESS, else all cores and "
+            "GPUs of this machine), auto (the cluster that this machine is a node of), or "
+            "ray://HOST:10001. Needs fnetcli[cluster]; inputs and results lie on storage that all "
+            "nodes share.",
+            show_default=False,
+            rich_help_panel=PANEL,
+        ),
+    ] = None
+    cpus_per_worker: Annotated[
+        float | None,
+        typer.Option(
+            "--cpus-per-worker",
+            metavar="N",
+            min=0.1,
+            max=1024,
+            help="CPUs, and computing threads, of each worker. Default: 2; 1 beside a GPU.",
+            show_default=False,
+            rich_help_panel=PANEL,
+        ),
+    ] = None
+    gpus_per_worker: Annotated[
+        float | None,
+        typer.Option(
+            "--gpus-per-worker",
+            metavar="N",
+            min=0,
+            max=1024,
+            help="GPUs of each worker, such as 0.5 for two workers on each GPU. Default: 1 if the "
+            "cluster has GPUs, else 0.",
+            show_default=False,
+            rich_help_panel=PANEL,
+        ),
+    ] = None
+
+    def crew(self, device: str) -> CrewOptions | None:
+        """Return who does the work; None: this process. Raise UsageError."""
+        from fnetcli.engine.device import choose_devices
+
+        if self.cluster is None:
+            for option, value in (
+                ("--cpus-per-worker", self.cpus_per_worker),
+                ("--gpus-per-worker", self.gpus_per_worker),
+            ):
+                if value is not None:
+                    raise UsageError(f"{option}: is for --cluster; leave it out")
+            devices = choose_devices(device)
+            if len(devices) < 2:
+                return None
+            from fnetcli.runs.crew.options import CrewOptions
+
+            return CrewOptions(devices=tuple(devices))
+        from fnetcli.runs.crew.base import ClusterOptions
+        from fnetcli.runs.crew.options import CrewOptions
+
+        if device not in {"auto", "cpu", "cuda"}:
+            raise UsageError(
+                f"--device {device}: with --cluster, Ray chooses the device; use auto, cpu or cuda"
+            )
+        gpus = self.gpus_per_worker
+        if gpus is not None and gpus > 1 and gpus != int(gpus):
+            raise UsageError(
+                f"--gpus-per-worker {gpus:g}: Ray gives parts of one GPU or whole GPUs; use 0.5, 1"
+            )
+        if device == "cpu" and gpus:
+            raise UsageError(
+                "--gpus-per-worker: workers with --device cpu use no GPU; leave it out"
+            )
+        options = ClusterOptions(
+            self.cluster, self.cpus_per_worker, 0.0 if device == "cpu" else gpus, device
+        )
+        return CrewOptions(options)

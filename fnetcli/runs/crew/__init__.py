@@ -1,0 +1,1 @@
+"""Other processes and machines that process the cases of a run."""
