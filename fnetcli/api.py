@@ -315,6 +315,8 @@ def fuse_volumes(
     interpolation: Interpolation = "linear",
     axis: Axis = "auto",
     register: bool = False,
+    distrust_headers: bool = False,
+    strict: bool = False,
     transform: str | Path | Matrix | None = None,
     assume_aligned: bool = False,
     gains: Mapping[str, float] | None = None,
@@ -329,8 +331,8 @@ def fuse_volumes(
     and spect, each a series, a file, or a folder of cases (`layout`). `windows` are texts as for
     --window, `limits` stored numbers that become black and white; `transform` is a file
     (ITK) or a 4x4 matrix in RAS+ millimetres from points of the reference to points of the other
-    volume. All other options are those of the command; `settings` are `RunSettings`. Raise as
-    `fuse_folder` does.
+    volume; with `strict`, a refused registration fails its case. All other options are those of
+    the command; `settings` are `RunSettings`. Raise as `fuse_folder` does.
     """
     modalities = first, second = _modalities(images)
     if not {first, second} <= {*VOLUMETRIC}:
@@ -356,6 +358,8 @@ def fuse_volumes(
         interpolation=interpolation,
         axis=axis,
         registers=register,
+        distrusts_headers=distrust_headers,
+        requires_registration=strict,
         transform=(
             read_transform(Path(transform)) if isinstance(transform, str | Path) else transform
         ),

@@ -140,7 +140,7 @@ def fuse(
         from fnetcli.runs.volume_jobs import VolumeRunOptions, volume_job
 
         volumes = volume.options(modalities, scalings, reading.pixel_limit)
-        volumes = alignment.applied_to(volumes)
+        volumes = alignment.applied_to(volumes, is_strict=pairing.strict)
         network = session.load(len(found.pairing.cases))
         options = VolumeRunOptions(
             mix=volume_results.mix(results.gains(network.products, modalities)),

@@ -7,7 +7,7 @@ images and never interpolated, so classes stay whole numbers.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeVar
@@ -21,7 +21,9 @@ from fnetcli.errors import TrainingError
 from fnetcli.formats import content_sha256
 from fnetcli.formats.labels import read_labels
 from fnetcli.inputs.pairing import Case, images_by_name
-from fnetcli.training.data import Pairs, to_tensor
+from fnetcli.training.augment import augment
+from fnetcli.training.config import AugmentConfig
+from fnetcli.training.data import PLAIN, PairSource, to_tensor
 
 Label = NDArray[np.uint8]
 PixelT = TypeVar("PixelT", bound=np.generic)
@@ -31,20 +33,22 @@ PixelT = TypeVar("PixelT", bound=np.generic)
 class LabelledBatch:
     """Crops of labelled pairs; images (N, 1, H, W) in [0, 1], label (N, H, W), whole numbers.
 
-    `weight` is the first image's weight, (N, 1, H, W), if it was asked for.
+    `weight` is the first image's weight, (N, 1, H, W), if it was asked for. `wanted` are the
+    images that losses compare with, if they are others (see `Batch`).
     """
 
     first: Tensor
     second: Tensor
     label: Tensor
     weight: Tensor | None = None
+    wanted: tuple[Tensor, Tensor] | None = None
 
     def to(self, device: torch.device) -> LabelledBatch:
         """Return the batch on a device."""
         weight = None if self.weight is None else self.weight.to(device)
-        return LabelledBatch(
-            self.first.to(device), self.second.to(device), self.label.to(device), weight
-        )
+        wanted = self.wanted and (self.wanted[0].to(device), self.wanted[1].to(device))
+        first, second = self.first.to(device), self.second.to(device)
+        return LabelledBatch(first, second, self.label.to(device), weight, wanted)
 
 
 @dataclass(frozen=True)
@@ -66,10 +70,10 @@ class LabelledPairs:
     Further pairs without labels may follow them: they teach what needs none.
     """
 
-    pairs: Pairs
+    pairs: PairSource
     labels: list[Path | None]  # one a pair; None: all of it is unlabelled
     classes: int  # with class 0
-    unlabelled: Pairs | None = None
+    unlabelled: PairSource | None = None
     _cache: dict[int, Label] = field(default_factory=dict)
 
     def __len__(self) -> int:
@@ -99,9 +103,10 @@ class LabelledPairs:
 
         Raise ReadError, TrainingError, also where nothing is labelled.
         """
-        if not self.shares().any():
+        first = next(filter(None, self.labels), None)
+        if first is not None and not self.shares().any():
             raise TrainingError(
-                f"{self.labels[0]}: this label and all others hold class 0 alone, unlabelled; "
+                f"{first}: this label and all others hold class 0 alone, unlabelled; "
                 "give labels whose pixels are classes"
             )
 
@@ -121,6 +126,7 @@ class LabelledPairs:
         seed: tuple[int, ...],
         weigh: Weigh | None = None,
         labelled_share: float = 1.0,
+        augmentation: AugmentConfig = PLAIN,
     ) -> LabelledBatch:
         """Return random crops, half of them mirrored left to right.
 
@@ -129,9 +135,12 @@ class LabelledPairs:
         its number. `labelled_share` is the probability of a labelled pair, if there are others.
         """
         random = np.random.default_rng(seed)
+        crop, sets = self.pairs.side(crop, random)
         crops: list[tuple[NDArray[np.generic], ...]] = []
+        thermal = []
         for _ in range(size):
-            index = self._draw(random, labelled_share)
+            index = self._choose(random, labelled_share, sets)
+            thermal.append(self._is_thermal(index))
             pair = self[index]
             images: tuple[NDArray[np.generic], ...] = (pair.first, pair.second, pair.label)
             if weigh:
@@ -143,18 +152,33 @@ class LabelledPairs:
                 tuple(im[top : top + crop, left : left + crop][:, ::turn] for im in images)
             )
         first, second, label, *weight = (np.stack(each) for each in zip(*crops, strict=True))
+        shown = to_tensor(first)[:, None], to_tensor(second)[:, None]
+        seen, wanted = augment(shown, thermal, augmentation, seed)
         return LabelledBatch(
-            to_tensor(first)[:, None],
-            to_tensor(second)[:, None],
+            *seen,
             torch.from_numpy(label.astype(np.int64)),
             torch.from_numpy(weight[0].astype(np.float32))[:, None] if weight else None,
+            None if wanted is seen else wanted,
         )
 
-    def _draw(self, random: np.random.Generator, labelled_share: float) -> int:
+    def _is_thermal(self, index: int) -> bool:
+        if self.unlabelled is not None and index >= len(self.pairs):
+            return self.unlabelled.is_thermal(index - len(self.pairs))
+        return self.pairs.is_thermal(index)
+
+    @property
+    def kinds(self) -> list[tuple[str, str]]:
+        """The modalities of the pairs, (first, second), each two once."""
+        others = [] if self.unlabelled is None else self.unlabelled.kinds
+        return list(dict.fromkeys([*self.pairs.kinds, *others]))
+
+    def _choose(
+        self, random: np.random.Generator, labelled_share: float, sets: Sequence[int]
+    ) -> int:
         """Return the number of a pair, drawn at random."""
-        is_labelled = self.unlabelled is None or random.random() < labelled_share
-        start, end = (0, len(self.pairs)) if is_labelled else (len(self.pairs), len(self))
-        return int(random.integers(start, end))
+        if self.unlabelled is None or random.random() < labelled_share:
+            return self.pairs.choose(random, sets)
+        return len(self.pairs) + self.unlabelled.choose(random, (0,))
 
     def shares(self) -> NDArray[np.float64]:
         """Return each class's share of the labelled pixels, (C,); class 0 has none."""

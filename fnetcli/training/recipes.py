@@ -13,7 +13,7 @@ from fnetcli.checkpoints.loading import Weights, load_weights
 from fnetcli.checkpoints.shipped import find_weights, is_shipped
 from fnetcli.errors import ConfigError
 from fnetcli.files.guarded import FileKind, read_text
-from fnetcli.training.config import DEFAULT_MODEL, Recipe, build
+from fnetcli.training.config import DEFAULT_MODEL, DataSet, Recipe, build
 from fnetcli.training.table import RECIPES
 
 DEFAULT_NAME = "paper"
@@ -62,11 +62,12 @@ def read_recipe(name: str | Path, init: str = "", *, takes_init: bool = True) ->
     if weights is not None:
         _require_shapes(path, recipe, weights)
     base = None if shipped else path.parent
-    folders = {one: _resolve(getattr(recipe, one), base) for one in recipe.paths}
+    folders = {name: _resolve(getattr(recipe, name), base) for name in recipe.paths}
     return dataclasses.replace(recipe, **folders)
 
 
-def _table(path: Path) -> dict[str, Any]:
+def recipe_text(path: Path) -> str:
+    """Return the text of a recipe. Raise ConfigError."""
     kind = FileKind(
         name="a recipe",
         limit=1 << 20,
@@ -75,8 +76,12 @@ def _table(path: Path) -> dict[str, Any]:
         missing=ConfigError,
         missing_todo=f"give a TOML file, or a recipe by name ({', '.join(shipped_recipes())})",
     )
+    return read_text(path, kind)
+
+
+def _table(path: Path) -> dict[str, Any]:
     try:
-        return tomllib.loads(read_text(path, kind))
+        return tomllib.loads(recipe_text(path))
     except tomllib.TOMLDecodeError as error:
         raise ConfigError(f"{path}: not valid TOML ({error}); correct that line") from None
 
@@ -136,8 +141,8 @@ def _require_shapes(path: Path, recipe: Any, weights: Weights) -> None:
         )
 
 
-def _resolve(value: dict[str, str] | str, base: Path | None) -> Any:
-    """Return one folder, or those of some modalities, absolute; none without a base."""
+def _resolve(value: tuple[DataSet, ...] | str, base: Path | None) -> Any:
+    """Return one folder, or sets of pairs, with absolute paths; nothing without a base."""
     if isinstance(value, str):
         return str((base / value).resolve()) if base and value else ""
-    return {name: str((base / folder).resolve()) for name, folder in value.items() if base}
+    return tuple(one.resolved(base) for one in value if base)

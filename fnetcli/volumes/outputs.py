@@ -18,6 +18,7 @@ from fnetcli.formats.dicom.writer import write_dicom
 from fnetcli.formats.metaimage import write_metaimage
 from fnetcli.formats.nifti.writer import write_nifti
 from fnetcli.formats.nrrd import write_nrrd
+from fnetcli.formats.transforms import write_transform
 from fnetcli.formats.volumes import holds_dicom, volume_files
 from fnetcli.imaging.image import Grid, Image
 from fnetcli.imaging.intensity import PREVIEW_RANGE, Limits, to_stored
@@ -96,11 +97,13 @@ class VolumePaths:
     preview: Path
     maps: dict[str, Path]
     color: Path | None
+    transform: Path | None = None  # of a registration
 
     def all(self) -> dict[str, Path]:
         """Return all paths by name; the fused volume is written last and comes last."""
         colored = {} if self.color is None else {"fused_color": self.color}
-        return {**self.maps, **colored, "preview": self.preview, "fused": self.fused}
+        moved = {} if self.transform is None else {"transform": self.transform}
+        return {**self.maps, **colored, **moved, "preview": self.preview, "fused": self.fused}
 
 
 def volume_paths(
@@ -110,6 +113,8 @@ def volume_paths(
     products: Products,
     mix: VolumeMixOptions,
     output: VolumeOutputOptions,
+    *,
+    is_registered: bool = False,
 ) -> VolumePaths:
     """Return ``folder/fused/<case>.nii.gz`` (or a folder ``<case>``) and so on."""
     roles = products.images if output.has_maps(products) else ()
@@ -121,6 +126,7 @@ def volume_paths(
         preview=folder / "preview" / f"{case.name}.png",
         maps={name: folder / name / f"{case.name}{of_maps}" for name in names},
         color=folder / "fused_color" / f"{case.name}{suffix}" if mix.colormap is not None else None,
+        transform=folder / "transform" / f"{case.name}.tfm" if is_registered else None,
     )
 
 
@@ -160,6 +166,8 @@ def write_volumes(
         _write_volume(paths.color, colored, prepared, output.target)
     shown = fused[..., None] if colored is None else colored
     write_mosaic(paths.preview, prepared.order.apply(shown), prepared.order.grid(prepared.grid))
+    if paths.transform is not None and prepared.transform is not None:
+        write_transform(paths.transform, prepared.transform)
     _write_volume(paths.fused, fused, prepared, output.target)
 
 

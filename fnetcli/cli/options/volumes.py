@@ -271,18 +271,28 @@ class GivenAlignment(OptionGroup):
         RegisterChoice,
         typer.Option(
             "--register",
-            help="Register by mutual information before resampling (needs SimpleITK: pip install "
-            "'fnetcli[register]').",
+            help="Register by mutual information before resampling. A result that does not "
+            "convince is refused, with a warning, or an error with --strict; what is found is "
+            "written to OUT/transform.",
             rich_help_panel=PANEL,
         ),
     ] = RegisterChoice.none
+    distrust_headers: Annotated[
+        bool,
+        typer.Option(
+            "--distrust-headers",
+            help="Let --register move a volume by more than 2 mm although both series have one "
+            "frame of reference.",
+            rich_help_panel=PANEL,
+        ),
+    ] = False
     transform: Annotated[
         Path | None,
         typer.Option(
             "--transform",
             metavar="FILE",
-            help="ITK transform (text file) that maps points of the reference to points of the "
-            "other volume.",
+            help="ITK transform (text file, also that of --register) that maps points of the "
+            "reference to points of the other volume.",
             show_default=False,
             rich_help_panel=PANEL,
         ),
@@ -301,11 +311,14 @@ class GivenAlignment(OptionGroup):
         return {
             "--interpolation": self.interpolation is not InterpolationChoice.linear,
             "--register": self.register is not RegisterChoice.none,
+            "--distrust-headers": self.distrust_headers,
             "--transform": self.transform,
             "--assume-aligned": self.assume_aligned,
         }
 
-    def applied_to(self, options: VolumePrepareOptions) -> VolumePrepareOptions:
+    def applied_to(
+        self, options: VolumePrepareOptions, *, is_strict: bool = False
+    ) -> VolumePrepareOptions:
         """Return the options with this alignment added. Raise UsageError, ReadError."""
         from fnetcli.volumes.prepare import require_one_alignment
 
@@ -315,6 +328,8 @@ class GivenAlignment(OptionGroup):
             options,
             interpolation=self.interpolation.value,
             registers=self.register is RegisterChoice.rigid,
+            distrusts_headers=self.distrust_headers,
+            requires_registration=is_strict,
             transform=self._read_transform(),
             assumes_aligned=self.assume_aligned,
         )

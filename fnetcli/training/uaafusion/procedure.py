@@ -8,12 +8,12 @@ One step a batch trains both networks (P, R); weights and attention come from th
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from fnetcli.models.base import Network
 from fnetcli.models.torch_arrays import at_rest
@@ -21,15 +21,18 @@ from fnetcli.models.uaafusion import UAAFUSION
 from fnetcli.models.uaafusion.attribution import evaluation_mode
 from fnetcli.models.uaafusion.config import UAAFusionConfig
 from fnetcli.models.uaafusion.network import UAAFusion
-from fnetcli.training.base import Losses, Stage
-from fnetcli.training.labelled import LabelledBatch, LabelledPairs, whole_batch
+from fnetcli.training.base import Losses, Stage, Validate
+from fnetcli.training.labelled import LabelledBatch, LabelledPairs, cut_middle, whole_batch
+from fnetcli.training.uaafusion.losses import segmentation_loss
 from fnetcli.training.uaafusion.recipe import JointStageConfig, UAAFusionRecipe
 from fnetcli.training.uaafusion.stages import (
     KeptWeights,
     balance_classes,
-    joint_losses,
+    losses_of_fused,
     segmentation_losses,
+    unfold,
 )
+from fnetcli.training.validation import Validated
 
 
 class UAAFusionProcedure:
@@ -71,13 +74,15 @@ class UAAFusionProcedure:
                 self.recipe.stage_1,
                 {"segmentation": segmentation},
                 self._segmentation_losses,
-                is_validated=False,
+                validate=self._validate(self._classify),
+                chooses_best=False,
             ),
             *(
                 Stage(
                     config,
                     {"fusion": fusion, "segmentation": segmentation},
                     self._joint_losses(config),
+                    validate=self._validate(self._fuse),
                     starts_from_average=True,
                 )
                 for config in (self.recipe.stage_2, self.recipe.fine_tune)
@@ -96,19 +101,6 @@ class UAAFusionProcedure:
         """Return nothing."""
         return {}
 
-    @torch.no_grad()
-    def validation_loss(self) -> float:
-        """Return the mean of stage 2's losses; the weights come from the averages' own S."""
-        recipe, total = self.recipe, 0.0
-        kept = KeptWeights(self.average, most_pixels=recipe.attribution_pixels)
-        pairs = self.validation or ()
-        for index, pair in enumerate(pairs):
-            batch = whole_batch(pair, kept(index, pair), recipe.validation_crop).to(self.device)
-            with evaluation_mode(self.average):
-                losses = self._joint_losses_of(recipe.joint, self.average, batch)
-            total += sum(loss.item() for loss in losses.values())
-        return total / len(pairs)
-
     def extra_state(self) -> dict[str, Any]:
         """Return the weights that are kept for some visits."""
         return {"weights": self.kept.state()}
@@ -119,14 +111,18 @@ class UAAFusionProcedure:
 
     def _segmentation_losses(self, seed: tuple[int, ...]) -> Losses:
         stage = self.recipe.stage_1
-        batch = self.pairs.batch(stage.batch, stage.crop, seed).to(self.device)
+        augmentation = self.recipe.augment
+        batch = self.pairs.batch(stage.batch, stage.crop, seed, None, 1.0, augmentation)
+        batch = batch.to(self.device)
         return segmentation_losses(self.network_at_work, batch, self.importance)
 
     def _joint_losses(self, config: JointStageConfig) -> Callable[[tuple[int, ...]], Losses]:
-        share = self.recipe.labelled_share
+        share, augmentation = self.recipe.labelled_share, self.recipe.augment
 
         def of_batch(seed: tuple[int, ...]) -> Losses:
-            batch = self.pairs.batch(config.batch, config.crop, seed, self.kept, share)
+            batch = self.pairs.batch(
+                config.batch, config.crop, seed, self.kept, share, augmentation
+            )
             return self._joint_losses_of(config, self.network_at_work, batch.to(self.device))
 
         return of_batch
@@ -134,12 +130,57 @@ class UAAFusionProcedure:
     def _joint_losses_of(
         self, stage: JointStageConfig, network: UAAFusion, batch: LabelledBatch
     ) -> Losses:
-        return joint_losses(
+        fused = unfold(network, batch, self.recipe.precision)
+        return self._losses_of(stage, network, batch, fused)
+
+    def _losses_of(
+        self, stage: JointStageConfig, network: UAAFusion, batch: LabelledBatch, fused: Tensor
+    ) -> Losses:
+        return losses_of_fused(
             network,
             batch,
+            fused,
             self.importance,
             intensity_weight=stage.intensity_weight,
             gradient_weight=stage.gradient_weight,
             segmentation_weight=stage.segmentation_weight,
-            precision=self.recipe.precision,
         )
+
+    def _validate(
+        self, run: Callable[[LabelledBatch], tuple[Tensor | None, float]]
+    ) -> Validate | None:
+        """Return how the middles of pairs are validated; weights come from the averages' own S."""
+        if self.validation is None:
+            return None
+        pairs, recipe = self.validation, self.recipe
+
+        @torch.no_grad()
+        def of_pairs(numbers: Sequence[int]) -> Iterator[Validated]:
+            kept = KeptWeights(self.average, most_pixels=recipe.attribution_pixels)
+            for number in numbers:
+                pair = pairs[number]
+                weight = kept(number, pair)
+                batch = whole_batch(pair, weight, recipe.validation_crop).to(self.device)
+                with evaluation_mode(self.average):
+                    fused, loss = run(batch)
+                image = None if fused is None else fused[0, 0].float().cpu().numpy()
+                first, second = (
+                    cut_middle(one, recipe.validation_crop) for one in (pair.first, pair.second)
+                )
+                yield Validated(loss, first, second, image)
+
+        return of_pairs
+
+    def _classify(self, batch: LabelledBatch) -> tuple[None, float]:
+        """Return what S loses on both images as they are; nothing is fused yet."""
+        logits = [self.average.segmentation(image) for image in (batch.first, batch.second)]
+        scores = self.average.config.scores
+        if not batch.label.any():
+            return None, 0.0
+        return None, segmentation_loss(logits, batch.label, scores, self.importance).item()
+
+    def _fuse(self, batch: LabelledBatch) -> tuple[Tensor, float]:
+        """Return the fused image and stage 2's losses, with the weights of the last stage."""
+        fused = unfold(self.average, batch, self.recipe.precision)
+        losses = self._losses_of(self.recipe.joint, self.average, batch, fused)
+        return fused, sum(loss.item() for loss in losses.values())
