@@ -10,6 +10,7 @@ import argparse
 import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +28,7 @@ from draw_head_volumes import LPS, NAMES, scan  # noqa: E402
 from draw_labelled_streets import draw  # noqa: E402
 
 from fnetcli import ScalingOptions, fuse, load_network  # noqa: E402
+from fnetcli.runs.network import LoadedNetwork  # noqa: E402
 
 Picture = NDArray[Any]
 Pair = Mapping[str, Picture]
@@ -40,10 +42,10 @@ HEAD = """# Gallery
 What `fnet` makes of every pair of modalities it knows, and of pairs that it cannot help. Everything
 here was drawn by the programs in `examples/`: nobody was photographed or scanned, and near infrared
 and SPECT are drawn as their physics suggests, not measured. `docs/make_gallery.py` makes all
-pictures with the shipped weights, which were trained on visible and thermal pairs only.
+pictures with the shipped weights: `fnet`, or `fnet-medical` for CT, MRI, PET and SPECT.
 
-Each strip shows the two pictures, the fused one, what is unique to each, and what both have in
-common. In the last three grey is zero.
+Each strip shows the two pictures, the fused one, and its three parts: two unique ones, computed
+from one picture each, and the common one. In the parts grey is zero.
 """
 
 
@@ -130,9 +132,7 @@ ENTRIES = (
         "ct-mri",
         "CT and MRI (drawn)",
         "Grey and white matter are the MRI's, bone is the CT's. The calcification at the "
-        "lower right, bright "
-        "in the CT and dark in the MRI, comes out grey: the parts cancel. These weights never "
-        "saw a head.",
+        "lower right, bright in the CT and dark in the MRI, stays bright.",
         lambda: head("ct", "mri"),
     ),
     Entry(
@@ -182,11 +182,11 @@ FAILURES = (
 # --- strips ---------------------------------------------------------------------------------------
 
 
-def strip(network: Any, pair: Pair) -> Image.Image:
+def strip(pair: Pair) -> Image.Image:
     """Return six panels in two rows: first, second, fused; unique, unique, common."""
     scaling = {name: ScalingOptions(limits=LIMITS[name]) for name in pair if name in LIMITS}
-    fused = fuse(network, scaling=scaling, **pair)
     first, second = pair
+    fused = fuse(_network(first, second), scaling=scaling, **pair)
     panels = {
         first: _grey(pair[first], LIMITS.get(first)),
         second: _grey(pair[second], LIMITS.get(second)),
@@ -203,6 +203,11 @@ def strip(network: Any, pair: Pair) -> Image.Image:
         pen.text((left, top), name, fill="black", font=font)
         sheet.paste(Image.fromarray(panel).convert("RGB"), (left, top + TITLE))
     return sheet
+
+
+@cache
+def _network(*modalities: str) -> LoadedNetwork:
+    return load_network(device="cpu", modalities=modalities)
 
 
 def _grey(picture: Picture, limits: tuple[float, float] | None) -> NDArray[np.uint8]:
@@ -231,12 +236,11 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("names", nargs="*", help="strips to make (all)")
     names = parser.parse_args().names
-    network = load_network(device="cpu")
     PICTURES.mkdir(exist_ok=True)
     for entry in (*ENTRIES, *FAILURES):
         if not names or entry.name in names:
             path = PICTURES / f"{entry.name}.webp"
-            strip(network, entry.pair()).save(path, quality=85, method=6)
+            strip(entry.pair()).save(path, quality=85, method=6)
             print(path, path.stat().st_size)
     PAGE.write_text(page(), encoding="utf-8")
 

@@ -50,9 +50,15 @@ Pair = tuple[str, str]
 Reading = tuple[ReadOptions, ReadOptions]
 
 
-def load_network(weights: str | Path | None = None, device: str = "auto") -> LoadedNetwork:
-    """Load weights (default: the shipped ones) onto a device. Raise CheckpointError, UsageError."""
-    return NetworkSource(Path(weights) if weights else None, device).load()
+def load_network(
+    weights: str | Path | None = None, device: str = "auto", modalities: Sequence[str] = ()
+) -> LoadedNetwork:
+    """Load weights onto a device. Raise CheckpointError, UsageError.
+
+    A text is the name of shipped weights, else a file; a `Path` is a file. The default is `fnet`,
+    for CT, MRI, PET and SPECT `fnet-medical`: ``load_network(modalities=["mri", "ct"])``.
+    """
+    return NetworkSource(weights or None, device, modalities=tuple(modalities)).load()
 
 
 # --- one pair -------------------------------------------------------------------------------------
@@ -323,6 +329,7 @@ def fuse_volumes(
     colormap: str | None = None,
     to: Target = "nifti",
     maps: MapsKind | None = None,
+    keep_shear: bool = False,
     **settings: Unpack[RunSettings],
 ) -> RunReport:
     """Fuse volumes, DICOM or NIfTI: what `fnet fuse --ct DIR --mri DIR -o OUT` does.
@@ -370,6 +377,7 @@ def fuse_volumes(
         target=to,
         maps=maps,
         existing=settings.get("existing", "skip"),
+        keeps_shear=keep_shear,
     )
     return run_job(
         replace(

@@ -21,8 +21,7 @@ from hatchling.builders.hooks.plugin.interface import BuildHookInterface
 FOLDER = Path("fnetcli/engine/executors/fnet")
 SWITCH = "FNET_WHEEL"
 # The oldest C library that the kernels run with; `auditwheel show` checks it.
-PLATFORMS = {"x86_64": "manylinux_2_34_x86_64", "aarch64": "manylinux_2_17_aarch64"}
-ALONE = ("-static-libstdc++", "-static-libgcc", "-s")  # no C++ library of the system's
+PLATFORMS = {"x86_64": "manylinux_2_31_x86_64", "aarch64": "manylinux_2_17_aarch64"}
 
 
 class KernelsHook(BuildHookInterface[Any]):
@@ -64,7 +63,7 @@ def _described(root: Path) -> ModuleType:
 
 def _compiler(machine: str) -> list[str]:
     if machine == platform.machine():
-        return [os.environ.get("CXX", "g++"), *ALONE]
+        return [os.environ.get("CXX", "g++"), "-s"]
     target = f"{machine}-linux-gnu.2.17"
     return [sys.executable, "-m", "ziglang", "c++", "-target", target, "-s"]
 

@@ -26,7 +26,13 @@ from fnetcli.cli.eval_console import (
     write_files,
 )
 from fnetcli.cli.eval_makers import Errors, Makers, kept
-from fnetcli.cli.eval_sets import GivenSet, Scoring, read_sets, require_same_methods
+from fnetcli.cli.eval_sets import (
+    GivenSet,
+    Scoring,
+    read_sets,
+    require_same_methods,
+    require_same_weights,
+)
 from fnetcli.cli.options.cameras import GivenCamera
 from fnetcli.cli.options.cluster import GivenCluster
 from fnetcli.cli.options.files import GivenPairing, GivenReading
@@ -116,7 +122,7 @@ def evaluate(
     of_methods, of_sources = split_suffixes(pairing.suffix or [])
     scoring = Scoring(
         console=console,
-        made=makers.entrants(),
+        makers=makers,
         metrics=chosen,
         convention=scores.convention.value,
         of_methods=of_methods,
@@ -132,6 +138,7 @@ def evaluate(
     for one in found:
         require_names(one.methods, one.modalities)
     require_same_methods({one.name: one.methods for one in found})
+    require_same_weights(found)
     names = [one.case_name(case.name) for one in found for case in one.pairing.cases]
     shown = results.chosen_cases(names)
     inputs = [path for one in found for path in one.inputs]

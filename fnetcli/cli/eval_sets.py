@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from fnetcli.cli.console import Console, Progress, tell_pairing
+from fnetcli.cli.eval_makers import Makers
 from fnetcli.cli.options.cameras import GivenCamera
 from fnetcli.cli.options.files import GivenPairing, GivenReading
 from fnetcli.cli.options.scaling import GivenScaling, GivenSize
@@ -16,7 +17,7 @@ from fnetcli.errors import UsageError
 from fnetcli.modalities import MODALITIES
 
 if TYPE_CHECKING:
-    from fnetcli.evaluation.entrants import Entrant, NetworkEntrant, RuleEntrant
+    from fnetcli.evaluation.entrants import Entrant
     from fnetcli.evaluation.fused_files import FoundMethods
     from fnetcli.evaluation.run import EvalJob
     from fnetcli.formats import ReadOptions
@@ -78,6 +79,20 @@ def read_sets(texts: Sequence[str], others: Mapping[str, object]) -> list[GivenS
     return sets
 
 
+def require_same_weights(found: Sequence[FoundSet]) -> None:
+    """Raise UsageError if the default weights of a method differ between data sets."""
+    first, *others = found
+    origins = {one.method.name: one.method for one in first.entrants}
+    for other in others:
+        for entrant in other.entrants:
+            here, there = entrant.method, origins[entrant.method.name]
+            if here.kind == "weights" and here.origin != there.origin:
+                raise UsageError(
+                    f"--weights {here.name}: is {here.origin} for {other.name}, but "
+                    f"{there.origin} for {first.name}; name the weights"
+                )
+
+
 def require_same_methods(methods: dict[str, list[str]]) -> None:
     """Raise UsageError if a data set lacks a method that another has."""
     (first, wanted), *others = methods.items()
@@ -125,7 +140,7 @@ class Scoring:
     """What is the same for all data sets."""
 
     console: Console
-    made: list[NetworkEntrant | RuleEntrant]
+    makers: Makers
     metrics: tuple[Metric, ...]
     convention: Convention
     of_methods: dict[str, str]
@@ -165,7 +180,7 @@ class Scoring:
             name=given.name,
             modalities=modalities,
             pairing=found,
-            entrants=(*fused.entrants, *self.made),
+            entrants=(*fused.entrants, *self.makers.entrants(modalities)),
             prepare=prepare,
             reading=replace(of_files[1], bands=()),  # those are of the sources
         )

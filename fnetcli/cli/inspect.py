@@ -106,7 +106,7 @@ def inspect(
         "pair",
     )
     engine_options = tiles.options()
-    named = [subject] if subject else results.paths
+    named = [subject] if subject else results.paths([*images.given])
     inputs = Inputs([*images.given.values(), *named, *([camera.flir] if camera.flir else [])])
     if kind == "pair":
         given = GivenPair(images.given, camera, results, reading, scaling, size, volume)
@@ -118,7 +118,7 @@ def inspect(
         return inspect_image(console, subject, results.json_file, reading, camera, volume)
     if len(results.weights or []) > 1:
         raise UsageError("--weights: two networks are compared on a pair; give its two images")
-    path = str(subject) if subject else results.network
+    path = subject or results.network
     return inspect_weights(console, path, inputs, results, device.device)
 
 

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from fnetcli.engine import EngineOptions
+    from fnetcli.inspection.base import Comparer
     from fnetcli.runs.network import LoadedNetwork
 
 
@@ -31,23 +32,24 @@ def inspect_two(
     """Compare two FNets on a pair, write figures and print tables; return the exit code."""
     with leaving_at_once():
         from fnetcli.files.scratch import scratch_array
-        from fnetcli.inspection.fnet.comparison import FILES, compare, count_compared
         from fnetcli.reports.inspection_files import write_figures
         from fnetcli.reports.inspection_text import terminal_tables
         from fnetcli.runs.network import NetworkSource
 
     out, results = given.out, given.results
     _refuse(given)
-    require_places(out, FILES, results.json_file, inputs)
     found = given.camera.find(given.images, GivenPairing(), given.reading)
     if found.info:
         console.notice(found.info)
     read = find_pair(given, found)
     networks = {
-        text: NetworkSource(text, device, engine_options).load(console.notice)
+        text: NetworkSource(text, device, engine_options, modalities=found.modalities).load(
+            console.notice
+        )
         for text in results.weights or []
     }
-    _require_fnets(networks)
+    comparer = _comparer(networks)
+    require_places(out, comparer.pictures, results.json_file, inputs)
     subject = read()
     for notice in subject.info:
         console.notice(notice)
@@ -58,10 +60,12 @@ def inspect_two(
     configs = [one.weights.network.config for one in networks.values()]
 
     def allocate(shape: tuple[int, ...]) -> NDArray[np.float16]:
-        return scratch_array(out / FILES[0], shape, "float16")
+        return scratch_array(out / comparer.pictures[0], shape, "float16")
 
-    with results_in(out), Progress(count_compared(configs) + 1, "steps", console) as progress:
-        comparison = compare(engines, subject.luminances, found.modalities, allocate, progress.step)
+    with results_in(out), Progress(comparer.count_steps(configs) + 1, "steps", console) as progress:
+        comparison = comparer.compare(
+            engines, subject.luminances, found.modalities, allocate, progress.step
+        )
         scales = write_figures(out, comparison.figures)
         progress.step()
     for table in comparison.tables:
@@ -103,15 +107,18 @@ def _refuse(given: GivenPair) -> None:
             raise UsageError(f"{option}: does not apply to two networks; leave it out")
 
 
-def _require_fnets(networks: dict[str, LoadedNetwork]) -> None:
-    """Raise UsageError if one is not an FNet: others have no codes to compare."""
+def _comparer(networks: dict[str, LoadedNetwork]) -> Comparer:
+    """Return how the networks are compared. Raise UsageError if one has no codes."""
+    from fnetcli.inspection.table import COMPARERS
+
     for text, one in networks.items():
         model = one.weights.network.spec.name
-        if model != "fnet":
+        if model not in COMPARERS:
             raise UsageError(
                 f"--weights {text}: are of a model '{model}', which has no codes to compare; give "
                 "two FNets"
             )
+    return COMPARERS[model]
 
 
 def _names(networks: dict[str, LoadedNetwork]) -> list[str]:

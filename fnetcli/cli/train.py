@@ -61,6 +61,8 @@ def train(
     plan = plan_run(name, run, given, images.given)
     pairs, validation_pairs = find_pairs(plan, console)
     init = initial_weights(plan, given)
+    if init is not None:
+        console.notice(f"training starts from {init.name}")
     chosen = choose_device(device.device)
     console.notice(f"{len(pairs)} pairs, device {chosen}, run folder {run}")
     observer = _Observer(console, Board(run) if given.tensorboard else None)

@@ -68,9 +68,9 @@ def plan_run(name: str, run: Path, given: GivenTraining, folders: dict[str, Path
 
     init = "" if given.init is None else locate_weights(given.init, Path.cwd())
     if given.resume and given.recipe is None and os.path.lexists(run / RECIPE_FILE):
-        plan = read_recipe(run / RECIPE_FILE, init, takes_init=given.names_weights)
+        plan = read_recipe(run / RECIPE_FILE, init, folders, takes_init=given.names_weights)
     else:
-        plan = read_recipe(name, init)
+        plan = read_recipe(name, init, folders)
     if folders:
         data = DataSet({name: str(path.resolve()) for name, path in folders.items()})
         plan = dataclasses.replace(plan, data=(data,), validation=())

@@ -30,6 +30,7 @@ from fnetcli.volumes.outputs import (
     VolumeOutputOptions,
     VolumePaths,
     require_reference,
+    shear_notice,
     volume_paths,
     volume_sha256,
     write_volumes,
@@ -80,6 +81,7 @@ class VolumeFuseOptions:
             "to": self.output.target,
             "colormap": self.mix.colormap,
             "maps": self.output.has_maps(self.products),
+            "keep_shear": self.output.keeps_shear,
             "gains": gain_list(self.mix.gains, self.products.parts),
         }
 
@@ -294,7 +296,8 @@ class Volumes:
                 self.modalities, prepared.windows, prepared.on_grid, strict=True
             )
         }
-        info = [*(window.sentence for window in prepared.windows), *prepared.info]
+        sentences = (window.sentence for window in prepared.windows)
+        info = [*sentences, *prepared.info, *shear_notice(prepared, self.options.output)]
         notices = notices_of(prepared, self.options.mix)
         return {"ranges": ranges, "said": info, "notices": notices, **prepared.facts}
 

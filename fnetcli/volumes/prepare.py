@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -12,7 +13,7 @@ from fnetcli.errors import ImageError, PairError, ReadError, UsageError
 from fnetcli.formats.volumes import VolumeOptions, read_volume
 from fnetcli.imaging import color
 from fnetcli.imaging.image import Grid, Image, Mask, Pixels
-from fnetcli.imaging.intensity import Limits, Scaling, to_unit
+from fnetcli.imaging.intensity import Limits, Scaling, percent, to_unit
 from fnetcli.inputs.pairing import Case
 from fnetcli.interruption import require_wanted
 from fnetcli.volumes.registration import register
@@ -80,6 +81,7 @@ class VolumePrepareOptions:
             "modalities": list(self.modalities),
             "series": [reading.series for reading in self.reading],
             "volumes": [reading.volume for reading in self.reading],
+            "refuse_uneven": [reading.refuses_uneven for reading in self.reading],
             "windows": list(self.windows),
             "limits": [None if limits is None else list(limits) for limits in self.limits],
             "inverted": list(self.are_inverted),
@@ -200,6 +202,7 @@ def prepare_volumes(
     facts = dict[str, Any]()
     require_wanted()
     info, notices = _trust(kept, moving, options)
+    notices += _not_numbers(modalities, sources)
     transform = options.transform
     if options.registers:
         ours = modalities[reference], modalities[1 - reference]
@@ -249,6 +252,22 @@ def prepare_volumes(
         notices=tuple(notices),
         facts=facts,
     )
+
+
+def _not_numbers(modalities: tuple[str, str], sources: tuple[Image, Image]) -> list[str]:
+    """Count voxels that are NaN or infinite."""
+    found = []
+    for name, image in zip(modalities, sources, strict=True):
+        if image.pixels.dtype.kind != "f":
+            continue
+        count = sum(int(np.count_nonzero(~np.isfinite(part).all(-1))) for part in image.pixels)
+        if count:
+            share = percent(count / math.prod(image.grid.shape))
+            found.append(
+                f"{name}: {count} voxels ({share}) are NaN or infinite: they count as voxels "
+                "without data"
+            )
+    return found
 
 
 def _share_data(first: Image, second: Image) -> bool:

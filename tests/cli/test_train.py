@@ -85,6 +85,7 @@ def test_both_stages(tmp_path: Path, recipe: Path, precision: str, optimizer: st
     result = fnet("train", recipe, "-o", run)
     assert result.exit_code == 0, result.output
     assert result.stdout == f"{run / 'best.safetensors'}\n"
+    assert "compiling loops for this processor" in result.stderr
     assert sorted(path.name for path in run.iterdir()) == [
         *("best.safetensors", "last.safetensors", "log.csv", "log.jsonl", "loss.png"),
         *("recipe.toml", "state.pt", "validation"),
@@ -425,11 +426,10 @@ def test_ctrl_c_in_a_real_process(tmp_path: Path, recipe: Path) -> None:
     command = [sys.executable, "-m", "fnetcli", "train", str(recipe), "-o", str(run)]
     env = os.environ | {"TORCHDYNAMO_DISABLE": "1"}  # compiling takes longer than this test
     with subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=env) as process:
-        deadline = time.monotonic() + 300
-        while not (run / "best.safetensors").is_file() and time.monotonic() < deadline:
+        while not (run / "best.safetensors").is_file() and process.poll() is None:
             time.sleep(0.1)
         process.send_signal(signal.SIGINT)
-        _, stderr = process.communicate(timeout=120)
+        _, stderr = process.communicate()
     assert process.returncode == 130, stderr
     assert "Traceback" not in stderr
     assert (run / "loss.png").is_file()

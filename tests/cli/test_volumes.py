@@ -792,6 +792,106 @@ class TestOptions:
         assert "mri: its files declare CT; check that this is the right folder" in result.stderr
 
 
+class TestGrids:
+    """Whatever the scanner did, the results open in other programs, at the right place."""
+
+    def tilted(self, path: Path, pixels: Volume) -> tuple[Path, Matrix]:
+        """Write slices that are shifted sideways, as by a gantry tilted by 18 degrees."""
+        matrix = PLACE.copy()
+        matrix[:3, 0] = (0, 1, 3)
+        return write_series(path, pixels, matrix, "MR"), matrix
+
+    @pytest.mark.parametrize("target", ["nifti", "nrrd", "mha"])
+    def test_a_tilted_reference_opens_in_itk(
+        self, study: Study, tmp_path: Path, target: str
+    ) -> None:
+        shape = (6, 20, 18)
+        there = np.moveaxis(np.indices(shape), 0, -1)
+        mri, matrix = self.tilted(tmp_path / "mr", np.zeros(shape, np.int16))
+        world = there @ matrix[:3, :3].T + matrix[:3, 3]
+        middle = matrix[:3, :3] @ [2.5, 9.5, 8.5] + matrix[:3, 3]
+        bell = 1000 * np.exp(-np.square(world - middle).sum(axis=-1) / 50)
+        mri, _ = self.tilted(tmp_path / "mr", bell.astype(np.int16))
+        ct = write_series(tmp_path / "ct", np.zeros(shape, np.int16), matrix, "CT")
+        given = ("--name", "A", "--range", "mri=0,1000", "--range", "ct=0,100", "--to", target)
+        result = study.fused(*given, ct=ct, mri=mri)
+        assert "A: the mri's grid is sheared, as by a tilted gantry" in result.stderr
+        files = [path for path in study.out.rglob("A.*") if path.parent.name != "preview"]
+        assert len(files) == 4
+        for path in files:
+            image = sitk.ReadImage(str(path))
+            direction = np.reshape(image.GetDirection(), (3, 3))
+            np.testing.assert_allclose(direction.T @ direction, np.eye(3), atol=1e-5)
+            if path.parent.name != "fused":
+                continue
+            mass = sitk.GetArrayFromImage(image).transpose(2, 1, 0)
+            index = [float((mass * one).sum() / mass.sum()) for one in np.indices(mass.shape)]
+            found = image.TransformContinuousIndexToPhysicalPoint(index)
+            np.testing.assert_allclose((LPS @ [*found, 1])[:3], middle, atol=0.2)
+
+    def test_the_shear_is_kept_on_demand(self, study: Study, tmp_path: Path) -> None:
+        mri, matrix = self.tilted(tmp_path / "mr", positive(1))
+        result = study.fused("--keep-shear", "--name", "A", mri=mri)
+        assert "is sheared" not in result.stderr
+        found, affine = values(study.out / "fused" / "A.nii.gz")
+        assert found.shape == SHAPE[::-1]
+        np.testing.assert_allclose(affine[:, [2, 1, 0, 3]], matrix, atol=1e-4)
+
+    def test_dicom_keeps_the_slices_of_a_tilted_reference(
+        self, study: Study, tmp_path: Path
+    ) -> None:
+        mri, matrix = self.tilted(tmp_path / "mr", positive(1))
+        study.fused("--to", "dicom", "--name", "A", mri=mri)
+        for i, path in enumerate(sorted((study.out / "fused" / "A").iterdir())):
+            place = [float(one) for one in pydicom.dcmread(path).ImagePositionPatient]
+            np.testing.assert_allclose(place, (LPS @ matrix @ [i, 0, 0, 1])[:3], atol=1e-4)
+        sitk.ReadImage(str(study.out / "common" / "A.nii.gz"))
+
+    def test_uneven_slices_are_made_even(self, study: Study, tmp_path: Path) -> None:
+        """4 mm through the base of the skull and 8 mm above it: nothing is missing."""
+        heights = np.array([0, 4, 8, 12, 20, 28, 36.0])
+        pixels = np.repeat(np.rint(10 * heights)[:, None, None], 12, axis=1).repeat(10, axis=2)
+        place = affine(AXIAL, (4.0, 2.0, 2.0), (20.0, 30.0, -600.0))
+
+        def put(i: int, header: Any) -> None:
+            header.ImagePositionPatient = [-20, -30, -600 + float(heights[i])]
+            header.SliceThickness = 4 if i < 4 else 8
+
+        mri = write_series(tmp_path / "mr", pixels.astype(np.int16), place, "MR", put)
+        ct = write_series(tmp_path / "ct", grey(0), PLACE, "CT")
+        given = ("--name", "A", "--range", "mri=0,360", "--window", "ct=auto")
+        result = study.fused(*given, ct=ct, mri=mri)
+        assert "spacing of its slices is uneven (4 to 8 mm): resampled to 10 even" in result.stderr
+        assert "missing" not in result.stderr
+        found, matrix = values(study.out / "fused" / "A.nii.gz")
+        assert found.shape == (10, 12, 10)
+        np.testing.assert_allclose(matrix[:3, 2], (0, 0, 4), atol=1e-5)
+        line = one_line(study.fuse(*given, "--spacing", "uneven=refuse", ct=ct, mri=mri), 1)
+        assert "the spacing of its slices is uneven; " in line
+        for text in ("even", "uneven=maybe"):
+            assert study.fuse("--spacing", text).exit_code == 2
+
+    def test_uneven_slices_go_to_dicom(self, study: Study, tmp_path: Path) -> None:
+        def put(i: int, header: Any) -> None:
+            header.ImagePositionPatient = [-20, -30, -600 + [0, 4, 8, 15, 22][i]]
+
+        mri = write_series(tmp_path / "mr", positive(1), PLACE, "MR", put)
+        study.fused("--to", "dicom", "--name", "A", mri=mri)
+        written = [pydicom.dcmread(path) for path in (study.out / "fused" / "A").iterdir()]
+        places = sorted(float(one.ImagePositionPatient[2]) for one in written)
+        assert len({one.SOPInstanceUID for one in written}) == len(places) == 7
+        np.testing.assert_allclose(np.diff(places), 22 / 6, atol=1e-4)
+
+    def test_numbers_that_are_none_are_counted(self, study: Study, tmp_path: Path) -> None:
+        mri = positive(1).astype(np.float32)
+        mri[1, 2, 3], mri[2, 3, 4:6] = np.inf, np.nan
+        scan = write_nifti(tmp_path / "mr.nii", mri, PLACE)
+        result = study.fused(mri=scan)
+        words = "warning: mr: mri: 3 voxels (0.4 %) are NaN or infinite"
+        assert words in result.stderr
+        assert records(study.out)["mr"]["ranges"]["mri"]["invalid"] == 3
+
+
 class TestRegistration:
     """A wrong registration is worse than none: what does not convince is refused, and said."""
 
@@ -1180,18 +1280,14 @@ class TestResume:
         arguments = ["fuse", "--ct", ct, "--mri", mri, "-o", tmp_path / "out", "--to", "png"]
         command = [sys.executable, "-m", "fnetcli", *map(str, arguments)]
         with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
-            until = time.monotonic() + 60
-            while not (tmp_path / "out" / "run.json").exists() and time.monotonic() < until:
+            while not (tmp_path / "out" / "run.json").exists() and process.poll() is None:
                 time.sleep(0.05)
-            time.sleep(0.3)
-            started = time.monotonic()
             process.send_signal(number)
-            _, told = process.communicate(timeout=60)
+            _, told = process.communicate()
         if number is signal.SIGINT:
             assert process.returncode == 130, told
             assert "error: interrupted; finished results are on disk" in told
             assert "Traceback" not in told
-            assert time.monotonic() - started < 20
             assert json.loads((tmp_path / "out" / "run.json").read_text())["status"] == (
                 "interrupted"
             )
@@ -1240,7 +1336,7 @@ class TestMemory:
             return case.name
 
         def work(_: Case, read: str) -> str:
-            begun.wait(10)
+            begun.wait()
             raise KeyboardInterrupt(read)
 
         cases = [Case(name, Path(name), Path(name)) for name in "ab"]
@@ -1418,7 +1514,7 @@ class TestRefusals:
         [
             ("missing", "1 of its slices are missing"),
             ("doubled", "at the position of another"),
-            ("uneven", "the spacing of its slices is uneven"),
+            ("uneven", "the spacing of its slices is uneven (0.7 to 5.3 mm)"),
             ("orientation", "different orientations"),
             ("size", "different sizes"),
             ("cut", "not a complete DICOM file"),
@@ -1437,7 +1533,7 @@ class TestRefusals:
                     study.ct / "IM0001"
                 ).ImagePositionPatient
             elif change == "uneven":
-                header.ImagePositionPatient[2] += 1
+                header.ImagePositionPatient[2] += 2.3
             elif change == "orientation":
                 header.ImageOrientationPatient = [1, 0, 0, 0, 0, -1]
             else:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
@@ -24,7 +25,7 @@ class GivenInspection(OptionGroup):
             metavar="NAME|FILE",
             help="Name of shipped weights, or a file: ours (.safetensors) or a published "
             "checkpoint (.pth). Given twice, two FNets are compared on the pair, iteration by "
-            "iteration. Default: fnet.",
+            "iteration. Default: fnet-medical for CT, MRI, PET and SPECT, else fnet.",
             show_default=False,
         ),
     ] = None
@@ -93,10 +94,10 @@ class GivenInspection(OptionGroup):
         """The weights to inspect, or the first of two; None: the default."""
         return self.weights[0] if self.weights else None
 
-    @property
-    def paths(self) -> list[Path]:
-        """All weights files. Raise CheckpointError if no weights ship."""
+    def paths(self, modalities: Collection[str] = ()) -> list[Path]:
+        """Return all weights files, for images of these modalities. Raise CheckpointError."""
         from fnetcli.checkpoints.shipped import find_weights
 
         named: list[str | None] = [*self.weights] if self.weights else [None]
-        return [*map(find_weights, named), *([self.inverse] if self.inverse else [])]
+        found = [find_weights(one, modalities) for one in named]
+        return [*found, *([self.inverse] if self.inverse else [])]

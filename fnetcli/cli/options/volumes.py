@@ -60,6 +60,13 @@ class RegisterChoice(StrEnum):
     rigid = "rigid"
 
 
+class UnevenChoice(StrEnum):
+    """What happens to slices of uneven spacing."""
+
+    resample = "uneven=resample"
+    refuse = "uneven=refuse"
+
+
 class TargetChoice(StrEnum):
     """The file format of fused volumes."""
 
@@ -168,6 +175,17 @@ class GivenVolume(OptionGroup):
             rich_help_panel=PANEL,
         ),
     ] = None
+    spacing: Annotated[
+        UnevenChoice | None,
+        typer.Option(
+            "--spacing",
+            metavar="uneven=resample|refuse",
+            help="DICOM slices of uneven spacing: resampled to even ones, with a notice, or "
+            "refused. Missing slices are always refused.",
+            show_default="uneven=resample",
+            rich_help_panel=PANEL,
+        ),
+    ] = None
     window: Annotated[
         list[str] | None,
         typer.Option(
@@ -205,6 +223,7 @@ class GivenVolume(OptionGroup):
         return {
             "--series": self.series,
             "--volume": self.volume,
+            "--spacing": self.spacing,
             "--window": self.window,
             "--reference": self.reference,
             "--axis": self.axis is not AxisChoice.auto,
@@ -239,9 +258,11 @@ class GivenVolume(OptionGroup):
         series = per_modality("--series", self.series, modalities)
         volume = per_modality("--volume", self.volume, modalities)
 
+        refuses = self.spacing is UnevenChoice.refuse
+
         def one(modality: str) -> VolumeOptions:
             number = _number(modality, volume.get(modality))
-            return VolumeOptions(series.get(modality), number, pixel_limit)
+            return VolumeOptions(series.get(modality), number, pixel_limit, refuses)
 
         first, second = modalities
         return one(first), one(second)
@@ -365,9 +386,23 @@ class GivenVolumeResults(OptionGroup):
         ),
     ] = None
 
+    keep_shear: Annotated[
+        bool,
+        typer.Option(
+            "--keep-shear",
+            help="Write NIfTI, NRRD and MHA on the sheared grid of a tilted reference, which ITK "
+            "does not open, instead of resampling them.",
+            rich_help_panel=PANEL,
+        ),
+    ] = False
+
     def given(self) -> dict[str, object]:
         """Return the given options with their values."""
-        return {"--to": self.to is not TargetChoice.nifti, "--colormap": self.colormap}
+        return {
+            "--to": self.to is not TargetChoice.nifti,
+            "--colormap": self.colormap,
+            "--keep-shear": self.keep_shear,
+        }
 
     def mix(self, gains: Gains) -> VolumeMixOptions:
         """Return how to mix fused volumes."""

@@ -5,17 +5,15 @@ Figures 9 and 10 of the paper compare an l0 with an l1 network in this way.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
 from fnetcli.engine import Allocate, Engine
-from fnetcli.inspection.base import Map, NumberTable
+from fnetcli.inspection.base import Comparer, Comparison, Map, NumberTable
 from fnetcli.inspection.figures import (
     Distribution,
-    FigureData,
     HistogramPanel,
     HistogramRow,
     Line,
@@ -41,16 +39,7 @@ MEASURED_ONLY = TraceOptions(measures_iterations=True)
 ZOOM = 1.5  # of the largest threshold: half the width of an inset
 
 
-@dataclass(frozen=True)
-class Comparison:
-    """What was found: numbers for `--json`, tables for the terminal, figures by file name."""
-
-    record: Mapping[str, Any]
-    tables: tuple[NumberTable, ...]
-    figures: Mapping[str, FigureData]
-
-
-def count_compared(configs: list[FNetConfig]) -> int:
+def count_compared(configs: Sequence[FNetConfig]) -> int:
     """Return how often `compare` calls `on_step`."""
     return sum(count_steps(config, MEASURED_ONLY) for config in configs)
 
@@ -181,3 +170,6 @@ def _histograms(traces: Mapping[str, PairTrace], letter: str, label: str) -> His
         tuple(panels),
         "shares on a logarithmic scale; the inset enlarges the values around zero",
     )
+
+
+COMPARER = Comparer(FILES, count_compared, compare)

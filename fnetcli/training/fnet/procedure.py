@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -187,11 +188,21 @@ def _weighted_losses(config: FusionStageConfig, parts: Parts, x: Tensor, y: Tens
 def _compile(tell: Callable[[str], None]) -> None:
     """Compile the threshold; the compiler's results are kept for the next run."""
     tell("compiling loops for this processor: the first iterations take up to a minute longer")
-    cache = cache_folder()
-    if cache is not None:
-        os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", str(cache / "inductor"))
+    _keep_compiled_loops()
     try:
         shaped.compile_threshold()
     except Exception as error:  # noqa: BLE001  no compiler, a broken one: many kinds
         shaped.use_eager_threshold()
         tell(f"no compiled threshold ({type(error).__name__}): training goes on, slower")
+
+
+def _keep_compiled_loops() -> None:
+    """Let torch keep them in our cache folder, if it can be written; else torch chooses one."""
+    cache = cache_folder()
+    if cache is None:
+        return
+    folder = cache / "inductor"
+    with contextlib.suppress(OSError):
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        if os.access(folder, os.W_OK | os.X_OK):
+            os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", str(folder))
