@@ -122,6 +122,8 @@ class TestSets:
             (["--set", "A:vis={t}/none,ir={t}/Roads/ir"], "none: no such file or folder"),
             (["--vis", "{t}/Roads/vis"], "--vis and --set: a set names its own folders"),
             (["--fused", "{t}/Roads/other"], "--fused and --set"),
+            (["--weights", "x=default"], "for Brains, but fnet.safetensors"),
+            (["--weights", "default"], "has no method 'fnet"),
             (["--decimals", "10"], "--decimals"),
             (["--caption", "x"], "--caption: applies only to --latex"),
             (["--wide"], "--wide: applies only to --latex"),
