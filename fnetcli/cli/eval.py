@@ -131,7 +131,7 @@ def evaluate(
         reading=reading,
         scaling=scaling,
         size=size,
-        stretch_scope=scope.stretch_scope.value,
+        stretch_scope=scope.of_pictures,
         workers=running.workers or min(MAX_WORKERS, usable_cores()),
     )
     found = [scoring.find(one) for one in _sets(images, camera, methods, pairing)]

@@ -127,7 +127,7 @@ def volume_paths(
         fused=folder / "fused" / f"{case.name}{suffix}",
         preview=folder / "preview" / f"{case.name}.png",
         maps={name: folder / name / f"{case.name}{of_maps}" for name in names},
-        color=folder / "fused_color" / f"{case.name}{suffix}" if mix.colormap is not None else None,
+        color=folder / "fused_color" / f"{case.name}{suffix}" if mix.colors(modalities) else None,
         transform=folder / "transform" / f"{case.name}.tfm" if is_registered else None,
     )
 

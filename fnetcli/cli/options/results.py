@@ -68,7 +68,8 @@ class GivenResults(OptionGroup):
         typer.Option(
             "-o",
             "--out",
-            help="Folder for the results; for one pair also a .png, .tif, .jpg or .webp file.",
+            help="Folder; for one pair also .png, .tif, .jpg or .webp, for films .mp4, .mkv or "
+            ".avi.",
             rich_help_panel=PANEL,
         ),
     ] = Path("fnet-out")
