@@ -63,6 +63,14 @@ class VolumeMixOptions:
                     f"{option}: colours PET or SPECT, but neither is given; leave it out"
                 )
 
+    def colored(self, prepared: PreparedVolumes) -> tuple[int, str] | None:
+        """Return which volume a colour map colours, and the map's name."""
+        if self.is_grey or _own_colors(prepared) is not None:
+            return None
+        emitting = (i for i, name in enumerate(prepared.modalities) if BY_NAME[name].is_emission)
+        index = next(emitting, None)
+        return None if index is None else (index, self.colormap or DEFAULT_COLORMAP)
+
     def record(self, modalities: tuple[str, str]) -> dict[str, Any]:
         """Return what decides about colours, ready for JSON."""
         if not self.colors(modalities):
@@ -86,17 +94,9 @@ def in_color(
     """
     if mix.is_grey:
         return None
-    kinds = [BY_NAME[name] for name in prepared.modalities]
-    own = next(
-        (
-            i
-            for i, (image, kind) in enumerate(zip(prepared.sources, kinds, strict=True))
-            if kind.carries_color and has_color(image)
-        ),
-        None,
-    )
-    giver = next((i for i, kind in enumerate(kinds) if kind.is_emission), own)
-    giver = giver if own is None else own
+    own = _own_colors(prepared)
+    bar = mix.colored(prepared)
+    giver = own if bar is None else bar[0]
     if giver is None:
         return None
     colored: NDArray[np.uint8] = scratch_array(beside, (*fused.shape, 3), np.uint8)
@@ -112,6 +112,14 @@ def in_color(
             rgb = _overlaid(below, unit, mix)
         colored[slab] = to_stored(rgb, np.uint8)
     return colored
+
+
+def _own_colors(prepared: PreparedVolumes) -> int | None:
+    """Return which volume has colours of its own that mean something."""
+    for i, (image, name) in enumerate(zip(prepared.sources, prepared.modalities, strict=True)):
+        if BY_NAME[name].carries_color and has_color(image):
+            return i
+    return None
 
 
 def _overlaid(below: Maps, unit: Image, mix: VolumeMixOptions) -> Maps:

@@ -478,6 +478,36 @@ class TestResults:
         assert preview.ndim == 2
         assert preview.max() > 0
 
+    def test_preview_has_inputs_letters_and_no_empty_slices(
+        self, study: Study, tmp_path: Path
+    ) -> None:
+        shape = (6, 80, 70)
+        mri, ct = np.zeros(shape, np.int16), np.full(shape, -1000, np.int16)
+        mri[2:4, 20:60, 20:50] = 200
+        ct[2:4, 20:60, 20:50] = 50
+        scan = write_nifti(tmp_path / "mr.nii", mri, PLACE)
+        pet = write_series(tmp_path / "pet", (mri // 25).astype(np.int16), PLACE, "PT", Units="GML")
+        given = ("--mri", scan, "-o", study.out, "--weights", study.weights, "--name", "A")
+        succeeds("--ct", write_nifti(tmp_path / "ct.nii", ct, PLACE), *given)
+        sheet = iio.imread(study.out / "preview" / "A.png")
+        full = [2, 3]
+        tiles = 80 * 3 * 70 * len(full)
+        assert tiles <= sheet.size < tiles + 1000  # four of six slices are empty
+        first, second, result = (sheet[:80, i * 70 : (i + 1) * 70] for i in range(3))
+        for tile in (first, second, result):
+            assert tile[40, 35] > 80
+            assert tile[70, 35] == 0
+        assert first[:12].max() > 200  # its position
+        assert result[40:52, :8].max() > 200  # R
+        assert result[40:52, -8:].max() > 200  # L
+        succeeds("--pet", pet, *given)
+        colored = iio.imread(study.out / "preview" / "A.png")
+        assert colored.shape[0] > sheet.shape[0]
+        bar = colored[-20]
+        assert not bar[0].any()
+        assert bar[-1][0] > 200
+        assert bar[-1][2] < 50
+
 
 class TestTargets:
     def test_dicom(self, study: Study) -> None:
@@ -1436,7 +1466,6 @@ class TestRefusals:
             ("--resize", "ct"),
             ("--format", "png"),
             ("--depth", "16"),
-            ("--gray",),
             ("--features",),
             ("--report",),
         ],

@@ -93,7 +93,9 @@ class GivenResults(OptionGroup):
     ] = DepthChoice.auto
     gray: Annotated[
         bool,
-        typer.Option("--gray", help="Write luminance only, no colour.", rich_help_panel=PANEL),
+        typer.Option(
+            "--gray", "--grey", help="Write luminance only, no colour.", rich_help_panel=PANEL
+        ),
     ] = False
     gain: Annotated[
         list[str] | None,
@@ -148,7 +150,6 @@ class GivenResults(OptionGroup):
         return {
             "--format": self.kind,
             "--depth": self.depth is not DepthChoice.auto,
-            "--gray": self.gray,
             "--features": self.features,
             "--report": self.report,
         }
