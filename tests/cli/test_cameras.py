@@ -417,8 +417,11 @@ class TestOtherCommands:
 
     @pytest.mark.skipif(not SAMPLE.is_file(), reason="no sample of a camera here")
     def test_sample(self, tmp_path: Path, weights: Path) -> None:
-        (record,) = fuse(weights, tmp_path / "out", "--flir", SAMPLE)
+        (record,) = fuse(weights, tmp_path / "out", "--flir", SAMPLE, "--register", "none")
         assert record["alignment"]["window"] == [83, 78, 342, 456]
+        (record,) = fuse(weights, tmp_path / "refined", "--flir", SAMPLE)  # by parallax of a cup
+        assert record["alignment"]["source"] == "registration"
+        assert record["alignment"]["window"][0] == pytest.approx(83 + 15, abs=2)
 
 
 def two_frames() -> list[bytes]:
