@@ -78,6 +78,8 @@ def fuse_film(
         console.notice(notice)
     network.require_memory(job.options.wanted())
     job = _surveyed(console, job)
+    if not given.running.dry_run:
+        given.view.save(job.options.prepare.place, console.notice)
     run = FilmRun(job, network)
     run.look()
     if given.results.existing is ExistingChoice.overwrite:

@@ -12,16 +12,17 @@ from typing import Any, Literal, TypeVar
 
 import numpy as np
 
-from fnetcli.films.clock import Timing
+from fnetcli.films.clock import Timing, expected, moments
 from fnetcli.films.sequences import FrameSequence
 from fnetcli.imaging.corrections import correct
 from fnetcli.imaging.image import Image
-from fnetcli.imaging.intensity import Limits, ScalingOptions, own_limits
+from fnetcli.imaging.intensity import Limits, Scaled, ScalingOptions, own_limits
 from fnetcli.imaging.palettes import AUTO
 from fnetcli.imaging.ranges import stray_ranges
 from fnetcli.inputs.pairing import Source
-from fnetcli.pictures.prepare import PrepareOptions
-from fnetcli.pictures.survey import Messages, with_found_bits
+from fnetcli.pictures.place import estimate_over_frames
+from fnetcli.pictures.prepare import PrepareOptions, scale_both
+from fnetcli.pictures.survey import MAX_FRAMES, Messages, tell_place, with_found_bits
 
 FilmScope = Literal["image", "folder", "moving"]
 MAX_MEASURED = 500  # frames that decide the range of a film
@@ -72,7 +73,7 @@ def survey_film(
     scope: FilmScope,
     on_step: Callable[[], None] = lambda: None,
 ) -> tuple[PrepareOptions, Messages]:
-    """Fill in what the whole film decides: palettes, bits in use, and one range for all frames.
+    """Fill in what the whole film decides: palettes, bits in use, one range, one transform.
 
     Raise ImageError.
     """
@@ -95,7 +96,27 @@ def survey_film(
             known = replace(known, folder_limits=limits)
         scalings.append(known)
     first, second = scalings
-    return replace(options, scaling=(first, second)), messages
+    completed = replace(options, scaling=(first, second))
+    if completed.place.needs_folder:
+        some = _some_pairs(sequences, completed, timing, on_step)
+        found = estimate_over_frames(some, options.modalities, completed.place)
+        tell_place(found, "frames", messages)
+        completed = replace(completed, place=found)
+    return completed, messages
+
+
+def _some_pairs(
+    sequences: tuple[FrameSequence, FrameSequence],
+    options: PrepareOptions,
+    timing: Timing,
+    on_step: Callable[[], None],
+) -> Iterator[tuple[Scaled, Scaled]]:
+    """Yield frames that belong together, spread over the film."""
+    step = max(1, math.ceil((expected(*sequences, timing) or 0) / MAX_FRAMES))
+    for i, moment in enumerate(moments(*sequences, timing)):
+        if i % step == 0:
+            on_step()
+            yield scale_both(moment.first.read(), moment.second.read(), options)
 
 
 def _of_first(timing: Timing) -> Timing:

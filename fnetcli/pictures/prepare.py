@@ -117,26 +117,26 @@ def read_case(case: Case, options: PrepareOptions) -> Prepared:
 def read_scaled(case: Case, options: PrepareOptions) -> tuple[Scaled, Scaled]:
     """Read and scale both images of a case, without putting them on one grid. Raise ImageError."""
     first, second = (
-        _scale(read_image(path, case.reading(reading)), modality, scaling)
-        for path, reading, modality, scaling in zip(
-            (case.first, case.second),
-            options.reading,
-            options.modalities,
-            options.scaling,
-            strict=True,
-        )
+        read_image(path, case.reading(reading))
+        for path, reading in zip((case.first, case.second), options.reading, strict=True)
     )
-    return first, second
+    return scale_both(first, second, options)
 
 
-def prepare(first: Image, second: Image, options: PrepareOptions) -> Prepared:
-    """Choose each image's intensity scaling and put both on one grid. Raise PairError."""
+def scale_both(first: Image, second: Image, options: PrepareOptions) -> tuple[Scaled, Scaled]:
+    """Choose each image's intensity scaling. Raise PairError."""
     x, y = (
         _scale(image, modality, scaling)
         for image, scaling, modality in zip(
             (first, second), options.scaling, options.modalities, strict=True
         )
     )
+    return x, y
+
+
+def prepare(first: Image, second: Image, options: PrepareOptions) -> Prepared:
+    """Choose each image's intensity scaling and put both on one grid. Raise PairError."""
+    x, y = scale_both(first, second, options)
     grids = (x.image.grid, y.image.grid)
     found = place(x, y, options.modalities, options.place, options.resize_to)
     return Prepared(

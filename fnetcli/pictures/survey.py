@@ -101,18 +101,25 @@ def _place(
                 continue  # it fails in its own turn
 
     found = estimate_over_frames(frames(), options.modalities, options.place)
-    if found.found is not None and len(cases) > 1:
-        messages.notices.append(f"one transform for all pairs: {found.found.sentence}")
-        agreeing, count = found.found.frames_agreeing, found.found.frames
-        if 2 * agreeing < count:
-            messages.warnings.append(
-                f"one transform for all pairs fits only {agreeing} of {count} pairs: the cameras "
-                "may have moved, or things are at very different distances; compare "
-                "--register-scope pair"
-            )
-    elif len(cases) > 1:
-        (messages.warnings if found.falls_back else messages.notices).extend(found.remarks)
+    if len(cases) > 1:
+        tell_place(found, "pairs", messages)
     return found
+
+
+def tell_place(found: PlaceOptions, what: str, messages: Messages) -> None:
+    """Say what the one transform of all pairs, or frames, is."""
+    if found.found is None:
+        (messages.warnings if found.falls_back else messages.notices).extend(found.remarks)
+        return
+    messages.notices.append(f"one transform for all {what}: {found.found.sentence}")
+    agreeing, count = found.found.frames_agreeing, found.found.frames
+    if 2 * agreeing < count:
+        messages.warnings.append(
+            f"one transform for all {what} fits only {agreeing} of {count} {what}: the cameras "
+            "may have moved, or things are at very different distances"
+            + "; compare --register-scope pair"
+            * (what == "pairs")
+        )
 
 
 def fitting_kind(found: Survey, depth: Depth) -> tuple[str, str | None]:

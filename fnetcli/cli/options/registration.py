@@ -215,18 +215,12 @@ class GivenRegistration(OptionGroup):
         return found.of_common_view() if view is None else found
 
     def of_film(self, resize: str | None, view: GivenView, *, of_camera: bool) -> PlaceOptions:
-        """Return how the two pictures of every frame lie on each other. Raise UsageError.
+        """Return how the two pictures of every frame lie on each other: one transform for all.
 
-        All frames have one transform, which must be known.
+        A camera's own alignment is refined only on request. Raise UsageError, ReadError.
         """
         known = replace(self, register=self.register or RegisterChoice.none)
-        if known.register is not RegisterChoice.none:
-            raise UsageError(
-                f"--register {known.register}: a film takes a transform that is known; estimate it "
-                "over some frames, saved as pictures, with --register-scope folder and "
-                "--save-transform FILE, then give --transform FILE"
-            )
-        return known.place(resize, view, of_camera=of_camera)
+        return replace(known.place(resize, view, of_camera=of_camera), scope="folder")
 
     def _require_something(self, view: GivenView, *, is_active: bool) -> None:
         given = {"--reference": self.reference, "--view": view.view}
