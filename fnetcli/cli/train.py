@@ -44,9 +44,10 @@ def train(
     """
     with leaving_at_once():
         from fnetcli.engine import choose_device
-        from fnetcli.training import loop
+        from fnetcli.training import loop, team
 
-    console = Console(is_quiet=talking.quiet)
+    leads = not team.has_team() or team.rank() == 0  # of the processes that torchrun has started
+    console = Console(is_quiet=talking.quiet or not leads, has_results=leads)
     resume = given.resume
     name = choose_recipe(given)
     run = given.out or Path("runs") / Path(name).stem
@@ -55,6 +56,8 @@ def train(
     pairs, validation_pairs = find_pairs(plan, console)
     init = initial_weights(plan, given)
     chosen = choose_device(device.device)
+    if chosen.kind == "cuda" and chosen.index is None and team.has_team():
+        chosen = choose_device(f"cuda:{team.local_rank()}")
     console.notice(f"{len(pairs)} pairs, device {chosen}, run folder {run}")
     observer = _Observer(console, plan)
     try:
@@ -67,13 +70,16 @@ def train(
             resume=resume,
             observer=observer,
             init=init,
+            accumulate=given.accumulate,
         )
     except loop.Stopped:
-        console.error(f"interrupted; the state is saved, resume with --resume -o {run}")
+        if leads:
+            console.error(f"interrupted; the state is saved, resume with --resume -o {run}")
         return EXIT_INTERRUPTED
     finally:
         observer.close()
-        _draw_curves(console, run)
+        if leads:
+            _draw_curves(console, run)
     best, last = run / loop.BEST_FILE, run / loop.LAST_FILE
     console.result(str(best if best.is_file() else last))
     return EXIT_DONE

@@ -19,6 +19,7 @@ from fnetcli.imaging.intensity import ScalingOptions
 from fnetcli.inputs.pairing import Case
 from fnetcli.metrics import quantise, to_grey8
 from fnetcli.pictures.sources import scale_source
+from fnetcli.training.team import team
 
 Luminance = NDArray[np.uint8]
 CACHE_BYTES = 4 << 30
@@ -107,7 +108,8 @@ class Pairs:
         """Return random crops of both images, each (size, 1, crop, crop) in [0, 1].
 
         Pair, place and one of the eight flips and rotations depend on `seed` alone. Crops that are
-        not worth training on are drawn again.
+        not worth training on are drawn again. Of a batch that several processes or pieces share,
+        all is drawn and what is at work here is returned.
         """
         random = np.random.default_rng(seed)
         crops = np.empty((2, size, 1, crop, crop), dtype=np.uint8)
@@ -117,7 +119,8 @@ class Pairs:
                 if is_worth_it(*pieces):
                     break
             crops[:, i, 0] = pieces
-        return to_tensor(crops[0]), to_tensor(crops[1])
+        here = team().at_work(size)
+        return to_tensor(crops[0][here]), to_tensor(crops[1][here])
 
     def _draw(self, crop: int, random: np.random.Generator) -> tuple[Luminance, Luminance]:
         first, second = self[int(random.integers(len(self)))]

@@ -22,6 +22,7 @@ from fnetcli.formats import content_sha256
 from fnetcli.formats.labels import read_labels
 from fnetcli.inputs.pairing import Case, images_by_name
 from fnetcli.training.data import Pairs, to_tensor
+from fnetcli.training.team import team
 
 Label = NDArray[np.uint8]
 PixelT = TypeVar("PixelT", bound=np.generic)
@@ -46,6 +47,11 @@ class LabelledBatch:
             self.first.to(device), self.second.to(device), self.label.to(device), weight
         )
 
+    def part(self, which: slice) -> LabelledBatch:
+        """Return some of the crops."""
+        weight = None if self.weight is None else self.weight[which]
+        return LabelledBatch(self.first[which], self.second[which], self.label[which], weight)
+
 
 @dataclass(frozen=True)
 class LabelledPair:
@@ -56,6 +62,7 @@ class LabelledPair:
     label: Label
 
 
+# The first image's weight, (H, W), of a whole pair with this number.
 Weigh = Callable[[int, LabelledPair], NDArray[np.float16]]
 
 
@@ -121,27 +128,35 @@ class LabelledPairs:
         seed: tuple[int, ...],
         weigh: Weigh | None = None,
         labelled_share: float = 1.0,
+        pass_by: Callable[[int], None] = lambda _: None,
     ) -> LabelledBatch:
         """Return random crops, half of them mirrored left to right.
 
         Pair, place and mirroring depend on `seed` alone. Never turned or put upside down: what is
         sky and what is road shows in where it is. `weigh` gives the weight map of a whole pair, by
-        its number. `labelled_share` is the probability of a labelled pair, if there are others.
+        its number. `labelled_share` is the probability of a labelled pair, if there are others. Of
+        a batch that several processes share, the share of this one is returned; `pass_by` hears of
+        the pairs of the others.
         """
         random = np.random.default_rng(seed)
         crops: list[tuple[NDArray[np.generic], ...]] = []
-        for _ in range(size):
+        share = team().share(size)
+        for i in range(size):
             index = self._draw(random, labelled_share)
             pair = self[index]
+            is_ours = share.start <= i < share.stop
             images: tuple[NDArray[np.generic], ...] = (pair.first, pair.second, pair.label)
-            if weigh:
+            if weigh and is_ours:
                 images += (weigh(index, pair),)
+            elif not is_ours:
+                pass_by(index)
             top = int(random.integers(pair.first.shape[0] - crop + 1))
             left = int(random.integers(pair.first.shape[1] - crop + 1))
             turn = -1 if random.integers(2) else 1
-            crops.append(
-                tuple(im[top : top + crop, left : left + crop][:, ::turn] for im in images)
-            )
+            if is_ours:
+                crops.append(
+                    tuple(im[top : top + crop, left : left + crop][:, ::turn] for im in images)
+                )
         first, second, label, *weight = (np.stack(each) for each in zip(*crops, strict=True))
         return LabelledBatch(
             to_tensor(first)[:, None],

@@ -30,6 +30,7 @@ from fnetcli.training.cddfuse.losses import (
 )
 from fnetcli.training.cddfuse.recipe import CDDFuseRecipe, CDDFuseStageConfig
 from fnetcli.training.data import Luminance, Pairs, to_tensor
+from fnetcli.training.team import mean_over_pairs
 
 RECONSTRUCTING = ("encoder", "decoder")  # the children of `CDDFuse` that stage I trains
 FUSING = (*RECONSTRUCTING, "base_fusion", "detail_fusion")
@@ -131,16 +132,16 @@ class CDDFuseProcedure:
     @torch.no_grad()
     def validation_loss(self) -> float:
         """Return the mean of stage II's intensity and gradient terms: what the picture loses."""
-        pairs = self.validation or ()
-        total = 0.0
-        for pair in pairs:
+
+        def loss_of(_: int, pair: tuple[Luminance, Luminance]) -> float:
             x, y = (
                 to_tensor(_middle(image, self.recipe.validation_crop))[None, None].to(self.device)
                 for image in pair
             )
             with self._autocast():
-                total += fusion_losses(self.average, x, y).picture.item()
-        return total / len(pairs)
+                return fusion_losses(self.average, x, y).picture.item()
+
+        return mean_over_pairs(loss_of, self.validation or (), self.device)
 
     def extra_state(self) -> dict[str, Any]:
         """Return nothing: all that learns is in the modules."""

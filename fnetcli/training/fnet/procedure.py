@@ -16,9 +16,10 @@ from fnetcli.models.fnet.config import FNetConfig, IFNetConfig
 from fnetcli.models.fnet.network import FNet, IFNet, Parts
 from fnetcli.models.torch_arrays import at_rest
 from fnetcli.training.base import Losses, Stage
-from fnetcli.training.data import Pairs, to_tensor
+from fnetcli.training.data import Luminance, Pairs, to_tensor
 from fnetcli.training.fnet.losses import fusion_loss, inversion_loss, separation_loss
 from fnetcli.training.fnet.recipe import FNetRecipe, FusionStageConfig
+from fnetcli.training.team import mean_over_pairs
 
 
 class FNetProcedure:
@@ -97,14 +98,14 @@ class FNetProcedure:
     @torch.no_grad()
     def validation_loss(self) -> float:
         """Return the mean stage II loss over whole images."""
-        pairs, config = self.validation or (), self.recipe.fusing
-        total = 0.0
-        for first, second in pairs:
-            x, y = (to_tensor(image)[None, None].to(self.device) for image in (first, second))
-            parts = self._separate(self.average, x, y)
-            losses = _weighted_losses(config, parts, x, y).values()
-            total += sum(losses, torch.zeros((), device=self.device)).item()
-        return total / len(pairs)
+        config = self.recipe.fusing
+
+        def loss_of(_: int, pair: tuple[Luminance, Luminance]) -> float:
+            x, y = (to_tensor(image)[None, None].to(self.device) for image in pair)
+            losses = _weighted_losses(config, self._separate(self.average, x, y), x, y).values()
+            return sum(losses, torch.zeros((), device=self.device)).item()
+
+        return mean_over_pairs(loss_of, self.validation or (), self.device)
 
     def extra_state(self) -> dict[str, Any]:
         """Return nothing: all that learns is in the modules."""

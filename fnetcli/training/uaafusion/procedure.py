@@ -22,7 +22,9 @@ from fnetcli.models.uaafusion.attribution import evaluation_mode
 from fnetcli.models.uaafusion.config import UAAFusionConfig
 from fnetcli.models.uaafusion.network import UAAFusion
 from fnetcli.training.base import Losses, Stage
-from fnetcli.training.labelled import LabelledBatch, LabelledPairs, whole_batch
+from fnetcli.training.config import StageConfig
+from fnetcli.training.labelled import LabelledBatch, LabelledPair, LabelledPairs, whole_batch
+from fnetcli.training.team import mean_over_pairs, team
 from fnetcli.training.uaafusion.recipe import JointStageConfig, UAAFusionRecipe
 from fnetcli.training.uaafusion.stages import (
     KeptWeights,
@@ -50,6 +52,7 @@ class UAAFusionProcedure:
         self.average = copy.deepcopy(network).requires_grad_(False)
         self.importance = balance_classes(pairs.shares(), recipe.class_balance).to(device)
         self.kept = KeptWeights(network, recipe.attribution_every, recipe.attribution_pixels)
+        self._drawn: tuple[tuple[int, ...], LabelledBatch] | None = None
 
     @property
     def modules(self) -> dict[str, nn.Module]:
@@ -99,15 +102,16 @@ class UAAFusionProcedure:
     @torch.no_grad()
     def validation_loss(self) -> float:
         """Return the mean of stage 2's losses; the weights come from the averages' own S."""
-        recipe, total = self.recipe, 0.0
+        recipe = self.recipe
         kept = KeptWeights(self.average, most_pixels=recipe.attribution_pixels)
-        pairs = self.validation or ()
-        for index, pair in enumerate(pairs):
+
+        def loss_of(index: int, pair: LabelledPair) -> float:
             batch = whole_batch(pair, kept(index, pair), recipe.validation_crop).to(self.device)
             with evaluation_mode(self.average):
                 losses = self._joint_losses_of(recipe.joint, self.average, batch)
-            total += sum(loss.item() for loss in losses.values())
-        return total / len(pairs)
+            return sum(loss.item() for loss in losses.values())
+
+        return mean_over_pairs(loss_of, self.validation or (), self.device)
 
     def extra_state(self) -> dict[str, Any]:
         """Return the weights that are kept for some visits."""
@@ -118,18 +122,34 @@ class UAAFusionProcedure:
         self.kept.restore(extra["weights"])
 
     def _segmentation_losses(self, seed: tuple[int, ...]) -> Losses:
-        stage = self.recipe.stage_1
-        batch = self.pairs.batch(stage.batch, stage.crop, seed).to(self.device)
-        return segmentation_losses(self.network_at_work, batch, self.importance)
+        size = self.recipe.stage_1.batch
+        batch = self._batch(self.recipe.stage_1, seed)
+        return segmentation_losses(self.network_at_work, batch, self.importance, size)
 
     def _joint_losses(self, config: JointStageConfig) -> Callable[[tuple[int, ...]], Losses]:
-        share = self.recipe.labelled_share
-
         def of_batch(seed: tuple[int, ...]) -> Losses:
-            batch = self.pairs.batch(config.batch, config.crop, seed, self.kept, share)
-            return self._joint_losses_of(config, self.network_at_work, batch.to(self.device))
+            batch = self._batch(config, seed, self.kept, self.recipe.labelled_share)
+            return self._joint_losses_of(config, self.network_at_work, batch)
 
         return of_batch
+
+    def _batch(
+        self,
+        config: StageConfig,
+        seed: tuple[int, ...],
+        kept: KeptWeights | None = None,
+        labelled_share: float = 1.0,
+    ) -> LabelledBatch:
+        """Return what is at work here of a batch; its pieces are of one drawing."""
+        if self._drawn is None or self._drawn[0] != seed:
+            size, crop = config.batch, config.crop
+            if kept is None:
+                batch = self.pairs.batch(size, crop, seed)
+            else:
+                batch = self.pairs.batch(size, crop, seed, kept, labelled_share, kept.pass_by)
+                kept.exchange()
+            self._drawn = seed, batch
+        return self._drawn[1].part(team().within_share(config.batch)).to(self.device)
 
     def _joint_losses_of(
         self, stage: JointStageConfig, network: UAAFusion, batch: LabelledBatch
