@@ -3,11 +3,14 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+PYTHONS ?= python3.11 python3.12 python3.13 python3.14
+FUZZ ?= 3000
+CHAOS ?= 60
 PARALLEL := -n logical --dist worksteal
 # Bytecode is made as modules are imported: most of what torch brings never is.
 INSTALL := $(BIN)/python -m pip install --quiet --no-compile --constraint constraints.txt --editable
 
-.PHONY: demo test test-slow test-gpu lint check browser format bench clean
+.PHONY: demo test test-slow test-gpu lint check browser docs wheels release-check fuzz chaos format bench clean
 
 demo: $(VENV)/.ready
 	$(BIN)/fnet fuse --vis examples/night-street/vis.png --ir examples/night-street/ir.png -o demo-out
@@ -34,6 +37,24 @@ check: test lint
 browser: $(VENV)/.ready-browser
 	$(BIN)/pytest tests/browser $(PARALLEL) -rs
 
+docs: $(VENV)/.ready-docs
+	$(BIN)/mkdocs build --strict --quiet
+	$(BIN)/python docs/check_site.py site
+	@echo "The site: site/index.html"
+
+# dist/: the source, a pure wheel, and wheels with kernels for this machine's kind and for Arm.
+wheels: $(VENV)/.ready-release
+	$(BIN)/python release/build.py dist
+
+release-check: $(VENV)/.ready-release
+	$(BIN)/python release/check.py dist --pythons "$(PYTHONS)"
+
+fuzz: $(VENV)/.ready-test
+	$(BIN)/python -m tests.fuzz --count $(FUZZ)
+
+chaos: $(VENV)/.ready-test
+	$(BIN)/python -m tests.chaos --seconds $(CHAOS)
+
 format: $(VENV)/.ready-check
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
@@ -47,7 +68,7 @@ bench: $(VENV)/.ready
 	$(BIN)/python -m bench.metrics
 
 clean:
-	rm -rf $(VENV) demo-out fnet-out .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf $(VENV) demo-out fnet-out fuzz-out dist site .mypy_cache .ruff_cache .pytest_cache .hypothesis
 
 $(VENV)/bin/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
@@ -68,4 +89,12 @@ $(VENV)/.ready-check: $(VENV)/.ready-test
 
 $(VENV)/.ready-browser: $(VENV)/.ready-check
 	$(INSTALL) '.[test,check,browser]'
+	@touch $@
+
+$(VENV)/.ready-docs: $(VENV)/.ready
+	$(INSTALL) '.[docs]'
+	@touch $@
+
+$(VENV)/.ready-release: $(VENV)/.ready
+	$(INSTALL) '.[release]'
 	@touch $@

@@ -58,8 +58,8 @@ def recipe_of(name: str, budget: str, iterations: tuple[int, int] | None) -> FNe
             decay=min(base.stage_2.decay, second // 2),
             **weights,
         ),
-        data={},
-        validation={},
+        data=(),
+        validation=(),
     )
 
 

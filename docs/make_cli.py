@@ -13,12 +13,13 @@ from pathlib import Path
 from typing import Any, get_args
 
 from fnetcli.cli.app import app
+from fnetcli.cli.help import KEPT
 
 PAGE = Path(__file__).with_name("cli.md")
 HEAD = """# Command-line reference
 
-Every option of every command, as `fnet COMMAND --help` shows them. `docs/make_cli.py` writes this
-page: change the commands, not the page.
+Every option of every command, as `fnet COMMAND --help-all` shows them. `docs/make_cli.py` writes
+this page: change the commands, not the page.
 """
 GENERAL = "Options"
 PLACEHOLDERS = {Path: "PATH", str: "TEXT", int: "N", float: "NUMBER"}
@@ -89,7 +90,14 @@ def _default(value: Any) -> str:
 
 
 def _paragraphs(text: str) -> list[str]:
-    return [_escaped(one) for one in text.split("\n\n")]
+    """Return a text's paragraphs; one that begins with a backspace keeps its lines."""
+    parts = text.split("\n\n")
+    return [_block(one) if one.startswith(KEPT) else _escaped(one) for one in parts]
+
+
+def _block(text: str) -> str:
+    lines = text.removeprefix(KEPT).strip("\n").splitlines()
+    return "\n".join(f"    {line}" for line in lines)
 
 
 def _escaped(text: str | None) -> str:

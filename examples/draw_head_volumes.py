@@ -1,14 +1,15 @@
-"""Draw a made head as three scanners see it: CT, MRI and PET, each on a grid of its own.
+"""Draw a made head as four scanners see it: CT, MRI, PET and SPECT, each on a grid of its own.
 
-    python examples/draw_head_volumes.py FOLDER      # ct.nii.gz, mri.nii.gz, pet.nii.gz
+    python examples/draw_head_volumes.py FOLDER      # ct, mri, pet, spect: .nii.gz
     fnet fuse --ct FOLDER/ct.nii.gz --mri FOLDER/mri.nii.gz --reference ct -o OUT/ct
     fnet fuse --pet FOLDER/pet.nii.gz --mri FOLDER/mri.nii.gz --colormap hot -o OUT/pet
     python examples/draw_head_volumes.py FOLDER OUT  # medical.png, the figure of docs/medical.md
 
 Nobody was scanned: the head is a few ellipsoids, so it is free of any rights but this project's
 own. The CT is axial and thick-sliced, the MRI oblique, nearly sagittal and with a smaller field of
-view, the PET coarse; all three are computed from one description of the head, in millimetres, so
-how well they come together shows in the figure. Three other numbers for each tissue make the three.
+view, the PET coarse, the SPECT coarser; all are computed from one description of the head, in
+millimetres, so how well they come together shows in the figure. Each tissue has three numbers; PET
+and SPECT share the third.
 """
 
 import sys
@@ -21,6 +22,7 @@ from PIL import Image, ImageDraw, ImageFont
 from scipy import ndimage
 
 Array = NDArray[np.float32]
+Grid = tuple[NDArray[np.float64], tuple[float, float, float], tuple[int, int, int]]
 
 # Centre, half axes (mm, RAS+); then Hounsfield units, T1 signal, SUV. Later ones lie over earlier.
 TISSUES: tuple[tuple[tuple[float, ...], tuple[float, ...], tuple[float, ...]], ...] = (
@@ -38,9 +40,10 @@ TISSUES: tuple[tuple[tuple[float, ...], tuple[float, ...], tuple[float, ...]], .
     ((31, 31, 14), (4, 4, 4), (12, 200, 1.0)),  # and its dead middle
     ((-34, -44, 12), (4, 5, 5), (260, 120, 3.0)),  # a calcification: bright in CT alone
 )
-NAMES = ("ct", "mri", "pet")
-NOISE = (9.0, 25.0, 0.25)
-BLUR = ((0.3, 0.5, 0.5), (0.4, 0.4, 0.4), (1.0, 1.0, 1.0))  # sigma in voxels
+NAMES = ("ct", "mri", "pet", "spect")
+NUMBERS = (0, 1, 2, 2)  # of a tissue, by scanner
+NOISE = (9.0, 25.0, 0.25, 0.5)
+BLUR = ((0.3, 0.5, 0.5), (0.4, 0.4, 0.4), (1.0, 1.0, 1.0), (1.2, 1.2, 1.2))  # voxels
 AIR = (-1000.0, 5.0, 0.0)
 GAP = 6
 HEIGHT = 40  # of the axial slice that is shown: z in mm is about 14
@@ -70,31 +73,33 @@ def grid(
 
 LPS = np.diag([-1.0, -1.0, 1.0])  # columns to the left, rows to the back, slices to the head
 SAGITTAL = np.array([[0.0, 0, 1], [-1, 0, 0], [0, -1, 0]])  # rows down, slices to the right
-GRIDS = (
+GRIDS: tuple[Grid, ...] = (
     (LPS, (0.9, 0.9, 4.0), (200, 236, 50)),
     (turn(6, -9, 11) @ SAGITTAL, (1.2, 1.2, 1.4), (140, 150, 110)),
     (LPS, (3.5, 3.5, 3.3), (56, 64, 62)),
+    (LPS, (5.5, 5.5, 5.5), (36, 41, 38)),
 )
 
 
-def scan(index: int) -> nib.Nifti1Image:
-    """Return what one scanner makes of the head."""
-    steps, spacing, shape = GRIDS[index]
+def scan(index: int, where: Grid | None = None) -> nib.Nifti1Image:
+    """Return what one scanner makes of the head, on its own grid or another."""
+    steps, spacing, shape = where or GRIDS[index]
     affine = grid(steps, spacing, shape)
+    number = NUMBERS[index]
     places = np.moveaxis(np.indices(shape, np.float32), 0, -1)
     places = places @ affine[:3, :3].T.astype(np.float32) + affine[:3, 3].astype(np.float32)
-    values: Array = np.full(shape, AIR[index], np.float32)
+    values: Array = np.full(shape, AIR[number], np.float32)
     for centre, radii, numbers in TISSUES:
         folds = 2.2 * np.sin(places[..., 1] / 4) * np.sin(places[..., 2] / 5 + places[..., 0] / 6)
         depth = np.sqrt(np.square((places - np.float32(centre)) / np.float32(radii)).sum(axis=-1))
         is_folded = numbers[1] == 620  # the border of grey and white matter
         inside = depth < (1 + folds / 60 if is_folded else 1)
-        values[inside] = numbers[index]
+        values[inside] = numbers[number]
     values = ndimage.gaussian_filter(values, BLUR[index])
     values += np.random.default_rng(index).normal(0, NOISE[index], shape).astype(np.float32)
     if NAMES[index] != "ct":
         values = np.maximum(values, 0)
-    kind = np.float32 if NAMES[index] == "pet" else np.int16
+    kind = np.float32 if number == 2 else np.int16
     image = nib.Nifti1Image(values.astype(kind), affine)
     image.header.set_xyzt_units("mm")
     image.set_sform(affine, 1)
@@ -127,7 +132,7 @@ def tile(image: nib.Nifti1Image, axis: int, low: float, high: float) -> Image.Im
 
 def draw_figure(folder: Path, out: Path) -> None:
     """Write docs' figure into the folder of volumes."""
-    ct, mri, pet = (nib.load(folder / f"{name}.nii.gz") for name in NAMES)
+    ct, mri, pet = (nib.load(folder / f"{name}.nii.gz") for name in NAMES[:3])
     first, second = out / "ct", out / "pet"
 
     def result(where: Path, name: str) -> nib.Nifti1Image:

@@ -32,7 +32,8 @@ def main() -> None:
         for name, one in weights.network.arrays.items()
     }
     metadata = {key: one for key, one in weights.metadata.items() if key not in _OWN}
-    metadata["trained_for"] = given.trained_for
+    if given.trained_for:  # else what training recorded
+        metadata["trained_for"] = given.trained_for
     save_weights(given.target, replace(weights.network, arrays=arrays), metadata)
     worst = max(changes, key=changes.__getitem__)
     print(f"{given.target}: {given.target.stat().st_size / 1e6:.2f} MB")

@@ -49,9 +49,15 @@ Pair = tuple[str, str]
 Reading = tuple[ReadOptions, ReadOptions]
 
 
-def load_network(weights: str | Path | None = None, device: str = "auto") -> LoadedNetwork:
-    """Load weights (default: the shipped ones) onto a device. Raise CheckpointError, UsageError."""
-    return NetworkSource(Path(weights) if weights else None, device).load()
+def load_network(
+    weights: str | Path | None = None, device: str = "auto", modalities: Sequence[str] = ()
+) -> LoadedNetwork:
+    """Load weights onto a device. Raise CheckpointError, UsageError.
+
+    A text is the name of shipped weights, else a file; a `Path` is a file. The default is `fnet`,
+    for CT, MRI, PET and SPECT `fnet-medical`: ``load_network(modalities=["mri", "ct"])``.
+    """
+    return NetworkSource(weights or None, device, modalities=tuple(modalities)).load()
 
 
 # --- one pair -------------------------------------------------------------------------------------
@@ -242,12 +248,15 @@ def fuse_volumes(
     interpolation: Interpolation = "linear",
     axis: Axis = "auto",
     register: bool = False,
+    distrust_headers: bool = False,
+    strict: bool = False,
     transform: str | Path | Matrix | None = None,
     assume_aligned: bool = False,
     gains: Mapping[str, float] | None = None,
     colormap: str | None = None,
     to: Target = "nifti",
     maps: MapsKind | None = None,
+    keep_shear: bool = False,
     **settings: Unpack[RunSettings],
 ) -> RunReport:
     """Fuse volumes, DICOM or NIfTI: what `fnet fuse --ct DIR --mri DIR -o OUT` does.
@@ -256,8 +265,8 @@ def fuse_volumes(
     and spect, each a series, a file, or a folder of cases (`layout`). `windows` are texts as for
     --window, `limits` stored numbers that become black and white; `transform` is a file
     (ITK) or a 4x4 matrix in RAS+ millimetres from points of the reference to points of the other
-    volume. All other options are those of the command; `settings` are `RunSettings`. Raise as
-    `fuse_folder` does.
+    volume; with `strict`, a refused registration fails its case. All other options are those of
+    the command; `settings` are `RunSettings`. Raise as `fuse_folder` does.
     """
     modalities = first, second = _modalities(images)
     if not {first, second} <= {*VOLUMETRIC}:
@@ -283,6 +292,8 @@ def fuse_volumes(
         interpolation=interpolation,
         axis=axis,
         registers=register,
+        distrusts_headers=distrust_headers,
+        requires_registration=strict,
         transform=(
             read_transform(Path(transform)) if isinstance(transform, str | Path) else transform
         ),
@@ -293,6 +304,7 @@ def fuse_volumes(
         target=to,
         maps=maps,
         existing=settings.get("existing", "skip"),
+        keeps_shear=keep_shear,
     )
     return run_job(
         replace(

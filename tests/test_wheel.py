@@ -40,3 +40,5 @@ def test_wheel_installed_elsewhere_fuses(tmp_path: Path) -> None:
     assert run("-c", program) == str(site / "fnetcli" / "weights" / "fnet.safetensors")
     assert run("-m", "fnetcli", "fuse", "--vis", vis, "--ir", ir) == "fnet-out/fused/a.png"
     assert (tmp_path / "fnet-out" / "fused" / "a.png").is_file()
+    assert run("-m", "fnetcli", "train", "--write-recipe", "fnet") == "fnet.toml"
+    assert (tmp_path / "fnet.toml").read_bytes() == (ROOT / "configs/fnet.toml").read_bytes()

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from importlib import resources
 from pathlib import Path
 
 from fnetcli.errors import CheckpointError
+from fnetcli.modalities import BY_NAME
 
 DEFAULT = "default"  # as a name: the default weights
 DEFAULT_NAME = "fnet"
+MEDICAL_NAME = "fnet-medical"  # the default for a scanner's modalities
 SUFFIX = ".safetensors"
 
 
@@ -23,11 +26,18 @@ def shipped_weights() -> dict[str, Path]:
     return {}
 
 
-def default_weights_path() -> Path:
-    """Return the path of the default weights. Raise CheckpointError."""
-    found = shipped_weights().get(DEFAULT_NAME)
+def default_name(modalities: Collection[str] = ()) -> str:
+    """Return the name of the default weights for images of these modalities."""
+    is_medical = bool(modalities) and all(BY_NAME[name].is_volumetric for name in modalities)
+    return MEDICAL_NAME if is_medical else DEFAULT_NAME
+
+
+def default_weights_path(modalities: Collection[str] = ()) -> Path:
+    """Return the path of the default weights for these modalities. Raise CheckpointError."""
+    name = default_name(modalities)
+    found = shipped_weights().get(name)
     if found is None:
-        packaged = Path(str(resources.files("fnetcli"))) / "weights" / f"{DEFAULT_NAME}{SUFFIX}"
+        packaged = Path(str(resources.files("fnetcli"))) / "weights" / f"{name}{SUFFIX}"
         raise CheckpointError(
             f"{packaged}: the shipped weights are missing; reinstall fnet or give a file with "
             "--weights"
@@ -40,12 +50,12 @@ def is_shipped(text: str) -> bool:
     return text == DEFAULT or text in shipped_weights()
 
 
-def find_weights(text: str | Path | None) -> Path:
+def find_weights(text: str | Path | None, modalities: Collection[str] = ()) -> Path:
     """Return the file of the shipped weights with this name, else the path itself.
 
-    A name takes precedence over a file of that name, which is `./NAME`. Raise CheckpointError.
+    None and "default" mean those for these modalities. A text takes precedence over a file of that
+    name, which is `./NAME`; a `Path` is always a file. Raise CheckpointError.
     """
     if text is None or text == DEFAULT:
-        return default_weights_path()
-    name = str(text)
-    return shipped_weights().get(name, Path(name))
+        return default_weights_path(modalities)
+    return text if isinstance(text, Path) else shipped_weights().get(text, Path(text))

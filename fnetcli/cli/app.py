@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import Annotated
 
 import typer
@@ -11,6 +12,9 @@ from fnetcli.cli.fuse import fuse
 from fnetcli.cli.help import LiteralCommand, LiteralGroup
 from fnetcli.cli.inspect import inspect
 from fnetcli.cli.train import train
+from fnetcli.cores import core_quota, usable_cores
+
+THREADS = "OMP_NUM_THREADS"
 
 app = typer.Typer(
     name="fnet",
@@ -40,6 +44,10 @@ def main(
     ] = False,
 ) -> None:
     """Fuse images from two sensors, and show what each of them contributes."""
+    del version  # its callback has printed it
+    quota = core_quota()
+    if quota is not None:  # libraries count the cores of the machine, not of the container
+        os.environ.setdefault(THREADS, str(min(quota, usable_cores())))
 
 
 app.command(no_args_is_help=True, cls=LiteralCommand)(fuse)

@@ -141,6 +141,10 @@ def listed(paths: Sequence[Path], most: int) -> str:
     return ", ".join(map(str, paths[:most])) + (f" and {more} more" if more > 0 else "")
 
 
+WIDE = 110  # columns that the usual bar needs beside the losses of a training
+NARROW_BAR = "{percentage:3.0f}% {n_fmt}/{total_fmt} {remaining}{postfix}"  # no bar
+
+
 class Progress:
     """A bar on a terminal; otherwise a plain line every few seconds; nothing if quiet."""
 
@@ -154,7 +158,14 @@ class Progress:
         if sys.stderr is not None and sys.stderr.isatty() and not console.is_quiet:
             from tqdm import tqdm
 
-            self._bar = tqdm(total=total, unit=f" {unit}", dynamic_ncols=True, leave=False)
+            is_narrow = total is not None and shutil.get_terminal_size().columns < WIDE
+            self._bar = tqdm(
+                total=total,
+                unit=f" {unit}",
+                dynamic_ncols=True,
+                leave=False,
+                bar_format=NARROW_BAR if is_narrow else None,
+            )
 
     def step(self, text: str = "", count: int = 1) -> None:
         """Count `count` more as finished."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -34,6 +33,7 @@ from fnetcli.cli.options.network import GivenDevice, GivenPrecision, GivenTiles
 from fnetcli.cli.options.scaling import GivenScaling, GivenScope, GivenSize
 from fnetcli.cli.options.scores import GivenMethods, GivenScoreFiles, GivenScoreRun, GivenScores
 from fnetcli.cli.options.talking import GivenQuiet, GivenVerbosity
+from fnetcli.cores import usable_cores
 from fnetcli.errors import UsageError
 from fnetcli.runs.batch import EXIT_DONE, EXIT_FAILED
 from fnetcli.runs.protect import Inputs, ResultFiles
@@ -109,14 +109,14 @@ def evaluate(
     is_deep = pairing.recursive or bool(pairing.match) or has_frames
     fused = fused_methods(found, methods.fused or [], of_methods, is_recursive=is_deep)
     _tell_strays(console, fused)
-    made = makers.entrants()
+    made = makers.entrants(modalities)
     entrants = (*fused.entrants, *made)
     require_names([entrant.method.name for entrant in entrants], modalities)
     sources = [path for case in found.cases for path in (case.first, case.second)]
     scored = [path for entrant in fused.entrants for path in entrant.files.values()]
     lists = [pairing.pairs] if pairing.pairs else []
     files.check(Inputs([*sources, *scored, *makers.paths, *lists]))
-    workers = running.workers or min(MAX_WORKERS, os.cpu_count() or 1)
+    workers = running.workers or min(MAX_WORKERS, usable_cores())
     with Progress(None, "headers and ranges", console) as progress:
         surveyed = survey(
             found.cases,

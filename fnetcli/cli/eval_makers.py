@@ -40,16 +40,18 @@ class Makers:
     at_work: EngineOptions
     device: str
     has_baselines: bool
+    modalities: tuple[str, ...] = ()  # of the images: they decide what the default is
 
     @property
     def paths(self) -> list[Path]:
         """The named weights files."""
         return [self._load_name(text)[1] for text in self.weights]
 
-    def entrants(self) -> list[NetworkEntrant | RuleEntrant]:
-        """Load all weights. Raise CheckpointError."""
+    def entrants(self, modalities: tuple[str, ...]) -> list[NetworkEntrant | RuleEntrant]:
+        """Load all weights, for images of these modalities. Raise CheckpointError."""
         from fnetcli.evaluation.entrants import rule_entrants
 
+        self.modalities = modalities
         rules = rule_entrants() if self.has_baselines else []
         return [*map(self._network, self.weights), *rules]
 
@@ -82,7 +84,7 @@ class Makers:
         from fnetcli.evaluation.fused_files import split_name
 
         name, weights = split_name("--weights", text)
-        path = find_weights(weights)
+        path = find_weights(weights, self.modalities)
         return name or path.stem, path
 
     def _network(self, text: str) -> NetworkEntrant:

@@ -70,13 +70,15 @@ def fuse(
     verbosity: GivenVerbosity,
     quiet: GivenQuiet,
 ) -> int:
-    """Fuse one pair of files, all pairs of two folders or a list, or volumes.
+    r"""Fuse one pair of files, all pairs of two folders or a list, or volumes.
 
-    Two files: fnet fuse --vis a.png --ir b.png. Two folders: fnet fuse --vis DIR --ir DIR -o OUT
-    pairs files with the same name, whatever their suffixes. Results: OUT/fused,
-    OUT/unique_<modality>, OUT/common. OUT/manifest.jsonl records how each result was made; run the
-    same command again to resume. Paths of the fused images go to stdout. Volumes: fnet fuse --ct
-    CT_DIR --mri scan.nii.gz -o OUT writes OUT/fused/<case>.nii.gz on the MRI's grid.
+    \b
+    fnet fuse --vis a.png --ir b.png                one pair; results in fnet-out
+    fnet fuse --vis DIR --ir DIR -o OUT             pairs: files of the same name
+    fnet fuse --ct DIR --mri scan.nii.gz -o OUT     volumes
+
+    Writes OUT/fused, OUT/unique_<modality> and OUT/common; OUT/manifest.jsonl records how each
+    result was made. Run the same command again to resume. Paths of the fused images go to stdout.
     """
     with leaving_at_once():
         from fnetcli.engine import Wanted
@@ -120,8 +122,9 @@ def fuse(
     if running.merge_parts:
         return tell_merged(console, out, found.pairing)
     crew = cluster.crew(device.device)
-    source = NetworkSource(weights.weights, device.device, engine_options)
-    further = [path for path in (weights.path, pairing.pairs, alignment.transform) if path]
+    source = NetworkSource(weights.weights, device.device, engine_options, modalities=modalities)
+    of_weights = weights.path(modalities)
+    further = [path for path in (of_weights, pairing.pairs, alignment.transform) if path]
     workers = running.workers or default_workers()
     session = _Session(
         console,
@@ -140,13 +143,14 @@ def fuse(
         from fnetcli.runs.volume_jobs import VolumeRunOptions, volume_job
 
         volumes = volume.options(modalities, scalings, reading.pixel_limit)
-        volumes = alignment.applied_to(volumes)
+        volumes = alignment.applied_to(volumes, is_strict=pairing.strict)
         network = session.load(len(found.pairing.cases))
         options = VolumeRunOptions(
             mix=volume_results.mix(results.gains(network.products, modalities)),
             target=volume_results.to.value,
             maps=results.maps_kind,
             existing=results.existing.value,
+            keeps_shear=volume_results.keep_shear,
         )
         job = volume_job(found.pairing, volumes, network, out, options)
         return session.run(replace(job, part=part), network, counts_slices=True)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import typer
 
 from fnetcli.cli.console import Console, Progress, listed, on_stdout, to_stdout
-from fnetcli.cli.help import literal
+from fnetcli.cli.markup import literal
 from fnetcli.errors import FnetError
 from fnetcli.runs.batch import EXIT_DONE, EXIT_FAILED
 from fnetcli.runs.protect import STDOUT

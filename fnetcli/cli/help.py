@@ -1,60 +1,151 @@
-"""Help texts shown literally: square brackets are text, not rich markup."""
+"""Help as plain text: everyday options in `--help`, all of them in `--help-all`.
+
+Words are shown as they are written, wrapped at the width of the terminal. Panels with everyday
+options come first, images before all others, and what every command has comes last.
+"""
 
 from __future__ import annotations
 
-import re
+import shutil
+import textwrap
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
 from typing import Any
 
+import typer
 from typer.core import TyperGroup
 
 from fnetcli.cli.options.group import OnceCommand
 
-MARKUP = re.compile(r"(\\*)(\[[a-z#/@][^\[]*?\])")  # what rich takes for markup
-PARTS = ("help", "short_help", "epilog", "rich_help_panel")
+HELP_ALL = "--help-all"
+ARGUMENTS, OPTIONS, GENERAL = "Arguments", "Options", "General"
+OF_ALL = ("help", "version", "verbose", "quiet", "debug")  # general options
+IMAGES = "Images"  # how the panel of images begins
+MIN_WIDTH, MAX_WIDTH = 40, 100
+NAMES = 26  # columns for options and their values
+KEPT = "\\b"  # a paragraph that begins with it keeps its lines
 
+PLACEHOLDERS = {"path": "PATH", "text": "TEXT", "integer": "N", "float": "NUMBER"}
 
-def literal(text: str) -> str:
-    """Escape rich markup in a text, like `rich.markup.escape` but without importing rich."""
-    return MARKUP.sub(lambda found: f"{found[1] * 2}\\{found[2]}", text)
-
-
-@contextmanager
-def literal_help(command: Any) -> Iterator[None]:
-    """Escape all help texts of a command, its options and its sub-commands meanwhile."""
-    with ExitStack() as stack:
-        for owner in (command, *command.params, *getattr(command, "commands", {}).values()):
-            stack.enter_context(_literal(owner))
-        yield
-
-
-@contextmanager
-def _literal(owner: object) -> Iterator[None]:
-    texts = {name: getattr(owner, name, None) for name in PARTS}
-    written = {name: text for name, text in texts.items() if isinstance(text, str)}
-    for name, text in written.items():
-        setattr(owner, name, literal(text))
-    try:
-        yield
-    finally:
-        for name, text in written.items():
-            setattr(owner, name, text)
+# What most people need, in this order. Commands that are not here show all options.
+EVERYDAY = {
+    "fuse": (
+        *("vis", "ir", "nir", "ct", "mri", "pet", "spect", "flir"),
+        *("out", "kind", "maps", "gain", "report", "existing"),
+        *("weights", "pairs", "recursive", "suffix", "dry_run"),
+        *("value_range", "stretch_scope", "invert", "resize"),
+        *("register", "window", "to", "device", "verbose", "quiet"),
+    ),
+    "eval": (
+        *("vis", "ir", "nir", "ct", "mri", "pet", "spect"),
+        *("fused", "weights", "baselines", "metrics", "convention", "all_cases", "cost"),
+        *("csv_file", "json_file", "markdown_file", "latex_file", "html_file"),
+        *("pairs", "recursive", "suffix", "resize", "verbose", "quiet"),
+    ),
+}
 
 
 class LiteralCommand(OnceCommand):
-    """A command whose help is shown literally."""
+    """A command whose help is plain text."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Parse the arguments; `--help-all` prints all options."""
+        if HELP_ALL in args:
+            typer.echo("\n".join(_page(self, ctx, shows_all=True)), color=ctx.color)
+            ctx.exit()
+        return super().parse_args(ctx, args)
 
     def format_help(self, ctx: Any, formatter: Any) -> None:
         """Write the help text."""
-        with literal_help(self):
-            super().format_help(ctx, formatter)
+        formatter.write("\n".join(_page(self, ctx, shows_all=False)))
 
 
 class LiteralGroup(TyperGroup):
-    """A group of commands whose help is shown literally."""
+    """A group of commands whose help is plain text."""
 
     def format_help(self, ctx: Any, formatter: Any) -> None:
         """Write the help text."""
-        with literal_help(self):
-            super().format_help(ctx, formatter)
+        lines = [f"Usage: {ctx.command_path} COMMAND [OPTIONS]", "", *_paragraphs(self.help), ""]
+        lines += [_title("Commands")]
+        for name, command in self.commands.items():
+            lines += _row(name, (command.help or "").split("\n\n")[0])
+        lines += ["", *_panels(self, ctx, shows_all=True), *_paragraphs(self.epilog)]
+        formatter.write("\n".join(lines))
+
+
+def _page(command: Any, ctx: Any, *, shows_all: bool) -> Iterator[str]:
+    """Yield the lines of a command's help."""
+    pieces = " ".join(command.collect_usage_pieces(ctx)).replace("[[", "[").replace("]]", "]")
+    yield f"Usage: {ctx.command_path} {pieces}"
+    yield ""
+    yield from _paragraphs(command.help)
+    yield ""
+    yield from _panels(command, ctx, shows_all=shows_all)
+    if command.name in EVERYDAY and not shows_all:
+        yield from _wrapped(
+            f"{ctx.command_path} {HELP_ALL} lists all options, docs/cli.md as well. "
+            "fnet --install-completion lets the shell complete them."
+        )
+    yield from _paragraphs(command.epilog)
+
+
+def _panels(command: Any, ctx: Any, *, shows_all: bool) -> Iterator[str]:
+    """Yield the panels of options: everyday ones first, general ones last."""
+    everyday = EVERYDAY.get(command.name or "", ())
+    ranks = {name: number for number, name in enumerate(everyday)}
+    parameters = command.get_params(ctx)
+    panels: dict[str, list[str]] = {}
+    for parameter in sorted(parameters, key=lambda one: ranks.get(one.name, len(ranks))):
+        is_shown = shows_all or not everyday or parameter.name in {*everyday, "help"}
+        record = parameter.get_help_record(ctx) if is_shown else None
+        if parameter.param_type_name == "argument":
+            record = (parameter.metavar or f"[{parameter.name.upper()}]", parameter.help or "")
+        if record is not None:
+            panels.setdefault(_panel(parameter), []).extend(_row(*record))
+    for title in sorted(panels, key=lambda one: (one == GENERAL, not one.startswith(IMAGES))):
+        yield _title(title)
+        yield from panels[title]
+        yield ""
+
+
+def _panel(parameter: Any) -> str:
+    if parameter.name in OF_ALL:
+        return GENERAL
+    default = ARGUMENTS if parameter.param_type_name == "argument" else OPTIONS
+    return getattr(parameter, "rich_help_panel", None) or default
+
+
+def _title(text: str) -> str:
+    return str(typer.style(text, bold=True))
+
+
+def _row(names: str, words: str) -> Iterator[str]:
+    """Yield the lines of an option: its names and value, and beside them what it means."""
+    names = names.replace(" <bool>", "").replace("<", "").replace(">", "")
+    option, space, value = names.rpartition(" ")
+    names = f"{option}{space}{PLACEHOLDERS.get(value, value)}"
+    lines = _wrapped(words, NAMES)
+    head = f"  {names}"
+    if len(head) > NAMES - 2:
+        yield head
+        head = ""
+    for line in lines or [""]:
+        yield f"{head:<{NAMES}}{line}".rstrip()
+        head = ""
+
+
+def _paragraphs(text: str | None) -> Iterator[str]:
+    """Yield the lines of a text, its paragraphs wrapped anew."""
+    for number, paragraph in enumerate((text or "").split("\n\n")):
+        if number:
+            yield ""
+        if paragraph.startswith(KEPT):
+            yield from paragraph.removeprefix(KEPT).strip("\n").splitlines()
+        else:
+            yield from _wrapped(paragraph)
+
+
+def _wrapped(text: str, used: int = 0) -> list[str]:
+    width = min(MAX_WIDTH, max(MIN_WIDTH, shutil.get_terminal_size().columns)) - used
+    return textwrap.wrap(
+        " ".join(text.split()), width, break_on_hyphens=False, break_long_words=False
+    )

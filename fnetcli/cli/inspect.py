@@ -105,7 +105,7 @@ def inspect(
         "pair",
     )
     engine_options = tiles.options()
-    named = subject or weights.path
+    named = subject or weights.path([*images.given])
     inputs = Inputs([*images.given.values(), named, *([camera.flir] if camera.flir else [])])
     if kind == "pair":
         given = GivenPair(
@@ -115,7 +115,7 @@ def inspect(
     require_places(results.out, (), results.json_file, inputs)
     if kind == "image" and subject is not None:
         return inspect_image(console, subject, results.json_file, reading, camera, volume)
-    path = str(subject) if subject else weights.weights
+    path = subject or weights.weights
     return inspect_weights(console, path, inputs, results, device.device)
 
 

@@ -108,7 +108,9 @@ def inspect_pair(
     if found.info:
         console.notice(found.info)
     read = _find_pair(given, found)
-    network = NetworkSource(given.weights, device, engine_options).load(console.notice)
+    network = NetworkSource(
+        given.weights, device, engine_options, modalities=found.modalities
+    ).load(console.notice)
     inspector = inspector_of(network.weights)
     options = InspectOptions(results.codes, results.iterations)
     require_fitting(inspector, options, network.weights.network.spec.name)
@@ -197,7 +199,7 @@ def _inspect(
         f"{subject.name}: {width}x{height}, weights {loaded.name}, device {engine.device}; "
         f"{FEATURES_FILE} takes {megabytes:,.0f} MB"
     )
-    for notice in (*subject.info, *loaded.notices(), *engine.notices):
+    for notice in (*subject.info, *network.notices):
         console.notice(notice)
     console.detail(f"network: {engine.path}")
     steps = count_steps(inspector, task.options) + count_files(inspector)

@@ -12,13 +12,14 @@ from fnetcli.runs.protect import Inputs
 
 def list_weights(console: Console, json_file: Path | None) -> int:
     """Print name, model, modalities trained on, size and hash of each; return the exit code."""
-    from fnetcli.checkpoints.shipped import shipped_weights
+    from fnetcli.checkpoints.shipped import DEFAULT_NAME, MEDICAL_NAME, shipped_weights
     from fnetcli.inspection.shipped import shipped_cards
 
     require_json(json_file, None, Inputs(list(shipped_weights().values())))
     cards = shipped_cards()
     for card in cards:
-        mark = " (default)" if card.is_default else ""
+        defaults = {DEFAULT_NAME: " (default)", MEDICAL_NAME: " (default for CT, MRI, PET, SPECT)"}
+        mark = defaults.get(card.name, "")
         trained = ", ".join(card.trained_for) or "unknown pairs"
         console.result(f"{card.name}{mark}: model {card.model}, trained for {trained}")
         console.result(f"    {card.size / 1e6:.2f} MB, sha256 {card.sha256}")

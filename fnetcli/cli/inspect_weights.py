@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from fnetcli.cli.console import Console, leaving_at_once
 from fnetcli.cli.inspect_files import require_places, results_in, write_json
 from fnetcli.cli.options.inspection import GivenInspection
@@ -11,7 +13,7 @@ from fnetcli.runs.protect import Inputs
 
 
 def inspect_weights(
-    console: Console, path: str | None, inputs: Inputs, results: GivenInspection, device: str
+    console: Console, path: str | Path | None, inputs: Inputs, results: GivenInspection, device: str
 ) -> int:
     """Print what a weights file contains, and draw its pictures; return the exit code."""
     with leaving_at_once():

@@ -17,11 +17,12 @@ from fnetcli.cli.train_plan import (
     find_pairs,
     initial_weights,
     plan_run,
+    write_recipe,
 )
 from fnetcli.runs.batch import EXIT_DONE, EXIT_INTERRUPTED
 
 if TYPE_CHECKING:
-    from fnetcli.training.config import Recipe
+    from fnetcli.reports.tensorboard import Board
 
 
 @exits_properly
@@ -39,15 +40,21 @@ def train(
     validation too. With --init, training starts from other weights; without a recipe it fine-tunes
     them. UAAFusion learns from labels: --labels, or labels in the recipe. Ctrl-C saves
     the state and stops; resuming with --resume gives results identical to those of an
-    uninterrupted run. Writes best.safetensors, last.safetensors, log.jsonl, loss.png, recipe.toml
-    and state.pt to the run folder.
+    uninterrupted run. Writes best.safetensors, last.safetensors, log.jsonl, log.csv, loss.png,
+    recipe.toml, state.pt and pictures of validation pairs to the run folder.
     """
+    if given.write_recipe is not None:
+        Console(is_quiet=talking.quiet).result(str(write_recipe(given.write_recipe, given.out)))
+        return EXIT_DONE
     with leaving_at_once():
         from fnetcli.engine import choose_device
+        from fnetcli.reports.tensorboard import Board, require_tensorboard
         from fnetcli.training import loop, team
 
     leads = not team.has_team() or team.rank() == 0  # of the processes that torchrun has started
     console = Console(is_quiet=talking.quiet or not leads, has_results=leads)
+    if given.tensorboard:
+        require_tensorboard()
     resume = given.resume
     name = choose_recipe(given)
     run = given.out or Path("runs") / Path(name).stem
@@ -55,11 +62,13 @@ def train(
     plan = plan_run(name, run, given, images.given)
     pairs, validation_pairs = find_pairs(plan, console)
     init = initial_weights(plan, given)
+    if init is not None:
+        console.notice(f"training starts from {init.name}")
     chosen = choose_device(device.device)
     if chosen.kind == "cuda" and chosen.index is None and team.has_team():
         chosen = choose_device(f"cuda:{team.local_rank()}")
     console.notice(f"{len(pairs)} pairs, device {chosen}, run folder {run}")
-    observer = _Observer(console, plan)
+    observer = _Observer(console, Board(run) if given.tensorboard and leads else None)
     try:
         loop.train(
             plan,
@@ -88,15 +97,15 @@ def train(
 class _Observer:
     """Shows losses and the time left, stage by stage."""
 
-    def __init__(self, console: Console, recipe: Recipe) -> None:
-        self.console, self.recipe = console, recipe
+    def __init__(self, console: Console, board: Board | None) -> None:
+        self.console, self.board = console, board
         self.stage = 0
         self.progress: Progress | None = None
         self.smooth: dict[str, float] = {}
 
     def step(self, stage: int, iteration: int, total: int, losses: dict[str, float]) -> None:
         if stage != self.stage:
-            self.close()
+            self._close_progress()
             self.stage, self.smooth = stage, dict(losses)
             self.console.notice(f"stage {stage}: iterations {iteration} to {total}")
             self.progress = Progress(
@@ -109,21 +118,42 @@ class _Observer:
                 " ".join(f"{name} {value:.3f}" for name, value in self.smooth.items())
             )
 
+        if self.board is not None:
+            self.board.add(stage, iteration, losses, "loss")
+
+    def validated(
+        self, stage: int, iteration: int, found: dict[str, float], strip: Path | None
+    ) -> None:
+        if self.board is not None:
+            self.board.add(stage, iteration, found, "validation")
+            if strip is not None:
+                self.board.add_strip(stage, iteration, strip)
+
     def message(self, text: str) -> None:
         self.console.notice(text)
 
+    def warning(self, text: str) -> None:
+        self.console.warning(text)
+
     def close(self) -> None:
+        self._close_progress()
+        if self.board is not None:
+            self.board.close()
+
+    def _close_progress(self) -> None:
         if self.progress is not None:
             self.progress.close()
 
 
 def _draw_curves(console: Console, run: Path) -> None:
-    """Draw the log's losses, however training ended."""
+    """Draw the log's losses and write them as a table, however training ended."""
     from fnetcli.reports.plots import draw_loss_curves
+    from fnetcli.reports.training_log import write_log_table
     from fnetcli.training.loop import LOG_FILE
 
     try:
         if (run / LOG_FILE).is_file():
             draw_loss_curves(run / LOG_FILE, run / "loss.png")
+            write_log_table(run / LOG_FILE, run / "log.csv")
     except Exception as error:  # noqa: BLE001  a picture must not hide how training ended
-        console.warning(f"{run / 'loss.png'}: not drawn ({error})")
+        console.warning(f"{run}: loss.png or log.csv is not written ({error})")

@@ -14,8 +14,8 @@ from fnetcli.cli.options.values import per_modality
 
 if TYPE_CHECKING:
     from fnetcli.checkpoints.loading import Weights
-    from fnetcli.training.config import LabelledRecipe, Recipe
-    from fnetcli.training.data import Pairs
+    from fnetcli.training.config import DataSet, LabelledRecipe, Recipe
+    from fnetcli.training.data import Pairs, PairSource
     from fnetcli.training.loop import PairList
 
 SHOWN_WARNINGS = 5  # of files
@@ -36,45 +36,96 @@ def choose_recipe(given: GivenTraining) -> str:
     return DEFAULT_NAME if given.init is None else fine_tuning_recipe(given.init)
 
 
+def write_recipe(name: str, out: Path | None) -> Path:
+    """Write a recipe that ships with fnet to a file; return its path. Raise UsageError."""
+    from fnetcli.errors import UsageError
+    from fnetcli.files.durable import atomic_write
+    from fnetcli.training.recipes import recipe_text, shipped_recipes
+
+    source = shipped_recipes().get(name)
+    if source is None:
+        raise UsageError(
+            f"--write-recipe {name}: no such recipe; give one of {', '.join(shipped_recipes())}"
+        )
+    path = out or Path(source.name)
+    path = path / source.name if path.is_dir() else path
+    if os.path.lexists(path):
+        raise UsageError(f"{path}: exists already; name another file with -o")
+    if not path.parent.is_dir():
+        raise UsageError(f"{path}: its folder does not exist; make it first")
+    text = recipe_text(source)
+    atomic_write(path, lambda file: file.write(text.encode()))
+    return path
+
+
 def plan_run(name: str, run: Path, given: GivenTraining, folders: dict[str, Path]) -> Recipe:
     """Return the recipe with what the command line says; a run to resume has its own."""
     from fnetcli.errors import ConfigError
-    from fnetcli.modalities import network_order
-    from fnetcli.training.config import LabelledRecipe
+    from fnetcli.modalities import TABLE
+    from fnetcli.training.config import DataSet, LabelledRecipe
     from fnetcli.training.loop import RECIPE_FILE
     from fnetcli.training.recipes import locate_weights, read_recipe
 
     init = "" if given.init is None else locate_weights(given.init, Path.cwd())
     if given.resume and given.recipe is None and os.path.lexists(run / RECIPE_FILE):
-        plan = read_recipe(run / RECIPE_FILE, init, takes_init=given.names_weights)
+        plan = read_recipe(run / RECIPE_FILE, init, folders, takes_init=given.names_weights)
     else:
-        plan = read_recipe(name, init)
+        plan = read_recipe(name, init, folders)
     if folders:
-        data = {name: str(path.resolve()) for name, path in folders.items()}
-        plan = dataclasses.replace(plan, data=data, validation={})
-    if given.validation is not None:
-        is_one = len({*plan.data.values()}) == 1  # folder, for both sides
-        below = {
-            name: given.validation if is_one else given.validation / name for name in plan.data
-        }
-        validation = {name: str(path.resolve()) for name, path in below.items()}
-        plan = dataclasses.replace(plan, validation=validation)
+        data = DataSet({name: str(path.resolve()) for name, path in folders.items()})
+        plan = dataclasses.replace(plan, data=(data,), validation=())
     if not plan.data:
         raise ConfigError(
             "no training pairs given; use --vis DIR --ir DIR, or [data] in the recipe"
         )
-    modalities = network_order([*plan.data])
-    if given.match:
-        plan = dataclasses.replace(plan, match=per_modality("--match", given.match, modalities))
-    if given.band:
-        plan = dataclasses.replace(plan, bands=per_modality("--band", given.band, modalities))
+    if given.validation is not None:
+        plan = dataclasses.replace(plan, validation=_validation_sets(plan, given.validation))
+    plan = _plan_reading(plan, given)
+    thermal = [one.name for one in TABLE if one.is_thermal]
+    if plan.augment.invert_thermal and not any({*one.folders} & {*thermal} for one in plan.data):
+        raise ConfigError(
+            "[augment] invert_thermal: none of the images is thermal; leave it out, or train on ir"
+        )
     if isinstance(plan, LabelledRecipe):
         return _plan_labels(plan, given, is_elsewhere=bool(folders))
-    if given.labels is not None:
+    if given.labels is not None or any(one.labels for one in plan.data):
         raise ConfigError(
             f"--labels: the recipe trains {plan.model}, which learns without labels; leave the "
             "option out, or give a recipe of uaafusion"
         )
+    return plan
+
+
+def _validation_sets(plan: Recipe, folder: Path) -> tuple[DataSet, ...]:
+    """Return one set below a folder for each two modalities that the recipe trains on."""
+    from fnetcli.training.config import DataSet
+
+    found = dict[frozenset[str], DataSet]()
+    for one in plan.data:
+        is_one = len({*one.folders.values()}) == 1  # folder, for both sides
+        below = {name: folder if is_one else folder / name for name in one.folders}
+        resolved = {name: str(path.resolve()) for name, path in below.items()}
+        kept = found.setdefault(frozenset(resolved), DataSet(resolved, match=one.match))
+        found[frozenset(resolved)] = dataclasses.replace(kept, bands=one.bands)
+    return tuple(found.values())
+
+
+def _plan_reading(plan: Recipe, given: GivenTraining) -> Recipe:
+    """Return the recipe with --match and --band. Raise UsageError."""
+    from fnetcli.errors import UsageError
+    from fnetcli.modalities import network_order
+
+    if (given.match or given.band) and len(plan.data) > 1:
+        option, name = ("--match", "match") if given.match else ("--band", "bands")
+        raise UsageError(
+            f"{option}: the recipe has {len(plan.data)} sets of pairs; write {name} in each "
+            "[[data]] that needs it"
+        )
+    modalities = network_order([*plan.data[0].folders])
+    if given.match:
+        plan = dataclasses.replace(plan, match=per_modality("--match", given.match, modalities))
+    if given.band:
+        plan = dataclasses.replace(plan, bands=per_modality("--band", given.band, modalities))
     return plan
 
 
@@ -92,7 +143,12 @@ def _plan_labels(
         folder = given.validation / "label"
         labels = str(folder.resolve()) if folder.is_dir() else ""
         plan = dataclasses.replace(plan, validation_labels=labels)
-    if not plan.labels and plan.needs_labels:
+    if len(plan.data) > 1 and (plan.labels or plan.unlabelled):
+        raise ConfigError(
+            f"labels and [unlabelled] belong to one set of pairs, but the recipe has "
+            f"{len(plan.data)}; write labels in each [[data]] that has some"
+        )
+    if plan.needs_labels and not any((plan.labels, *(one.labels for one in plan.data))):
         raise ConfigError(
             f"{plan.model} learns from labelled pairs, but no labels are given; use --labels DIR, "
             "or labels in the recipe, or start from weights (--init) and freeze segmentation"
@@ -137,32 +193,53 @@ def _largest_crop(recipe: Recipe) -> int:
 def find_pairs(plan: Recipe, console: Console) -> tuple[PairList, PairList | None]:
     """Find, read and check all training and validation pairs, with labels if they are learnt."""
     from fnetcli.training.config import LabelledRecipe
-    from fnetcli.training.labelled import LabelledPairs, find_labels
+    from fnetcli.training.labelled import LabelledPairs
 
-    smallest = _largest_crop(plan)
-    pairs = _pairs(plan, plan.data, console, smallest)
-    validation = _pairs(plan, plan.validation, console) if plan.validation else None
+    crop = max((stage.crop for stage in plan.stages if stage.iterations), default=1)
+    sets = [_pairs(plan, one, console, one.crop or crop) for one in plan.data]
+    others = [_pairs(plan, one, console) for one in plan.validation]
+    pairs, validation = _together(sets, plan.data), _together(others, plan.validation)
     if not isinstance(plan, LabelledRecipe):
-        return pairs, validation
+        return pairs, validation if others else None
     classes = len(plan.classes.names) + 1
-    unlabelled = _pairs(plan, plan.unlabelled, console, smallest) if plan.unlabelled else None
-    labels: list[Path | None] = [None] * len(pairs)
-    if plan.labels:
-        labels = find_labels(pairs.cases, Path(plan.labels))
-    labelled = LabelledPairs(pairs, labels, classes, unlabelled)
-    if plan.labels:
-        labelled.check()
-    if validation is None:
+    unlabelled = [_pairs(plan, one, console, crop) for one in plan.unlabelled]
+    labelled = LabelledPairs(
+        pairs,
+        _labels(sets, plan.data, plan.labels),
+        classes,
+        _together(unlabelled, plan.unlabelled) if unlabelled else None,
+    )
+    labelled.check()
+    if not others:
         return labelled, None
-    if not plan.validation_labels:
-        return labelled, LabelledPairs(validation, [None] * len(validation), classes)
-    found = find_labels(validation.cases, Path(plan.validation_labels))
-    labelled_validation = LabelledPairs(validation, found, classes)
+    labels = _labels(others, plan.validation, plan.validation_labels)
+    labelled_validation = LabelledPairs(validation, labels, classes)
     labelled_validation.check()
     return labelled, labelled_validation
 
 
-def _pairs(plan: Recipe, folders: dict[str, str], console: Console, smallest: int = 1) -> Pairs:
+def _together(sets: list[Pairs], data: tuple[DataSet, ...]) -> PairSource:
+    """Return one set as it is, several as a mixture."""
+    from fnetcli.training.data import Mixture
+
+    if len(sets) == 1:
+        return sets[0]
+    shares = [one.share or float(len(pairs)) for one, pairs in zip(data, sets, strict=True)]
+    return Mixture(sets, shares, [one.crop for one in data])
+
+
+def _labels(sets: list[Pairs], data: tuple[DataSet, ...], labels: str) -> list[Path | None]:
+    """Return the label of each pair of all sets; None for those of sets without labels."""
+    from fnetcli.training.labelled import find_labels
+
+    found: list[Path | None] = []
+    for pairs, one in zip(sets, data, strict=True):
+        folder = one.labels or labels
+        found += find_labels(pairs.cases, Path(folder)) if folder else [None] * len(pairs)
+    return found
+
+
+def _pairs(plan: Recipe, data: DataSet, console: Console, smallest: int = 1) -> Pairs:
     """Find, read and check all pairs of two folders."""
     from fnetcli.errors import TrainingError
     from fnetcli.inputs.pairing import pair_paths
@@ -171,9 +248,14 @@ def _pairs(plan: Recipe, folders: dict[str, str], console: Console, smallest: in
     from fnetcli.pictures.survey import survey
     from fnetcli.training.data import Pairs
 
+    folders = data.folders
     modalities = first, second = network_order(list(folders))
-    reading = GivenReading(band=[f"{name}={text}" for name, text in plan.bands.items()] or None)
-    named = GivenPairing(match=[f"{name}={text}" for name, text in plan.match.items()] or None)
+    bands, match = (
+        [f"{name}={text}" for name, text in (own or of_all).items() if own or name in modalities]
+        for own, of_all in ((data.bands, plan.bands), (data.match, plan.match))
+    )
+    reading = GivenReading(band=bands or None)
+    named = GivenPairing(match=match or None)
     options = named.options(modalities, reading)
     pairing = pair_paths(Path(folders[first]), Path(folders[second]), options)
     tell_pairing(console, pairing)

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 import psutil
 
+from fnetcli.cores import core_quota, usable_cores
 from fnetcli.errors import UsageError
 
 if TYPE_CHECKING:
@@ -37,6 +38,7 @@ class Device:
         import torch
 
         torch.backends.cudnn.allow_tf32 = False
+        torch.backends.cuda.matmul.allow_tf32 = False
         return torch.device(str(self))
 
 
@@ -78,16 +80,18 @@ def choose_devices(text: str) -> list[str]:
 
 
 def count_threads() -> int:
-    """Return the number of computing threads: torch's, else OMP_NUM_THREADS, else all cores."""
+    """Return the number of computing threads: torch's, else OMP_NUM_THREADS, else all cores.
+
+    A container's quota bounds what torch chose: it counts the cores of the machine.
+    """
     torch = sys.modules.get("torch")
     if torch is not None and hasattr(torch, "get_num_threads"):
-        return int(torch.get_num_threads())
+        return min(int(torch.get_num_threads()), core_quota() or sys.maxsize)
     told = os.environ.get(THREADS, "").split(",")[0].strip()
     if told.isdecimal() and int(told) > 0:
         return int(told)
-    allowed = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else None
-    cores = psutil.cpu_count(logical=False) or os.cpu_count() or 1
-    return min(cores, allowed or cores)
+    usable = usable_cores()
+    return min(usable, psutil.cpu_count(logical=False) or usable)
 
 
 def _best() -> Device:

@@ -43,13 +43,15 @@ def is_zip_file(path: Path) -> bool:
         return False
 
 
-def read_zip(path: Path, series: str | None, pixel_limit: int) -> Image:
+def read_zip(
+    path: Path, series: str | None, pixel_limit: int, *, refuses_uneven: bool = False
+) -> Image:
     """Read one series of DICOM from an archive. Raise ReadError."""
     with tempfile.TemporaryDirectory(prefix="fnet-") as name:
         folder = Path(name)
         names = _unpack(path, folder, pixel_limit)
         try:
-            return read_dicom(folder, series, pixel_limit)
+            return read_dicom(folder, series, pixel_limit, refuses_uneven=refuses_uneven)
         except ReadError as error:  # nobody has heard of the temporary folder
             text = re.sub(
                 rf"{re.escape(name)}/(\d+)",

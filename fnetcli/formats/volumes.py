@@ -35,6 +35,7 @@ class VolumeOptions:
     series: str | None = None
     volume: int | None = None
     pixel_limit: int = 500_000_000
+    refuses_uneven: bool = False  # DICOM slices of uneven spacing, which are resampled otherwise
 
 
 @dataclass(frozen=True)
@@ -152,7 +153,9 @@ def read_volume(path: Path, options: VolumeOptions = DEFAULT_OPTIONS) -> Image:
         raise ReadError(f"{path}: not a volume ({KINDS}); convert it to NIfTI")
     if options.volume is not None:
         raise ReadError(f"{path}: DICOM has series, not numbered volumes; use --series")
-    return read_dicom(path, options.series, options.pixel_limit)
+    return read_dicom(
+        path, options.series, options.pixel_limit, refuses_uneven=options.refuses_uneven
+    )
 
 
 def _read_file(path: Path, options: VolumeOptions) -> Image | None:
@@ -160,7 +163,9 @@ def _read_file(path: Path, options: VolumeOptions) -> Image | None:
     if is_zip_file(path):
         if options.volume is not None:
             raise ReadError(f"{path}: DICOM has series, not numbered volumes; use --series")
-        return read_zip(path, options.series, options.pixel_limit)
+        return read_zip(
+            path, options.series, options.pixel_limit, refuses_uneven=options.refuses_uneven
+        )
     field = _field(path)
     if field is None and not (is_named_nifti(path) or is_nifti_file(path)):
         return None

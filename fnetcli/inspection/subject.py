@@ -17,12 +17,12 @@ from fnetcli.models.base import Fusion, Maps
 from fnetcli.pictures.fuse import finish
 from fnetcli.pictures.prepare import Prepared, PrepareOptions, read_case
 from fnetcli.pictures.survey import survey
+from fnetcli.volumes.completion import slice_luminances
 from fnetcli.volumes.mix import VolumeMixOptions, notices_of
 from fnetcli.volumes.prepare import (
     PreparedVolumes,
     VolumePrepareOptions,
     read_volumes,
-    slice_luminances,
 )
 
 Levels = NDArray[np.uint8]
@@ -130,15 +130,15 @@ def one_slice(case: Case, options: VolumePrepareOptions, number: int | None) -> 
 
 
 def _lonely(prepared: PreparedVolumes, index: int) -> list[str]:
-    """Return whether only one volume has data somewhere: `fnet fuse` passes it through there."""
+    """Return whether only one volume has data somewhere."""
     found = []
     for modality, image in zip(prepared.modalities, prepared.on_grid, strict=True):
         valid = valid_pixels(_slice(prepared.order.image(image), index))
         missing = 0.0 if valid is None else 1 - float(np.mean(valid))
         if missing > 0:
             found.append(
-                f"{modality}: no data in {100 * missing:.1f} % of this slice; the network's result "
-                "is shown there, but fnet fuse passes the other volume through"
+                f"{modality}: no data in {100 * missing:.1f} % of this slice; it is estimated "
+                "there from the other volume"
             )
     return found
 

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 
 from fnetcli.files.durable import atomic_write
-from fnetcli.files.guarded import read_text
-from fnetcli.training.config import LOG
+from fnetcli.reports.training_log import log_rows
+from fnetcli.training.validation import METRICS
 
-NOT_LOSSES = ("stage", "iteration", "seconds", "validation")
+NOT_LOSSES = ("stage", "iteration", "seconds", "validation", *METRICS)
 
 
 def draw_loss_curves(log: Path, picture: Path) -> None:
@@ -20,7 +18,7 @@ def draw_loss_curves(log: Path, picture: Path) -> None:
     import matplotlib as mpl
     from matplotlib.figure import Figure
 
-    rows = list(_rows(log))
+    rows = list(log_rows(log))
     stages = sorted({row["stage"] for row in rows})
     if not stages:
         return
@@ -30,9 +28,13 @@ def draw_loss_curves(log: Path, picture: Path) -> None:
             figure.subplots(1, len(stages), squeeze=False)[0], stages, strict=True
         ):
             of_stage = [row for row in rows if row["stage"] == stage]
-            for name in (name for name in of_stage[0] if name not in NOT_LOSSES):
-                iterations = np.array([row["iteration"] for row in of_stage])
-                values = _smooth(np.array([row[name] for row in of_stage]))
+            trained = [row for row in of_stage if row["iteration"]]  # 0: before training
+            for name in dict.fromkeys(name for row in trained for name in row):
+                if name in NOT_LOSSES:
+                    continue
+                with_name = [row for row in trained if name in row]
+                iterations = np.array([row["iteration"] for row in with_name])
+                values = _smooth(np.array([row[name] for row in with_name]))
                 axes.plot(iterations[-len(values) :], values, label=name)
             validated = [row for row in of_stage if "validation" in row]
             if validated:
@@ -51,12 +53,3 @@ def _smooth(values: np.ndarray) -> np.ndarray:
     """Return the running mean over a fiftieth of the curve."""
     width = max(1, len(values) // 50)
     return np.convolve(values, np.ones(width) / width, mode="valid")
-
-
-def _rows(log: Path) -> Iterator[dict[str, float]]:
-    """Read the log; skip an incomplete line left by a crash."""
-    for line in read_text(log, LOG, errors="replace").splitlines():
-        try:
-            yield json.loads(line)
-        except ValueError:
-            continue

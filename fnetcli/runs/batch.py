@@ -217,7 +217,11 @@ class Batch(Settling[CaseT, DoneT], Generic[CaseT, ReadT, WorkedT, DoneT]):
             worked = self.stages.work(case, read)
         except Exception as error:  # noqa: BLE001  sorted when the case's turn comes
             return _failed(error)
-        return _start(pool, case, partial(self.stages.write, case, worked))
+        return _start(pool, case, partial(self._write, case, worked))
+
+    def _write(self, case: CaseT, worked: WorkedT) -> DoneT:
+        end_work_at(Event())  # what has been worked on is written, even if the batch ends
+        return self.stages.write(case, worked)
 
     def _are_heavy(self) -> bool:
         """Whether two cases do not fit into memory: then each is finished before the next."""

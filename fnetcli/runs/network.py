@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from fnetcli.checkpoints.loading import WEIGHTS, Weights, load_weights, weights_of
-from fnetcli.checkpoints.shipped import find_weights
+from fnetcli.checkpoints.shipped import DEFAULT, DEFAULT_NAME, default_name, find_weights
 from fnetcli.engine import Engine, EngineOptions, choose_device
 from fnetcli.engine.options import Precision
 from fnetcli.errors import UsageError
@@ -23,6 +23,7 @@ class LoadedNetwork:
     engine: Engine
     weights: Weights
     precision_elsewhere: Precision | None = None  # of the workers that run it instead
+    choice: str = ""  # why these weights, if the images decided
 
     @property
     def precision(self) -> Precision:
@@ -37,7 +38,8 @@ class LoadedNetwork:
     @property
     def notices(self) -> list[str]:
         """What a user should know about it."""
-        return [*self.weights.notices(), *self.engine.notices]
+        choice = [self.choice] if self.choice else []
+        return [*choice, *self.weights.notices(), *self.engine.notices]
 
     def require_memory(self, wanted: Wanted) -> None:
         """Raise UsageError if --max-memory is less than the minimum for large images."""
@@ -57,15 +59,24 @@ class NetworkSource:
     device: str = "auto"
     options: EngineOptions = field(default_factory=EngineOptions)
     content: bytes | None = field(default=None, repr=False)  # of the file, if it travels along
+    modalities: tuple[str, ...] = ()  # of the images: they decide what the default is
 
     def load(self, on_notice: Callable[[str], None] = lambda _: None) -> LoadedNetwork:
         """Load the network. Raise CheckpointError, UsageError."""
         if self.content is None:
-            weights = load_weights(self.weights)
+            weights = load_weights(find_weights(self.weights, self.modalities))
         else:
             weights = weights_of(Path(self.weights or ""), self.content)
         device = choose_device(self.device)
-        return LoadedNetwork(Engine(weights.network, device, self.options, on_notice), weights)
+        engine = Engine(weights.network, device, self.options, on_notice)
+        return LoadedNetwork(engine, weights, choice=self._choice())
+
+    def _choice(self) -> str:
+        """Return why these weights, if the modalities decided."""
+        name = default_name(self.modalities)
+        if self.weights not in (None, DEFAULT) or name == DEFAULT_NAME:
+            return ""
+        return f"weights {name} for {' and '.join(self.modalities)}: --weights decides"
 
     def load_for_others(self) -> LoadedNetwork:
         """Load the network for planning alone: workers on other machines run it."""
@@ -74,7 +85,7 @@ class NetworkSource:
 
     def with_content(self) -> NetworkSource:
         """Return the source with its file's content, for processes that may not see the file."""
-        path = find_weights(self.weights)
+        path = find_weights(self.weights, self.modalities)
         return replace(self, weights=path, content=read_bytes(path, WEIGHTS))
 
 

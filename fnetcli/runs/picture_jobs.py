@@ -5,11 +5,11 @@ Volumes are in `volume_jobs.py`, since their imports are slow.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from fnetcli.cores import usable_cores
 from fnetcli.errors import UsageError
 from fnetcli.formats import IMAGE_SUFFIXES, PICTURE_KINDS
 from fnetcli.inputs.pairing import Pairing
@@ -53,7 +53,7 @@ class SurveyedPictures:
 
 def default_workers() -> int:
     """Return the default number of threads for files: one per core, at most MAX_WORKERS."""
-    return min(MAX_WORKERS, os.cpu_count() or 1)
+    return min(MAX_WORKERS, usable_cores())
 
 
 def picture_job(

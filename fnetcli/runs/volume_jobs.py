@@ -27,6 +27,7 @@ class VolumeRunOptions:
     target: Target = "nifti"
     maps: MapsKind | None = None
     existing: Existing = "skip"
+    keeps_shear: bool = False
 
 
 def volume_job(
@@ -42,7 +43,7 @@ def volume_job(
     require_outside(out, pairing)
     pairing.require_cases()
     with_maps = None if options.maps is None else options.maps != "none"
-    output = VolumeOutputOptions(options.target, with_maps)
+    output = VolumeOutputOptions(options.target, with_maps, options.keeps_shear)
     require_target(pairing.cases, prepare, output)
     pipeline = Volumes(VolumeFuseOptions(prepare, products, options.mix, output))
     return Job(pairing, pipeline, out, network.record(), existing=options.existing)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
@@ -12,8 +12,11 @@ from torch import Tensor, nn
 from fnetcli.errors import ConfigError
 from fnetcli.models.base import Network
 from fnetcli.training.config import StageConfig
+from fnetcli.training.validation import Validated
 
 Losses = dict[str, Tensor]  # weighted terms by name; their sum is minimised
+# Validation pairs of these numbers, one after another, as the averages fuse them.
+Validate = Callable[[Sequence[int]], Iterator[Validated]]
 
 
 @dataclass(frozen=True)
@@ -22,7 +25,8 @@ class Stage:
 
     Each group of parameters has an optimiser of its own, and its gradients are clipped by
     themselves. If `keeps_optimizers`, groups of the stage before go on with theirs; if
-    `starts_from_average`, the modules start as their moving averages.
+    `starts_from_average`, the modules start as their moving averages. `validate` has the stage's
+    own losses; None without validation pairs.
     """
 
     config: StageConfig
@@ -30,7 +34,8 @@ class Stage:
     losses: Callable[[tuple[int, ...]], Losses]  # of the batch that a seed makes
     keeps_optimizers: bool = False
     starts_from_average: bool = False
-    is_validated: bool = True
+    validate: Validate | None = None
+    chooses_best: bool = True  # its validation losses compare with those of later stages
     rate_factors: Mapping[str, float] = field(default_factory=dict)  # of groups, if not 1
 
 
@@ -99,9 +104,6 @@ class Procedure(Protocol):
 
     def companions(self) -> Mapping[str, Network[Any]]:
         """Return further networks at rest to save beside it, by the word for their files."""
-
-    def validation_loss(self) -> float:
-        """Return the mean loss of the averages over the validation pairs."""
 
     def extra_state(self) -> dict[str, Any]:
         """Return what else the next iteration depends on: tensors and plain values by name."""

@@ -9,17 +9,23 @@ import dataclasses
 import difflib
 import json
 import math
+import re
 import typing
+from collections.abc import Callable
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, ClassVar, Literal
 
 from fnetcli.errors import ConfigError, TrainingError
 from fnetcli.files.guarded import FileKind
+from fnetcli.modalities import MODALITIES
 from fnetcli.models.base import config_values
 
 LOG = FileKind("a log of losses", 1 << 30, "remove it", TrainingError)
 Precision = Literal["fp32", "bf16"]
 Optimizer = Literal["adam", "muon"]
+Schedule = Literal["cosine", "linear", "exponential"]
+LOWEST_RATE = 0.01  # at the end of a decay, in units of the rate
 DEFAULT_MODEL = "fnet"  # of a recipe that names none
 MAX_CLASSES = 255
 
@@ -33,27 +39,85 @@ class StageConfig:
     crop: int = 128  # pixels, square
     learning_rate: float = 1e-4
     warmup: int = 0  # iterations over which the rate rises to learning_rate
-    decay: int = 0  # last iterations: it falls along a cosine to a hundredth; 0 keeps it constant
+    decay: int = 0  # last iterations, in which it falls to a hundredth; 0 keeps it constant
+    schedule: Schedule = "cosine"  # the curve along which it falls
+    halve_every: int = 0  # iterations after which it is halved, again and again; 0: never
     freeze: tuple[str, ...] = ()  # parts of the network that do not learn, such as encode_u
 
     def __post_init__(self) -> None:
         """Raise ValueError where a number is out of range."""
         weights = [one.name for one in dataclasses.fields(self) if one.name.endswith("_weight")]
         require(
-            self, ("batch", "crop", "learning_rate"), ("iterations", "warmup", "decay", *weights)
+            self,
+            ("batch", "crop", "learning_rate"),
+            ("iterations", "warmup", "decay", "halve_every", *weights),
         )
 
     def rate(self, iteration: int) -> float:
         """Return the learning rate of iteration 0 ... iterations - 1."""
         rise = min(1.0, (iteration + 1) / self.warmup) if self.warmup else 1.0
         left = self.iterations - iteration
+        rate = self.learning_rate * rise
         if self.decay and left <= self.decay:
-            return (
-                self.learning_rate
-                * rise
-                * max(0.01, 0.5 - 0.5 * math.cos(math.pi * left / self.decay))
-            )
-        return self.learning_rate * rise
+            rate *= _fallen(self.schedule, left / self.decay)
+        return rate * 0.5 ** (iteration // self.halve_every) if self.halve_every else rate
+
+
+def _fallen(schedule: Schedule, left: float) -> float:
+    """Return the factor of the rate, 1 to a hundredth; `left` is the share of the decay to come."""
+    match schedule:
+        case "cosine":
+            return max(LOWEST_RATE, 0.5 - 0.5 * math.cos(math.pi * left))
+        case "linear":
+            return max(LOWEST_RATE, left)
+        case "exponential":
+            return float(LOWEST_RATE ** (1 - left))
+
+
+@dataclass(frozen=True)
+class AugmentConfig:
+    """How crops are changed beside flips and turns, each by itself; 0: not at all."""
+
+    gain: float = 0.0  # brightness of each image, times 1 - gain ... 1 + gain
+    gamma: float = 0.0  # power of each image, from 1 / (1 + gamma) to 1 + gamma
+    invert_thermal: float = 0.0  # probability that a thermal image shows hot as black
+    noise: float = 0.0  # largest standard deviation, in units of white
+    blur: float = 0.0  # largest sigma, in pixels
+    misalignment: float = 0.0  # largest shift of the first image, in pixels
+
+    def __post_init__(self) -> None:
+        """Raise ValueError where a number is out of range."""
+        require(self, (), tuple(one.name for one in dataclasses.fields(self)))
+        for name in ("gain", "invert_thermal", "noise"):
+            if getattr(self, name) > 1:
+                raise ValueError(f"{name} must be at most 1, not {getattr(self, name)}")
+
+
+@dataclass(frozen=True)
+class DataSet:
+    """Pairs in two folders, and how many of the crops are of them."""
+
+    folders: dict[str, str]  # modality -> folder, two of them
+    share: float = 0.0  # of the crops, relative to those of the others; 0 for all: as many as pairs
+    crop: int = 0  # side in pixels; 0: the stage's
+    labels: str = ""  # folder with one label image for each pair, for models that learn from them
+    match: dict[str, str] = field(default_factory=dict)  # as that of the recipe, which it replaces
+    bands: dict[str, str] = field(default_factory=dict)  # likewise
+
+    def __post_init__(self) -> None:
+        """Raise ValueError where a number is out of range."""
+        require(self, (), ("share", "crop"))
+
+    def as_table(self) -> dict[str, Any]:
+        """Return what TOML holds: the folders, and the rest if it is not the default."""
+        rest = {one.name: getattr(self, one.name) for one in dataclasses.fields(self)[1:]}
+        return self.folders | {name: value for name, value in rest.items() if value}
+
+    def resolved(self, base: Path) -> DataSet:
+        """Return the set with absolute folders; relative ones are below `base`."""
+        folders = {name: str((base / one).resolve()) for name, one in self.folders.items()}
+        labels = str((base / self.labels).resolve()) if self.labels else ""
+        return dataclasses.replace(self, folders=folders, labels=labels)
 
 
 @dataclass(frozen=True)
@@ -70,10 +134,12 @@ class Recipe:
     ema_warmup: bool = False  # start each stage with a smaller decay, (1 + i) / (10 + i)
     gradient_clip: float = 0.0  # largest gradient norm; 0: no clipping
     validate_every: int = 1000
+    patience: int = 0  # validations without a better one after which a stage ends; 0: it never does
     checkpoint_every: int = 500
     init: str = ""  # weights to start from: a name of shipped ones, or a file
-    data: dict[str, str] = field(default_factory=dict)  # modality -> folder, two of them
-    validation: dict[str, str] = field(default_factory=dict)  # likewise; may be empty
+    augment: AugmentConfig = field(default_factory=AugmentConfig)
+    data: tuple[DataSet, ...] = ()  # [data], or several [[data]]
+    validation: tuple[DataSet, ...] = ()  # likewise
     match: dict[str, str] = field(default_factory=dict)  # modality -> pattern of names, as --match
     bands: dict[str, str] = field(default_factory=dict)  # modality -> bands of a file, as --band
 
@@ -98,7 +164,7 @@ class Recipe:
 
     def __post_init__(self) -> None:
         """Raise ValueError where a number is out of range."""
-        require(self, ("validate_every", "checkpoint_every"), ("seed", "gradient_clip"))
+        require(self, ("validate_every", "checkpoint_every"), ("seed", "gradient_clip", "patience"))
         if not 0 <= self.ema < 1:
             raise ValueError(f"ema must lie in [0, 1), not {self.ema}")
 
@@ -115,12 +181,29 @@ class Recipe:
         scalars = [f"model = {json.dumps(self.model)}"] if self.model != DEFAULT_MODEL else []
         tables = []
         for key, value in self.as_dict().items():
-            if isinstance(value, dict):
-                rows = [f"{name} = {json.dumps(item)}" for name, item in value.items()]
-                tables.append("\n".join([f"[{key}]", *rows]))
+            sets = getattr(self, key)
+            if isinstance(sets, tuple) and all(isinstance(one, DataSet) for one in sets):
+                head = f"[{key}]" if len(sets) == 1 else f"[[{key}]]"
+                tables += ["\n".join([head, *_rows(one.as_table())]) for one in sets]
+            elif isinstance(value, dict):
+                tables.append("\n".join([f"[{key}]", *_rows(value)]))
             else:
                 scalars.append(f"{key} = {json.dumps(value)}")
         return "\n\n".join(["\n".join(scalars), *tables]) + "\n"
+
+
+def _rows(table: dict[str, Any]) -> list[str]:
+    return [f"{_key(name)} = {_toml(value)}" for name, value in table.items()]
+
+
+def _toml(value: Any) -> str:
+    if isinstance(value, dict):
+        return "{" + ", ".join(_rows(value)) + "}"
+    return json.dumps(value)
+
+
+def _key(name: str) -> str:
+    return name if re.fullmatch(r"[A-Za-z0-9_-]+", name) else json.dumps(name)
 
 
 @dataclass(frozen=True)
@@ -145,7 +228,7 @@ class LabelledRecipe(Recipe):
 
     labels: str = ""  # folder with one label image for each pair of [data]
     validation_labels: str = ""  # likewise of [validation]; may be left out
-    unlabelled: dict[str, str] = field(default_factory=dict)  # further pairs, as in [data]
+    unlabelled: tuple[DataSet, ...] = ()  # further pairs, as [data]; one set
     classes: ClassesConfig = field(default_factory=ClassesConfig)
 
     @property
@@ -192,8 +275,8 @@ def _value(wanted: Any, value: Any, path: str, name: str) -> Any:
             choices = ", ".join(map(str, typing.get_args(wanted)))
             raise ConfigError(f"{path}: {name} = {value!r}; must be one of {choices}")
         return value
-    if wanted == tuple[str, ...]:
-        return _words(value, path, name)
+    if wanted in _LISTS:
+        return _LISTS[wanted](value, path, name)
     if wanted is float and isinstance(value, int) and not isinstance(value, bool):
         return float(value)
     if type(value) is not wanted:
@@ -201,10 +284,42 @@ def _value(wanted: Any, value: Any, path: str, name: str) -> Any:
     return value
 
 
+def _data_sets(value: Any, path: str, name: str) -> tuple[DataSet, ...]:
+    """Read [data], where an empty table is no set, or several [[data]]."""
+    tables = value if isinstance(value, list) else [value] if value else []
+    if not all(isinstance(one, dict) for one in tables) or value in ("", 0, False):
+        raise ConfigError(f"{path}: {name!r} must be a table, [{name}], or several, [[{name}]]")
+    sets = tuple(_data_set(one, path, name) for one in tables)
+    if any(one.share for one in sets) and not all(one.share for one in sets):
+        raise ConfigError(f"{path}: [[{name}]]: some sets have a share; give one to each, or none")
+    return sets
+
+
+def _data_set(table: dict[str, Any], path: str, name: str) -> DataSet:
+    keys = [one.name for one in dataclasses.fields(DataSet)[1:]]
+    folders = {key: value for key, value in table.items() if key not in keys}
+    for key, value in folders.items():
+        close = difflib.get_close_matches(key, [*MODALITIES, *keys], n=1, cutoff=0.6)
+        if key not in MODALITIES:
+            hint = f"did you mean {close[0]!r}?" if close else "give two modalities"
+            raise ConfigError(f"{path}: unknown key '{name}.{key}'; {hint}")
+        if not isinstance(value, str):
+            raise ConfigError(f"{path}: [{name}] must map modalities to texts")
+    rest = {key: value for key, value in table.items() if key in keys}
+    one: DataSet = build(DataSet, {"folders": folders, **rest}, path, name)
+    return one
+
+
 def _words(value: Any, path: str, name: str) -> tuple[str, ...]:
     if not (isinstance(value, list) and all(isinstance(item, str) for item in value)):
         raise ConfigError(f"{path}: {name} = {value!r}; must be a list of words")
     return tuple(value)
+
+
+_LISTS: dict[Any, Callable[[Any, str, str], Any]] = {
+    tuple[str, ...]: _words,
+    tuple[DataSet, ...]: _data_sets,
+}
 
 
 def require(value: Any, positive: tuple[str, ...], not_negative: tuple[str, ...]) -> None:

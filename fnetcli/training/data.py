@@ -1,11 +1,15 @@
-"""Training pairs: kept as 8-bit luminance, cropped as a function of (seed, stage, iteration)."""
+"""Training pairs: kept as 8-bit luminance, cropped as a function of (seed, stage, iteration).
+
+`Pairs` are those of two folders, a `Mixture` draws from several such sets by their shares.
+"""
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import NamedTuple, Protocol
 
 import numpy as np
 import torch
@@ -18,13 +22,88 @@ from fnetcli.imaging.color import luminance
 from fnetcli.imaging.intensity import ScalingOptions
 from fnetcli.inputs.pairing import Case
 from fnetcli.metrics import quantise, to_grey8
+from fnetcli.modalities import BY_NAME
 from fnetcli.pictures.sources import scale_source
+from fnetcli.training.augment import augment
+from fnetcli.training.config import AugmentConfig
 from fnetcli.training.team import team
 
 Luminance = NDArray[np.uint8]
 CACHE_BYTES = 4 << 30
 WHOLE = ReadOptions()
 MAX_DRAWS = 50  # of a crop that is worth training on; then any will do
+PLAIN = AugmentConfig()
+IsWorthIt = Callable[[Luminance, Luminance], bool]
+
+
+def _any_crop(_first: Luminance, _second: Luminance) -> bool:
+    return True
+
+
+class Batch(NamedTuple):
+    """Crops of both images, (N, 1, H, W) in [0, 1]: as the network sees them, and `wanted`.
+
+    Losses compare with those that are wanted; they differ only if crops are augmented.
+    """
+
+    first: Tensor
+    second: Tensor
+    wanted: tuple[Tensor, Tensor]
+
+    def to(self, device: torch.device) -> Batch:
+        """Return the batch on a device."""
+        first, second = self.first.to(device), self.second.to(device)
+        if self.wanted[0] is self.first and self.wanted[1] is self.second:
+            return Batch(first, second, (first, second))
+        wanted_first, wanted_second = (image.to(device) for image in self.wanted)
+        return Batch(first, second, (wanted_first, wanted_second))
+
+    def part(self, which: slice) -> Batch:
+        """Return some of the crops."""
+        first, second = self.first[which], self.second[which]
+        if self.wanted[0] is self.first and self.wanted[1] is self.second:
+            return Batch(first, second, (first, second))
+        wanted_first, wanted_second = (image[which] for image in self.wanted)
+        return Batch(first, second, (wanted_first, wanted_second))
+
+
+class PairSource(Protocol):
+    """Where crops come from: one set of pairs, or several."""
+
+    def __len__(self) -> int:
+        """Return the number of pairs."""
+
+    def __getitem__(self, index: int) -> tuple[Luminance, Luminance]:
+        """Return the luminance of the first and second image, (H, W), 0..255."""
+
+    def __iter__(self) -> Iterator[tuple[Luminance, Luminance]]:
+        """Yield the pairs, in order."""
+
+    def list_sha256(self) -> str:
+        """Return a hash over all that they hold."""
+
+    @property
+    def kinds(self) -> list[tuple[str, str]]:
+        """The modalities of the pairs, (first, second), each two once."""
+
+    def side(self, crop: int, random: np.random.Generator) -> tuple[int, Sequence[int]]:
+        """Return the side of a batch's crops, by default `crop`, and which sets they are of."""
+
+    def choose(self, random: np.random.Generator, sets: Sequence[int]) -> int:
+        """Return the number of a pair of some of the sets, drawn at random."""
+
+    def is_thermal(self, index: int) -> bool:
+        """Whether the first image of a pair is thermal."""
+
+    def batch(
+        self,
+        size: int,
+        crop: int,
+        seed: tuple[int, ...],
+        augmentation: AugmentConfig = ...,
+        is_worth_it: IsWorthIt = ...,
+    ) -> Batch:
+        """Return random crops, a function of `seed`; see `draw_batch`."""
 
 
 @dataclass
@@ -98,41 +177,156 @@ class Pairs:
                 digest.update(f"{case.name}\t{content}\n".encode())
         return digest.hexdigest()
 
+    @property
+    def kinds(self) -> list[tuple[str, str]]:
+        """See `PairSource`."""
+        return [self.modalities]
+
+    def is_thermal(self, _index: int) -> bool:
+        """See `PairSource`."""
+        return BY_NAME[self.modalities[0]].is_thermal
+
+    def side(self, crop: int, _random: np.random.Generator) -> tuple[int, Sequence[int]]:
+        """See `PairSource`."""
+        return crop, (0,)
+
+    def choose(self, random: np.random.Generator, _sets: Sequence[int] = (0,)) -> int:
+        """See `PairSource`."""
+        return int(random.integers(len(self)))
+
     def batch(
         self,
         size: int,
         crop: int,
         seed: tuple[int, ...],
-        is_worth_it: Callable[[Luminance, Luminance], bool] = lambda _first, _second: True,
-    ) -> tuple[Tensor, Tensor]:
-        """Return random crops of both images, each (size, 1, crop, crop) in [0, 1].
+        augmentation: AugmentConfig = PLAIN,
+        is_worth_it: IsWorthIt = _any_crop,
+    ) -> Batch:
+        """See `draw_batch`."""
+        return draw_batch(self, size, crop, seed, augmentation, is_worth_it)
 
-        Pair, place and one of the eight flips and rotations depend on `seed` alone. Crops that are
-        not worth training on are drawn again. Of a batch that several processes or pieces share,
-        all is drawn and what is at work here is returned.
-        """
-        random = np.random.default_rng(seed)
-        crops = np.empty((2, size, 1, crop, crop), dtype=np.uint8)
-        for i in range(size):
-            for _ in range(MAX_DRAWS):
-                pieces = self._draw(crop, random)
-                if is_worth_it(*pieces):
-                    break
-            crops[:, i, 0] = pieces
-        here = team().at_work(size)
-        return to_tensor(crops[0][here]), to_tensor(crops[1][here])
 
-    def _draw(self, crop: int, random: np.random.Generator) -> tuple[Luminance, Luminance]:
-        first, second = self[int(random.integers(len(self)))]
-        top = int(random.integers(first.shape[0] - crop + 1))
-        left = int(random.integers(first.shape[1] - crop + 1))
-        quarter_turns, is_flipped = int(random.integers(4)), bool(random.integers(2))
+@dataclass
+class Mixture:
+    """Several sets of pairs; a crop is of each with a probability, its share.
 
-        def cut(image: Luminance) -> Luminance:
-            piece = np.rot90(image[top : top + crop, left : left + crop], quarter_turns)
-            return piece[:, ::-1] if is_flipped else piece
+    Crops of one batch are equally large. If sets want crops of different sizes, a batch holds
+    crops of those sets alone that want the same, drawn by the sum of their shares.
+    """
 
-        return cut(first), cut(second)
+    sets: list[Pairs]
+    shares: list[float]  # not negative, of any sum
+    crops: list[int]  # side; 0: the stage's
+
+    def __post_init__(self) -> None:
+        self._starts = np.cumsum([0, *map(len, self.sets)])
+
+    def __len__(self) -> int:
+        """Return the number of pairs of all sets."""
+        return int(self._starts[-1])
+
+    def __getitem__(self, index: int) -> tuple[Luminance, Luminance]:
+        """See `PairSource`."""
+        one = self._set_of(index)
+        return self.sets[one][index - int(self._starts[one])]
+
+    def is_thermal(self, index: int) -> bool:
+        """See `PairSource`."""
+        return self.sets[self._set_of(index)].is_thermal(index)
+
+    def _set_of(self, index: int) -> int:
+        return int(np.searchsorted(self._starts, index, side="right")) - 1
+
+    def __iter__(self) -> Iterator[tuple[Luminance, Luminance]]:
+        """Yield the pairs, set by set."""
+        return (pair for one in self.sets for pair in one)
+
+    def list_sha256(self) -> str:
+        """Return a hash over the names and contents of all files, in order."""
+        digest = hashlib.sha256()
+        for one in self.sets:
+            digest.update(f"{'+'.join(one.modalities)}\t{one.list_sha256()}\n".encode())
+        return digest.hexdigest()
+
+    @property
+    def kinds(self) -> list[tuple[str, str]]:
+        """See `PairSource`."""
+        return list(dict.fromkeys(one.modalities for one in self.sets))
+
+    def side(self, crop: int, random: np.random.Generator) -> tuple[int, Sequence[int]]:
+        """See `PairSource`."""
+        numbers = range(len(self.sets))
+        if len(set(self.crops)) == 1:
+            return self.crops[0] or crop, numbers
+        side = self.crops[self._draw_set(random, numbers)]
+        return side or crop, [i for i in numbers if self.crops[i] == side]
+
+    def choose(self, random: np.random.Generator, sets: Sequence[int]) -> int:
+        """See `PairSource`."""
+        one = self._draw_set(random, sets)
+        return int(self._starts[one] + random.integers(len(self.sets[one])))
+
+    def batch(
+        self,
+        size: int,
+        crop: int,
+        seed: tuple[int, ...],
+        augmentation: AugmentConfig = PLAIN,
+        is_worth_it: IsWorthIt = _any_crop,
+    ) -> Batch:
+        """See `draw_batch`."""
+        return draw_batch(self, size, crop, seed, augmentation, is_worth_it)
+
+    def _draw_set(self, random: np.random.Generator, sets: Sequence[int]) -> int:
+        limits = np.cumsum([self.shares[i] for i in sets])
+        drawn = int(np.searchsorted(limits, random.random() * limits[-1], side="right"))
+        return sets[min(drawn, len(sets) - 1)]
+
+
+def draw_batch(
+    pairs: PairSource,
+    size: int,
+    crop: int,
+    seed: tuple[int, ...],
+    augmentation: AugmentConfig,
+    is_worth_it: IsWorthIt,
+) -> Batch:
+    """Return random crops of both images, each (size, 1, crop, crop) in [0, 1].
+
+    Pair, place, one of the eight flips and rotations, and what augments them depend on `seed`
+    alone. Crops that are not worth training on are drawn again. Of a batch that several processes
+    or pieces share, all is drawn and what is at work here is returned.
+    """
+    random = np.random.default_rng(seed)
+    crop, sets = pairs.side(crop, random)
+    crops = np.empty((2, size, 1, crop, crop), dtype=np.uint8)
+    thermal = []
+    for i in range(size):
+        for _ in range(MAX_DRAWS):
+            number = pairs.choose(random, sets)
+            pieces = _draw_crops(pairs[number], crop, random)
+            if is_worth_it(*pieces):
+                break
+        crops[:, i, 0] = pieces
+        thermal.append(pairs.is_thermal(number))
+    images = to_tensor(crops[0]), to_tensor(crops[1])
+    seen, wanted = augment(images, thermal, augmentation, seed)
+    return Batch(*seen, wanted).part(team().at_work(size))
+
+
+def _draw_crops(
+    pair: tuple[Luminance, Luminance], crop: int, random: np.random.Generator
+) -> tuple[Luminance, Luminance]:
+    first, second = pair
+    top = int(random.integers(first.shape[0] - crop + 1))
+    left = int(random.integers(first.shape[1] - crop + 1))
+    quarter_turns, is_flipped = int(random.integers(4)), bool(random.integers(2))
+
+    def cut(image: Luminance) -> Luminance:
+        piece = np.rot90(image[top : top + crop, left : left + crop], quarter_turns)
+        return piece[:, ::-1] if is_flipped else piece
+
+    return cut(first), cut(second)
 
 
 def to_tensor(pixels: Luminance) -> Tensor:

@@ -7,7 +7,7 @@ images and never interpolated, so classes stay whole numbers.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeVar
@@ -21,7 +21,9 @@ from fnetcli.errors import TrainingError
 from fnetcli.formats import content_sha256
 from fnetcli.formats.labels import read_labels
 from fnetcli.inputs.pairing import Case, images_by_name
-from fnetcli.training.data import Pairs, to_tensor
+from fnetcli.training.augment import augment
+from fnetcli.training.config import AugmentConfig
+from fnetcli.training.data import PLAIN, PairSource, to_tensor
 from fnetcli.training.team import team
 
 Label = NDArray[np.uint8]
@@ -32,25 +34,29 @@ PixelT = TypeVar("PixelT", bound=np.generic)
 class LabelledBatch:
     """Crops of labelled pairs; images (N, 1, H, W) in [0, 1], label (N, H, W), whole numbers.
 
-    `weight` is the first image's weight, (N, 1, H, W), if it was asked for.
+    `weight` is the first image's weight, (N, 1, H, W), if it was asked for. `wanted` are the
+    images that losses compare with, if they are others (see `Batch`).
     """
 
     first: Tensor
     second: Tensor
     label: Tensor
     weight: Tensor | None = None
+    wanted: tuple[Tensor, Tensor] | None = None
 
     def to(self, device: torch.device) -> LabelledBatch:
         """Return the batch on a device."""
         weight = None if self.weight is None else self.weight.to(device)
-        return LabelledBatch(
-            self.first.to(device), self.second.to(device), self.label.to(device), weight
-        )
+        wanted = self.wanted and (self.wanted[0].to(device), self.wanted[1].to(device))
+        first, second = self.first.to(device), self.second.to(device)
+        return LabelledBatch(first, second, self.label.to(device), weight, wanted)
 
     def part(self, which: slice) -> LabelledBatch:
         """Return some of the crops."""
         weight = None if self.weight is None else self.weight[which]
-        return LabelledBatch(self.first[which], self.second[which], self.label[which], weight)
+        wanted = self.wanted and (self.wanted[0][which], self.wanted[1][which])
+        first, second = self.first[which], self.second[which]
+        return LabelledBatch(first, second, self.label[which], weight, wanted)
 
 
 @dataclass(frozen=True)
@@ -62,7 +68,6 @@ class LabelledPair:
     label: Label
 
 
-# The first image's weight, (H, W), of a whole pair with this number.
 Weigh = Callable[[int, LabelledPair], NDArray[np.float16]]
 
 
@@ -73,10 +78,10 @@ class LabelledPairs:
     Further pairs without labels may follow them: they teach what needs none.
     """
 
-    pairs: Pairs
+    pairs: PairSource
     labels: list[Path | None]  # one a pair; None: all of it is unlabelled
     classes: int  # with class 0
-    unlabelled: Pairs | None = None
+    unlabelled: PairSource | None = None
     _cache: dict[int, Label] = field(default_factory=dict)
 
     def __len__(self) -> int:
@@ -106,9 +111,10 @@ class LabelledPairs:
 
         Raise ReadError, TrainingError, also where nothing is labelled.
         """
-        if not self.shares().any():
+        first = next(filter(None, self.labels), None)
+        if first is not None and not self.shares().any():
             raise TrainingError(
-                f"{self.labels[0]}: this label and all others hold class 0 alone, unlabelled; "
+                f"{first}: this label and all others hold class 0 alone, unlabelled; "
                 "give labels whose pixels are classes"
             )
 
@@ -128,6 +134,7 @@ class LabelledPairs:
         seed: tuple[int, ...],
         weigh: Weigh | None = None,
         labelled_share: float = 1.0,
+        augmentation: AugmentConfig = PLAIN,
         pass_by: Callable[[int], None] = lambda _: None,
     ) -> LabelledBatch:
         """Return random crops, half of them mirrored left to right.
@@ -139,37 +146,53 @@ class LabelledPairs:
         the pairs of the others.
         """
         random = np.random.default_rng(seed)
+        crop, sets = self.pairs.side(crop, random)
         crops: list[tuple[NDArray[np.generic], ...]] = []
-        share = team().share(size)
+        thermal, share = [], team().share(size)
         for i in range(size):
-            index = self._draw(random, labelled_share)
+            index = self._choose(random, labelled_share, sets)
+            thermal.append(self._is_thermal(index))
             pair = self[index]
-            is_ours = share.start <= i < share.stop
             images: tuple[NDArray[np.generic], ...] = (pair.first, pair.second, pair.label)
-            if weigh and is_ours:
+            if weigh and share.start <= i < share.stop:
                 images += (weigh(index, pair),)
-            elif not is_ours:
+            elif weigh:
                 pass_by(index)
+                images += (np.zeros(pair.label.shape, np.float16),)
             top = int(random.integers(pair.first.shape[0] - crop + 1))
             left = int(random.integers(pair.first.shape[1] - crop + 1))
             turn = -1 if random.integers(2) else 1
-            if is_ours:
-                crops.append(
-                    tuple(im[top : top + crop, left : left + crop][:, ::turn] for im in images)
-                )
+            crops.append(
+                tuple(im[top : top + crop, left : left + crop][:, ::turn] for im in images)
+            )
         first, second, label, *weight = (np.stack(each) for each in zip(*crops, strict=True))
+        shown = to_tensor(first)[:, None], to_tensor(second)[:, None]
+        seen, wanted = augment(shown, thermal, augmentation, seed)
         return LabelledBatch(
-            to_tensor(first)[:, None],
-            to_tensor(second)[:, None],
+            *seen,
             torch.from_numpy(label.astype(np.int64)),
             torch.from_numpy(weight[0].astype(np.float32))[:, None] if weight else None,
-        )
+            None if wanted is seen else wanted,
+        ).part(share)
 
-    def _draw(self, random: np.random.Generator, labelled_share: float) -> int:
+    def _is_thermal(self, index: int) -> bool:
+        if self.unlabelled is not None and index >= len(self.pairs):
+            return self.unlabelled.is_thermal(index - len(self.pairs))
+        return self.pairs.is_thermal(index)
+
+    @property
+    def kinds(self) -> list[tuple[str, str]]:
+        """The modalities of the pairs, (first, second), each two once."""
+        others = [] if self.unlabelled is None else self.unlabelled.kinds
+        return list(dict.fromkeys([*self.pairs.kinds, *others]))
+
+    def _choose(
+        self, random: np.random.Generator, labelled_share: float, sets: Sequence[int]
+    ) -> int:
         """Return the number of a pair, drawn at random."""
-        is_labelled = self.unlabelled is None or random.random() < labelled_share
-        start, end = (0, len(self.pairs)) if is_labelled else (len(self.pairs), len(self))
-        return int(random.integers(start, end))
+        if self.unlabelled is None or random.random() < labelled_share:
+            return self.pairs.choose(random, sets)
+        return len(self.pairs) + self.unlabelled.choose(random, (0,))
 
     def shares(self) -> NDArray[np.float64]:
         """Return each class's share of the labelled pixels, (C,); class 0 has none."""

@@ -9,7 +9,8 @@ import signal
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -20,17 +21,21 @@ from fnetcli.checkpoints.loading import Weights, save_weights
 from fnetcli.errors import TrainingError, UsageError
 from fnetcli.files.durable import atomic_write
 from fnetcli.files.guarded import FileKind, open_file, read_text
+from fnetcli.modalities import ORDINALS, shown_name
 from fnetcli.models.base import Network
 from fnetcli.training.base import Procedure, Stage, let_learn, without_frozen
 from fnetcli.training.config import LOG, Recipe
+from fnetcli.training.health import Health
 from fnetcli.training.optimizers import Muon
 from fnetcli.training.table import procedure_of
 from fnetcli.training.team import TeamLostError, joined, team, working_on
+from fnetcli.training.validation import METRICS, summarise
 
 STATE_VERSION = 2
 STATE = FileKind("a training state", 64 << 30, "start again in another folder", TrainingError)
 STATE_FILE, LOG_FILE, RECIPE_FILE = "state.pt", "log.jsonl", "recipe.toml"
 BEST_FILE, LAST_FILE = "best.safetensors", "last.safetensors"
+STRIPS = "validation"  # folder of pictures
 
 
 class PairList(Protocol):
@@ -42,6 +47,10 @@ class PairList(Protocol):
     def list_sha256(self) -> str:
         """Return a hash over all that they hold."""
 
+    @property
+    def kinds(self) -> list[tuple[str, str]]:
+        """The modalities of the pairs, (first, second), each two once."""
+
 
 class Observer(Protocol):
     """What a run tells while it goes on; the CLI shows it."""
@@ -49,8 +58,16 @@ class Observer(Protocol):
     def step(self, stage: int, iteration: int, total: int, losses: dict[str, float]) -> None:
         """Hear of one finished iteration."""
 
+    def validated(
+        self, stage: int, iteration: int, found: dict[str, float], strip: Path | None
+    ) -> None:
+        """Hear of a validation: loss and scores, and a picture of some pairs."""
+
     def message(self, text: str) -> None:
         """Hear of something worth a line."""
+
+    def warning(self, text: str) -> None:
+        """Hear of something that is possibly wrong."""
 
 
 @dataclass
@@ -61,10 +78,15 @@ class Progress:
     iteration: int = 0  # finished ones of this stage
     best_loss: float = math.inf
     seconds: float = 0.0  # spent so far, all sessions together
+    health: Health = field(default_factory=Health)
 
 
 class Stopped(Exception):  # noqa: N818  it is a way to end, not an error
     """Training was asked to stop; the state is on disk."""
+
+
+class UselessRunError(TrainingError):
+    """Training ended, but its weights are of no use; all files are on disk."""
 
 
 def train(
@@ -81,8 +103,9 @@ def train(
 ) -> None:
     """Run all stages into folder `run`; raise TrainingError, or Stopped after a signal.
 
-    `init` are the weights to start from; a resumed run has its own. A batch is worked on in
-    `accumulate` pieces, and by all processes that torchrun has started; the first of them writes.
+    Raise UselessRunError at the end if the weights are of no use. `init` are the weights to start
+    from; a resumed run has its own. A batch is worked on in `accumulate` pieces, and by all
+    processes that torchrun has started; the first of them writes.
     """
     with joined(device) as others:
         for stage in recipe.stages:
@@ -133,7 +156,7 @@ def _train(
                 atomic_write(run / RECIPE_FILE, lambda file: file.write(recipe.to_toml().encode()))
                 log = stack.enter_context(_open_log(run / LOG_FILE, state.progress))
             stop_asked = stack.enter_context(_stop_signals())
-            trainer = _Trainer(run, state, validation is not None, len(pairs), observer, log)
+            trainer = _Trainer(run, state, pairs, len(validation or ()), observer, log)
             trainer.pieces = accumulate
             trainer.run(stop_asked)
 
@@ -178,6 +201,7 @@ class _State:
     def enter(self, number: int) -> None:
         """Start a later stage, with new optimisers unless it keeps those that there are."""
         self.progress.stage, self.progress.iteration = number, 0
+        self.progress.health.enter_stage()
         if self.stage.starts_from_average:
             for name, average in self.procedure.averages.items():
                 self.procedure.modules[name].load_state_dict(average.state_dict())
@@ -210,7 +234,7 @@ class _State:
             "extra": self.procedure.extra_state(),
             "lists": self.lists,
             "init": self.init,
-            "progress": vars(self.progress),
+            "progress": asdict(self.progress),
             "random": torch.get_rng_state(),
         }
         atomic_write(path, lambda file: torch.save(content, file))
@@ -229,7 +253,7 @@ class _State:
             for kind in ("modules", "averages"):
                 for name, module in getattr(self.procedure, kind).items():
                     module.load_state_dict(content[kind][name])
-            self.progress = Progress(**content["progress"])
+            self.progress = _read_progress(content["progress"])
             self.optimizers = self._optimizers()
             for name, optimizer in self.optimizers.items():
                 optimizer.load_state_dict(content["optimizers"][name])
@@ -292,6 +316,12 @@ def _learning(optimizer: torch.optim.Optimizer | None) -> list[int]:
     return [id(parameter) for group in groups for parameter in group["params"]]
 
 
+def _read_progress(content: dict[str, Any]) -> Progress:
+    """Return the progress; of what older versions did not keep, nothing bad is believed."""
+    health = content.get("health", {"initial_share": 0.0})
+    return Progress(**content | {"health": Health(**health)})
+
+
 def _check_version(path: Path, version: int) -> None:
     if version != STATE_VERSION:
         raise TrainingError(
@@ -309,14 +339,16 @@ class _Trainer:
         self,
         folder: Path,
         state: _State,
-        has_validation: bool,
-        pairs: int,
+        pairs: PairList,
+        validation_pairs: int,
         observer: Observer,
         log: io.FileIO | None,
     ) -> None:
         self.folder, self.state, self.observer, self.log = folder, state, observer, log
         self.recipe, self.procedure = state.recipe, state.procedure
-        self.has_validation, self.pairs = has_validation, pairs
+        self.pairs, self.validation_pairs = pairs, validation_pairs
+        kinds = pairs.kinds
+        self.shown = partial(shown_name, modalities=kinds[0] if len(kinds) == 1 else ORDINALS)
         self.pieces = 1  # of a process's share of a batch
         self._is_stopping = False
 
@@ -335,7 +367,8 @@ class _Trainer:
         while True:
             stage = self.state.stage
             let_learn(stage, self.procedure.modules)
-            while self.state.progress.iteration < stage.config.iterations:
+            self._validate_start(stage)
+            while self._goes_on(stage):
                 self._iterate(stage, stop_asked)
                 if self._is_stopping:
                     self._save()
@@ -345,6 +378,14 @@ class _Trainer:
             self.state.enter(following)
             self._save()
         self._save()
+        self._require_use(stage)
+
+    def _goes_on(self, stage: Stage) -> bool:
+        """Whether the stage has iterations left, and reason to run them."""
+        progress, patience = self.state.progress, self.recipe.patience
+        return progress.iteration < stage.config.iterations and not (
+            patience and progress.health.since_best >= patience
+        )
 
     def _iterate(self, stage: Stage, stop_asked: list[bool]) -> None:
         progress, started = self.state.progress, time.monotonic()
@@ -356,10 +397,11 @@ class _Trainer:
         for optimizer in optimizers:
             optimizer.zero_grad(set_to_none=True)
         values = self._losses(stage, stop_asked)
+        total = torch.tensor(list(values.values())).sum().item()
         team().add_gradients([one for group in stage.groups.values() for one in group])
         clip = self.recipe.gradient_clip or math.inf
         norms = [nn.utils.clip_grad_norm_(group, clip) for group in stage.groups.values()]
-        if not all(map(math.isfinite, (*values.values(), *(norm.item() for norm in norms)))):
+        if not all(map(math.isfinite, (total, *(norm.item() for norm in norms)))):
             raise self._lost("loss or gradient is not a number")
         team().agree_on(self.procedure.modules.values())
         for optimizer in optimizers:
@@ -367,9 +409,10 @@ class _Trainer:
         decay = self.recipe.average_decay(progress.iteration)
         for name, average in self.procedure.averages.items():
             _average(average, self.procedure.modules[name], decay)
+        progress.health.see_loss(total, decay)
         progress.iteration += 1
         progress.seconds += time.monotonic() - started
-        self._record(stage, values)
+        self._record(stage, {self.shown(name): value for name, value in values.items()})
 
     def _losses(self, stage: Stage, stop_asked: list[bool]) -> dict[str, float]:
         """Add up gradients and losses of all pieces; return the losses of the whole batch."""
@@ -402,11 +445,53 @@ class _Trainer:
         self.observer.step(progress.stage, progress.iteration, stage.config.iterations, values)
         row: dict[str, Any] = {"stage": progress.stage, "iteration": progress.iteration, **values}
         is_last = progress.iteration == stage.config.iterations
-        if stage.is_validated and (is_last or progress.iteration % recipe.validate_every == 0):
-            row |= self._validate()
+        if is_last or progress.iteration % recipe.validate_every == 0:
+            row |= self._validate(stage)
+            self._tell_health()
         self._write_log(row | {"seconds": round(progress.seconds, 2)})
+        if is_last or not self._goes_on(stage):
+            self._end_stage(stage)
         if is_last or progress.iteration % recipe.checkpoint_every == 0:
             self._save()
+
+    def _tell_health(self) -> None:
+        """Say once in a stage what is wrong with losses or averages."""
+        health = self.state.progress.health
+        if health.has_diverged and not health.is_diverging_told:
+            health.is_diverging_told = True
+            self.observer.warning(
+                f"{health.rise()}; lower learning_rate, lengthen warmup or set gradient_clip"
+            )
+        if health.is_lagging and not health.is_lagging_told and self.validation_pairs:
+            health.is_lagging_told = True
+            self.observer.warning(f"{health.lag()}; lower ema, or set ema_warmup = true")
+
+    def _end_stage(self, stage: Stage) -> None:
+        progress = self.state.progress
+        if progress.iteration < stage.config.iterations:
+            self.observer.message(
+                f"stage {progress.stage} ends after {progress.iteration} iterations: "
+                f"{progress.health.since_best} validations without a better one (patience)"
+            )
+
+    def _require_use(self, stage: Stage) -> None:
+        """Raise UselessRunError if the run's weights are of no use."""
+        health, best = self.state.progress.health, self.folder / BEST_FILE
+        if not stage.config.iterations:
+            return
+        problem = None
+        if health.has_diverged:
+            problem = f"{health.rise()}; lower learning_rate or set gradient_clip"
+        elif health.is_lagging:
+            problem = f"{health.lag()}; train longer, lower ema, or set ema_warmup = true"
+        elif health.best_is_first:
+            start = "the weights that it started from" if self.recipe.init else "the first ones"
+            problem = (
+                f"no validation was better than that of {start}, which {best.name} holds; lower "
+                "learning_rate, or check that training and validation pairs are of one kind"
+            )
+        if problem:
+            raise UselessRunError(f"{self.folder}: trained, but {problem}, and start again")
 
     def _write_log(self, row: dict[str, Any]) -> None:
         if self.log is None:
@@ -419,19 +504,42 @@ class _Trainer:
                 "then go on with --resume"
             ) from None
 
-    def _validate(self) -> dict[str, float]:
-        """Return the averaged weights' mean loss over the validation pairs; keep the best."""
-        if not self.has_validation:
+    def _validate_start(self, stage: Stage) -> None:
+        """Validate the weights that training starts from, so that it shows what it gains."""
+        progress = self.state.progress
+        is_first = progress.iteration == 0 and not progress.health.validations
+        if self.recipe.init and is_first and stage.chooses_best and stage.config.iterations:
+            row = {"stage": progress.stage, "iteration": 0, **self._validate(stage)}
+            if len(row) > 2:
+                self._write_log(row | {"seconds": round(progress.seconds, 2)})
+                self._save()
+
+    def _validate(self, stage: Stage) -> dict[str, float]:
+        """Return the averaged weights' mean loss and scores over the validation pairs.
+
+        Keep the best, and a picture of some pairs.
+        """
+        if stage.validate is None or not self.validation_pairs:
             return {}
-        progress, loss = self.state.progress, self.procedure.validation_loss()
-        if loss < progress.best_loss:
-            progress.best_loss = loss
-            self._save_weights(BEST_FILE)
+        progress, count = self.state.progress, self.validation_pairs
+        strip = self.folder / STRIPS / f"{progress.stage}-{progress.iteration:06d}.png"
+        found = summarise(stage.validate, count, strip if team().leads else None)
+        loss, told = found["validation"], ""
+        if stage.chooses_best:
+            is_best = loss < progress.best_loss
+            progress.health.see_validation(is_best=is_best)
+            if is_best:
+                progress.best_loss = loss
+                self._save_weights(BEST_FILE)
+            told = f" (best {progress.best_loss:.4f})"
+        shown = strip if strip.is_file() else None
+        self.observer.validated(progress.stage, progress.iteration, found, shown)
+        scores = "".join(f", {name} {found[name]:.3f}" for name in METRICS if name in found)
         self.observer.message(
             f"stage {progress.stage}, iteration {progress.iteration}: "
-            f"validation loss {loss:.4f} (best {progress.best_loss:.4f})"
+            f"validation loss {loss:.4f}{told}{scores}"
         )
-        return {"validation": loss}
+        return found
 
     def _save(self) -> None:
         """Write state and weights. Raise TrainingError instead of replacing good ones by bad."""
@@ -458,9 +566,10 @@ class _Trainer:
                 "stage": progress.stage,
                 "iteration": progress.iteration,
                 "seconds": round(progress.seconds),
-                "pairs": self.pairs,
+                "pairs": len(self.pairs),
                 "validation_loss": progress.best_loss if name == BEST_FILE else None,
             },
+            "trained_for": [f"{second}+{first}" for first, second in self.pairs.kinds],
             "training_list_sha256": self.state.lists["training"],
         }
         if self.state.init is not None:

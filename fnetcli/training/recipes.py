@@ -5,15 +5,17 @@ from __future__ import annotations
 import dataclasses
 import json
 import tomllib
+from collections.abc import Collection
 from importlib import resources
 from pathlib import Path
 from typing import Any
 
 from fnetcli.checkpoints.loading import Weights, load_weights
-from fnetcli.checkpoints.shipped import find_weights, is_shipped
+from fnetcli.checkpoints.shipped import DEFAULT, default_name, find_weights, is_shipped
 from fnetcli.errors import ConfigError
 from fnetcli.files.guarded import FileKind, read_text
-from fnetcli.training.config import DEFAULT_MODEL, Recipe, build
+from fnetcli.modalities import MODALITIES
+from fnetcli.training.config import DEFAULT_MODEL, DataSet, Recipe, build
 from fnetcli.training.table import RECIPES
 
 DEFAULT_NAME = "paper"
@@ -37,13 +39,15 @@ def fine_tuning_recipe(init: str) -> str:
     return load_weights(find_weights(init)).network.spec.name + FINE_TUNING
 
 
-def read_recipe(name: str | Path, init: str = "", *, takes_init: bool = True) -> Recipe:
+def read_recipe(
+    name: str | Path, init: str = "", modalities: Collection[str] = (), *, takes_init: bool = True
+) -> Recipe:
     """Read a TOML recipe: a file, or by name a shipped one, whose folders are left out.
 
     A name takes precedence over a file of that name, which is `./NAME`. Folders in a file are
     relative to it. With `init`, in the recipe or here, the network is that of these weights;
-    without `takes_init`, as for a run that has begun, they are not needed. Raise ConfigError,
-    CheckpointError.
+    "default" are those for `modalities`, else for the recipe's pairs. Without `takes_init`, as for
+    a run that has begun, they are not needed. Raise ConfigError, CheckpointError.
     """
     shipped = shipped_recipes().get(str(name))
     path = shipped or Path(name)
@@ -53,6 +57,8 @@ def read_recipe(name: str | Path, init: str = "", *, takes_init: bool = True) ->
         table["init"] = locate_weights(own, path.parent)
     if init:
         table["init"] = init
+    if table.get("init") == DEFAULT:
+        table["init"] = default_name(modalities or _modalities(table.get("data")))
     model = _model(path, table)
     weights = _weights(table["init"]) if takes_init and table.get("init") else None
     if weights is not None:
@@ -62,11 +68,12 @@ def read_recipe(name: str | Path, init: str = "", *, takes_init: bool = True) ->
     if weights is not None:
         _require_shapes(path, recipe, weights)
     base = None if shipped else path.parent
-    folders = {one: _resolve(getattr(recipe, one), base) for one in recipe.paths}
+    folders = {name: _resolve(getattr(recipe, name), base) for name in recipe.paths}
     return dataclasses.replace(recipe, **folders)
 
 
-def _table(path: Path) -> dict[str, Any]:
+def recipe_text(path: Path) -> str:
+    """Return the text of a recipe. Raise ConfigError."""
     kind = FileKind(
         name="a recipe",
         limit=1 << 20,
@@ -75,8 +82,12 @@ def _table(path: Path) -> dict[str, Any]:
         missing=ConfigError,
         missing_todo=f"give a TOML file, or a recipe by name ({', '.join(shipped_recipes())})",
     )
+    return read_text(path, kind)
+
+
+def _table(path: Path) -> dict[str, Any]:
     try:
-        return tomllib.loads(read_text(path, kind))
+        return tomllib.loads(recipe_text(path))
     except tomllib.TOMLDecodeError as error:
         raise ConfigError(f"{path}: not valid TOML ({error}); correct that line") from None
 
@@ -96,6 +107,12 @@ def _model(path: Path, table: dict[str, Any]) -> str:
 def locate_weights(text: str, base: Path) -> str:
     """Return a name of shipped weights as it is, a path, relative to `base`, as absolute."""
     return text if is_shipped(text) else str((base / text).resolve())
+
+
+def _modalities(data: object) -> set[str]:
+    """Return the modalities of [data] or [[data]]; `build` reports what is neither."""
+    tables = data if isinstance(data, list) else [data]
+    return {name for one in tables if isinstance(one, dict) for name in one} & {*MODALITIES}
 
 
 def _weights(init: object) -> Weights | None:
@@ -136,8 +153,8 @@ def _require_shapes(path: Path, recipe: Any, weights: Weights) -> None:
         )
 
 
-def _resolve(value: dict[str, str] | str, base: Path | None) -> Any:
-    """Return one folder, or those of some modalities, absolute; none without a base."""
+def _resolve(value: tuple[DataSet, ...] | str, base: Path | None) -> Any:
+    """Return one folder, or sets of pairs, with absolute paths; nothing without a base."""
     if isinstance(value, str):
         return str((base / value).resolve()) if base and value else ""
-    return {name: str((base / folder).resolve()) for name, folder in value.items() if base}
+    return tuple(one.resolved(base) for one in value if base)

@@ -12,12 +12,12 @@ A process alone is a team of one, whose every operation returns its argument.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
 from functools import partial
-from typing import Any, Protocol, TypeVar
+from typing import Any, TypeVar
 
 import torch
 import torch.distributed as dist
@@ -27,7 +27,6 @@ from fnetcli.errors import TrainingError, UsageError
 
 TIMEOUT = timedelta(minutes=30)  # for a collective: validation of whole images takes long
 T = TypeVar("T")
-T_co = TypeVar("T_co", covariant=True)
 
 
 class TeamLostError(TrainingError):
@@ -264,29 +263,3 @@ def joined(device: torch.device) -> Iterator[Team]:
     finally:
         _team = Team()
         dist.destroy_process_group()
-
-
-# --- validation -----------------------------------------------------------------------------------
-
-
-class Listed(Protocol[T_co]):
-    """Pairs by number."""
-
-    def __len__(self) -> int:
-        """Return the number of pairs."""
-
-    def __getitem__(self, index: int) -> T_co:
-        """Return a pair."""
-
-
-def mean_over_pairs(
-    loss_of: Callable[[int, T], float], pairs: Listed[T], device: torch.device
-) -> float:
-    """Return the mean loss over validation pairs; each process looks at its share of them."""
-    total = 0.0
-    with working_alone() as others:
-        for index in others.indices(len(pairs)):
-            total += loss_of(index, pairs[index])
-    if others.is_alone:
-        return total / len(pairs)
-    return others.add(torch.tensor(total, dtype=torch.float64, device=device)).item() / len(pairs)

@@ -24,11 +24,13 @@ from fnetcli.inputs.pairing import Case
 from fnetcli.modalities import ORDINALS
 from fnetcli.models.base import Fusion, Maps, Wanted
 from fnetcli.products import Gains, Products, gain_list
+from fnetcli.volumes.completion import NetworkSlices
 from fnetcli.volumes.mix import VolumeMixOptions, notices_of
 from fnetcli.volumes.outputs import (
     VolumeOutputOptions,
     VolumePaths,
     require_reference,
+    shear_notice,
     volume_paths,
     volume_sha256,
     write_volumes,
@@ -38,7 +40,6 @@ from fnetcli.volumes.prepare import (
     VolumePrepareOptions,
     read_volumes,
     slabs,
-    unit_slab,
 )
 
 if TYPE_CHECKING:
@@ -80,6 +81,7 @@ class VolumeFuseOptions:
             "to": self.output.target,
             "colormap": self.mix.colormap,
             "maps": self.output.has_maps(self.products),
+            "keep_shear": self.output.keeps_shear,
             "gains": gain_list(self.mix.gains, self.products.parts),
         }
 
@@ -95,8 +97,9 @@ def fuse_prepared(
 
     Everything is on the reference's grid, (slices, height, width) in its own order. The fused
     volume is the sum of the parts scaled by their gains, clipped to [0, 1]. Where only one volume
-    has data, the fused volume and that volume's unique part equal it, and all else is 0; where
-    neither has data, everything is 0. Raise PairError, OutputError.
+    has data, the other one is estimated (`completion`): that volume's unique part is the sum of
+    all, the others and the maps are 0. If no voxel has data in both, each equals its own unique
+    part. Where neither has data, everything is 0. Raise PairError, OutputError.
     """
     shape, products = prepared.grid.shape, options.products
 
@@ -107,16 +110,17 @@ def fuse_prepared(
         scratch_array(beside, shape, np.float32), volumes(products.parts), volumes(products.maps)
     )
     ordered: Fusion[Maps] = fusion.apply(prepared.order.apply)
-    images = [prepared.order.image(image) for image in prepared.on_grid]
+    slices = NetworkSlices.of(prepared)
     count = len(ordered.fused)
     for slab in slabs(ordered.fused.shape):
-        (x, has_x), (y, has_y) = (
-            unit_slab(image, slab, scaling)
-            for image, scaling in zip(images, prepared.scalings, strict=True)
+        (x, has_x), (y, has_y) = slices.slab(slab)
+        found = _fuse_slab(
+            engine, (x, y), (has_x, has_y), products, are_completed=slices.are_completed
         )
-        found = _fuse_slab(engine, (x, y), (has_x, has_y), products)
-        _pass_through(found, (x, y), (has_x, has_y))
+        if not slices.are_completed:
+            _pass_through(found, (x, y), (has_x, has_y))
         ordered.fused[slab] = np.clip(_mixed(found, options.mix.gains), 0, 1)
+        _attribute(found, (has_x, has_y), ordered.fused[slab])
         for kept, made in ((ordered.parts, found.parts), (ordered.maps, found.maps)):
             for role, values in made.items():
                 kept[role][slab] = values
@@ -125,14 +129,19 @@ def fuse_prepared(
 
 
 def _fuse_slab(
-    engine: Engine, luminances: tuple[Pixels, Pixels], has_data: HasData, products: Products
+    engine: Engine,
+    luminances: tuple[Pixels, Pixels],
+    has_data: HasData,
+    products: Products,
+    *,
+    are_completed: bool,
 ) -> Fusion[Maps]:
-    """Fuse some slices; those in which one volume has no data at all are skipped, and 0."""
+    """Fuse some slices; those with nothing to fuse are skipped, and 0."""
     x, y = luminances
-    shared = np.ones(len(x), bool)
-    for mask in has_data:
-        if mask is not None:
-            shared &= mask.any(axis=(1, 2))
+    has_first, has_second = (
+        np.ones(len(x), bool) if mask is None else mask.any(axis=(1, 2)) for mask in has_data
+    )
+    shared = has_first | has_second if are_completed else has_first & has_second
     whole = None if products.parts else np.zeros(x.shape, np.float32)
     made = Fusion(
         whole,
@@ -169,6 +178,26 @@ def _pass_through(
             fusion.whole[alone] = 0
         seen = alone if present is None else alone & present
         own_parts[own][seen] = luminances[own][seen]
+
+
+def _attribute(fusion: Fusion[Maps], has_data: HasData, fused: Maps) -> None:
+    """Attribute nothing to a volume where it has no data; where neither has, all is 0."""
+    own_parts = _own_parts(fusion)
+    total = fusion.fused if fusion.parts else None
+    for own, other in ((0, 1), (1, 0)):
+        missing = has_data[other]
+        if missing is None:
+            continue
+        alone = ~missing
+        present = has_data[own]
+        seen = alone if present is None else alone & present
+        values = None if total is None else total[seen]
+        for one in (*fusion.parts.values(), *fusion.maps.values()):
+            one[alone] = 0
+        if values is not None:
+            own_parts[own][seen] = values
+        if present is not None:
+            fused[alone & ~present] = 0
 
 
 def _own_parts(fusion: Fusion[Maps]) -> list[Maps]:
@@ -214,7 +243,8 @@ class Volumes:
             raise UsageError(f"-o {out}: names a file, but volumes are fused; give a folder")
         options = self.options
         return volume_paths(
-            *(case, out, options.modalities, options.products), options.mix, options.output
+            *(case, out, options.modalities, options.products, options.mix, options.output),
+            is_registered=options.prepare.registers,
         )
 
     def sha256(self, path: Path) -> str:
@@ -266,7 +296,8 @@ class Volumes:
                 self.modalities, prepared.windows, prepared.on_grid, strict=True
             )
         }
-        info = [*(window.sentence for window in prepared.windows), *prepared.info]
+        sentences = (window.sentence for window in prepared.windows)
+        info = [*sentences, *prepared.info, *shear_notice(prepared, self.options.output)]
         notices = notices_of(prepared, self.options.mix)
         return {"ranges": ranges, "said": info, "notices": notices, **prepared.facts}
 

@@ -18,6 +18,7 @@ from fnetcli.formats.dicom.writer import write_dicom
 from fnetcli.formats.metaimage import write_metaimage
 from fnetcli.formats.nifti.writer import write_nifti
 from fnetcli.formats.nrrd import write_nrrd
+from fnetcli.formats.transforms import write_transform
 from fnetcli.formats.volumes import holds_dicom, volume_files
 from fnetcli.imaging.image import Grid, Image
 from fnetcli.imaging.intensity import PREVIEW_RANGE, Limits, to_stored
@@ -29,6 +30,7 @@ from fnetcli.volumes.mix import VolumeMixOptions, in_color
 from fnetcli.volumes.mosaic import write_mosaic
 from fnetcli.volumes.prepare import FINEST, PreparedVolumes, VolumePrepareOptions
 from fnetcli.volumes.resample import reference_of
+from fnetcli.volumes.right_angles import at_right_angles, is_sheared, resampled
 
 Target = Literal["nifti", "nrrd", "mha", "dicom", "png", "tiff"]
 
@@ -54,6 +56,7 @@ class VolumeOutputOptions:
 
     target: Target = "nifti"
     with_maps: bool | None = None  # None: if the network has parts or maps
+    keeps_shear: bool = False  # else volumes in one file are on grids at right angles
 
     def has_maps(self, products: Products) -> bool:
         """Whether parts or maps are written besides the fused volume."""
@@ -96,11 +99,13 @@ class VolumePaths:
     preview: Path
     maps: dict[str, Path]
     color: Path | None
+    transform: Path | None = None  # of a registration
 
     def all(self) -> dict[str, Path]:
         """Return all paths by name; the fused volume is written last and comes last."""
         colored = {} if self.color is None else {"fused_color": self.color}
-        return {**self.maps, **colored, "preview": self.preview, "fused": self.fused}
+        moved = {} if self.transform is None else {"transform": self.transform}
+        return {**self.maps, **colored, **moved, "preview": self.preview, "fused": self.fused}
 
 
 def volume_paths(
@@ -110,6 +115,8 @@ def volume_paths(
     products: Products,
     mix: VolumeMixOptions,
     output: VolumeOutputOptions,
+    *,
+    is_registered: bool = False,
 ) -> VolumePaths:
     """Return ``folder/fused/<case>.nii.gz`` (or a folder ``<case>``) and so on."""
     roles = products.images if output.has_maps(products) else ()
@@ -121,6 +128,7 @@ def volume_paths(
         preview=folder / "preview" / f"{case.name}.png",
         maps={name: folder / name / f"{case.name}{of_maps}" for name in names},
         color=folder / "fused_color" / f"{case.name}{suffix}" if mix.colormap is not None else None,
+        transform=folder / "transform" / f"{case.name}.tfm" if is_registered else None,
     )
 
 
@@ -153,22 +161,50 @@ def write_volumes(
             name = shown_name(role, prepared.modalities)
             if name in paths.maps:
                 shown_range = (0.0, float(values.max())) if role in CLASS_MAPS else limits
-                write = ONE_FILE.get(output.target, ONE_FILE["nifti"])[1]
-                write(paths.maps[name], values, reference, shown_range)
+                _write_file(paths.maps[name], values, reference, shown_range, output)
     colored = in_color(prepared, fused, mix, paths.fused)
     if colored is not None and paths.color is not None:
-        _write_volume(paths.color, colored, prepared, output.target)
+        _write_volume(paths.color, colored, prepared, output)
     shown = fused[..., None] if colored is None else colored
     write_mosaic(paths.preview, prepared.order.apply(shown), prepared.order.grid(prepared.grid))
-    _write_volume(paths.fused, fused, prepared, output.target)
+    if paths.transform is not None and prepared.transform is not None:
+        write_transform(paths.transform, prepared.transform)
+    _write_volume(paths.fused, fused, prepared, output)
+
+
+def shear_notice(prepared: PreparedVolumes, output: VolumeOutputOptions) -> list[str]:
+    """Return a notice if files are resampled because the reference's grid is sheared."""
+    if output.keeps_shear or not is_sheared(prepared.sources[prepared.reference]):
+        return []
+    name = prepared.modalities[prepared.reference]
+    words = (
+        f"the {name}'s grid is sheared, as by a tilted gantry: NIfTI, NRRD and MHA are resampled "
+        "onto a grid at right angles, which other programs can open; --keep-shear keeps it"
+    )
+    return [words]
+
+
+def _write_file(
+    path: Path,
+    values: NDArray[Any],
+    reference: Image,
+    limits: Limits,
+    output: VolumeOutputOptions,
+) -> None:
+    """Write a volume as one file, on a grid at right angles."""
+    if not output.keeps_shear and is_sheared(reference):
+        grid = at_right_angles(reference.grid)
+        values = resampled(values, reference.grid, grid)
+        reference = Image(np.empty((*grid.shape, 1), np.uint8), grid)
+    ONE_FILE.get(output.target, ONE_FILE["nifti"])[1](path, values, reference, limits)
 
 
 def _write_volume(
-    path: Path, values: NDArray[Any], prepared: PreparedVolumes, target: Target
+    path: Path, values: NDArray[Any], prepared: PreparedVolumes, output: VolumeOutputOptions
 ) -> None:
-    reference = prepared.sources[prepared.reference]
+    reference, target = prepared.sources[prepared.reference], output.target
     if target in ONE_FILE:
-        ONE_FILE[target][1](path, values, reference, OF_MAPS)
+        _write_file(path, values, reference, OF_MAPS, output)
         return
     with atomic_folder(path) as folder:
         try:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -12,10 +13,10 @@ from fnetcli.errors import ImageError, PairError, ReadError, UsageError
 from fnetcli.formats.volumes import VolumeOptions, read_volume
 from fnetcli.imaging import color
 from fnetcli.imaging.image import Grid, Image, Mask, Pixels
-from fnetcli.imaging.intensity import Limits, Scaling, to_unit
+from fnetcli.imaging.intensity import Limits, Scaling, percent, to_unit
 from fnetcli.inputs.pairing import Case
 from fnetcli.interruption import require_wanted
-from fnetcli.volumes.registration import register, require_simpleitk
+from fnetcli.volumes.registration import register
 from fnetcli.volumes.resample import (
     Axis,
     Interpolation,
@@ -48,6 +49,8 @@ class VolumePrepareOptions:
     interpolation: Interpolation = "linear"
     axis: Axis = "auto"
     registers: bool = False
+    distrusts_headers: bool = False  # registration may contradict one frame of reference
+    requires_registration: bool = False  # a refused one fails the case; else the headers count
     transform: Matrix | None = None  # RAS+ millimetres, reference points to moving points
     assumes_aligned: bool = False  # only suppresses notices and warnings
 
@@ -69,7 +72,8 @@ class VolumePrepareOptions:
             )
         if self.registers:
             require_one_alignment(has_transform=self.transform is not None)
-            require_simpleitk()
+        elif self.distrusts_headers:
+            raise UsageError("--distrust-headers: goes with --register rigid; leave it out")
 
     def record(self) -> dict[str, Any]:
         """Return everything that changes voxels, ready for JSON."""
@@ -77,6 +81,7 @@ class VolumePrepareOptions:
             "modalities": list(self.modalities),
             "series": [reading.series for reading in self.reading],
             "volumes": [reading.volume for reading in self.reading],
+            "refuse_uneven": [reading.refuses_uneven for reading in self.reading],
             "windows": list(self.windows),
             "limits": [None if limits is None else list(limits) for limits in self.limits],
             "inverted": list(self.are_inverted),
@@ -84,6 +89,7 @@ class VolumePrepareOptions:
             "interpolation": self.interpolation,
             "axis": self.axis,
             "register": self.registers,
+            "distrust_headers": self.distrusts_headers,
             "transform": None if self.transform is None else self.transform.tolist(),
         }
 
@@ -108,6 +114,7 @@ class PreparedVolumes:
     are_inverted: tuple[bool, bool]
     reference: int  # which of the two defines the grid
     order: Reordering
+    transform: Matrix | None = None  # that registration applied
     info: tuple[str, ...] = ()  # good to know
     notices: tuple[str, ...] = ()  # possibly not what the user wanted
     facts: dict[str, Any] = field(default_factory=dict)  # for the manifest: numbers, nothing else
@@ -195,15 +202,20 @@ def prepare_volumes(
     facts = dict[str, Any]()
     require_wanted()
     info, notices = _trust(kept, moving, options)
+    notices += _not_numbers(modalities, sources)
     transform = options.transform
     if options.registers:
-        found = register(kept, moving)
+        ours = modalities[reference], modalities[1 - reference]
+        found = register(kept, moving, ours, distrusts_headers=options.distrusts_headers)
+        if found.refusal is not None and options.requires_registration:
+            raise PairError(found.refusal)
         transform = found.transform
-        info.append(found.sentence)
-        notices += found.notices
+        info += [found.sentence] if found.sentence else []
+        notices += [*found.notices, *([found.refusal] if found.refusal else [])]
         facts["registration"] = {
             "transform": found.transform.tolist(),
             "mutual_information": [found.before, found.after],
+            "refused": found.refusal is not None,
         }
     if transform is not None:
         moving = placed(moving, transform)
@@ -212,7 +224,8 @@ def prepare_volumes(
     if share < TRUSTED:
         notices.append(
             f"the {modalities[1 - reference]} covers {100 * share:.3g} % of the "
-            f"{modalities[reference]}'s grid; elsewhere the {modalities[reference]} passes through"
+            f"{modalities[reference]}'s grid; elsewhere only the {modalities[reference]} is shown, "
+            "as bright as where both are fused"
         )
     moved = resample(moving, kept.grid, options.interpolation)
     if not _share_data(kept, moved):
@@ -234,10 +247,27 @@ def prepare_volumes(
         windows=(window_first, window_second),
         reference=reference,
         order=to_axis(kept.grid, options.axis),
+        transform=transform if options.registers else None,
         info=tuple(info),
         notices=tuple(notices),
         facts=facts,
     )
+
+
+def _not_numbers(modalities: tuple[str, str], sources: tuple[Image, Image]) -> list[str]:
+    """Count voxels that are NaN or infinite."""
+    found = []
+    for name, image in zip(modalities, sources, strict=True):
+        if image.pixels.dtype.kind != "f":
+            continue
+        count = sum(int(np.count_nonzero(~np.isfinite(part).all(-1))) for part in image.pixels)
+        if count:
+            share = percent(count / math.prod(image.grid.shape))
+            found.append(
+                f"{name}: {count} voxels ({share}) are NaN or infinite: they count as voxels "
+                "without data"
+            )
+    return found
 
 
 def _share_data(first: Image, second: Image) -> bool:
@@ -265,15 +295,6 @@ def _trust(
 
 
 # --- slices ---------------------------------------------------------------------------------------
-
-
-def slice_luminances(prepared: PreparedVolumes, index: int) -> tuple[Pixels, Pixels]:
-    """Return both luminances (height, width) of one of the slices that the network sees."""
-    (first, _), (second, _) = (
-        unit_slab(prepared.order.image(image), slice(index, index + 1), scaling)
-        for image, scaling in zip(prepared.on_grid, prepared.scalings, strict=True)
-    )
-    return first[0], second[0]
 
 
 def slabs(shape: tuple[int, ...]) -> Iterator[slice]:

@@ -1,40 +1,39 @@
-"""Register the moving volume to the reference by mutual information.
+"""Register the moving volume to the reference by mutual information, and believe it or not.
 
 A transform is a 4x4 matrix, in RAS+ millimetres, that maps a point of the reference to the same
-point of the patient in the moving volume; `formats.transforms` reads and writes it as a file. Only
-this module needs SimpleITK (`pip install 'fnetcli[register]'`).
+point of the patient in the moving volume; `formats.transforms` reads and writes it as a file.
+
+The search (`similarity`) starts from the headers, or from the centres if the volumes hardly
+overlap, and from turned positions: on coarse voxels, then from the best of them on finer ones. A
+wrong registration is worse than none, so its result must convince. The whole body follows the skin,
+which gives way between two scans: structures well below it must have their optimum in the same
+place. The mutual information must rise. And a common frame of reference is believed more than a
+search.
 """
 
 from __future__ import annotations
 
 import math
-import re
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
-from scipy import ndimage
 
-from fnetcli.errors import PairError, UsageError
-from fnetcli.formats.transforms import FLIP
-from fnetcli.imaging.color import luminance
+from fnetcli.errors import PairError
 from fnetcli.imaging.image import Grid, Image
-from fnetcli.imaging.intensity import valid_pixels
-from fnetcli.interruption import GivenUpError, require_wanted
-from fnetcli.volumes.resample import Matrix, affine_of, overlap, resample, spacing
+from fnetcli.volumes.resample import Matrix, affine_of, overlap, spacing
+from fnetcli.volumes.similarity import Grey, Similarity, grey_volume, similarity
 
-FINEST = 1.5  # mm; six parameters do not need finer voxels
-MAX_VOXELS = 1 << 22  # of either volume, while registering
-SHRINKING, SMOOTHING = (4, 2, 1), (4.0, 2.0, 0.0)  # per level; mm
-HISTOGRAM_BINS = 50
-SAMPLED, SEED = 0.2, 20_250_101  # share of the voxels that are compared, and which
-STEP, MIN_STEP, STEPS = 2.0, 1e-4, 300
-CLIP = (0.5, 99.5)  # percentiles; numbers beyond would take up the histogram
-MIN_VOXELS = 4  # along every axis: ITK's smoothing needs as many
+COARSE, FINE = 6.0, 3.0  # mm: voxels of the two searches
+FEW, MANY = 8_000, 30_000  # points that are compared
+FAR, NEAR = 8.0, 3.0  # mm: first steps of the two searches
+TURNS = 20.0  # degrees about each axis, either way: where the coarse search starts as well
+MIN_VOXELS = 4  # along every axis
 LARGE_SHIFT, LARGE_TURN = 15.0, 5.0  # mm, degrees: more than careful scanning leaves
 MIN_OVERLAP = 0.05  # of the reference; below that the search starts from aligned centres
+CONVINCING = 0.05  # rise of the mutual information; with less the headers are kept
+BELIEVED = 2.0  # mm; a larger correction contradicts headers of one frame of reference
+APART = 2.5  # mm, or half of the largest step between voxels: within it two measures agree
+LATTICE = 13  # points along each side of the volume where transforms are compared
 
 
 @dataclass(frozen=True)
@@ -42,22 +41,18 @@ class Registered:
     """A registration: its transform, and the mutual information (nats) before and after.
 
     `shift` (mm) is the translation of the reference's centre, `turn` (degrees) the rotation.
+    `refusal` says why the result of the search is not believed; the transform is then that of the
+    headers. `sentence` is for the user.
     """
 
     transform: Matrix
     before: float
     after: float
-    shift: float
-    turn: float
+    shift: float = 0.0
+    turn: float = 0.0
+    sentence: str = ""
+    refusal: str | None = None
     notices: tuple[str, ...] = ()
-
-    @property
-    def sentence(self) -> str:
-        """A sentence about the registration, for the user."""
-        return (
-            f"rigid registration: translated by {self.shift:.1f} mm and rotated by {self.turn:.1f} "
-            f"degrees; mutual information {self.before:.3f} before, {self.after:.3f} after"
-        )
 
 
 def motion(transform: Matrix, centre: Matrix | None = None) -> tuple[float, float]:
@@ -71,69 +66,90 @@ def motion(transform: Matrix, centre: Matrix | None = None) -> tuple[float, floa
     return float(np.linalg.norm((transform @ point - point)[:3])), turn
 
 
-# --- finding one ----------------------------------------------------------------------------------
-
-
-def require_simpleitk() -> Any:
-    """Return the SimpleITK module; raise UsageError if it is not installed."""
-    try:
-        import SimpleITK  # noqa: PLC0415 - large, and needed for this alone
-    except ImportError:
-        raise UsageError(
-            "--register needs SimpleITK, which is not installed; "
-            "pip install 'fnetcli[register]', or give a transform with --transform"
-        ) from None
-    return SimpleITK
-
-
-def register(reference: Image, moving: Image) -> Registered:
+def register(
+    reference: Image, moving: Image, modalities: tuple[str, str], *, distrusts_headers: bool = False
+) -> Registered:
     """Find the rigid transform that maximises the mutual information of two volumes.
 
-    Mattes' mutual information on the same voxels for every run (one seed, one thread: the same
-    volumes give the same transform), three levels of resolution, regular-step gradient descent.
-    The search starts from the headers or, if the volumes then hardly overlap, from aligned centres.
-    A result that does not increase the mutual information is discarded. Raise PairError if
-    registration fails or a volume has no position, UsageError if SimpleITK is missing.
+    `modalities` are those of the reference and of the moving volume. With `distrusts_headers`, a
+    common frame of reference is no reason to refuse a result. If a result is refused, the positions
+    in the headers are kept. Raise PairError if a volume is constant, too small or without position,
+    or if volumes that do not overlap cannot be registered.
     """
-    sitk = require_simpleitk()
     start, notices = _start(reference.grid, moving.grid)
     if min(*reference.grid.shape, *moving.grid.shape) < MIN_VOXELS:
         raise PairError(
             f"registration needs {MIN_VOXELS} voxels in every direction, but one volume has "
             "fewer; leave it out, or give a transform with --transform"
         )
-    fixed, floating = _working(reference), _working(moving)
-    transform = sitk.Euler3DTransform()
-    centre = FLIP @ _centre(reference.grid)
-    transform.SetCenter([float(value) for value in centre[:3]])
-    shift = FLIP[:3, :3] @ start[:3, 3]
-    transform.SetTranslation([float(value) for value in shift])
-    method = _method(sitk, fixed, floating)
-    images = _to_itk(sitk, fixed), _to_itk(sitk, floating)
-    try:
-        with _one_thread(sitk):
-            before = _similarity(method, images, sitk.Euler3DTransform())
-            at_start = _similarity(method, images, transform)
-            method.SetInitialTransform(transform, inPlace=False)
-            method.AddCommand(sitk.sitkIterationEvent, lambda: _stop_if_unwanted(method))
-            found = method.Execute(*images)
-            require_wanted()
-            after = _similarity(method, images, found)
-    except RuntimeError as error:
-        raise PairError(
-            f"registration failed ({_reason(error)}); check that both volumes show the same region,"
-            " or give a transform with --transform"
-        ) from None
-    kept = _from_itk(found)
-    if after <= max(before, at_start):
-        kept, after = start if at_start > before else np.eye(4), max(before, at_start)
-        notices += ("registration found nothing better than the positions in the headers",)
-    moved, turned = motion(kept, _centre(reference.grid))
-    if moved > LARGE_SHIFT or turned > LARGE_TURN:
+    fixed, floating = _grey_volumes(reference, moving, FINE, modalities)
+    whole = similarity(fixed, floating, MANY, is_inner=False)
+    inner = similarity(fixed, floating, MANY, is_inner=True)
+    fixed, floating = _grey_volumes(reference, moving, COARSE, modalities)
+    coarse = similarity(fixed, floating, FEW, is_inner=False)
+    found, _ = whole.best_near(_coarse_optimum(coarse, start), NEAR)
+    before, after = whole.information(np.eye(4)), whole.information(found)
+    common = _common_points(reference.grid, moving.grid)
+    moves = _farthest(found, np.eye(4), common)
+    limit = max(APART, *(0.5 * max(spacing(image.grid)) for image in (reference, moving)))
+    apart = _farthest(found, inner.best_near(found, NEAR)[0], whole.points)  # in the body
+    spaces = reference.frame_of_reference, moving.frame_of_reference
+    has_one_space = None not in spaces and spaces[0] == spaces[1]
+    is_convincing = after > before * (1 + CONVINCING)
+    refusal = None
+    if after == 0:
+        refusal = "the search found no position where the volumes overlap"
+    elif apart > limit:
+        refusal = (
+            "the body as a whole and the structures inside of it do not agree on a position: they "
+            f"are {apart:.1f} mm apart"
+        )
+    elif moves > BELIEVED and not is_convincing:
+        refusal = (
+            f"it would move the volume by up to {moves:.1f} mm, but hardly raise the mutual "
+            f"information: {before:.3f} before, {after:.3f} after"
+        )
+    elif moves > BELIEVED and has_one_space and not distrusts_headers:
+        refusal = (
+            f"it would move the volume by up to {moves:.1f} mm, but both series have one frame of "
+            "reference, which is believed unless --distrust-headers is given"
+        )
+    if refusal is not None:
+        return _refused(refusal, before, has_overlap=not notices)
+    if not is_convincing:
+        sentence = (
+            f"registration confirms the headers, which are kept: it would move the volume by "
+            f"{moves:.1f} mm at most, with a mutual information of {before:.3f} before and "
+            f"{after:.3f} after"
+        )
+        return Registered(np.eye(4), before, before, sentence=sentence)
+    shift, turn = motion(found, _centre(reference.grid))
+    if shift > LARGE_SHIFT or turn > LARGE_TURN:
         notices += (
             "the correction is large, and large corrections are often wrong: look at the result",
         )
-    return Registered(kept, before, after, moved, turned, notices)
+    sentence = (
+        f"rigid registration: translated by {shift:.1f} mm and rotated by {turn:.1f} degrees; "
+        f"mutual information {before:.3f} before, {after:.3f} after"
+    )
+    return Registered(found, before, after, shift, turn, sentence, notices=notices)
+
+
+def _grey_volumes(
+    reference: Image, moving: Image, step: float, modalities: tuple[str, str]
+) -> tuple[Grey, Grey]:
+    return grey_volume(reference, step, modalities[0]), grey_volume(moving, step, modalities[1])
+
+
+def _refused(reason: str, before: float, *, has_overlap: bool) -> Registered:
+    advice = "give a transform with --transform"
+    if not has_overlap:
+        raise PairError(
+            f"registration failed ({reason}), and by their headers the volumes hardly overlap; "
+            f"check that both show the same region, or {advice}"
+        )
+    words = f"registration failed ({reason}): the positions in the headers are kept; {advice}"
+    return Registered(np.eye(4), before, before, refusal=words)
 
 
 def _start(reference: Grid, moving: Grid) -> tuple[Matrix, tuple[str, ...]]:
@@ -149,110 +165,30 @@ def _start(reference: Grid, moving: Grid) -> tuple[Matrix, tuple[str, ...]]:
     return start, ("the volumes hardly overlap by their headers: started from their centres",)
 
 
+def _coarse_optimum(coarse: Similarity, start: Matrix) -> Matrix:
+    """Return the best optimum of searches from the start, and from it turned about each axis."""
+    turns = np.vstack([np.zeros(3), TURNS * np.eye(3), -TURNS * np.eye(3)])
+    arcs = np.radians(turns) * coarse.radius
+    found = [coarse.best_near(start @ coarse.moved([*arc, 0, 0, 0]), FAR) for arc in arcs]
+    return max(found, key=lambda one: one[1])[0]
+
+
 def _centre(grid: Grid) -> Matrix:
     middle = [(size - 1) / 2 for size in grid.shape]
     return np.asarray(affine_of(grid) @ [*middle, 1.0])
 
 
-def _working(image: Image) -> Image:
-    """Return a volume with voxels coarse enough for registration, and extreme values clipped."""
-    volume = math.prod(image.grid.shape) * math.prod(spacing(image.grid))
-    least = max(FINEST, (volume / MAX_VOXELS) ** (1 / 3))
-    factors = [max(1.0, least / step) for step in spacing(image.grid)]
-    shape = [max(1, round(n / k)) for n, k in zip(image.grid.shape, factors, strict=True)]
-    way = np.diag([*factors, 1.0])
-    way[:3, 3] = [  # the same centre
-        (n - 1) / 2 - k * (m - 1) / 2
-        for n, m, k in zip(image.grid.shape, shape, factors, strict=True)
-    ]
-    grid = Grid((shape[0], shape[1], shape[2]), affine_of(image.grid) @ way)
-    coarse = resample(image, grid)
-    valid = valid_pixels(coarse)
-    grey = luminance(coarse.pixels) if coarse.is_color else coarse.pixels
-    values = grey[..., 0].astype(np.float32)
-    seen = values if valid is None else values[valid]
-    if not seen.size or seen.min() == seen.max():
-        raise PairError("registration needs contrast, but one volume is constant; leave it out")
-    low, high = np.percentile(seen, CLIP)
-    if low == high:
-        low, high = seen.min(), seen.max()
-    if valid is not None:  # the edge of filled holes must not look like an edge of the patient
-        nearest = ndimage.distance_transform_edt(
-            ~valid, return_distances=False, return_indices=True
-        )
-        values = values[tuple(nearest)]
-    clipped = np.clip(values, low, high)[..., None]
-    return Image(clipped.astype(np.float32), grid, valid=valid)
+def _common_points(reference: Grid, moving: Grid) -> Matrix:
+    """Return points of the reference (4 x n, mm) that are in both volumes, out to the corners."""
+    sides = [np.linspace(-0.5, size - 0.5, LATTICE) for size in reference.shape]
+    lattice = np.stack(np.meshgrid(*sides, indexing="ij")).reshape(3, -1)
+    points = affine_of(reference) @ np.vstack([lattice, np.ones(lattice.shape[1])])
+    there = (np.linalg.inv(affine_of(moving)) @ points)[:3]
+    ends = np.array(moving.shape)[:, None] - 0.5
+    inside = ((there >= -0.5) & (there <= ends)).all(axis=0)
+    return np.asarray(points[:, inside] if inside.any() else points)
 
 
-@contextmanager
-def _one_thread(sitk: Any) -> Iterator[None]:
-    """Make ITK sum in a fixed order; setting the threads of the method is not enough."""
-    before = sitk.ProcessObject.GetGlobalDefaultNumberOfThreads()
-    sitk.ProcessObject.SetGlobalDefaultNumberOfThreads(1)
-    try:
-        yield
-    finally:
-        sitk.ProcessObject.SetGlobalDefaultNumberOfThreads(before)
-
-
-def _method(sitk: Any, fixed: Image, floating: Image) -> Any:
-    method = sitk.ImageRegistrationMethod()
-    method.SetNumberOfThreads(1)
-    method.SetMetricAsMattesMutualInformation(HISTOGRAM_BINS)
-    method.SetMetricSamplingStrategy(method.RANDOM)
-    method.SetMetricSamplingPercentage(SAMPLED, SEED)
-    method.SetInterpolator(sitk.sitkLinear)
-    method.SetOptimizerAsRegularStepGradientDescent(STEP, MIN_STEP, STEPS)
-    method.SetOptimizerScalesFromPhysicalShift()
-    method.SetShrinkFactorsPerLevel(SHRINKING)
-    method.SetSmoothingSigmasPerLevel(SMOOTHING)
-    method.SmoothingSigmasAreSpecifiedInPhysicalUnitsOn()
-    if fixed.valid is not None:
-        method.SetMetricFixedMask(_to_itk(sitk, fixed, fixed.valid.astype(np.uint8)))
-    if floating.valid is not None:
-        method.SetMetricMovingMask(_to_itk(sitk, floating, floating.valid.astype(np.uint8)))
-    return method
-
-
-def _stop_if_unwanted(method: Any) -> None:
-    try:
-        require_wanted()
-    except GivenUpError:  # it cannot pass through ITK
-        method.StopRegistration()
-
-
-def _similarity(method: Any, images: tuple[Any, Any], transform: Any) -> float:
-    """Return the mutual information under a transform, 0 if the volumes do not overlap."""
-    method.SetInitialTransform(transform, inPlace=False)
-    try:
-        return -float(method.MetricEvaluate(*images))
-    except RuntimeError:
-        return 0.0
-
-
-def _to_itk(sitk: Any, image: Image, values: Any = None) -> Any:
-    """Return an ITK image, with index (column, row, slice) and LPS+ millimetres."""
-    steps = spacing(image.grid)[::-1]
-    affine = (FLIP @ affine_of(image.grid))[:3]
-    made = sitk.GetImageFromArray(image.pixels[..., 0] if values is None else values)
-    made.SetSpacing(steps)
-    made.SetDirection((affine[:, [2, 1, 0]] / steps).ravel().tolist())
-    made.SetOrigin(affine[:, 3].tolist())
-    return made
-
-
-def _from_itk(transform: Any) -> Matrix:
-    """Return the RAS+ matrix of a linear ITK transform."""
-    points = np.vstack([np.zeros(3), np.eye(3)])
-    images = np.array([transform.TransformPoint(point.tolist()) for point in points])
-    matrix = np.eye(4)
-    matrix[:3, 3] = images[0]
-    matrix[:3, :3] = (images[1:] - images[0]).T
-    return np.asarray(FLIP @ matrix @ FLIP)
-
-
-def _reason(error: Exception) -> str:
-    lines = [line for line in str(error).splitlines() if line.strip()]
-    words = re.sub(r"\(0x[0-9a-f]+\)", "", lines[-1]) if lines else type(error).__name__
-    return words.strip()[:120]
+def _farthest(some: Matrix, others: Matrix, points: Matrix) -> float:
+    """Return by how many mm two transforms differ at most, at these points."""
+    return float(np.linalg.norm(((some - others) @ points)[:3], axis=0).max())

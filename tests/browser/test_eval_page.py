@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -217,12 +216,10 @@ class TestCases:
 
     def test_thousands_of_cases(self, open_page: OpenPage, tmp_path: Path) -> None:
         path = write(tmp_path / "x.html", evaluation_of(random_values(8, 3000, 15)))
-        before = time.monotonic()
         page = open_page(path)
         head(page, "cases", 5).locator("button").click()
         page.get_by_label("find").fill("case 29")
         assert page.locator("#found").inner_text() == "1\u201350 of 111 cases"
-        assert time.monotonic() - before < 20
         assert page.evaluate("document.querySelectorAll('*').length") < 20_000
 
 

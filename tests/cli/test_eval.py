@@ -35,6 +35,7 @@ from tests.cli.test_batch import errors
 from tests.drawn_pictures import Picture, smooth_noise, write
 
 NAMES = ["a", "b", "c", "d"]
+PATIENCE = 600  # seconds after which something hangs
 
 
 @pytest.fixture(autouse=True)
@@ -164,8 +165,10 @@ class TestSeparation:
     def test_a_column_and_its_cache(self, tmp_path: Path, sources: list[Any]) -> None:
         weights, table = tiny_weights(tmp_path), tmp_path / "scores.csv"
         asked = [*sources, "--weights", weights, "--baselines", "--metrics", "MI"]
-        result = fnet("eval", *asked, "--csv", table)
+        page = tmp_path / "page.html"
+        result = fnet("eval", *asked, "--csv", table, "--html", page)
         assert result.exit_code == 0, result.output
+        assert "separation&nbsp;↑" in page.read_text(encoding="utf-8")
         heads = [line for line in result.stdout.splitlines() if line.startswith("method")]
         assert re.split(r"\s\s+", heads[0]) == ["method", "n", "MI ↑", "separation ↑", "mean rank"]
         (row,) = [row for row in result.stdout.splitlines() if row.startswith("average")][:1]
@@ -297,6 +300,12 @@ class TestStandardOutput:
         assert result.stdout.startswith("<!DOCTYPE html>")
         assert result.stdout.rstrip().endswith("</html>")
         assert "page: " not in result.stderr
+
+    def test_a_page_in_a_file_is_told(self, tmp_path: Path, sources: list[Any]) -> None:
+        page = tmp_path / "p.html"
+        result = fnet("eval", *sources, "--baselines", "--html", page, "--report-cases", 0)
+        assert f"page: {page}" in result.stderr
+        assert page.is_file()
 
     @pytest.mark.parametrize(
         "sources_too", [True, False], ids=["with sources", "with the cost alone"]
@@ -786,7 +795,7 @@ class TestSignals:
     ) -> None:
         self.wait_for_scores(process, tmp_path)
         process.send_signal(signal.SIGINT)
-        stdout, stderr = process.communicate(timeout=60)
+        stdout, stderr = process.communicate(timeout=PATIENCE)
         assert process.returncode == 130, stderr
         assert errors(stderr) == ["error: interrupted; finished results are on disk"]
         assert stdout == ""
@@ -795,7 +804,7 @@ class TestSignals:
     def test_ctrl_c_while_workers_start(self, process: subprocess.Popen[str]) -> None:
         self.workers(process)
         os.killpg(process.pid, signal.SIGINT)
-        stdout, stderr = process.communicate(timeout=60)
+        stdout, stderr = process.communicate(timeout=PATIENCE)
         assert process.returncode == 130, stderr
         *progress, line = stderr.splitlines()
         assert line == "error: interrupted; finished results are on disk"
@@ -807,7 +816,7 @@ class TestSignals:
     ) -> None:
         self.wait_for_scores(process, tmp_path)
         self.workers(process)[0].kill()
-        stdout, stderr = process.communicate(timeout=60)
+        stdout, stderr = process.communicate(timeout=PATIENCE)
         assert process.returncode == 1, stderr
         (line,) = errors(stderr)
         assert "a worker process was killed" in line
@@ -821,7 +830,7 @@ class TestSignals:
     ) -> None:
         self.wait_for_scores(process, tmp_path)
         process.kill()
-        process.communicate(timeout=60)
+        process.communicate(timeout=PATIENCE)
         assert self.kept(tmp_path)
 
 

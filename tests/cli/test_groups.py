@@ -11,6 +11,7 @@ import pytest
 import typer
 from typer.testing import CliRunner
 
+from fnetcli.cli.app import app as fnet_app
 from fnetcli.cli.options.group import OnceCommand, OptionGroup, takes_groups
 from fnetcli.modalities import MODALITIES
 from tests.cli.command import fnet
@@ -91,3 +92,58 @@ def test_no_command_keeps_the_last_of_two(command: str, tmp_path: Path) -> None:
 def test_every_modality_is_an_option_of_every_command(command: str) -> None:
     shown = fnet(command, "--help").stdout
     assert all(f"--{name}" in shown for name in MODALITIES)
+
+
+COMMANDS = typer.main.get_command(fnet_app).commands  # type: ignore[attr-defined]
+ONCE = [
+    (name, one.opts[-1])
+    for name, command in COMMANDS.items()
+    for one in command.params
+    if one.param_type_name == "option" and not one.is_flag and not one.multiple
+]
+# Per modality or part: a second value for the same one is refused. The others collect their values
+# (numbers of no data, methods to score) or say the same twice (--invert, --repair-dead).
+COLLECTED = {"--nodata", "--invert", "--repair-dead", "--fused", "--weights"}
+OF_VOLUMES = {"--series", "--volume", "--window"}  # parsed likewise; refused first for pictures
+VALUES = {
+    "--bits": "vis=8",
+    "--range": "vis=0,9",
+    "--stretch": "vis=1,99",
+    "--page": "vis=1",
+    "--band": "vis=1",
+    "--gain": "common=1",
+    "--palette": "ir=jet",
+}
+PER_MODALITY = [
+    (name, one.opts[-1])
+    for name, command in COMMANDS.items()
+    for one in command.params
+    if getattr(one, "multiple", False) and one.opts[-1] not in COLLECTED | OF_VOLUMES
+]
+
+
+def test_there_are_many_options() -> None:
+    assert len(ONCE) > 100
+    assert len(PER_MODALITY) > 25
+
+
+@pytest.mark.parametrize(("command", "option"), ONCE)
+def test_an_option_that_may_not_repeat_says_so(command: str, option: str) -> None:
+    result = fnet(command, option, "1", option, "2")
+    assert result.exit_code == 2
+    assert f"{option}: given twice; leave one out" in result.stderr
+
+
+@pytest.mark.parametrize(("command", "option"), PER_MODALITY)
+def test_a_second_value_for_a_modality_is_refused(
+    command: str, option: str, tmp_path: Path
+) -> None:
+    value = VALUES.get(option, "vis={}")
+    for name in ("vis", "ir"):
+        write(tmp_path / name / "a.png", smooth_noise(8, 8, 1))
+    images = ("--vis", tmp_path / "vis", "--ir", tmp_path / "ir")
+    more = ("--fused", tmp_path / "vis") if command == "eval" else ()
+    out = ("-o", tmp_path / "out") if command != "eval" else ()
+    result = fnet(command, *images, *more, *out, option, value, option, value)
+    assert result.exit_code == 2, result.output
+    assert f"{option} {value}: given twice; leave one out" in result.stderr

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+import itertools
 import os
 import re
 import subprocess
@@ -15,11 +17,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fnetcli.cli.app import app
-from fnetcli.cli.help import literal, literal_help
-from tests.paths import ROOT
+from fnetcli.cli.help import EVERYDAY, KEPT
+from fnetcli.cli.markup import literal
 
 COMMANDS: dict[str, Any] = typer.main.get_command(app).commands  # type: ignore[attr-defined]
-WIDE = {"TERMINAL_WIDTH": "4000", "COLUMNS": "4000", "NO_COLOR": "1", "TERM": "dumb"}
+WIDE = {"COLUMNS": "4000", "NO_COLOR": "1", "TERM": "dumb"}
 
 
 def words(text: str) -> str:
@@ -27,83 +29,80 @@ def words(text: str) -> str:
     return " ".join(re.sub(r"[\u2500-\u257f]", " ", text).split())
 
 
-def shown(*arguments: str) -> str:
+@functools.cache
+def page(*arguments: str, **environment: str) -> str:
+    """Return what a new process prints."""
     done = subprocess.run(
-        [sys.executable, "-m", "fnetcli", *arguments, "--help"],
-        env={**os.environ, **WIDE},
+        [sys.executable, "-m", "fnetcli", *arguments],
+        env={**os.environ, **WIDE, **environment},
         capture_output=True,
         text=True,
         check=True,
     )
-    return words(done.stdout)
+    return done.stdout
+
+
+def shown(*arguments: str) -> str:
+    """Return all of a command's help on one line."""
+    return words(page(*arguments, "--help-all" if arguments else "--help"))
 
 
 @pytest.mark.parametrize("name", COMMANDS)
 def test_every_option_is_explained_as_written(name: str) -> None:
-    page, command = shown(name), COMMANDS[name]
-    for paragraph in command.help.replace("\b", "").split("\n\n"):
-        assert words(paragraph) in page
+    text, command = shown(name), COMMANDS[name]
+    for paragraph in command.help.replace(KEPT, "").split("\n\n"):
+        assert words(paragraph) in text
     for parameter in command.params:
-        assert words(parameter.help or "") in page, parameter.name
+        assert words(parameter.help or "") in text, parameter.name
         if isinstance(parameter.metavar, str):
-            assert parameter.metavar in page
+            assert parameter.metavar in text
         if panel := getattr(parameter, "rich_help_panel", None):
-            assert words(panel) in page
+            assert words(panel) in text
 
 
 def test_commands_are_listed_as_written() -> None:
-    page = shown()
+    text = shown()
     for command in COMMANDS.values():
-        assert words(command.help.split("\n\n")[0]) in page
+        assert words(command.help.split("\n\n")[0]) in text
 
 
-WITH_BRACKETS = """
-from typing import Annotated
-import typer
-from fnetcli.cli.help import LiteralCommand, LiteralGroup
-app = typer.Typer(cls=LiteralGroup, epilog="After [e]")
-@app.callback()
-def group() -> None:
-    "Groups [g]."
-@app.command(cls=LiteralCommand)
-def one(a: Annotated[int, typer.Option(help="needs fnetcli[register], a [b]", metavar="[M=]N",
-    rich_help_panel="Panel [p]")] = 1) -> None:
-    "Does [x] and [y]."
-app()
-"""
+@pytest.mark.parametrize("name", COMMANDS)
+def test_images_are_first_and_general_options_last(name: str) -> None:
+    lines = page(name, "--help").splitlines()
+    titles = [line for line in lines if line[:1].isupper() and not line.endswith((".", ":"))]
+    panels = [title for title in titles if not title.startswith("Usage")]
+    assert lines.index("Images: exactly two that belong together") < lines.index("General")
+    assert next(one for one in panels if one.startswith("Images"))
+    assert "  -h, --help" in page(name, "--help").split("General")[-1]
 
 
-def test_square_brackets_are_seen_wherever_they_stand() -> None:
-    pages = [
-        words(
-            subprocess.run(
-                [sys.executable, "-c", WITH_BRACKETS, *arguments, "--help"],
-                env={**os.environ, **WIDE, "PYTHONPATH": str(ROOT)},
-                capture_output=True,
-                text=True,
-                check=True,
-            ).stdout
-        )
-        for arguments in ((), ("one",))
-    ]
-    for text in ("Groups [g].", "Does [x] and [y].", "After [e]"):
-        assert text in pages[0]
-    for text in ("Does [x] and [y].", "needs fnetcli[register], a [b]", "[M=]N", "Panel [p]"):
-        assert text in pages[1]
+@pytest.mark.parametrize("name", COMMANDS)
+def test_lines_fit_and_sentences_are_not_broken(name: str) -> None:
+    """A line ends early only where the next word does not fit, or a paragraph ends."""
+    lines = page(name, "--help-all", COLUMNS="80").splitlines()
+    assert max(map(len, lines)) <= 80
+    text = lines[2 : lines.index("Images: exactly two that belong together")]
+    for line, following in itertools.pairwise(text):
+        if line and following and not line.startswith("fnet "):
+            assert len(f"{line} {following.split()[0]}") > 80
 
 
-def test_registration_says_how_to_get_what_it_needs() -> None:
-    assert "pip install 'fnetcli[register]'" in shown("fuse")
+def test_fuse_is_two_screens_with_the_rest_elsewhere() -> None:
+    short, full = page("fuse", "--help", COLUMNS="80"), page("fuse", "--help-all", COLUMNS="80")
+    assert len(short.splitlines()) <= 100
+    assert "--help-all" in short
+    assert "--install-completion" in short
+    for option in ("--vis", "--out", "--weights", "--gain", "--pairs"):
+        assert f"{option} " in short
+    for option in ("--max-memory", "--precision", "--nodata"):
+        assert option not in short
+        assert option in full
 
 
-def test_help_is_given_back_as_it_was() -> None:
-    command = typer.main.get_command(app)
-    before = command.help
-    command.help = "Does [x]."
-    with literal_help(command):
-        assert command.help == "Does \\[x]."
-    assert command.help == "Does [x]."
-    command.help = before
+def test_everyday_options_exist() -> None:
+    for name, everyday in EVERYDAY.items():
+        assert set(everyday) <= {one.name for one in COMMANDS[name].params}
+        assert len(set(everyday)) == len(everyday)
 
 
 @given(st.text(alphabet="[]/\\#@aA1 ", max_size=20))

@@ -1099,7 +1099,7 @@ class TestBadInput:
         copy = tmp_path / "fnet.safetensors"
         copy.write_bytes(default_weights_path().read_bytes())
         before = copy.read_bytes()
-        monkeypatch.setattr("fnetcli.checkpoints.shipped.default_weights_path", lambda: copy)
+        monkeypatch.setattr("fnetcli.checkpoints.shipped.default_weights_path", lambda _: copy)
         (tmp_path / "link.json").hardlink_to(copy)
         for path in (copy, tmp_path / "link.json", tmp_path / "in" / ".." / copy.name):
             words = f"--json {path}: is an input; choose another name"

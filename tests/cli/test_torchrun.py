@@ -24,6 +24,7 @@ from tests.drawn_pictures import write_pairs
 FNET = """
 seed = 5
 optimizer = "{optimizer}"
+ema_warmup = true
 validate_every = 10
 checkpoint_every = 10
 [data]

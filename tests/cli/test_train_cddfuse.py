@@ -76,9 +76,9 @@ def test_three_stages_and_a_fused_picture(tmp_path: Path, recipe: Path) -> None:
         *((2, i) for i in range(1, 6)),
         *((3, i) for i in range(1, 3)),
     ]
-    assert {"first", "second", "decomposition", "gradient"} <= log[0].keys()
+    assert {"ir", "vis", "decomposition", "gradient"} <= log[0].keys()
     assert {"intensity", "gradient", "decomposition"} <= log[3].keys()
-    assert [row["iteration"] for row in log if "validation" in row] == [3, 5, 2]
+    assert [row["iteration"] for row in log if "validation" in row] == [3, 3, 5, 2]
     weights = load_weights(run / "last.safetensors")
     assert weights.network.config == CDDFuseConfig(
         dim=8, heads=2, encoder_blocks=1, decoder_blocks=1

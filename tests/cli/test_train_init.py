@@ -99,8 +99,9 @@ def test_a_stage_of_its_own_from_weights_in_float16(tmp_path: Path, model: str) 
     recipe, run = prepare(tmp_path, model), tmp_path / "run"
     result = fnet("train", recipe, "-o", run)
     assert result.exit_code == 0, result.output
+    assert "training starts from start.safetensors" in result.stderr
     rows = [(row["stage"], row["iteration"]) for row in log_rows(run)]
-    assert rows == [(STAGE[model], i) for i in range(1, 5)]
+    assert rows == [(STAGE[model], i) for i in range(5)]  # 0: the weights as they were
     before = load_weights(tmp_path / "start.safetensors")
     after = load_weights(run / "last.safetensors")
     assert after.network.config == before.network.config
@@ -182,6 +183,14 @@ def test_shipped_weights_by_name(model: str) -> None:
     assert not recipe.data
     running = [stage for stage in recipe.stages if stage.iterations]
     assert running == [getattr(recipe, "fine_tune")]  # noqa: B009  of each model's own class
+
+
+def test_default_is_the_choice_for_the_modalities(tmp_path: Path) -> None:
+    recipe = tmp_path / "r.toml"
+    recipe.write_text('init = "default"\n[data]\npet = "p"\nmri = "m"\n')
+    assert recipes.read_recipe(recipe).init == "fnet-medical"
+    assert recipes.read_recipe(recipe, modalities=("vis", "ir")).init == "fnet"
+    assert recipes.read_recipe(recipe, "default").init == "fnet-medical"
 
 
 class TestRefused:

@@ -246,7 +246,7 @@ UNEVEN = {
     "two missing": (without(1, 2), "2 of its slices are missing"),
     "two gaps": (without(1, 4), "2 of its slices are missing (the first between slices 1 and 2"),
     "doubled": (with_twin, "1 of its 7 slices are at the position of another"),
-    "uneven": (moved(3, (0, 0, 1.1)), "spacing of its slices is uneven (1.9 to 4.1 mm)"),
+    "too uneven": (moved(3, (0, 0, 2.3)), "spacing of its slices is uneven (0.7 to 5.3 mm)"),
     "sideways": (moved(3, (0.5, 0, 0)), "are not stacked on a line (up to 0.5 mm"),
     "other orientation": (
         set_in(1, ImageOrientationPatient=[1, 0, 0, 0, 0, -1]),

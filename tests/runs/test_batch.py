@@ -27,7 +27,8 @@ from fnetcli.errors import (
 from fnetcli.runs.batch import MAX_BYTES, Batch, Report, Stages
 
 STAGES = ("read", "work", "write")
-PATIENCE = 5.0  # seconds after which something hangs
+PATIENCE = 600.0  # seconds after which something hangs, on a busy machine as well
+A_WHILE = 0.5  # seconds; what is waited for may not come
 FATAL = (FnetError, UsageError, OutputError, CheckpointError)
 OF_ONE_CASE = (ReadError, PairError, WriteError)
 
@@ -244,6 +245,7 @@ class TestOverlap:
 
     def test_no_more_run_at_once_than_workers(self) -> None:
         running, most, lock = 0, 0, threading.Lock()
+        are_several = threading.Event()
 
         def wait(stage: str, _case: str) -> None:
             nonlocal running, most
@@ -252,7 +254,9 @@ class TestOverlap:
             with lock:
                 running += 1
                 most = max(most, running)
-            time.sleep(0.002)
+                if running > 1:
+                    are_several.set()
+            are_several.wait(PATIENCE / 2)
             with lock:
                 running -= 1
 
@@ -375,7 +379,7 @@ class TestFatal:
             if (stage, case) == ("write", "3"):
                 last.set()
             elif stage == "write" and case == "2":
-                last.wait(PATIENCE / 2)
+                last.wait(A_WHILE)
 
         recorder = Recorder({(stage, "2"): OutputError("full")}, wait)
         recorder.run(cases(4))

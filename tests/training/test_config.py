@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from fnetcli.errors import ConfigError
-from fnetcli.training.config import StageConfig
+from fnetcli.training.config import DataSet, StageConfig
 from fnetcli.training.fnet.procedure import FNetProcedure
 from fnetcli.training.fnet.recipe import FNetRecipe as Recipe
 from fnetcli.training.recipes import read_recipe as read_any_recipe
@@ -106,7 +106,7 @@ def test_the_inverse_follows_the_network_unless_it_says_otherwise(tmp_path: Path
 
 def test_round_trip(tmp_path: Path) -> None:
     recipe = read(tmp_path, 'seed = 3\n[network]\nthreshold = "soft"\natoms = 8\n[data]\nvis = "v"')
-    assert recipe.data == {"vis": str(tmp_path / "v")}
+    assert recipe.data == (DataSet({"vis": str(tmp_path / "v")}),)
     assert recipe.network.threshold == "soft"
     assert read(tmp_path, recipe.to_toml()) == recipe
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -67,6 +67,8 @@ def phantom(grid: Grid, modality: int, transform: Matrix) -> Image:
     return Image(values.reshape(*grid.shape, 1).astype(np.float32), grid)
 
 
+BOTH = ("mri", "mri")
+LARGE = "the correction is large, and large corrections are often wrong: look at the result"
 # About the phantom, not about the scanner's centre, which lies 400 mm off.
 HOME = np.eye(4)
 HOME[:3, 3] = (20, -30, 400)
@@ -87,16 +89,17 @@ class TestRegister:
     def test_finds_what_was_done(self) -> None:
         true = about_home((4, -6, 5), (6, -4, 5))
         fixed, moving = phantom(FIXED, 0, np.eye(4)), phantom(MOVING, 1, true)
-        found = register(fixed, moving)
+        found = register(fixed, moving, BOTH)
         assert worst(found.transform, true) < 0.8  # half of the finest voxel
+        assert found.refusal is None
         assert found.after > found.before + 0.1
-        assert found.notices[0].startswith("the correction is large")  # 9 degrees
+        assert found.notices == (LARGE,)  # 9 degrees
         assert found.shift == pytest.approx(np.linalg.norm((6, -4, 5)), abs=0.5)
         assert found.sentence.startswith(
             f"rigid registration: translated by {found.shift:.1f} mm and rotated by "
             f"{found.turn:.1f} deg"
         )
-        again = register(fixed, moving)
+        again = register(fixed, moving, BOTH)
         np.testing.assert_array_equal(again.transform, found.transform)
         assert (again.before, again.after) == (found.before, found.after)
         onto = resample(placed(moving, found.transform), FIXED).pixels
@@ -106,38 +109,72 @@ class TestRegister:
     def test_volumes_that_lie_apart(self) -> None:
         true = about_home((3, 2, -4), (5, 3, 300))
         moving = phantom(Grid(MOVING.shape, _shifted(MOVING, (0, 0, 300))), 1, true)
-        found = register(phantom(FIXED, 0, np.eye(4)), moving)
+        found = register(phantom(FIXED, 0, np.eye(4)), moving, BOTH)
         assert worst(found.transform, true) < 0.8
         assert found.before == 0
         assert found.notices[0].startswith("the volumes hardly overlap by their headers")
 
     def test_what_is_aligned_stays(self) -> None:
-        found = register(phantom(FIXED, 0, np.eye(4)), phantom(MOVING, 1, np.eye(4)))
-        assert worst(found.transform, np.eye(4)) < 0.5
-        assert found.after >= found.before
-        assert not any("look at the result" in notice for notice in found.notices)
+        found = register(phantom(FIXED, 0, np.eye(4)), phantom(MOVING, 1, np.eye(4)), BOTH)
+        np.testing.assert_array_equal(found.transform, np.eye(4))
+        assert found.sentence.startswith("registration confirms the headers, which are kept")
+        assert found.refusal is None
+        assert found.notices == ()
 
     def test_holes_are_left_out(self) -> None:
         true = about_home((4, -6, 5), (6, -4, 5))
         fixed, moving = phantom(FIXED, 0, np.eye(4)), phantom(MOVING, 1, true)
         fixed.pixels[:3] = np.nan
         moving.pixels[:, :5] = np.nan
-        assert worst(register(fixed, moving).transform, true) < 1
+        assert worst(register(fixed, moving, BOTH).transform, true) < 1
+
+    def test_one_frame_of_reference_is_believed(self) -> None:
+        """The headers may be wrong nevertheless: whoever knows says so."""
+        true = about_home((4, -6, 5), (6, -4, 5))
+        fixed, moving = (
+            replace(image, frame_of_reference="1.2.3")
+            for image in (phantom(FIXED, 0, np.eye(4)), phantom(MOVING, 1, true))
+        )
+        found = register(fixed, moving, BOTH)
+        np.testing.assert_array_equal(found.transform, np.eye(4))
+        assert "which is believed unless --distrust-headers is given" in (found.refusal or "")
+        distrusted = register(fixed, moving, BOTH, distrusts_headers=True)
+        assert distrusted.refusal is None
+        assert worst(distrusted.transform, true) < 0.8
+
+    def test_skin_that_gives_way_is_not_followed(self) -> None:
+        """The skin says one thing, what is inside another: neither is believed."""
+        skin = about_home((6, 0, -4), (8, -6, 5))
+        inside = phantom(MOVING, 1, np.eye(4))
+        assert MOVING.affine is not None
+        index = np.indices(MOVING.shape).reshape(3, -1)
+        points = (MOVING.affine @ np.vstack([index, np.ones(index.shape[1])]))[:3].T
+        depth = np.sqrt(np.square((points - (20, -30, 400)) / (24, 30, 24)).sum(axis=1))
+        is_inner = (depth < 1).reshape(*MOVING.shape, 1)
+        outside = phantom(MOVING, 1, skin)
+        torn = replace(inside, pixels=np.where(is_inner, inside.pixels, outside.pixels))
+        found = register(phantom(FIXED, 0, np.eye(4)), torn, BOTH)
+        np.testing.assert_array_equal(found.transform, np.eye(4))
+        assert found.refusal is not None
+        assert found.notices == ()
+
+    def test_noise_is_refused(self) -> None:
+        """Nothing in the two volumes says how they lie."""
+        noise = np.random.default_rng(3).normal(100, 20, (*MOVING.shape, 1)).astype(np.float32)
+        found = register(phantom(FIXED, 0, np.eye(4)), Image(noise, MOVING), BOTH)
+        np.testing.assert_array_equal(found.transform, np.eye(4))
+        assert found.refusal is not None
+        assert found.refusal.endswith("kept; give a transform with --transform")
 
     def test_constant_volumes_are_refused(self) -> None:
         flat = Image(np.zeros((*FIXED.shape, 1), np.int16), FIXED)
         with pytest.raises(PairError, match="needs contrast"):
-            register(flat, phantom(MOVING, 1, np.eye(4)))
+            register(flat, phantom(MOVING, 1, np.eye(4)), BOTH)
 
     def test_pictures_are_refused(self) -> None:
         picture = Image(np.zeros((1, 4, 5, 1), np.uint8), Grid((1, 4, 5)))
         with pytest.raises(PairError, match="a picture"):
-            register(picture, phantom(MOVING, 1, np.eye(4)))
-
-    def test_without_simpleitk(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setitem(sys.modules, "SimpleITK", None)
-        with pytest.raises(UsageError, match=r"pip install 'fnetcli\[register\]'"):
-            register(phantom(FIXED, 0, np.eye(4)), phantom(MOVING, 1, np.eye(4)))
+            register(picture, phantom(MOVING, 1, np.eye(4)), BOTH)
 
 
 def _shifted(grid: Grid, shift: tuple[float, float, float]) -> Matrix:

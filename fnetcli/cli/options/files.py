@@ -105,7 +105,9 @@ class GivenPairing(OptionGroup):
     strict: Annotated[
         bool,
         typer.Option(
-            "--strict", help="Exit with code 1 if files have no partner.", rich_help_panel=PANEL
+            "--strict",
+            help="Exit with code 1 if files have no partner; fail cases that cannot be registered.",
+            rich_help_panel=PANEL,
         ),
     ] = False
 

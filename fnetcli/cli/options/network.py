@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
@@ -37,17 +38,16 @@ class GivenWeights(OptionGroup):
             "--weights",
             metavar="NAME|FILE",
             help="Name of shipped weights, or a file: ours (.safetensors) or a published "
-            "checkpoint (.pth). Default: fnet.",
+            "checkpoint (.pth). Default: fnet-medical for CT, MRI, PET and SPECT, else fnet.",
             show_default=False,
         ),
     ] = None
 
-    @property
-    def path(self) -> Path:
-        """The weights file. Raise CheckpointError if no weights ship."""
+    def path(self, modalities: Collection[str] = ()) -> Path:
+        """Return the file for images of these modalities. Raise CheckpointError if none ship."""
         from fnetcli.checkpoints.shipped import find_weights
 
-        return find_weights(self.weights)
+        return find_weights(self.weights, modalities)
 
 
 @dataclass(frozen=True)

@@ -72,6 +72,24 @@ class GivenTraining(OptionGroup):
             "gradient. What a loss averages over a batch is averaged over a piece.",
         ),
     ] = 1
+    tensorboard: Annotated[
+        bool,
+        typer.Option(
+            "--tensorboard",
+            help="Also write losses, scores and pictures to the folder tensorboard of the run; "
+            "needs the extra: pip install 'fnetcli[tensorboard]'.",
+        ),
+    ] = False
+    write_recipe: Annotated[
+        str | None,
+        typer.Option(
+            "--write-recipe",
+            metavar="NAME",
+            help="Write a recipe that ships with fnet to NAME.toml, or to -o FILE, to be edited; "
+            "nothing is trained. Names: fnet, paper, cddfuse, uaafusion, <model>-finetune, ...",
+            show_default=False,
+        ),
+    ] = None
     match: Match = None
     band: Band = None
 

@@ -60,6 +60,13 @@ class RegisterChoice(StrEnum):
     rigid = "rigid"
 
 
+class UnevenChoice(StrEnum):
+    """What happens to slices of uneven spacing."""
+
+    resample = "uneven=resample"
+    refuse = "uneven=refuse"
+
+
 class TargetChoice(StrEnum):
     """The file format of fused volumes."""
 
@@ -168,6 +175,17 @@ class GivenVolume(OptionGroup):
             rich_help_panel=PANEL,
         ),
     ] = None
+    spacing: Annotated[
+        UnevenChoice | None,
+        typer.Option(
+            "--spacing",
+            metavar="uneven=resample|refuse",
+            help="DICOM slices of uneven spacing: resampled to even ones, with a notice, or "
+            "refused. Missing slices are always refused.",
+            show_default="uneven=resample",
+            rich_help_panel=PANEL,
+        ),
+    ] = None
     window: Annotated[
         list[str] | None,
         typer.Option(
@@ -205,6 +223,7 @@ class GivenVolume(OptionGroup):
         return {
             "--series": self.series,
             "--volume": self.volume,
+            "--spacing": self.spacing,
             "--window": self.window,
             "--reference": self.reference,
             "--axis": self.axis is not AxisChoice.auto,
@@ -239,9 +258,11 @@ class GivenVolume(OptionGroup):
         series = per_modality("--series", self.series, modalities)
         volume = per_modality("--volume", self.volume, modalities)
 
+        refuses = self.spacing is UnevenChoice.refuse
+
         def one(modality: str) -> VolumeOptions:
             number = _number(modality, volume.get(modality))
-            return VolumeOptions(series.get(modality), number, pixel_limit)
+            return VolumeOptions(series.get(modality), number, pixel_limit, refuses)
 
         first, second = modalities
         return one(first), one(second)
@@ -271,18 +292,28 @@ class GivenAlignment(OptionGroup):
         RegisterChoice,
         typer.Option(
             "--register",
-            help="Register by mutual information before resampling (needs SimpleITK: pip install "
-            "'fnetcli[register]').",
+            help="Register by mutual information before resampling. A result that does not "
+            "convince is refused, with a warning, or an error with --strict; what is found is "
+            "written to OUT/transform.",
             rich_help_panel=PANEL,
         ),
     ] = RegisterChoice.none
+    distrust_headers: Annotated[
+        bool,
+        typer.Option(
+            "--distrust-headers",
+            help="Let --register move a volume by more than 2 mm although both series have one "
+            "frame of reference.",
+            rich_help_panel=PANEL,
+        ),
+    ] = False
     transform: Annotated[
         Path | None,
         typer.Option(
             "--transform",
             metavar="FILE",
-            help="ITK transform (text file) that maps points of the reference to points of the "
-            "other volume.",
+            help="ITK transform (text file, also that of --register) that maps points of the "
+            "reference to points of the other volume.",
             show_default=False,
             rich_help_panel=PANEL,
         ),
@@ -301,11 +332,14 @@ class GivenAlignment(OptionGroup):
         return {
             "--interpolation": self.interpolation is not InterpolationChoice.linear,
             "--register": self.register is not RegisterChoice.none,
+            "--distrust-headers": self.distrust_headers,
             "--transform": self.transform,
             "--assume-aligned": self.assume_aligned,
         }
 
-    def applied_to(self, options: VolumePrepareOptions) -> VolumePrepareOptions:
+    def applied_to(
+        self, options: VolumePrepareOptions, *, is_strict: bool = False
+    ) -> VolumePrepareOptions:
         """Return the options with this alignment added. Raise UsageError, ReadError."""
         from fnetcli.volumes.prepare import require_one_alignment
 
@@ -315,6 +349,8 @@ class GivenAlignment(OptionGroup):
             options,
             interpolation=self.interpolation.value,
             registers=self.register is RegisterChoice.rigid,
+            distrusts_headers=self.distrust_headers,
+            requires_registration=is_strict,
             transform=self._read_transform(),
             assumes_aligned=self.assume_aligned,
         )
@@ -350,9 +386,23 @@ class GivenVolumeResults(OptionGroup):
         ),
     ] = None
 
+    keep_shear: Annotated[
+        bool,
+        typer.Option(
+            "--keep-shear",
+            help="Write NIfTI, NRRD and MHA on the sheared grid of a tilted reference, which ITK "
+            "does not open, instead of resampling them.",
+            rich_help_panel=PANEL,
+        ),
+    ] = False
+
     def given(self) -> dict[str, object]:
         """Return the given options with their values."""
-        return {"--to": self.to is not TargetChoice.nifti, "--colormap": self.colormap}
+        return {
+            "--to": self.to is not TargetChoice.nifti,
+            "--colormap": self.colormap,
+            "--keep-shear": self.keep_shear,
+        }
 
     def mix(self, gains: Gains) -> VolumeMixOptions:
         """Return how to mix fused volumes."""

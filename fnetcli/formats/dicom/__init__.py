@@ -90,12 +90,15 @@ def _searched(path: Path) -> tuple[list[Series], list[Path]]:
         return find_series(one for one, holds_dicom in files if holds_dicom), others
 
 
-def read_dicom(path: Path, wanted: str | None, pixel_limit: int) -> Image:
+def read_dicom(
+    path: Path, wanted: str | None, pixel_limit: int, *, refuses_uneven: bool = False
+) -> Image:
     """Read one series from a file, or from a folder and its sub-folders; raise ReadError.
 
     `wanted` chooses among several: a UID, a SeriesNumber or a description. Slices are sorted along
     their normal; pixels, after rescale, are int16 or int32 if that is exact, else float32; RGB is
-    uint8 or uint16. `pixel_limit` counts the pixels of all slices.
+    uint8 or uint16. `pixel_limit` counts the pixels of all slices. Slices of uneven spacing are
+    resampled to even ones, or refused.
     """
     found, others = _searched(path)
     chosen, notice = choose(path, found, wanted)
@@ -103,9 +106,18 @@ def read_dicom(path: Path, wanted: str | None, pixel_limit: int) -> Image:
         frames, notices = _frames(chosen.files, pixel_limit)
         _require_one_space(frames)
         stacked = stack(frames)
+        if stacked.places is not None and refuses_uneven:
+            raise ContentError(
+                "the spacing of its slices is uneven",
+                "leave --spacing uneven=refuse out, or choose another series",
+            )
         frames = [frames[i] for i in stacked.order]
         plan = plan_values(frames)
         pixels, valid = _decode(frames, plan)
+        if stacked.places is not None:
+            require_room(2 * len(stacked.places) * pixels[0].nbytes)
+            pixels, valid = _between(pixels, valid, stacked.places)
+            frames = [frames[round(place)] for place in stacked.places]
         return Image(
             pixels=pixels,
             grid=Grid((len(frames), *frames[0].size), stacked.affine),
@@ -238,6 +250,27 @@ def _decode(frames: Sequence[Frame], plan: ValuePlan) -> tuple[NDArray[Any], Mas
                     valid = np.ones(shape, np.bool_) if valid is None else valid
                     valid[i] = holes
     return pixels, _with_holes(valid, pixels)
+
+
+def _between(
+    pixels: NDArray[Any], valid: Mask | None, places: NDArray[np.float64]
+) -> tuple[NDArray[Any], Mask | None]:
+    """Return slices at fractional indices, interpolated in the type of the pixels."""
+    made = np.empty((len(places), *pixels.shape[1:]), pixels.dtype)
+    seen = None if valid is None else np.empty(made.shape[:3], np.bool_)
+    for i, place in enumerate(places):
+        below = min(int(place), len(pixels) - 2)
+        share = np.float32(place - below)
+        pair = pixels[below : below + 2]
+        if share in {0, 1}:
+            made[i] = pair[int(share)]
+        else:
+            mixed = (1 - share) * pair[0].astype(np.float64) + share * pair[1].astype(np.float64)
+            made[i] = np.rint(mixed) if pixels.dtype.kind in "iu" else mixed
+        if valid is not None and seen is not None:
+            ends = [valid[below + j] for j, weight in ((0, 1 - share), (1, share)) if weight > 0]
+            seen[i] = np.logical_and.reduce(ends)
+    return made, seen
 
 
 def _widened(pixels: NDArray[Any], values: NDArray[Any]) -> NDArray[Any]:

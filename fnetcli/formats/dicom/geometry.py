@@ -25,6 +25,8 @@ SAME_DIRECTION = 1e-3  # of unit vectors
 SAME_SPACING = 1e-3  # share
 EVEN = 0.1  # of the spacing of slices: no slice may be farther off its position
 STRAIGHT = 0.05  # of a pixel: slices that drift less are stacked along their normal
+RUN = 3  # so many wide gaps of one width, one after another, are no missing slices
+MOST_UNEVEN = 4.0  # widest to narrowest spacing of slices that may be resampled
 SAME_PLACE = 0.01  # of the usual spacing of slices
 LPS_TO_RAS = np.diag([-1.0, -1.0, 1.0, 1.0])
 NUCLEAR = "1.2.840.10008.5.1.4.1.1.20"  # SOP class: SPECT
@@ -216,11 +218,16 @@ def _needs_slice_vector(header: Dataset) -> bool:
 
 @dataclass(frozen=True)
 class Stack:
-    """The order of slices, as indices of the given frames; their affine (RAS+), or None."""
+    """The order of slices, as indices of the given frames; their affine (RAS+), or None.
+
+    If their spacing is uneven, `places` are the even slices of the affine, each as a fractional
+    index of the sorted ones.
+    """
 
     order: tuple[int, ...]
     affine: Vector | None
     notices: tuple[str, ...] = ()
+    places: Vector | None = None
 
 
 def stack(frames: Sequence[Placed]) -> Stack:
@@ -276,14 +283,25 @@ def _stacked(places: Sequence[Place]) -> Stack:
     heights = np.array([place.position @ normal for place in places])
     order = np.argsort(heights, kind="stable")
     notices: tuple[str, ...] = ()
+    even: Vector | None = None
     if len(places) == 1:
         thickness = places[0].thickness
         if thickness is None:
             notices = ("it is one slice of unknown thickness: 1 mm is assumed",)
         step = normal * (thickness or 1.0)
     else:
-        _require_even(heights[order])
+        sorted_heights = heights[order]
         step, notices = _step([places[i] for i in order], normal)
+        claims = np.array([places[i].thickness or 0.0 for i in order])
+        if not _is_even(sorted_heights, claims):
+            even = _even_places(sorted_heights)
+            step = step * (len(places) - 1) / (len(even) - 1)
+            gaps = np.diff(sorted_heights)
+            words = (
+                f"the spacing of its slices is uneven ({gaps.min():.4g} to {gaps.max():.4g} mm): "
+                f"resampled to {len(even)} even slices; --spacing uneven=refuse refuses this"
+            )
+            notices = (*notices, words)
     first = places[order[0]]
     affine = np.eye(4)
     affine[:3, 0] = step
@@ -291,11 +309,21 @@ def _stacked(places: Sequence[Place]) -> Stack:
     affine[:3, 2] = first.along * first.spacing[1]
     affine[:3, 3] = first.position
     require_place(affine)
-    return Stack(tuple(order.tolist()), LPS_TO_RAS @ affine, notices)
+    return Stack(tuple(order.tolist()), LPS_TO_RAS @ affine, notices, even)
 
 
-def _require_even(heights: Vector) -> None:
-    """Refuse slices at the same position, gaps and uneven spacing; `heights` ascend."""
+def _even_places(heights: Vector) -> Vector:
+    """Return even slices, about as far apart as the closest ones, as indices between these."""
+    count = 1 + round(float((heights[-1] - heights[0]) / np.diff(heights).min()))
+    wanted = np.linspace(heights[0], heights[-1], count)
+    return np.asarray(np.interp(wanted, heights, np.arange(len(heights))))
+
+
+def _is_even(heights: Vector, claims: Vector) -> bool:
+    """Whether slices are evenly spaced; refuse slices at the same position, and gaps.
+
+    `heights` ascend; `claims` are the spacing or thickness that each slice's file states, else 0.
+    """
     gaps = np.diff(heights)
     usual = float(gaps[gaps > SAME_PLACE * gaps.max()].min(initial=gaps.max()))
     doubled = int((gaps <= SAME_PLACE * usual).sum())
@@ -307,20 +335,34 @@ def _require_even(heights: Vector) -> None:
         )
     ideal = heights[0] + (heights[-1] - heights[0]) * np.arange(len(heights)) / len(gaps)
     if np.abs(heights - ideal).max() <= EVEN * usual:
-        return
+        return True
     ratios = gaps / usual
     whole = np.rint(ratios)
-    if whole.max() > 1 and (np.abs(ratios - whole) <= EVEN * whole).all():
+    is_whole = whole.max() > 1 and bool((np.abs(ratios - whole) <= 2 * EVEN).all())
+    if is_whole and not _is_planned(gaps, whole, claims):
         wide = int(np.argmax(whole > 1))
         raise ContentError(
             f"{int((whole - 1).sum())} of its slices are missing (the first between slices "
             f"{wide + 1} and {wide + 2}: {gaps[wide]:.4g} mm instead of {usual:.4g} mm)",
             "export the whole series again",
         )
-    raise ContentError(
-        f"the spacing of its slices is uneven ({gaps.min():.4g} to {gaps.max():.4g} mm)",
-        "resample it to even spacing, or choose another series",
-    )
+    if ratios.max() > MOST_UNEVEN:
+        raise ContentError(
+            f"the spacing of its slices is uneven ({gaps.min():.4g} to {gaps.max():.4g} mm)",
+            "resample it to even spacing, or choose another series",
+        )
+    return False
+
+
+def _is_planned(gaps: Vector, whole: Vector, claims: Vector) -> bool:
+    """Whether wide gaps were scanned so: their slices say so, or several follow each other."""
+    for i in map(int, np.flatnonzero(whole > 1)):
+        is_claimed = max(claims[i], claims[i + 1]) >= (1 - EVEN) * gaps[i] - SAME_PLACE
+        runs = [gaps[j : j + RUN] for j in range(max(0, i - RUN + 1), i + 1)]
+        is_run = any(len(run) == RUN and np.ptp(run) <= EVEN * gaps[i] for run in runs)
+        if not (is_claimed or is_run):
+            return False
+    return True
 
 
 def _step(places: Sequence[Place], normal: Vector) -> tuple[Vector, tuple[str, ...]]:
@@ -329,7 +371,8 @@ def _step(places: Sequence[Place], normal: Vector) -> tuple[Vector, tuple[str, .
     moved = positions[-1] - positions[0]
     count = len(places) - 1
     pixel = min(places[0].spacing)
-    off_line = positions - positions[0] - np.outer(np.arange(count + 1), moved / count)
+    heights = (positions - positions[0]) @ normal
+    off_line = positions - positions[0] - np.outer(heights / (heights[-1] or 1.0), moved)
     sideways = np.linalg.norm(off_line - np.outer(off_line @ normal, normal), axis=1)
     if sideways.max() > EVEN * pixel:
         raise ContentError(

@@ -42,7 +42,7 @@ from fnetcli.formats.border import quiet
 from fnetcli.imaging.image import DicomSeries, Grid, Image
 
 WHITE = 1000.0  # the value, after rescale, of 1 in [0, 1]: viewers display and step in whole units
-HIGHEST = 65535  # the stored one
+HIGHEST = 65535  # the stored one; MR, whose class defines no rescale, stores WHITE itself
 # PS3.3, C.11.2.1.2.1: black up to centre - width / 2, white from centre + width / 2 - 1 on.
 WINDOW_CENTER, WINDOW_WIDTH = WHITE / 2 + 0.5, WHITE + 1
 LPS = np.diag([-1.0, -1.0, 1.0, 1.0])  # from RAS+
@@ -184,7 +184,8 @@ def write_dicom(
     `reference`, an image as read from DICOM. `sources` are the fused volumes, in their position on
     it; those from DICOM, and the reference, are referenced as sources, slice by slice, as far as
     they overlap it. `derivation` is added to the derivation description, in ASCII. Grey is stored
-    in 16 bits; its rescaled values are WHITE times those in [0, 1].
+    in 16 bits; its rescaled values are WHITE times those in [0, 1]. MR has no rescale, which its
+    class does not define and many viewers ignore: it is stored as these values, rounded.
 
     Every file is written completely or not at all. Raise WriteError if the reference is not from
     DICOM or has no position, ImageError for NaN and infinity, what `atomic_write` raises, and
@@ -197,10 +198,12 @@ def write_dicom(
         )
     if reference.grid.affine is None:
         raise WriteError(f"{folder}: the reference has no position in the patient; choose --to png")
-    stored = _stored(values, reference.grid)
+    sop_class = _sop_class(reference.series, is_color=values.dtype == np.uint8)
+    highest = round(WHITE) if sop_class == MR else HIGHEST
+    stored = _stored(values, reference.grid, highest)
     paths = []
     with quiet:
-        result = _result(stored, reference, reference.series, tuple(sources), derivation)
+        result = _result(stored, sop_class, reference, reference.series, tuple(sources), derivation)
         for index in range(reference.grid.shape[0]):
             path = folder / f"{index + 1:04d}.dcm"
             content = _encoded(path, result, index)
@@ -209,7 +212,12 @@ def write_dicom(
     return paths
 
 
-def _stored(values: NDArray[Any], grid: Grid) -> NDArray[Any]:
+def _sop_class(series: DicomSeries, *, is_color: bool) -> str:
+    found = CLASSIC.get(str(series.headers[0].get("SOPClassUID", "")), SECONDARY_CAPTURE)
+    return SECONDARY_CAPTURE if is_color else found
+
+
+def _stored(values: NDArray[Any], grid: Grid, highest: int) -> NDArray[Any]:
     planes = values[..., 0] if values.ndim == 4 and values.shape[3] == 1 else values
     is_color = planes.ndim == 4 and planes.shape[3] == 3
     if planes.dtype != (np.uint8 if is_color else np.float32) or not (is_color or planes.ndim == 3):
@@ -225,20 +233,18 @@ def _stored(values: NDArray[Any], grid: Grid) -> NDArray[Any]:
     for i, plane in enumerate(planes):
         if not np.isfinite(plane).all():
             raise ImageError("the result holds NaN or infinity; check the weights and the input")
-        stored[i] = np.rint(np.clip(plane, 0, 1) * np.float32(HIGHEST))
+        stored[i] = np.rint(np.clip(plane, 0, 1) * np.float32(highest))
     return stored
 
 
 def _result(
     stored: NDArray[Any],
+    sop_class: str,
     reference: Image,
     series: DicomSeries,
     sources: tuple[Image, ...],
     derivation: str,
 ) -> _Result:
-    first = series.headers[0]
-    found = CLASSIC.get(str(first.get("SOPClassUID", "")), SECONDARY_CAPTURE)
-    sop_class = SECONDARY_CAPTURE if stored.ndim == 4 else found
     others = tuple(one for one in sources if one.series is not series)
     digest = hashlib.sha256(np.ascontiguousarray(stored).data)
     for image in (reference, *others):
@@ -428,10 +434,11 @@ def _put_pixels(made: Dataset, result: _Result, index: int) -> None:
     made.PhotometricInterpretation = "MONOCHROME2"
     made.BitsAllocated = made.BitsStored = 16
     made.HighBit = 15
-    made.RescaleIntercept = 0
-    made.RescaleSlope = format_number_as_ds(WHITE / HIGHEST)
-    if result.sop_class != PET:
-        made.RescaleType = "US"  # unspecified: not HU
+    if result.sop_class != MR:
+        made.RescaleIntercept = 0
+        made.RescaleSlope = format_number_as_ds(WHITE / HIGHEST)
+        if result.sop_class != PET:
+            made.RescaleType = "US"  # unspecified: not HU
     made.WindowCenter, made.WindowWidth = str(WINDOW_CENTER), str(WINDOW_WIDTH)
     made.add_new("PixelData", "OW", plane.astype("<u2", copy=False).tobytes())
 

@@ -8,9 +8,11 @@ BLOCK_LABELS = {"u": "unique to {first}", "v": "unique to {second}", "z": "commo
 
 _CODES = (
     "FNet explains both pictures with learned patterns, its atoms. The code u holds where and how "
-    "strongly each atom is needed for what only the first picture, {first}, shows; v for what only "
-    "the second, {second}, shows; z for what both show. Few values of a code are far from zero. "
-    "Each code is turned back into an image by its own atoms, and the three parts are summed:"
+    "strongly each atom is needed for the first picture, {first}; v for the second, {second}; z "
+    "for what they leave unexplained. The paper calls them unique and common. But u is computed "
+    "from {first} alone and cannot know what {second} shows: the table of separation tells what "
+    "the parts hold. Few values of a code are far from zero. Each code is turned back into an "
+    "image by its own atoms, and the three parts are summed:"
 )
 _RESIDUALS = (
     "The residuals p1 = {first} \u2212 Wu \u2217 u and p2 = {second} \u2212 Wv \u2217 v are what u "

@@ -8,7 +8,7 @@ Fine-tuning repeats stage II with numbers of its own.
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
@@ -21,7 +21,7 @@ from fnetcli.models.cddfuse import CDDFUSE
 from fnetcli.models.cddfuse.config import CDDFuseConfig
 from fnetcli.models.cddfuse.network import CDDFuse, Features
 from fnetcli.models.torch_arrays import at_rest
-from fnetcli.training.base import Losses, Stage
+from fnetcli.training.base import Losses, Stage, Validate
 from fnetcli.training.cddfuse.losses import (
     FusionStageLoss,
     ReconstructionStageLoss,
@@ -29,32 +29,47 @@ from fnetcli.training.cddfuse.losses import (
     reconstruction_stage_loss,
 )
 from fnetcli.training.cddfuse.recipe import CDDFuseRecipe, CDDFuseStageConfig
-from fnetcli.training.data import Luminance, Pairs, to_tensor
-from fnetcli.training.team import mean_over_pairs
+from fnetcli.training.data import Luminance, PairSource, to_tensor
+from fnetcli.training.validation import Validated
 
 RECONSTRUCTING = ("encoder", "decoder")  # the children of `CDDFuse` that stage I trains
 FUSING = (*RECONSTRUCTING, "base_fusion", "detail_fusion")
 
 
+Images = tuple[Tensor, Tensor]
+
+
 def reconstruction_losses(
-    network: CDDFuse, first: Tensor, second: Tensor
+    network: CDDFuse, first: Tensor, second: Tensor, wanted: Images | None = None
 ) -> ReconstructionStageLoss:
-    """Stage I: encode both images as one batch and decode each from its own features."""
+    """Stage I: encode both images as one batch and decode each from its own features.
+
+    The estimates are to be the images, or those that are `wanted`; likewise in stage II.
+    """
     images = torch.cat((first, second))
     features = network.encode(images)
     skip = None if network.config.skip == "none" else images
     estimates = network.reconstruct(features.base, features.detail, skip)
     return reconstruction_stage_loss(
-        (first, second), _halves(estimates), (_part(features, 0), _part(features, 1))
+        wanted or (first, second), _halves(estimates), (_part(features, 0), _part(features, 1))
     )
 
 
-def fusion_losses(network: CDDFuse, first: Tensor, second: Tensor) -> FusionStageLoss:
+def fusion_losses(
+    network: CDDFuse, first: Tensor, second: Tensor, wanted: Images | None = None
+) -> FusionStageLoss:
     """Stage II: fuse the images."""
+    return fuse_with_losses(network, first, second, wanted)[1]
+
+
+def fuse_with_losses(
+    network: CDDFuse, first: Tensor, second: Tensor, wanted: Images | None = None
+) -> tuple[Tensor, FusionStageLoss]:
+    """Stage II: return the fused image, too."""
     features = network.encode_pair(first, second)
     fused = network.fuse(*features)
     image = network.reconstruct(fused.base, fused.detail, network.skip(first, second))
-    return fusion_stage_loss(image, (first, second), features)
+    return image, fusion_stage_loss(image, wanted or (first, second), features)
 
 
 def has_contrast(crop: Luminance, smallest: float) -> bool:
@@ -72,8 +87,8 @@ class CDDFuseProcedure:
     def __init__(
         self,
         recipe: CDDFuseRecipe,
-        pairs: Pairs,
-        validation: Pairs | None,
+        pairs: PairSource,
+        validation: PairSource | None,
         device: torch.device,
     ) -> None:
         self.recipe, self.pairs, self.validation, self.device = recipe, pairs, validation, device
@@ -98,13 +113,15 @@ class CDDFuseProcedure:
             recipe.stage_1,
             self._parts(RECONSTRUCTING),
             self._losses(recipe.stage_1, reconstruction_losses),
-            is_validated=False,
+            validate=self._validate(self._reconstruct),
+            chooses_best=False,
         )
         later = [
             Stage(
                 config,
                 self._parts(FUSING),
                 self._losses(config, fusion_losses),
+                validate=self._validate(self._fuse),
                 keeps_optimizers=True,
                 starts_from_average=True,
                 rate_factors=factors,
@@ -129,20 +146,6 @@ class CDDFuseProcedure:
         """Return nothing."""
         return {}
 
-    @torch.no_grad()
-    def validation_loss(self) -> float:
-        """Return the mean of stage II's intensity and gradient terms: what the picture loses."""
-
-        def loss_of(_: int, pair: tuple[Luminance, Luminance]) -> float:
-            x, y = (
-                to_tensor(_middle(image, self.recipe.validation_crop))[None, None].to(self.device)
-                for image in pair
-            )
-            with self._autocast():
-                return fusion_losses(self.average, x, y).picture.item()
-
-        return mean_over_pairs(loss_of, self.validation or (), self.device)
-
     def extra_state(self) -> dict[str, Any]:
         """Return nothing: all that learns is in the modules."""
         return {}
@@ -156,15 +159,48 @@ class CDDFuseProcedure:
     def _losses(
         self,
         config: CDDFuseStageConfig,
-        losses: Callable[[CDDFuse, Tensor, Tensor], ReconstructionStageLoss | FusionStageLoss],
+        losses: Callable[
+            [CDDFuse, Tensor, Tensor, Images], ReconstructionStageLoss | FusionStageLoss
+        ],
     ) -> Callable[[tuple[int, ...]], Losses]:
         def of_batch(seed: tuple[int, ...]) -> Losses:
-            crops = self.pairs.batch(config.batch, config.crop, seed, self._is_worth_it)
-            x, y = (crop.to(self.device) for crop in crops)
+            augmentation = self.recipe.augment
+            crops = self.pairs.batch(
+                config.batch, config.crop, seed, augmentation, self._is_worth_it
+            ).to(self.device)
             with self._autocast():
-                return vars(losses(self.cddfuse, x, y)).copy()
+                return vars(losses(self.cddfuse, *crops)).copy()
 
         return of_batch
+
+    def _validate(
+        self, run: Callable[[Tensor, Tensor], tuple[Tensor | None, Tensor]]
+    ) -> Validate | None:
+        """Return how the middles of pairs are validated, by the fused image and a loss."""
+        if self.validation is None:
+            return None
+        pairs, side = self.validation, self.recipe.validation_crop
+
+        @torch.no_grad()
+        def of_pairs(numbers: Sequence[int]) -> Iterator[Validated]:
+            for number in numbers:
+                first, second = (_middle(image, side) for image in pairs[number])
+                x, y = (to_tensor(image)[None, None].to(self.device) for image in (first, second))
+                with self._autocast():
+                    fused, loss = run(x, y)
+                image = None if fused is None else fused[0, 0].float().cpu().numpy()
+                yield Validated(loss.item(), first, second, image)
+
+        return of_pairs
+
+    def _reconstruct(self, x: Tensor, y: Tensor) -> tuple[None, Tensor]:
+        """Return stage I's loss; nothing is fused yet."""
+        return None, reconstruction_losses(self.average, x, y).total
+
+    def _fuse(self, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the fused image and stage II's intensity and gradient: what the picture loses."""
+        image, losses = fuse_with_losses(self.average, x, y)
+        return image, losses.picture
 
     def _is_worth_it(self, first: Luminance, second: Luminance) -> bool:
         return all(has_contrast(crop, self.recipe.min_contrast) for crop in (first, second))

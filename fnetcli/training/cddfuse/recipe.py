@@ -15,21 +15,9 @@ HALVING = 20 * EPOCH
 
 @dataclass(frozen=True)
 class CDDFuseStageConfig(StageConfig):
-    """One stage; the rate of each part of the network may be halved from time to time."""
+    """One stage; as published, the rate of each part of the network is halved from time to time."""
 
     batch: int = 8
-    halve_every: int = 0  # iterations after which the rate is halved, again and again; 0: never
-
-    def __post_init__(self) -> None:
-        """Raise ValueError where a number is out of range."""
-        super().__post_init__()
-        if self.halve_every < 0:
-            raise ValueError(f"halve_every must not be negative, but is {self.halve_every}")
-
-    def rate(self, iteration: int) -> float:
-        """Return the learning rate of iteration 0 ... iterations - 1."""
-        halvings = iteration // self.halve_every if self.halve_every else 0
-        return super().rate(iteration) * 0.5**halvings
 
 
 @dataclass(frozen=True)

@@ -2,24 +2,28 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
-from collections.abc import Callable, Iterator, Mapping
+import os
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from fnetcli.files.cache import cache_folder
 from fnetcli.models.base import Network
 from fnetcli.models.fnet import FNET, IFNET, shaped
 from fnetcli.models.fnet.config import FNetConfig, IFNetConfig
 from fnetcli.models.fnet.network import FNet, IFNet, Parts
 from fnetcli.models.torch_arrays import at_rest
-from fnetcli.training.base import Losses, Stage
-from fnetcli.training.data import Luminance, Pairs, to_tensor
+from fnetcli.training.base import Losses, Stage, Validate
+from fnetcli.training.config import StageConfig
+from fnetcli.training.data import Batch, PairSource, to_tensor
 from fnetcli.training.fnet.losses import fusion_loss, inversion_loss, separation_loss
 from fnetcli.training.fnet.recipe import FNetRecipe, FusionStageConfig
-from fnetcli.training.team import mean_over_pairs
+from fnetcli.training.validation import Validated
 
 
 class FNetProcedure:
@@ -31,8 +35,8 @@ class FNetProcedure:
     def __init__(
         self,
         recipe: FNetRecipe,
-        pairs: Pairs,
-        validation: Pairs | None,
+        pairs: PairSource,
+        validation: PairSource | None,
         device: torch.device,
     ) -> None:
         self.recipe, self.pairs, self.validation, self.device = recipe, pairs, validation, device
@@ -62,13 +66,15 @@ class FNetProcedure:
                 self.recipe.stage_1,
                 {"all": [*fnet, *inverse]},
                 self._inversion_losses,
-                is_validated=False,
+                validate=self._validate(self._recover),
+                chooses_best=False,
             ),
             *(
                 Stage(
                     config,
                     {"all": fnet, **kept},
                     self._fusion_losses(config),
+                    validate=self._validate(self._fuse),
                     starts_from_average=True,
                 )
                 for config in (self.recipe.stage_2, self.recipe.fine_tune)
@@ -95,18 +101,6 @@ class FNetProcedure:
             return {}
         return {"inverse": at_rest(IFNET, self.recipe.inverse, self.inverse_average)}
 
-    @torch.no_grad()
-    def validation_loss(self) -> float:
-        """Return the mean stage II loss over whole images."""
-        config = self.recipe.fusing
-
-        def loss_of(_: int, pair: tuple[Luminance, Luminance]) -> float:
-            x, y = (to_tensor(image)[None, None].to(self.device) for image in pair)
-            losses = _weighted_losses(config, self._separate(self.average, x, y), x, y).values()
-            return sum(losses, torch.zeros((), device=self.device)).item()
-
-        return mean_over_pairs(loss_of, self.validation or (), self.device)
-
     def extra_state(self) -> dict[str, Any]:
         """Return nothing: all that learns is in the modules."""
         return {}
@@ -115,8 +109,9 @@ class FNetProcedure:
         """See `Procedure`."""
 
     def _inversion_losses(self, seed: tuple[int, ...]) -> Losses:
-        x, y = self._batch(self.recipe.stage_1.batch, self.recipe.stage_1.crop, seed)
-        return self._recovery_losses(self._separate(self.fnet, x, y).fused, x, y)
+        batch = self._batch(self.recipe.stage_1, seed)
+        parts = self._separate(self.fnet, batch.first, batch.second)
+        return self._recovery_losses(parts.fused, *batch.wanted)
 
     def _recovery_losses(self, fused: Tensor, x: Tensor, y: Tensor) -> Losses:
         with self._autocast():
@@ -125,18 +120,44 @@ class FNetProcedure:
 
     def _fusion_losses(self, config: FusionStageConfig) -> Callable[[tuple[int, ...]], Losses]:
         def of_batch(seed: tuple[int, ...]) -> Losses:
-            x, y = self._batch(config.batch, config.crop, seed)
-            parts = self._separate(self.fnet, x, y)
-            losses = _weighted_losses(config, parts, x, y)
+            batch = self._batch(config, seed)
+            parts = self._separate(self.fnet, batch.first, batch.second)
+            losses = _weighted_losses(config, parts, *batch.wanted)
             if self.recipe.keep_inverse:  # FNet does not learn from it
-                losses |= self._recovery_losses(parts.fused.detach(), x, y)
+                losses |= self._recovery_losses(parts.fused.detach(), *batch.wanted)
             return losses
 
         return of_batch
 
-    def _batch(self, size: int, crop: int, seed: tuple[int, ...]) -> tuple[Tensor, Tensor]:
-        x, y = self.pairs.batch(size, crop, seed)
-        return x.to(self.device), y.to(self.device)
+    def _validate(self, losses: Callable[[Parts, Tensor, Tensor], Losses]) -> Validate | None:
+        """Return how whole pairs are validated, by losses of (parts, first, second)."""
+        if self.validation is None:
+            return None
+        pairs = self.validation
+
+        @torch.no_grad()
+        def of_pairs(numbers: Sequence[int]) -> Iterator[Validated]:
+            for number in numbers:
+                first, second = pairs[number]
+                x, y = (to_tensor(image)[None, None].to(self.device) for image in (first, second))
+                parts = self._separate(self.average, x, y)
+                loss = sum(losses(parts, x, y).values(), torch.zeros((), device=self.device))
+                fused = parts.fused[0, 0].float().cpu().numpy()
+                yield Validated(loss.item(), first, second, fused)
+
+        return of_pairs
+
+    def _recover(self, parts: Parts, x: Tensor, y: Tensor) -> Losses:
+        """Return stage I's losses; the inverse is not averaged."""
+        return self._recovery_losses(parts.fused, x, y)
+
+    def _fuse(self, parts: Parts, x: Tensor, y: Tensor) -> Losses:
+        """Return stage II's losses, with the weights of the last stage."""
+        return _weighted_losses(self.recipe.fusing, parts, x, y)
+
+    def _batch(self, stage: StageConfig, seed: tuple[int, ...]) -> Batch:
+        augmentation = self.recipe.augment
+        return self.pairs.batch(stage.batch, stage.crop, seed, augmentation).to(self.device)
 
     def _separate(self, network: FNet, x: Tensor, y: Tensor) -> Parts:
         with self._autocast():
@@ -165,8 +186,23 @@ def _weighted_losses(config: FusionStageConfig, parts: Parts, x: Tensor, y: Tens
 
 
 def _compile(tell: Callable[[str], None]) -> None:
+    """Compile the threshold; the compiler's results are kept for the next run."""
+    tell("compiling loops for this processor: the first iterations take up to a minute longer")
+    _keep_compiled_loops()
     try:
         shaped.compile_threshold()
     except Exception as error:  # noqa: BLE001  no compiler, a broken one: many kinds
         shaped.use_eager_threshold()
         tell(f"no compiled threshold ({type(error).__name__}): training goes on, slower")
+
+
+def _keep_compiled_loops() -> None:
+    """Let torch keep them in our cache folder, if it can be written; else torch chooses one."""
+    cache = cache_folder()
+    if cache is None:
+        return
+    folder = cache / "inductor"
+    with contextlib.suppress(OSError):
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        if os.access(folder, os.W_OK | os.X_OK):
+            os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", str(folder))

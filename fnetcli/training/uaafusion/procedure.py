@@ -8,12 +8,12 @@ One step a batch trains both networks (P, R); weights and attention come from th
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from fnetcli.models.base import Network
 from fnetcli.models.torch_arrays import at_rest
@@ -21,17 +21,20 @@ from fnetcli.models.uaafusion import UAAFUSION
 from fnetcli.models.uaafusion.attribution import evaluation_mode
 from fnetcli.models.uaafusion.config import UAAFusionConfig
 from fnetcli.models.uaafusion.network import UAAFusion
-from fnetcli.training.base import Losses, Stage
+from fnetcli.training.base import Losses, Stage, Validate
 from fnetcli.training.config import StageConfig
-from fnetcli.training.labelled import LabelledBatch, LabelledPair, LabelledPairs, whole_batch
-from fnetcli.training.team import mean_over_pairs, team
+from fnetcli.training.labelled import LabelledBatch, LabelledPairs, cut_middle, whole_batch
+from fnetcli.training.team import team
+from fnetcli.training.uaafusion.losses import segmentation_loss
 from fnetcli.training.uaafusion.recipe import JointStageConfig, UAAFusionRecipe
 from fnetcli.training.uaafusion.stages import (
     KeptWeights,
     balance_classes,
-    joint_losses,
+    losses_of_fused,
     segmentation_losses,
+    unfold,
 )
+from fnetcli.training.validation import Validated
 
 
 class UAAFusionProcedure:
@@ -74,13 +77,15 @@ class UAAFusionProcedure:
                 self.recipe.stage_1,
                 {"segmentation": segmentation},
                 self._segmentation_losses,
-                is_validated=False,
+                validate=self._validate(self._classify),
+                chooses_best=False,
             ),
             *(
                 Stage(
                     config,
                     {"fusion": fusion, "segmentation": segmentation},
                     self._joint_losses(config),
+                    validate=self._validate(self._fuse),
                     starts_from_average=True,
                 )
                 for config in (self.recipe.stage_2, self.recipe.fine_tune)
@@ -98,20 +103,6 @@ class UAAFusionProcedure:
     def companions(self) -> dict[str, Network[Any]]:
         """Return nothing."""
         return {}
-
-    @torch.no_grad()
-    def validation_loss(self) -> float:
-        """Return the mean of stage 2's losses; the weights come from the averages' own S."""
-        recipe = self.recipe
-        kept = KeptWeights(self.average, most_pixels=recipe.attribution_pixels)
-
-        def loss_of(index: int, pair: LabelledPair) -> float:
-            batch = whole_batch(pair, kept(index, pair), recipe.validation_crop).to(self.device)
-            with evaluation_mode(self.average):
-                losses = self._joint_losses_of(recipe.joint, self.average, batch)
-            return sum(loss.item() for loss in losses.values())
-
-        return mean_over_pairs(loss_of, self.validation or (), self.device)
 
     def extra_state(self) -> dict[str, Any]:
         """Return the weights that are kept for some visits."""
@@ -142,11 +133,13 @@ class UAAFusionProcedure:
     ) -> LabelledBatch:
         """Return what is at work here of a batch; its pieces are of one drawing."""
         if self._drawn is None or self._drawn[0] != seed:
-            size, crop = config.batch, config.crop
+            size, crop, augmentation = config.batch, config.crop, self.recipe.augment
             if kept is None:
-                batch = self.pairs.batch(size, crop, seed)
+                batch = self.pairs.batch(size, crop, seed, None, 1.0, augmentation)
             else:
-                batch = self.pairs.batch(size, crop, seed, kept, labelled_share, kept.pass_by)
+                batch = self.pairs.batch(
+                    size, crop, seed, kept, labelled_share, augmentation, kept.pass_by
+                )
                 kept.exchange()
             self._drawn = seed, batch
         return self._drawn[1].part(team().within_share(config.batch)).to(self.device)
@@ -154,12 +147,57 @@ class UAAFusionProcedure:
     def _joint_losses_of(
         self, stage: JointStageConfig, network: UAAFusion, batch: LabelledBatch
     ) -> Losses:
-        return joint_losses(
+        fused = unfold(network, batch, self.recipe.precision)
+        return self._losses_of(stage, network, batch, fused)
+
+    def _losses_of(
+        self, stage: JointStageConfig, network: UAAFusion, batch: LabelledBatch, fused: Tensor
+    ) -> Losses:
+        return losses_of_fused(
             network,
             batch,
+            fused,
             self.importance,
             intensity_weight=stage.intensity_weight,
             gradient_weight=stage.gradient_weight,
             segmentation_weight=stage.segmentation_weight,
-            precision=self.recipe.precision,
         )
+
+    def _validate(
+        self, run: Callable[[LabelledBatch], tuple[Tensor | None, float]]
+    ) -> Validate | None:
+        """Return how the middles of pairs are validated; weights come from the averages' own S."""
+        if self.validation is None:
+            return None
+        pairs, recipe = self.validation, self.recipe
+
+        @torch.no_grad()
+        def of_pairs(numbers: Sequence[int]) -> Iterator[Validated]:
+            kept = KeptWeights(self.average, most_pixels=recipe.attribution_pixels)
+            for number in numbers:
+                pair = pairs[number]
+                weight = kept(number, pair)
+                batch = whole_batch(pair, weight, recipe.validation_crop).to(self.device)
+                with evaluation_mode(self.average):
+                    fused, loss = run(batch)
+                image = None if fused is None else fused[0, 0].float().cpu().numpy()
+                first, second = (
+                    cut_middle(one, recipe.validation_crop) for one in (pair.first, pair.second)
+                )
+                yield Validated(loss, first, second, image)
+
+        return of_pairs
+
+    def _classify(self, batch: LabelledBatch) -> tuple[None, float]:
+        """Return what S loses on both images as they are; nothing is fused yet."""
+        logits = [self.average.segmentation(image) for image in (batch.first, batch.second)]
+        scores = self.average.config.scores
+        if not batch.label.any():
+            return None, 0.0
+        return None, segmentation_loss(logits, batch.label, scores, self.importance).item()
+
+    def _fuse(self, batch: LabelledBatch) -> tuple[Tensor, float]:
+        """Return the fused image and stage 2's losses, with the weights of the last stage."""
+        fused = unfold(self.average, batch, self.recipe.precision)
+        losses = self._losses_of(self.recipe.joint, self.average, batch, fused)
+        return fused, sum(loss.item() for loss in losses.values())

@@ -179,21 +179,11 @@ def balance_labels(label: Tensor, importance: Tensor | None) -> Tensor | None:
     return team().balance(counted, len(label))
 
 
-def joint_losses(
-    network: UAAFusion,
-    batch: LabelledBatch,
-    importance: Tensor | None = None,
-    *,
-    intensity_weight: float = 1.0,
-    gradient_weight: float = 1.0,
-    segmentation_weight: float = 0.1,
-    precision: Precision = "fp32",
-) -> Losses:
-    """Stage 2 (P, R): both networks together, L = L_int + L_grad + 0.1 L_seg.
+def unfold(network: UAAFusion, batch: LabelledBatch, precision: Precision = "fp32") -> Tensor:
+    """Return the fused image of a batch, (N, 1, H, W).
 
-    The batch holds the weights w_i of the current S (`KeptWeights`). Pairs without a label teach
-    the fusion network alone (O). With `precision` bf16, the convolutions of the fusion network run
-    under autocast; S and its gradients stay float32.
+    The batch holds the weights w_i of the current S (`KeptWeights`). With `precision` bf16, the
+    convolutions of the fusion network run under autocast; S and its gradients stay float32.
     """
     if batch.weight is None:
         raise ValueError("the joint stage needs the weights of the sources in its batches")
@@ -201,6 +191,25 @@ def joint_losses(
     with torch.autocast(batch.first.device.type, torch.bfloat16, enabled=precision == "bf16"):
         for moment in network.unfold(batch.first, batch.second, batch.weight, mask):
             fused = moment.after
+    return fused
+
+
+def losses_of_fused(
+    network: UAAFusion,
+    batch: LabelledBatch,
+    fused: Tensor,
+    importance: Tensor | None = None,
+    *,
+    intensity_weight: float = 1.0,
+    gradient_weight: float = 1.0,
+    segmentation_weight: float = 0.1,
+) -> Losses:
+    """Return what a fused image loses: L = L_int + L_grad + 0.1 L_seg.
+
+    Pairs without a label teach the fusion network alone (O).
+    """
+    if batch.weight is None:
+        raise ValueError("the joint stage needs the weights of the sources in its batches")
     labelled = (batch.label != UNLABELLED).flatten(1).any(dim=1)
     segmentation = fused.new_zeros(())
     balance = balance_labels(batch.label, importance)
@@ -212,8 +221,7 @@ def joint_losses(
         )
     loss = joint_loss(
         fused,
-        batch.first,
-        batch.second,
+        *(batch.wanted or (batch.first, batch.second)),
         batch.weight,
         segmentation,
         intensity_weight=intensity_weight,

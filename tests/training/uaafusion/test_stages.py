@@ -11,14 +11,16 @@ from numpy.typing import NDArray
 
 from fnetcli.models.uaafusion.config import UAAFusionConfig
 from fnetcli.models.uaafusion.network import UAAFusion
+from fnetcli.training.base import Losses
 from fnetcli.training.labelled import LabelledBatch, LabelledPair
 from fnetcli.training.uaafusion.stages import (
     KeptWeights,
     balance_classes,
     choose_mask,
     jitter,
-    joint_losses,
+    losses_of_fused,
     segmentation_losses,
+    unfold,
 )
 
 CONFIG = UAAFusionConfig(stages=2, channels=4, classes=4, path_steps=2, segmentation="small")
@@ -56,6 +58,11 @@ def batch_of(pairs: list[LabelledPair], weigh: KeptWeights | None = None) -> Lab
 
 def unlabelled(pair: LabelledPair) -> LabelledPair:
     return LabelledPair(pair.first, pair.second, np.zeros_like(pair.label))
+
+
+def joint_losses(network: UAAFusion, batch: LabelledBatch) -> Losses:
+    """Stage 2 with the released weights of the losses."""
+    return losses_of_fused(network, batch, unfold(network, batch))
 
 
 def fresh() -> UAAFusion:

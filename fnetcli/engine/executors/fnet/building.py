@@ -1,4 +1,4 @@
-"""Compile ``native.cpp`` once per machine, keep the library, check it and load it.
+"""Find the compiled ``native.cpp``: from the wheel, else compile it once per machine and keep it.
 
 A library's name is derived from source, flags, processor and its own content: a damaged library no
 longer matches its name, and is removed and built again. It is kept in the user's cache or, if that
@@ -12,6 +12,7 @@ import atexit
 import ctypes
 import functools
 import hashlib
+import importlib.util
 import os
 import platform
 import re
@@ -27,14 +28,14 @@ from pathlib import Path
 
 import psutil
 
+from fnetcli.engine.executors.fnet.kernels import FLAGS, SOURCE, shipped_kernels
 from fnetcli.files.cache import cache_folder
 from fnetcli.files.durable import sync_folder
 
-SOURCE = Path(__file__).with_name("native.cpp")
-FLAGS = ("-std=c++20", "-O3", "-fPIC", "-shared", "-pthread", "-fno-math-errno")
 TUNINGS = (("-march=native",), ("-mcpu=native",), ())  # the first that the compiler accepts
 BUILD_SECONDS = 300  # usually about five, on a busy machine sixty
 ROOM = 1 << 20  # bytes; the library is a tenth of that
+ZIG = "ziglang"  # a package that is a compiler
 SWITCH = "FNET_NATIVE"  # 0: do not compile
 
 WORKSHOP = re.compile(r"fnet-(\d{1,9})-[a-z0-9_]{8}")  # a folder of one process, named after it
@@ -49,7 +50,7 @@ class NoLibraryError(Exception):
 
 
 def find_library(on_build: Callable[[], object] = lambda: None) -> ctypes.CDLL:
-    """Return the library; build it on the first call on a machine. Raise NoLibraryError.
+    """Return the library; without one in the wheel, build it once. Raise NoLibraryError.
 
     `on_build` is called before building, which takes some seconds.
     """
@@ -60,6 +61,9 @@ def find_library(on_build: Callable[[], object] = lambda: None) -> ctypes.CDLL:
     say_once = functools.cache(on_build)
     problems: list[str] = []
     with _one_at_a_time:
+        for path in shipped_kernels():
+            with suppress(OSError):  # of another C library
+                return _open(path)
         for choose in (cache_folder, _own_folder):
             try:
                 folder = choose()
@@ -149,31 +153,35 @@ def _build(folder: Path, on_build: Callable[[], object]) -> Path:
     return kept
 
 
-def _compiler() -> str:
-    """Return the C++ compiler named by CXX, else any."""
+def _compiler() -> tuple[str, ...]:
+    """Return the command of the C++ compiler named by CXX, else of any."""
     names = (os.environ.get("CXX"), "c++", "g++", "clang++")
     for name in names:
         if name and (found := shutil.which(name)):
-            return found
-    raise NoLibraryError("no C++ compiler found (g++ or clang++)")
+            return (found,)
+    if importlib.util.find_spec(ZIG) is not None:
+        return (sys.executable, "-m", ZIG, "c++", "-s")
+    raise NoLibraryError(
+        "no C++ compiler found: install g++ or clang++, or pip install 'fnetcli[compiler]'"
+    )
 
 
-def _compile(compiler: str, target: Path) -> None:
+def _compile(compiler: tuple[str, ...], target: Path) -> None:
     problem = ""
     for tuning in TUNINGS:
-        command = [compiler, *FLAGS, *tuning, str(SOURCE), "-o", str(target)]
+        command = [*compiler, *FLAGS, *tuning, str(SOURCE), "-o", str(target)]
         try:
-            code, output = _run(command)
+            code, output = _run(command, target.parent)
         except (OSError, subprocess.SubprocessError) as error:
             problem = str(error)
             break
         if code == 0:
             return
         problem = _most_telling(output)
-    raise NoLibraryError(f"{compiler} could not build it: {problem}")
+    raise NoLibraryError(f"{' '.join(compiler)} could not build it: {problem}")
 
 
-def _run(command: list[str]) -> tuple[int, str]:
+def _run(command: list[str], folder: Path) -> tuple[int, str]:
     """Return a command's exit code and output; nothing it started outlives this call."""
     with subprocess.Popen(  # noqa: S603
         command,
@@ -182,7 +190,12 @@ def _run(command: list[str]) -> tuple[int, str]:
         stderr=subprocess.PIPE,
         text=True,
         errors="replace",
-        env={**os.environ, "LC_ALL": "C"},
+        env={
+            **os.environ,
+            "LC_ALL": "C",
+            "ZIG_GLOBAL_CACHE_DIR": str(folder / "zig"),  # its own libraries, built on the way
+            "ZIG_LOCAL_CACHE_DIR": str(folder / "zig"),
+        },
         start_new_session=True,
     ) as process:
         try:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import ctypes
+import threading
+import time
 from collections.abc import Callable
-from concurrent.futures import Future, ThreadPoolExecutor, wait
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Any
@@ -22,7 +24,8 @@ POINTS = (0.0, 0.75, -0.75, 1.5, -1.5)  # and infinity, as in native.cpp
 TAPS, STEP = 3, 4
 THRESHOLDS = {"sigmoidal": 0, "soft": 1, "hard": 2}
 JOBS_PER_THREAD = 4  # with fewer in a step, threads wait for each other
-OUT_OF_MEMORY = 1
+OUT_OF_MEMORY, CANCELLED = 1, 2
+LOOK_EVERY = 0.001  # seconds
 SCRATCH = 1 << 18  # approximate bytes per thread
 
 Kernels = NDArray[np.float64]
@@ -308,12 +311,15 @@ class Native:
         cancel = ctypes.c_int32(0)
         array = (_Stream * len(streams))(*streams)
         arguments = (array, len(streams), height, width, count_threads())
+        gate = threading.Lock()  # held while the library runs
 
         def call(_: object) -> int:
-            code: int = self._call(*arguments, ctypes.byref(cancel))
-            return code
+            with gate:
+                if cancel.value:
+                    return CANCELLED
+                code: int = self._call(*arguments, ctypes.byref(cancel))
+                return code
 
-        future: Future[int] | None = None
         thread = ThreadPoolExecutor(1, thread_name_prefix="fnet-engine")
         try:
             try:
@@ -322,13 +328,14 @@ class Native:
                 code = call(owned)
             else:
                 code = future.result()
-        except BaseException:
-            cancel.value = 1
-            while future and not future.done():
-                with suppress(KeyboardInterrupt):
-                    wait([future])
-            raise
         finally:
+            has_ended = False
+            while not has_ended:
+                with suppress(KeyboardInterrupt):
+                    cancel.value = 1  # from now on it does not begin
+                    while gate.locked():
+                        time.sleep(LOOK_EVERY)
+                    has_ended = True
             thread.shutdown()
         if code == OUT_OF_MEMORY:
             raise MemoryError

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import ctypes
 import itertools
+import os
 import shutil
 import signal
 import subprocess
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -292,35 +293,48 @@ def test_it_stops_when_told(library: ctypes.CDLL) -> None:
     assert library.fnet_float(ctypes.pointer(stream), 1, 64, 64, 2, ctypes.byref(cancel)) == 2
 
 
-@pytest.fixture
-def interrupts() -> Iterator[Callable[[float, float], None]]:
-    """Give what interrupts this thread after some seconds, and again and again."""
+class Interrupts:
+    """Interrupts the main thread, from any thread, and counts how often that was heard."""
 
-    def interrupt(*_: object) -> None:
+    def __init__(self) -> None:
+        self.heard = 0
+
+    def send(self) -> None:
+        os.kill(os.getpid(), signal.SIGALRM)
+
+    def hear(self, *_: object) -> None:
+        self.heard += 1
         raise KeyboardInterrupt
 
-    def start(first: float, again: float) -> None:
-        signal.setitimer(signal.ITIMER_REAL, first, again)
 
-    if not hasattr(signal, "setitimer"):
-        pytest.skip("no timers here")
-    before = signal.signal(signal.SIGALRM, interrupt)
-    yield start
-    signal.setitimer(signal.ITIMER_REAL, 0)
+@pytest.fixture
+def interrupts() -> Iterator[Interrupts]:
+    """Give what interrupts this thread."""
+    if not hasattr(signal, "SIGALRM"):
+        pytest.skip("no such signals here")
+    given = Interrupts()
+    before = signal.signal(signal.SIGALRM, given.hear)
+    yield given
     signal.signal(signal.SIGALRM, before)
 
 
-def test_an_interrupt_is_heard_while_it_works(
-    library: ctypes.CDLL, interrupts: Callable[[float, float], None]
-) -> None:
+def test_an_interrupt_is_heard_while_it_works(library: ctypes.CDLL, interrupts: Interrupts) -> None:
     engine = Native(blocks_of(load_weights().network), library)
-    interrupts(0.3, 0)
+    call, codes = engine._call, []
+
+    def interrupted(*arguments: object) -> int:
+        interrupts.send()
+        codes.append(call(*arguments))
+        return int(codes[-1])
+
+    engine._call = interrupted  # type: ignore[assignment]
     with pytest.raises(KeyboardInterrupt):
-        only_parts(engine, *random_pair(1500, 1500))
+        only_parts(engine, *random_pair(300, 300))
+    assert len(codes) == 1  # it has returned before
 
 
 def test_nothing_returns_before_the_library_does_however_often_it_is_interrupted(
-    library: ctypes.CDLL, interrupts: Callable[[float, float], None]
+    library: ctypes.CDLL, interrupts: Interrupts
 ) -> None:
     """It writes to memory that would be freed."""
     engine = compiled(FNet(FNetConfig(4, 3, 1)), library)
@@ -328,15 +342,16 @@ def test_nothing_returns_before_the_library_does_however_often_it_is_interrupted
 
     def slow_to_stop(*arguments: object) -> int:
         cancel = ctypes.cast(arguments[-1], ctypes.POINTER(ctypes.c_int32))  # type: ignore[arg-type]
+        for count in range(5):
+            interrupts.send()
+            while interrupts.heard <= count:
+                time.sleep(0.001)
         while not cancel.contents.value:
             time.sleep(0.001)
-        time.sleep(0.3)
-        signal.setitimer(signal.ITIMER_REAL, 0)
         ended.append(True)
         return 2
 
     engine._call = slow_to_stop  # type: ignore[assignment]
-    interrupts(0.1, 0.05)
     with pytest.raises(KeyboardInterrupt):
         only_parts(engine, *random_pair(8, 8))
     assert ended

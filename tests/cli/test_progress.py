@@ -1,0 +1,42 @@
+"""Bars of progress keep what matters on narrow terminals."""
+
+from __future__ import annotations
+
+import os
+import sys
+from contextlib import suppress
+
+import pytest
+
+from fnetcli.cli.console import Console, Progress
+
+LOSSES = "first 0.123 second 0.456 fused 12.345"
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="no such terminals")
+@pytest.mark.parametrize("columns", [60, 80, 200])
+def test_losses_of_a_training_are_seen(columns: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    import fcntl  # noqa: PLC0415
+    import pty  # noqa: PLC0415
+    import struct  # noqa: PLC0415
+    import termios  # noqa: PLC0415
+
+    ours, theirs = pty.openpty()
+    fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 24, columns, 0, 0))
+    monkeypatch.setenv("COLUMNS", str(columns))
+    with os.fdopen(theirs, "w") as terminal:
+        monkeypatch.setattr(sys, "stderr", terminal)
+        with Progress(6000, "iterations of stage 2", Console()) as progress:
+            progress.step(LOSSES, 123)
+            bar = progress._bar
+            assert bar is not None
+            bar.refresh()
+        monkeypatch.undo()
+    shown = b""
+    with os.fdopen(ours, "rb", buffering=0) as screen, suppress(OSError):  # closed on their side
+        while piece := screen.read(9999):
+            shown += piece
+    (line,) = {one.rstrip() for one in shown.decode().split("\r") if "12.345" in one}
+    assert LOSSES in line
+    assert "123/6000" in line
+    assert len(line) <= columns

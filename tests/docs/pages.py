@@ -1,0 +1,49 @@
+"""What the pages of the documentation tell readers to type, and to expect."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from tests.paths import ROOT
+
+DOCS = ROOT / "docs"
+FENCE = re.compile(
+    r"^(?P<note><!-- fails -->\n)?```(?P<kind>\w+)(?: title=\"(?P<title>[^\"]+)\")?\n"
+    r"(?P<text>.*?)^```$",
+    re.MULTILINE | re.DOTALL,
+)
+INDENTED = re.compile(r"(?:^    .*\n|^\n)+", re.MULTILINE)
+
+
+@dataclass(frozen=True)
+class Block:
+    """A fenced block of a page: commands, a program, a file, or lines of an output."""
+
+    kind: str
+    text: str
+    title: str | None
+    fails: bool  # the commands in it are meant to fail
+
+    @property
+    def lines(self) -> list[str]:
+        """The lines that are not empty."""
+        return [line.strip() for line in self.text.splitlines() if line.strip()]
+
+
+def blocks(page: Path) -> Iterator[Block]:
+    """Yield the fenced blocks of a page in order."""
+    for found in FENCE.finditer(page.read_text(encoding="utf-8")):
+        yield Block(found["kind"], found["text"], found["title"], bool(found["note"]))
+
+
+def shown_commands(page: Path) -> Iterator[str]:
+    """Yield every line that starts with `fnet `, in a block of either kind, without its comment."""
+    text = page.read_text(encoding="utf-8")
+    code = [one.text for one in blocks(page)] + INDENTED.findall(FENCE.sub("", text))
+    for line in "\n".join(code).replace("\\\n", " ").splitlines():
+        words = line.strip().removeprefix("$ ").removeprefix(".venv/bin/")
+        if words.startswith("fnet "):
+            yield re.split(r"\s#\s|\s{2,}#", words)[0].strip()
