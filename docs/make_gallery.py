@@ -118,8 +118,7 @@ ENTRIES = (
         "vis-ir",
         "Visible and thermal",
         "People, the cat and the manhole come from the thermal camera; signs, windows and "
-        "colours from"
-        "the other.",
+        "colours from the other.",
         night_street,
     ),
     Entry(

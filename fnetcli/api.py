@@ -38,7 +38,7 @@ from fnetcli.runs.picture_jobs import PictureRunOptions, default_workers, pictur
 from fnetcli.runs.plan import Existing
 from fnetcli.runs.report import OnProgress, Progress, RunReport, run_job
 from fnetcli.runs.volume_jobs import VolumeRunOptions, volume_job
-from fnetcli.volumes.mix import VolumeMixOptions
+from fnetcli.volumes.mix import Below, VolumeMixOptions
 from fnetcli.volumes.outputs import Target
 from fnetcli.volumes.prepare import VolumePrepareOptions
 from fnetcli.volumes.resample import Axis, Interpolation, Matrix
@@ -254,6 +254,9 @@ def fuse_volumes(
     assume_aligned: bool = False,
     gains: Mapping[str, float] | None = None,
     colormap: str | None = None,
+    opacity: float | None = None,
+    below: Below = "fused",
+    gray: bool = False,
     to: Target = "nifti",
     maps: MapsKind | None = None,
     keep_shear: bool = False,
@@ -300,7 +303,9 @@ def fuse_volumes(
         assumes_aligned=assume_aligned,
     )
     options = VolumeRunOptions(
-        mix=VolumeMixOptions(_gains(gains, network.products, modalities), colormap),
+        mix=VolumeMixOptions(
+            _gains(gains, network.products, modalities), colormap, opacity, below, gray
+        ),
         target=to,
         maps=maps,
         existing=settings.get("existing", "skip"),

@@ -48,11 +48,21 @@ class Modality:
 
 
 # Windows as in most viewers and textbooks (Radiopaedia, "Windowing (CT)": soft tissue of the
-# abdomen 400, 40; brain 80, 40; bone 1800, 400; lungs 1500, -600).
+# abdomen 400, 40; brain 80, 40; stroke 40, 40; subdural 130 to 300, 50 to 100; bone 1800, 400;
+# lungs 1500, -600; mediastinum 350, 50; liver 150, 30 to 60).
 CT_WINDOWS = Windows(
     unit="HU",
     default=(400, 40),
-    named={"soft": (400, 40), "brain": (80, 40), "bone": (1800, 400), "lung": (1500, -600)},
+    named={
+        "soft": (400, 40),
+        "brain": (80, 40),
+        "stroke": (40, 40),
+        "subdural": (240, 85),
+        "bone": (1800, 400),
+        "lung": (1500, -600),
+        "mediastinum": (350, 50),
+        "liver": (150, 60),
+    },
 )
 TABLE = (
     Modality(

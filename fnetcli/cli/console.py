@@ -167,6 +167,12 @@ class Progress:
                 bar_format=NARROW_BAR if is_narrow else None,
             )
 
+    def expect(self, total: int) -> None:
+        """Set how many there will be in total, once that is known; time counts from now."""
+        self.total, self.started = total, time.monotonic()
+        if self._bar is not None:
+            self._bar.reset(total)
+
     def step(self, text: str = "", count: int = 1) -> None:
         """Count `count` more as finished."""
         self.count += count

@@ -121,7 +121,7 @@ def evaluate(
         surveyed = survey(
             found.cases,
             prepare,
-            scope=scope.stretch_scope.value,
+            scope=scope.of_pictures,
             workers=workers,
             on_step=progress.step,
         )

@@ -15,9 +15,11 @@ from fnetcli.cli.console import (
     tell_pairing,
 )
 from fnetcli.cli.fuse_console import Watcher, tell_end, tell_merged, tell_plan, write_report
+from fnetcli.cli.fuse_film import GivenFuse, fuse_film
 from fnetcli.cli.options.cameras import GivenCamera
 from fnetcli.cli.options.cluster import GivenCluster
 from fnetcli.cli.options.files import GivenPairing, GivenReading
+from fnetcli.cli.options.films import GivenFilm
 from fnetcli.cli.options.group import takes_groups
 from fnetcli.cli.options.images import GivenImages
 from fnetcli.cli.options.network import GivenDevice, GivenPrecision, GivenTiles, GivenWeights
@@ -51,6 +53,7 @@ if TYPE_CHECKING:
 def fuse(
     images: GivenImages,
     camera: GivenCamera,
+    film: GivenFilm,
     pairing: GivenPairing,
     reading: GivenReading,
     scaling: GivenScaling,
@@ -76,6 +79,7 @@ def fuse(
     fnet fuse --vis a.png --ir b.png                one pair; results in fnet-out
     fnet fuse --vis DIR --ir DIR -o OUT             pairs: files of the same name
     fnet fuse --ct DIR --mri scan.nii.gz -o OUT     volumes
+    fnet fuse --vis a.mp4 --ir b.mp4 -o fused.mp4   films
 
     Writes OUT/fused, OUT/unique_<modality> and OUT/common; OUT/manifest.jsonl records how each
     result was made. Run the same command again to resume. Paths of the fused images go to stdout.
@@ -98,6 +102,13 @@ def fuse(
         is_verbose=verbosity.verbose,
         has_results=not running.dry_run and not files.has_stdout,
     )
+    source = NetworkSource(weights.weights, device.device, tiles.options(precision.precision))
+    of_volumes = (volume.given(), alignment.given(), volume_results.given())
+    if film.makes_film(results.out, [*images.given.values(), *camera.paths]):
+        refuse_for_pictures(layout.given(), *of_volumes)
+        on_pictures = (reading, scaling, scope, size, weights, results, running, cluster)
+        given = GivenFuse(images.given, film, camera, pairing, *on_pictures)
+        return fuse_film(console, given, source, files)
     found = camera.find(images.given, pairing, reading, layout)
     if found.info:
         console.notice(found.info)
@@ -107,14 +118,22 @@ def fuse(
         raise UsageError(f"-o {out}: names a file; give a folder with --report")
     if found.has_volumes:
         require_folder(out)
-        of_results = {**results.of_pictures(), f"-o {out}": is_file}
-        of_files = {**pairing.of_names(), "--page": reading.page, "--band": reading.band}
-        sees = {**of_files, **scaling.of_pictures(), **scope.given(), **camera.given()}
-        refuse_for_volumes({**sees, **size.given(), **of_results})
+        refuse_for_volumes(
+            {
+                **pairing.of_names(),
+                "--page": reading.page,
+                "--band": reading.band,
+                **scaling.of_pictures(),
+                **scope.given(),
+                **camera.given(),
+                **size.given(),
+                **results.of_pictures(),
+                f"-o {out}": is_file,
+            }
+        )
     else:
-        refuse_for_pictures(volume.given(), alignment.given(), volume_results.given())
+        refuse_for_pictures(*of_volumes)
     scalings = scaling.options(modalities)
-    engine_options = tiles.options(precision.precision)
     require_outside(out, found.pairing)
     tell_pairing(console, found.pairing)
     found.pairing.require_cases()
@@ -122,31 +141,31 @@ def fuse(
     if running.merge_parts:
         return tell_merged(console, out, found.pairing)
     crew = cluster.crew(device.device)
-    source = NetworkSource(weights.weights, device.device, engine_options, modalities=modalities)
-    of_weights = weights.path(modalities)
-    further = [path for path in (of_weights, pairing.pairs, alignment.transform) if path]
-    workers = running.workers or default_workers()
+    others = (weights.path(modalities), pairing.pairs, alignment.transform)
+    further = [path for path in others if path]
     session = _Session(
         console,
         running,
         files,
         further,
-        workers,
+        running.workers or default_workers(),
         pairing.strict,
         results.report,
         quiet.debug,
-        source,
+        replace(source, modalities=modalities),
         crew,
         Wanted(features=results.features),
     )
     if found.has_volumes:
         from fnetcli.runs.volume_jobs import VolumeRunOptions, volume_job
 
-        volumes = volume.options(modalities, scalings, reading.pixel_limit)
-        volumes = alignment.applied_to(volumes, is_strict=pairing.strict)
+        plain = volume.options(modalities, scalings, reading.pixel_limit)
+        volumes = alignment.applied_to(plain, is_strict=pairing.strict)
         network = session.load(len(found.pairing.cases))
         options = VolumeRunOptions(
-            mix=volume_results.mix(results.gains(network.products, modalities)),
+            mix=volume_results.mix(
+                results.gains(network.products, modalities), is_grey=results.gray
+            ),
             target=volume_results.to.value,
             maps=results.maps_kind,
             existing=results.existing.value,
@@ -174,10 +193,10 @@ def fuse(
                 depth=results.depth.value,
                 maps=results.maps_kind,
                 with_features=results.features,
-                scope=scope.stretch_scope.value,
+                scope=scope.of_pictures,
                 existing=results.existing.value,
             ),
-            workers=workers,
+            workers=session.workers,
             on_step=progress.step,
         )
     for notice in surveyed.notices:

@@ -30,10 +30,10 @@ PLACEHOLDERS = {"path": "PATH", "text": "TEXT", "integer": "N", "float": "NUMBER
 EVERYDAY = {
     "fuse": (
         *("vis", "ir", "nir", "ct", "mri", "pet", "spect", "flir"),
-        *("out", "kind", "maps", "gain", "report", "existing"),
+        *("out", "kind", "maps", "gain", "report"),
         *("weights", "pairs", "recursive", "suffix", "dry_run"),
-        *("value_range", "stretch_scope", "invert", "resize"),
-        *("register", "window", "to", "device", "verbose", "quiet"),
+        *("value_range", "resize"),
+        *("register", "to", "device", "verbose", "quiet"),
     ),
     "eval": (
         *("vis", "ir", "nir", "ct", "mri", "pet", "spect"),

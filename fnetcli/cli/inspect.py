@@ -10,6 +10,7 @@ import typer
 
 from fnetcli.cli.console import Console, exits_properly
 from fnetcli.cli.inspect_files import require_places
+from fnetcli.cli.inspect_film import inspect_film
 from fnetcli.cli.inspect_image import inspect_image
 from fnetcli.cli.inspect_pair import GivenPair, inspect_pair
 from fnetcli.cli.inspect_shipped import list_weights
@@ -57,8 +58,8 @@ def inspect(
         Path | None,
         typer.Argument(
             metavar="[FILE]",
-            help="A weights file, an image, a volume or a DICOM folder. Default, if no images are "
-            "given: the default weights.",
+            help="A weights file, an image, a film, a volume or a DICOM folder. Default, if no "
+            "images are given: the default weights.",
             show_default=False,
         ),
     ] = None,
@@ -82,6 +83,8 @@ def inspect(
         if subject is not None or images.given or results.out is not None:
             raise UsageError("--list: takes no other option but --json; leave out the others")
         return list_weights(console, results.json_file)
+    from fnetcli.formats.film.library import is_film
+
     kind = _kind_of(subject, images.given, camera.flir)
     of_volume = volume.given()
     _refuse(kind, {"-o": results.out}, "pair", "weights")
@@ -113,6 +116,10 @@ def inspect(
         )
         return inspect_pair(console, given, inputs, device.device, engine_options)
     require_places(results.out, (), results.json_file, inputs)
+    if kind == "image" and subject is not None and is_film(subject):
+        of_images = {**of_reading, "--series": volume.series, "--volume": volume.volume}
+        limit = reading.pixel_limit
+        return inspect_film(console, subject, results.json_file, limit, of_images)
     if kind == "image" and subject is not None:
         return inspect_image(console, subject, results.json_file, reading, camera, volume)
     path = subject or weights.weights

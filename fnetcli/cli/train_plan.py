@@ -105,8 +105,8 @@ def _validation_sets(plan: Recipe, folder: Path) -> tuple[DataSet, ...]:
         is_one = len({*one.folders.values()}) == 1  # folder, for both sides
         below = {name: folder if is_one else folder / name for name in one.folders}
         resolved = {name: str(path.resolve()) for name, path in below.items()}
-        kept = found.setdefault(frozenset(resolved), DataSet(resolved, match=one.match))
-        found[frozenset(resolved)] = dataclasses.replace(kept, bands=one.bands)
+        own = DataSet(resolved, match=one.match, bands=one.bands)
+        found.setdefault(frozenset(resolved), own)
     return tuple(found.values())
 
 

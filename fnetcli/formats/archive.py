@@ -44,14 +44,21 @@ def is_zip_file(path: Path) -> bool:
 
 
 def read_zip(
-    path: Path, series: str | None, pixel_limit: int, *, refuses_uneven: bool = False
+    path: Path,
+    series: str | None,
+    pixel_limit: int,
+    *,
+    modality: str | None = None,
+    refuses_uneven: bool = False,
 ) -> Image:
     """Read one series of DICOM from an archive. Raise ReadError."""
     with tempfile.TemporaryDirectory(prefix="fnet-") as name:
         folder = Path(name)
         names = _unpack(path, folder, pixel_limit)
         try:
-            return read_dicom(folder, series, pixel_limit, refuses_uneven=refuses_uneven)
+            return read_dicom(
+                *(folder, series, pixel_limit), modality=modality, refuses_uneven=refuses_uneven
+            )
         except ReadError as error:  # nobody has heard of the temporary folder
             text = re.sub(
                 rf"{re.escape(name)}/(\d+)",

@@ -36,6 +36,7 @@ class VolumeOptions:
     volume: int | None = None
     pixel_limit: int = 500_000_000
     refuses_uneven: bool = False  # DICOM slices of uneven spacing, which are resampled otherwise
+    modality: str | None = None  # as in DICOM: without `series`, its only series is chosen
 
 
 @dataclass(frozen=True)
@@ -154,7 +155,9 @@ def read_volume(path: Path, options: VolumeOptions = DEFAULT_OPTIONS) -> Image:
     if options.volume is not None:
         raise ReadError(f"{path}: DICOM has series, not numbered volumes; use --series")
     return read_dicom(
-        path, options.series, options.pixel_limit, refuses_uneven=options.refuses_uneven
+        *(path, options.series, options.pixel_limit),
+        modality=options.modality,
+        refuses_uneven=options.refuses_uneven,
     )
 
 
@@ -164,7 +167,9 @@ def _read_file(path: Path, options: VolumeOptions) -> Image | None:
         if options.volume is not None:
             raise ReadError(f"{path}: DICOM has series, not numbered volumes; use --series")
         return read_zip(
-            path, options.series, options.pixel_limit, refuses_uneven=options.refuses_uneven
+            *(path, options.series, options.pixel_limit),
+            modality=options.modality,
+            refuses_uneven=options.refuses_uneven,
         )
     field = _field(path)
     if field is None and not (is_named_nifti(path) or is_nifti_file(path)):

@@ -6,7 +6,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
-from typing import Literal, TypeVar
+from typing import Any, Literal, Protocol, TypeVar
 
 import numpy as np
 
@@ -54,7 +54,7 @@ def survey(
 
     Files that cannot be read are left for their own turn.
     """
-    messages = _Messages()
+    messages = Messages()
     sides = [[case.sources[i] for case in cases] for i in (0, 1)]
     headers: list[dict[Source, Header]] = []
     scalings: list[ScalingOptions] = []
@@ -62,7 +62,7 @@ def survey(
         options.modalities, sides, options.reading, options.scaling, strict=True
     ):
         found = _headers(paths, reading, workers, on_step)
-        side = _Side(modality, found, reading, scaling, workers)
+        side = _Files(modality, found, reading, scaling, workers)
         headers.append(found)
         scalings.append(_complete(side, scope, messages, on_step))
     first, second = scalings
@@ -97,22 +97,48 @@ def lost_depth(found: Survey, options: OutputOptions) -> list[str]:
 
 
 @dataclass(frozen=True)
-class _Messages:
+class Messages:
     """What a user should know of the files as a whole."""
 
     notices: list[str] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
 
 
-@dataclass(frozen=True)
-class _Side:
+class Side(Protocol):
     """The images of one modality that can be read."""
+
+    @property
+    def modality(self) -> str:
+        """Its name."""
+
+    @property
+    def scaling(self) -> ScalingOptions:
+        """What is known of their scaling before they are measured."""
+
+    @property
+    def types(self) -> dict[Source, np.dtype[Any]]:
+        """The type of every image's numbers, as far as it is known before they are read."""
+
+    def measure(
+        self, paths: list[Source], find: Callable[[Image], FoundT | None]
+    ) -> Iterator[tuple[Source, FoundT]]:
+        """Yield what is found in images, after corrections, in order."""
+
+
+@dataclass(frozen=True)
+class _Files:
+    """Images in files (Side)."""
 
     modality: str
     headers: dict[Source, Header]
     reading: ReadOptions
     scaling: ScalingOptions
     workers: int
+
+    @property
+    def types(self) -> dict[Source, np.dtype[Any]]:
+        """The types that the headers tell."""
+        return {path: header.dtype for path, header in self.headers.items()}
 
     def measure(
         self, paths: list[Source], find: Callable[[Image], FoundT | None]
@@ -158,9 +184,23 @@ def _headers(
 
 
 def _complete(
-    side: _Side, scope: Scope, messages: _Messages, on_step: Callable[[], None]
+    side: Side, scope: Scope, messages: Messages, on_step: Callable[[], None]
 ) -> ScalingOptions:
     """Fill in the bits that visible files use, and the limits of a folder."""
+    scaling, modality = with_found_bits(side, messages, on_step), side.modality
+    limits = _folder_limits(side, messages, on_step) if scope == "folder" else None
+    if limits is not None:
+        messages.notices.append(
+            f"{modality}: {limits[0]:g} to {limits[1]:g} become black to white in all images"
+        )
+        scaling = replace(scaling, folder_limits=limits)
+    return scaling
+
+
+def with_found_bits(
+    side: Side, messages: Messages, on_step: Callable[[], None] = lambda: None
+) -> ScalingOptions:
+    """Fill in the bits that visible images of 16 bits use, where nothing says how many."""
     scaling, modality = side.scaling, side.modality
     found = _find_brightness(side, on_step)
     if found is not None and found.bits is not None:
@@ -173,12 +213,6 @@ def _complete(
             f"all come out dark; --bits {modality}=N, --range {modality}=LO,HI or --stretch "
             f"{modality}=0.1,99.9 makes them brighter"
         )
-    limits = _folder_limits(side, messages, on_step) if scope == "folder" else None
-    if limits is not None:
-        messages.notices.append(
-            f"{modality}: {limits[0]:g} to {limits[1]:g} become black to white in all images"
-        )
-        scaling = replace(scaling, folder_limits=limits)
     return scaling
 
 
@@ -214,7 +248,7 @@ class _OneBrightness:
     white: float | None  # that the file declares
 
 
-def _find_brightness(side: _Side, on_step: Callable[[], None]) -> _Brightness | None:
+def _find_brightness(side: Side, on_step: Callable[[], None]) -> _Brightness | None:
     """Measure visible 16-bit images; None where there is none, or the user says their range."""
     scaling = side.scaling
     if (
@@ -224,7 +258,7 @@ def _find_brightness(side: _Side, on_step: Callable[[], None]) -> _Brightness | 
         or scaling.stretches_all
     ):
         return None
-    deep = [path for path, header in side.headers.items() if header.dtype == np.uint16]
+    deep = [path for path, kind in side.types.items() if kind == np.uint16]
     measured: list[_OneBrightness] = []
     for _, one in side.measure(deep, _brightness):
         on_step()
@@ -286,7 +320,7 @@ def _bits_words(found: _Brightness, modality: str) -> str:
 # --- one range for a folder -----------------------------------------------------------------------
 
 
-def _folder_limits(side: _Side, messages: _Messages, on_step: Callable[[], None]) -> Limits | None:
+def _folder_limits(side: Side, messages: Messages, on_step: Callable[[], None]) -> Limits | None:
     """Return one range for all images that are stretched: no image loses more than on its own.
 
     It reaches from the lowest of the images' low percentiles to the highest of their high ones; if
@@ -296,9 +330,7 @@ def _folder_limits(side: _Side, messages: _Messages, on_step: Callable[[], None]
     if scaling.stretch is None:
         return None
     stretched = [
-        path
-        for path, header in side.headers.items()
-        if scaling.is_stretched(header.dtype, side.modality)
+        path for path, kind in side.types.items() if scaling.is_stretched(kind, side.modality)
     ]
     stretch = scaling.stretch
     found: list[tuple[Limits, Limits]] = []

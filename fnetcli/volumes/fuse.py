@@ -79,7 +79,7 @@ class VolumeFuseOptions:
         return {
             **self.prepare.record(),
             "to": self.output.target,
-            "colormap": self.mix.colormap,
+            **self.mix.record(self.modalities),
             "maps": self.output.has_maps(self.products),
             "keep_shear": self.output.keeps_shear,
             "gains": gain_list(self.mix.gains, self.products.parts),

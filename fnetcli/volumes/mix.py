@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,28 +17,70 @@ from fnetcli.imaging.intensity import to_stored
 from fnetcli.modalities import BY_NAME, TABLE
 from fnetcli.models.base import Maps
 from fnetcli.products import Gains
-from fnetcli.volumes.prepare import PreparedVolumes, slabs, unit_slices
+from fnetcli.volumes.prepare import PreparedVolumes, slabs, unit_slab, unit_slices
 
-DEFAULT_COLORMAP = "hot"
+Below = Literal["fused", "anatomy"]
+
+DEFAULT_COLORMAP, DEFAULT_OPACITY = "hot", 0.7
+FULL = 0.3  # of the window: from here on colours are as opaque as they get; below they fade
 
 
 @dataclass(frozen=True)
 class VolumeMixOptions:
-    """How to turn a network's output into the fused volume."""
+    """How to turn a network's output into the fused volume, and PET or SPECT into colours over it.
+
+    None: the default, if there is anything to colour. `below` is what lies under the colours.
+    """
 
     gains: Gains = field(default_factory=dict)
-    colormap: str | None = None  # of PET or SPECT, overlaid on the fused volume in a second file
+    colormap: str | None = None
+    opacity: float | None = None
+    below: Below = "fused"
+    is_grey: bool = False
+
+    def colors(self, modalities: tuple[str, str]) -> bool:
+        """Whether a volume in colour is written."""
+        return not self.is_grey and any(BY_NAME[name].is_emission for name in modalities)
 
     def require_fitting(self, modalities: tuple[str, str]) -> None:
-        """Raise UsageError if the colour map does not exist, or has nothing to colour."""
-        if self.colormap is None:
-            return
-        if self.colormap not in color.COLORMAPS:
+        """Raise UsageError for an impossible choice, and for one without anything to colour."""
+        if self.colormap is not None and self.colormap not in color.COLORMAPS:
             raise UsageError(
                 f"--colormap {self.colormap}: unknown; use one of {', '.join(color.COLORMAPS)}"
             )
-        if not any(BY_NAME[name].is_emission for name in modalities):
-            raise UsageError("--colormap: colours PET or SPECT, but neither is given; leave it out")
+        if self.opacity is not None and not 0 <= self.opacity <= 1:
+            raise UsageError(f"--opacity {self.opacity:g}: give a number from 0 to 1")
+        chosen = {
+            "--colormap": self.colormap is not None,
+            "--opacity": self.opacity is not None,
+            "--below": self.below != "fused",
+        }
+        for option in (name for name, is_given in chosen.items() if is_given):
+            if self.is_grey:
+                raise UsageError(f"{option} and --grey: nothing is coloured; leave one out")
+            if not self.colors(modalities):
+                raise UsageError(
+                    f"{option}: colours PET or SPECT, but neither is given; leave it out"
+                )
+
+    def colored(self, prepared: PreparedVolumes) -> tuple[int, str] | None:
+        """Return which volume a colour map colours, and the map's name."""
+        if self.is_grey or _own_colors(prepared) is not None:
+            return None
+        emitting = (i for i, name in enumerate(prepared.modalities) if BY_NAME[name].is_emission)
+        index = next(emitting, None)
+        return None if index is None else (index, self.colormap or DEFAULT_COLORMAP)
+
+    def record(self, modalities: tuple[str, str]) -> dict[str, Any]:
+        """Return what decides about colours, ready for JSON."""
+        if not self.colors(modalities):
+            return {"colormap": None}
+        opacity = DEFAULT_OPACITY if self.opacity is None else self.opacity
+        return {
+            "colormap": self.colormap or DEFAULT_COLORMAP,
+            "opacity": opacity,
+            "below": self.below,
+        }
 
 
 def in_color(
@@ -45,37 +88,48 @@ def in_color(
 ) -> NDArray[np.uint8] | None:
     """Return the fused volume in colour, (slices, height, width, 3), or None without colours.
 
-    Colours are those of a volume in colour, or of the colour map of PET or SPECT.
+    A volume in colour gives its chroma to the fused volume. Other PET or SPECT lies over it: the
+    colour of a value is that of the colour map, covers what is below by the opacity, and fades to
+    nothing below FULL of the window. So the hue says how much was measured.
     """
-    giver = _giver(prepared, mix)
+    if mix.is_grey:
+        return None
+    own = _own_colors(prepared)
+    bar = mix.colored(prepared)
+    giver = own if bar is None else bar[0]
     if giver is None:
         return None
-    has_own = has_color(prepared.sources[giver])
-    image, scaling = prepared.on_grid[giver], prepared.scalings[giver]
     colored: NDArray[np.uint8] = scratch_array(beside, (*fused.shape, 3), np.uint8)
     for slab in slabs(fused.shape):
-        unit = unit_slices(image, slab, scaling)
-        if has_own:
-            rgb = unit.pixels
+        unit = unit_slices(prepared.on_grid[giver], slab, prepared.scalings[giver])
+        if own is not None:
+            rgb = color.with_luminance(unit.pixels, fused[slab][..., None])
         else:
-            values = color.luminance(unit.pixels) if unit.is_color else unit.pixels
-            values = values[..., 0]
-            if unit.valid is not None:
-                values = np.where(unit.valid, values, np.float32(0))
-            rgb = color.colormap(mix.colormap or DEFAULT_COLORMAP, values)
-        colored[slab] = to_stored(color.with_luminance(rgb, fused[slab][..., None]), np.uint8)
+            below = fused[slab]
+            if mix.below == "anatomy":
+                other = 1 - giver
+                below, _ = unit_slab(prepared.on_grid[other], slab, prepared.scalings[other])
+            rgb = _overlaid(below, unit, mix)
+        colored[slab] = to_stored(rgb, np.uint8)
     return colored
 
 
-def _giver(prepared: PreparedVolumes, mix: VolumeMixOptions) -> int | None:
-    """Return which of the two provides colour."""
-    kinds = [BY_NAME[name] for name in prepared.modalities]
-    for i, (image, kind) in enumerate(zip(prepared.sources, kinds, strict=True)):
-        if kind.carries_color and has_color(image):
+def _own_colors(prepared: PreparedVolumes) -> int | None:
+    """Return which volume has colours of its own that mean something."""
+    for i, (image, name) in enumerate(zip(prepared.sources, prepared.modalities, strict=True)):
+        if BY_NAME[name].carries_color and has_color(image):
             return i
-    if mix.colormap is not None:
-        return next((i for i, kind in enumerate(kinds) if kind.is_emission), None)
     return None
+
+
+def _overlaid(below: Maps, unit: Image, mix: VolumeMixOptions) -> Maps:
+    """Return RGB: a colour map's colours over grey (slices, height, width)."""
+    grey = color.luminance(unit.pixels) if unit.is_color else unit.pixels
+    values = grey if unit.valid is None else np.where(unit.valid[..., None], grey, np.float32(0))
+    colors = color.colormap(mix.colormap or DEFAULT_COLORMAP, values[..., 0])
+    opacity = DEFAULT_OPACITY if mix.opacity is None else mix.opacity
+    cover = np.float32(opacity) * np.clip(values / np.float32(FULL), 0, 1)
+    return np.asarray(below[..., None] * (1 - cover) + colors * cover, np.float32)
 
 
 def has_color(image: Image) -> bool:
@@ -110,11 +164,8 @@ def _source_notices(image: Image, modality: str, mix: VolumeMixOptions) -> list[
         return found
     if not known.carries_color:
         words = "it has colours, which have no meaning there: its luminance is used"
-    elif mix.colormap is not None:
-        words = "it is in colour, and its colours are kept"
+    elif mix.is_grey:
+        words = "it is in colour; its luminance is used"
     else:
-        words = (
-            "its colours are shown in the preview; with --colormap they are also written to "
-            "fused_color"
-        )
+        words = "it is in colour, and its colours are kept"
     return [*found, f"{modality}: {words}"]

@@ -39,14 +39,14 @@ def mosaic(values: NDArray[Any], grid: Grid, most: int = MAX_SLICES) -> NDArray[
     turned = turn.apply(values)
     shown = turned[spread(turned.shape[0], most)]
     tiles = shown if shown.dtype == np.uint8 else to_stored(shown, np.uint8)
-    height, width = _tile_size(turn.grid(grid))
-    rows, columns = _arrangement(len(tiles), height, width)
+    height, width = tile_size(turn.grid(grid))
+    rows, columns = arrangement(len(tiles), height, width)
     sheet = np.zeros(
         (rows * (height + GAP) - GAP, columns * (width + GAP) - GAP, values.shape[3]), np.uint8
     )
     for i, tile in enumerate(tiles):
         top, left = (i // columns) * (height + GAP), (i % columns) * (width + GAP)
-        sheet[top : top + height, left : left + width] = _resized(tile, height, width)
+        sheet[top : top + height, left : left + width] = resized(tile, height, width)
     return sheet
 
 
@@ -56,7 +56,7 @@ def spread(count: int, most: int) -> list[int]:
     return [int((i + 0.5) * count / chosen) for i in range(chosen)]
 
 
-def _tile_size(grid: Grid) -> tuple[int, int]:
+def tile_size(grid: Grid) -> tuple[int, int]:
     """Return height and width of a slice with square pixels, LONGEST_SIDE or less."""
     _, height, width = grid.shape
     if grid.affine is not None:
@@ -69,12 +69,14 @@ def _tile_size(grid: Grid) -> tuple[int, int]:
     return max(1, round(height * shrink)), max(1, round(width * shrink))
 
 
-def _arrangement(count: int, height: int, width: int) -> tuple[int, int]:
+def arrangement(count: int, height: int, width: int) -> tuple[int, int]:
+    """Return the rows and columns of so many tiles."""
     columns = min(count, max(1, round(math.sqrt(count * SHAPE * height / width))))
     return math.ceil(count / columns), columns
 
 
-def _resized(tile: NDArray[np.uint8], height: int, width: int) -> NDArray[np.uint8]:
+def resized(tile: NDArray[np.uint8], height: int, width: int) -> NDArray[np.uint8]:
+    """Return a tile (height, width, channels) in another size."""
     if tile.shape[:2] == (height, width):
         return tile
     plain = np.ascontiguousarray(tile[..., 0] if tile.shape[2] == 1 else tile)

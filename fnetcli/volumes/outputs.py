@@ -27,8 +27,8 @@ from fnetcli.modalities import shown_name
 from fnetcli.models.base import Fusion, Maps
 from fnetcli.products import CLASS_MAPS, Products
 from fnetcli.volumes.mix import VolumeMixOptions, in_color
-from fnetcli.volumes.mosaic import write_mosaic
 from fnetcli.volumes.prepare import FINEST, PreparedVolumes, VolumePrepareOptions
+from fnetcli.volumes.preview import write_preview
 from fnetcli.volumes.resample import reference_of
 from fnetcli.volumes.right_angles import at_right_angles, is_sheared, resampled
 
@@ -127,7 +127,7 @@ def volume_paths(
         fused=folder / "fused" / f"{case.name}{suffix}",
         preview=folder / "preview" / f"{case.name}.png",
         maps={name: folder / name / f"{case.name}{of_maps}" for name in names},
-        color=folder / "fused_color" / f"{case.name}{suffix}" if mix.colormap is not None else None,
+        color=folder / "fused_color" / f"{case.name}{suffix}" if mix.colors(modalities) else None,
         transform=folder / "transform" / f"{case.name}.tfm" if is_registered else None,
     )
 
@@ -166,7 +166,7 @@ def write_volumes(
     if colored is not None and paths.color is not None:
         _write_volume(paths.color, colored, prepared, output)
     shown = fused[..., None] if colored is None else colored
-    write_mosaic(paths.preview, prepared.order.apply(shown), prepared.order.grid(prepared.grid))
+    write_preview(paths.preview, prepared, prepared.order.apply(shown), mix)
     if paths.transform is not None and prepared.transform is not None:
         write_transform(paths.transform, prepared.transform)
     _write_volume(paths.fused, fused, prepared, output)

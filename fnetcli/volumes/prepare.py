@@ -16,6 +16,7 @@ from fnetcli.imaging.image import Grid, Image, Mask, Pixels
 from fnetcli.imaging.intensity import Limits, Scaling, percent, to_unit
 from fnetcli.inputs.pairing import Case
 from fnetcli.interruption import require_wanted
+from fnetcli.modalities import BY_NAME
 from fnetcli.volumes.registration import register
 from fnetcli.volumes.resample import (
     Axis,
@@ -157,8 +158,10 @@ def read_volumes(
 ) -> PreparedVolumes:
     """Read both volumes of a case and put them on one grid. Raise ImageError."""
     first, second = (
-        read_volume(path, reading)
-        for path, reading in zip((case.first, case.second), options.reading, strict=True)
+        read_volume(path, replace(reading, modality=BY_NAME[name].dicom))
+        for path, reading, name in zip(
+            (case.first, case.second), options.reading, options.modalities, strict=True
+        )
     )
     for path, image in ((case.first, first), (case.second, second)):
         if image.valid is not None and not image.valid.any():

@@ -478,6 +478,36 @@ class TestResults:
         assert preview.ndim == 2
         assert preview.max() > 0
 
+    def test_preview_has_inputs_letters_and_no_empty_slices(
+        self, study: Study, tmp_path: Path
+    ) -> None:
+        shape = (6, 80, 70)
+        mri, ct = np.zeros(shape, np.int16), np.full(shape, -1000, np.int16)
+        mri[2:4, 20:60, 20:50] = 200
+        ct[2:4, 20:60, 20:50] = 50
+        scan = write_nifti(tmp_path / "mr.nii", mri, PLACE)
+        pet = write_series(tmp_path / "pet", (mri // 25).astype(np.int16), PLACE, "PT", Units="GML")
+        given = ("--mri", scan, "-o", study.out, "--weights", study.weights, "--name", "A")
+        succeeds("--ct", write_nifti(tmp_path / "ct.nii", ct, PLACE), *given)
+        sheet = iio.imread(study.out / "preview" / "A.png")
+        full = [2, 3]
+        tiles = 80 * 3 * 70 * len(full)
+        assert tiles <= sheet.size < tiles + 1000  # four of six slices are empty
+        first, second, result = (sheet[:80, i * 70 : (i + 1) * 70] for i in range(3))
+        for tile in (first, second, result):
+            assert tile[40, 35] > 80
+            assert tile[70, 35] == 0
+        assert first[:12].max() > 200  # its position
+        assert result[40:52, :8].max() > 200  # R
+        assert result[40:52, -8:].max() > 200  # L
+        succeeds("--pet", pet, *given)
+        colored = iio.imread(study.out / "preview" / "A.png")
+        assert colored.shape[0] > sheet.shape[0]
+        bar = colored[-20]
+        assert not bar[0].any()
+        assert bar[-1][0] > 200
+        assert bar[-1][2] < 50
+
 
 class TestTargets:
     def test_dicom(self, study: Study) -> None:
@@ -622,6 +652,10 @@ class TestOptions:
             ("bone", (-500, 1300)),
             ("brain", (0, 80)),
             ("lung", (-1350, 150)),
+            ("liver", (-15, 135)),
+            ("mediastinum", (-125, 225)),
+            ("stroke", (20, 60)),
+            ("subdural", (-35, 205)),
             ("300,50", (-100, 200)),
         ],
     )
@@ -759,6 +793,27 @@ class TestOptions:
         assert "no series matches 'x'" in one_line(study.fuse("--series", "ct=x"), 1)
         both = study.fuse("--series", "ct=7", "--series", "mri=1", "--dry-run")
         assert both.exit_code == 0
+
+    def test_one_folder_of_a_ct_and_an_mri(self, study: Study, tmp_path: Path) -> None:
+        """Each option takes the only series of its modality; two of one are a choice."""
+        study.fused("--name", "A", "--maps", "none")
+        expected = values(study.out / "fused" / "A.nii.gz")[0]
+        home = tmp_path / "both"
+        for name, source in (("ct", study.ct), ("mr", study.mri)):
+            for path in source.iterdir():
+                header = pydicom.dcmread(path)
+                header.SeriesInstanceUID = "1.2.3.8" if name == "ct" else "1.2.3.9"
+                save_one(header, home / f"{name}{path.name}")
+        study.out = tmp_path / "again"
+        result = study.fused("--name", "A", "--maps", "none", ct=home, mri=home)
+        assert "ct: of 2 series the only CT is used: number 1, 5 slices of 12x14" in result.stderr
+        assert "mri: of 2 series the only MR is used" in result.stderr
+        np.testing.assert_array_equal(values(study.out / "fused" / "A.nii.gz")[0], expected)
+        header = pydicom.dcmread(home / "mrIM0000")
+        header.SeriesInstanceUID = "1.2.3.10"
+        save_one(header, home / "third")
+        line = one_line(study.fuse("--name", "A", ct=home, mri=home), 1)
+        assert "holds 3 series; choose one with --series" in line
 
     def test_volume_of_four_dimensions(self, study: Study, tmp_path: Path) -> None:
         several = np.stack([positive(1), positive(2)], axis=-1).transpose(2, 1, 0, 3)
@@ -987,6 +1042,57 @@ class TestColour:
         assert np.ptp(hot) > 20
         assert iio.imread(study.out / "preview" / "A.png").ndim == 3
 
+    def colors(self, out: Path) -> NDArray[np.float64]:
+        stored = np.asarray(load_nifti(out / "fused_color" / "A.nii.gz").dataobj)
+        return np.stack([stored[channel] for channel in "RGB"], axis=-1) / 255
+
+    def test_colour_is_the_default(self, study: Study, tmp_path: Path) -> None:
+        """The hot spot stands out, and hue says how hot; cold places stay grey."""
+        self.fuse_pet(study, pet_of(tmp_path / "PET"))
+        found = self.colors(study.out)
+        fused, _ = values(study.out / "fused" / "A.nii.gz")
+        assert np.ptp(found[0, 0, 0]) == 0
+        np.testing.assert_allclose(found[0, 0, 0], fused[0, 0, 0], atol=1 / 255)
+        red, green, blue = found[6, 7, 2]  # SUV 9: yellow over grey
+        assert red > 0.7
+        assert green - blue > 0.5
+        warm = found[3, 7, 2]  # SUV 2: red
+        assert warm[0] - warm[1] > 0.1
+        assert abs(warm[1] - warm[2]) < 0.05
+        assert records(study.out)["A"]["options"]["colormap"] == "hot"
+
+    def test_opacity_and_what_lies_below(self, study: Study, tmp_path: Path) -> None:
+        pet = pet_of(tmp_path / "PET")
+        self.fuse_pet(study, pet, "--opacity", "0")
+        fused, _ = values(study.out / "fused" / "A.nii.gz")
+        np.testing.assert_allclose(self.colors(study.out), fused[..., None] + [0, 0, 0], atol=0.003)
+        self.fuse_pet(study, pet, "--opacity", "1")
+        assert self.colors(study.out)[6, 7, 2][2] < 0.05  # nothing shines through
+        self.fuse_pet(study, pet, "--opacity", "0", "--below", "anatomy", "--range", "mri=0,400")
+        expected = np.clip(positive(1) / 400, 0, 1).transpose(2, 1, 0)[..., None] + [0, 0, 0]
+        np.testing.assert_allclose(self.colors(study.out), expected, atol=0.003)
+
+    @pytest.mark.parametrize(
+        ("options", "words"),
+        [
+            (("--opacity", "1.5"), "give a number from 0 to 1"),
+            (("--opacity", "nan"), "give a number from 0 to 1"),
+            (("--grey", "--opacity", "0.5"), "nothing is coloured"),
+            (("--grey", "--colormap", "hot"), "nothing is coloured"),
+            (("--grey", "--below", "anatomy"), "nothing is coloured"),
+        ],
+    )
+    def test_contradictions(
+        self, study: Study, tmp_path: Path, options: tuple[str, ...], words: str
+    ) -> None:
+        pet = pet_of(tmp_path / "PET")
+        given = ("--pet", pet, "--mri", study.mri, "-o", study.out, "--weights", study.weights)
+        assert words in one_line(fnet("fuse", *given, *options))
+
+    def test_nothing_to_colour(self, study: Study) -> None:
+        for options in (("--opacity", "0.5"), ("--below", "anatomy"), ("--colormap", "hot")):
+            assert "neither is given" in one_line(study.fuse(*options))
+
     def test_as_dicom(self, study: Study, tmp_path: Path) -> None:
         self.fuse_pet(study, pet_of(tmp_path / "PET"), "--colormap", "hot", "--to", "dicom")
         first = pydicom.dcmread(study.out / "fused_color" / "A" / "0001.dcm")
@@ -1017,11 +1123,10 @@ class TestColour:
             for i, channel in enumerate("RGB"):
                 stored[channel] = pixels[..., i]
             pet = write_nifti(tmp_path / "pet.nii", stored, PLACE)
-        result = self.fuse_pet(study, pet)
-        assert "its colours are shown in the preview; with --colormap they are" in result.stderr
-        assert iio.imread(study.out / "preview" / "A.png").ndim == 3
+        self.fuse_pet(study, pet, "--grey")
+        assert iio.imread(study.out / "preview" / "A.png").ndim == 2
         assert not (study.out / "fused_color").exists()
-        result = self.fuse_pet(study, pet, "--colormap", "rainbow")
+        result = self.fuse_pet(study, pet)
         assert "it is in colour, and its colours are kept" in result.stderr
         stored = np.asarray(load_nifti(study.out / "fused_color" / "A.nii.gz").dataobj)
         red, green, blue = (stored[channel][6, 6, 2].astype(int) for channel in "RGB")
@@ -1035,8 +1140,6 @@ class TestColour:
         pet = write_series(tmp_path / "PET", pixels, PLACE, "OT")
         result = self.fuse_pet(study, pet)
         assert "colours" not in result.stderr.replace("PET colours: 0 to 255", "")
-        assert iio.imread(study.out / "preview" / "A.png").ndim == 2
-        self.fuse_pet(study, pet, "--colormap", "hot")
         stored = np.asarray(load_nifti(study.out / "fused_color" / "A.nii.gz").dataobj)
         assert stored["R"][6, 6, 2] != stored["B"][6, 6, 2]
 
@@ -1132,9 +1235,9 @@ class TestLayout:
             header.SeriesDescription = "T1 axial"
             header.save_as(path)
         (home.parent / "link").symlink_to(home)
-        line = one_line(study.fuse(ct=home, mri=home), 1)
-        listed = "1 CT (5 slices of 12x14), 2 MR 'T1 axial' (5 slices of 12x14)"
-        assert line == f"{home}: holds 2 series; choose one with --series: {listed}"
+        plain = study.fused(ct=home, mri=home)
+        assert "mri: of 2 series the only MR is used: number 2, 5 slices" in plain.stderr
+        assert "T1 axial" not in (study.out / "manifest.jsonl").read_text()  # a name, perhaps
         chosen = ("--series", "ct=1", "--series", "mri=T1 axial")
         for other in (home, home.parent / "link"):
             result = study.fused(*chosen, "--existing", "overwrite", ct=home, mri=other)
@@ -1363,7 +1466,6 @@ class TestRefusals:
             ("--resize", "ct"),
             ("--format", "png"),
             ("--depth", "16"),
-            ("--gray",),
             ("--features",),
             ("--report",),
         ],

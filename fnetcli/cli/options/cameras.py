@@ -66,6 +66,11 @@ class GivenCamera(OptionGroup):
         }
 
     @property
+    def paths(self) -> list[Path]:
+        """The files or folder that both images come from."""
+        return [] if self.flir is None else [self.flir]
+
+    @property
     def has_both(self) -> bool:
         """Whether both images come from one file."""
         return self.flir is not None

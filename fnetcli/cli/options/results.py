@@ -68,7 +68,8 @@ class GivenResults(OptionGroup):
         typer.Option(
             "-o",
             "--out",
-            help="Folder for the results; for one pair also a .png, .tif, .jpg or .webp file.",
+            help="Folder; for one pair also .png, .tif, .jpg or .webp, for films .mp4, .mkv or "
+            ".avi.",
             rich_help_panel=PANEL,
         ),
     ] = Path("fnet-out")
@@ -92,7 +93,9 @@ class GivenResults(OptionGroup):
     ] = DepthChoice.auto
     gray: Annotated[
         bool,
-        typer.Option("--gray", help="Write luminance only, no colour.", rich_help_panel=PANEL),
+        typer.Option(
+            "--gray", "--grey", help="Write luminance only, no colour.", rich_help_panel=PANEL
+        ),
     ] = False
     gain: Annotated[
         list[str] | None,
@@ -147,7 +150,6 @@ class GivenResults(OptionGroup):
         return {
             "--format": self.kind,
             "--depth": self.depth is not DepthChoice.auto,
-            "--gray": self.gray,
             "--features": self.features,
             "--report": self.report,
         }

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
@@ -33,6 +33,7 @@ class ScopeChoice(StrEnum):
 
     image = "image"
     folder = "folder"
+    moving = "moving"
 
 
 @dataclass(frozen=True)
@@ -202,17 +203,25 @@ class GivenScope(OptionGroup):
     """Which images of a run a stretch is measured over."""
 
     stretch_scope: Annotated[
-        ScopeChoice,
+        ScopeChoice | None,
         typer.Option(
             "--stretch-scope",
-            help="Stretch each image on its own, or all with one range (no flicker in sequences).",
+            help="One range per image, for all (films), or moving.",
+            show_default=False,
             rich_help_panel=PANEL,
         ),
-    ] = ScopeChoice.image
+    ] = None
 
     def given(self) -> dict[str, object]:
         """Return the given options with their values."""
-        return {"--stretch-scope": self.stretch_scope is not ScopeChoice.image}
+        return {"--stretch-scope": self.stretch_scope not in {None, ScopeChoice.image}}
+
+    @property
+    def of_pictures(self) -> Literal["image", "folder"]:
+        """Which pictures a range is measured over. Raise UsageError."""
+        if self.stretch_scope is ScopeChoice.moving:
+            raise UsageError("--stretch-scope moving: applies only to films; use folder or image")
+        return "folder" if self.stretch_scope is ScopeChoice.folder else "image"
 
 
 @dataclass(frozen=True)

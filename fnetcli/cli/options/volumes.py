@@ -67,6 +67,13 @@ class UnevenChoice(StrEnum):
     refuse = "uneven=refuse"
 
 
+class BelowChoice(StrEnum):
+    """What lies below the colours of PET or SPECT."""
+
+    fused = "fused"
+    anatomy = "anatomy"
+
+
 class TargetChoice(StrEnum):
     """The file format of fused volumes."""
 
@@ -191,8 +198,8 @@ class GivenVolume(OptionGroup):
         typer.Option(
             "--window",
             metavar="MODALITY=WINDOW",
-            help="ct=soft (default), brain, bone, lung, WIDTH,CENTER or auto; other modalities: "
-            "WIDTH,CENTER or auto.",
+            help="ct=soft (default), brain, stroke, subdural, bone, lung, mediastinum, liver, "
+            "WIDTH,CENTER or auto; other modalities: WIDTH,CENTER or auto.",
             show_default=False,
             rich_help_panel=PANEL,
         ),
@@ -379,12 +386,31 @@ class GivenVolumeResults(OptionGroup):
         typer.Option(
             "--colormap",
             metavar="NAME",
-            help="Also overlay PET or SPECT in colour on the fused volume: hot, hot-iron, inferno, "
-            "magma, rainbow.",
+            help="Colours of PET or SPECT over the fused volume, in fused_color and the preview: "
+            "hot (default), hot-iron, inferno, magma, rainbow. --grey leaves them out.",
             show_default=False,
             rich_help_panel=PANEL,
         ),
     ] = None
+    opacity: Annotated[
+        float | None,
+        typer.Option(
+            "--opacity",
+            metavar="0..1",
+            help="How much these colours cover what lies below, where uptake is high. "
+            "Default: 0.7.",
+            show_default=False,
+            rich_help_panel=PANEL,
+        ),
+    ] = None
+    below: Annotated[
+        BelowChoice,
+        typer.Option(
+            "--below",
+            help="What lies below these colours: the fused grey, or the CT's or MRI's untouched.",
+            rich_help_panel=PANEL,
+        ),
+    ] = BelowChoice.fused
 
     keep_shear: Annotated[
         bool,
@@ -401,14 +427,16 @@ class GivenVolumeResults(OptionGroup):
         return {
             "--to": self.to is not TargetChoice.nifti,
             "--colormap": self.colormap,
+            "--opacity": self.opacity is not None,
+            "--below": self.below is not BelowChoice.fused,
             "--keep-shear": self.keep_shear,
         }
 
-    def mix(self, gains: Gains) -> VolumeMixOptions:
-        """Return how to mix fused volumes."""
+    def mix(self, gains: Gains, *, is_grey: bool) -> VolumeMixOptions:
+        """Return how to mix fused volumes. Raise UsageError."""
         from fnetcli.volumes.mix import VolumeMixOptions
 
-        return VolumeMixOptions(gains, self.colormap)
+        return VolumeMixOptions(gains, self.colormap, self.opacity, self.below.value, is_grey)
 
 
 # --- what does not fit ----------------------------------------------------------------------------

@@ -91,17 +91,23 @@ def _searched(path: Path) -> tuple[list[Series], list[Path]]:
 
 
 def read_dicom(
-    path: Path, wanted: str | None, pixel_limit: int, *, refuses_uneven: bool = False
+    path: Path,
+    wanted: str | None,
+    pixel_limit: int,
+    *,
+    modality: str | None = None,
+    refuses_uneven: bool = False,
 ) -> Image:
     """Read one series from a file, or from a folder and its sub-folders; raise ReadError.
 
-    `wanted` chooses among several: a UID, a SeriesNumber or a description. Slices are sorted along
+    `wanted` chooses among several: a UID, a SeriesNumber or a description; without it, the only one
+    of a modality (as in DICOM) is chosen. Slices are sorted along
     their normal; pixels, after rescale, are int16 or int32 if that is exact, else float32; RGB is
     uint8 or uint16. `pixel_limit` counts the pixels of all slices. Slices of uneven spacing are
     resampled to even ones, or refused.
     """
     found, others = _searched(path)
-    chosen, notice = choose(path, found, wanted)
+    chosen, notice = choose(path, found, wanted, modality)
     with reading(path, KIND):
         frames, notices = _frames(chosen.files, pixel_limit)
         _require_one_space(frames)

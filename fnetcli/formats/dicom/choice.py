@@ -171,11 +171,14 @@ def _refusal(headers: Sequence[Dataset]) -> str | None:
     return None
 
 
-def choose(path: Path, found: Sequence[Series], wanted: str | None) -> tuple[Series, str | None]:
+def choose(
+    path: Path, found: Sequence[Series], wanted: str | None, modality: str | None = None
+) -> tuple[Series, str | None]:
     """Return the series to read, and a notice about ignored ones.
 
     `wanted` is a UID, a SeriesNumber, or a description (whole, or a part that only one has; in any
-    case). Raise ReadError if it matches none or several.
+    case). Without it, the only series of a modality (as in DICOM) is chosen among several. Raise
+    ReadError if it matches none or several.
     """
     if not found:
         raise ReadError(f"{path}: contains no DICOM images; give another folder")
@@ -185,6 +188,13 @@ def choose(path: Path, found: Sequence[Series], wanted: str | None) -> tuple[Ser
     others = sorted({one.refusal for one in found if one.refusal is not None})
     if not images:
         raise ReadError(f"{path}: holds {' and '.join(others)}, no images; give another folder")
+    fitting = [one for one in images if modality is not None and one.modality == modality]
+    if len(images) > 1 and len(fitting) == 1:
+        chosen = fitting[0]  # its description may hold a name, and notices are recorded
+        return chosen, (
+            f"of {len(images)} series the only {modality} is used: number {chosen.number}, "
+            f"{chosen.slices} slices of {chosen.size}"
+        )
     if len(images) > 1:
         raise SeriesChoiceError(path, f"holds {len(images)} series", _listing(images))
     return images[0], f"{' and '.join(others)} in the same folder was ignored" if others else None

@@ -1,0 +1,127 @@
+"""The preview of a case of volumes: slices of both inputs beside the result, and where they lie."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import PIL.Image
+import PIL.ImageDraw
+from numpy.typing import NDArray
+
+from fnetcli.formats import write_png
+from fnetcli.imaging import color
+from fnetcli.imaging.intensity import to_stored
+from fnetcli.volumes.mix import VolumeMixOptions
+from fnetcli.volumes.mosaic import GAP, arrangement, resized, spread, tile_size
+from fnetcli.volumes.prepare import PreparedVolumes, unit_slab
+from fnetcli.volumes.resample import Reordering, plane_of, to_axis
+
+MOST = 12  # slices; each with both inputs
+EMPTY = 0.02  # of the range; slices without anything brighter are left out
+LABELLED = 64  # pixels; smaller tiles have no room for letters
+BAR = 12  # pixels; height of the colour bar
+BRIGHT = 255
+# The patient's sides at the left and right of a slice, in the radiological view.
+SIDES = {"axial": ("R", "L"), "coronal": ("R", "L"), "sagittal": ("A", "P")}
+
+Levels = NDArray[np.uint8]
+
+
+def write_preview(
+    path: Path, prepared: PreparedVolumes, shown: NDArray[Any], mix: VolumeMixOptions
+) -> None:
+    """Write `preview` as PNG, completely or not at all. Raise what `write_png` raises."""
+    write_png(path, preview(prepared, shown, mix))
+
+
+def preview(prepared: PreparedVolumes, shown: NDArray[Any], mix: VolumeMixOptions) -> Levels:
+    """Return slices of first, second and result as one picture, uint8 (H, W, 1 or 3).
+
+    `shown` is float32 in [0, 1] or uint8, (slices, height, width, 1 or 3), in the network's order.
+    Letters say which side of the patient is where, numbers the position of the slice's middle in
+    millimetres; a bar below has the colours of PET or SPECT. Raise ImageError for NaN.
+    """
+    grid = prepared.order.grid(prepared.grid)
+    turn = to_axis(grid, plane_of(grid))  # its first axis stays the first one
+    turned = turn.grid(grid)
+    count = turned.shape[0]
+    full = [i for i in range(count) if _is_full(shown[_source(i, turn, count)])]
+    indices = full or list(range(count))
+    chosen = [indices[i] for i in spread(len(indices), MOST)]
+    height, width = tile_size(turned)
+    channels = shown.shape[3]
+    tiles = []
+    for i in chosen:
+        slab = slice(_source(i, turn, count), _source(i, turn, count) + 1)
+        parts = [
+            unit_slab(prepared.order.image(image), slab, scaling)[0][..., None]
+            for image, scaling in zip(prepared.on_grid, prepared.scalings, strict=True)
+        ]
+        levels = [_levels(turn, one) for one in (*parts, shown[slab])]
+        row = [_channels(resized(one, height, width), channels) for one in levels]
+        assert turned.affine is not None  # noqa: S101 - volumes have a place
+        middle = turned.affine @ [i, (turned.shape[1] - 1) / 2, (turned.shape[2] - 1) / 2, 1]
+        tiles.append(_labelled(np.hstack(row), width, plane_of(grid), middle))
+    rows, columns = arrangement(len(tiles), height, 3 * width)
+    sheet = np.zeros(
+        (rows * (height + GAP) - GAP, columns * (3 * width + GAP) - GAP, channels), np.uint8
+    )
+    for i, tile in enumerate(tiles):
+        top, left = (i // columns) * (height + GAP), (i % columns) * (3 * width + GAP)
+        sheet[top : top + height, left : left + 3 * width] = tile
+    return np.vstack([sheet, *_bar(prepared, mix, sheet.shape[1])]) if channels == 3 else sheet
+
+
+def _source(index: int, turn: Reordering, count: int) -> int:
+    return count - 1 - index if turn.flips[0] else index
+
+
+def _is_full(plane: NDArray[Any]) -> bool:
+    limit = EMPTY * (BRIGHT if plane.dtype == np.uint8 else 1)
+    return bool(plane.max() > limit)
+
+
+def _levels(turn: Reordering, values: NDArray[Any]) -> Levels:
+    plane = turn.apply(values)[0]
+    found: Levels = plane if plane.dtype == np.uint8 else to_stored(plane, np.uint8)
+    return found
+
+
+def _channels(tile: Levels, channels: int) -> Levels:
+    return np.repeat(tile, channels, axis=2) if tile.shape[2] < channels else tile
+
+
+def _labelled(tile: Levels, width: int, plane: str, middle: NDArray[np.float64]) -> Levels:
+    """Draw the sides of the patient and the position of the slice onto a tile."""
+    if min(tile.shape[0], width) < LABELLED:
+        return tile
+    picture = PIL.Image.fromarray(tile if tile.shape[2] == 3 else tile[..., 0])
+    draw = PIL.ImageDraw.Draw(picture)
+    ink = (BRIGHT,) * 3 if tile.shape[2] == 3 else BRIGHT
+    axis = {"axial": 2, "coronal": 1, "sagittal": 0}[plane]
+    left, right = SIDES[plane]
+    draw.text((2, 1), f"{'xyz'[axis]} {middle[axis]:+.1f} mm", ink)
+    draw.text((2 * width + 2, tile.shape[0] // 2), left, ink)
+    draw.text((3 * width - 8, tile.shape[0] // 2), right, ink)
+    return np.asarray(picture, np.uint8).reshape(tile.shape)
+
+
+def _bar(prepared: PreparedVolumes, mix: VolumeMixOptions, width: int) -> list[Levels]:
+    """Return the colours of the colour map with the numbers at its ends, if one was used."""
+    bar = mix.colored(prepared)
+    if bar is None or width < 2 * LABELLED:
+        return []
+    index, name = bar
+    low, high = prepared.windows[index].limits
+    unit = prepared.sources[index].unit or ""
+    ramp = np.linspace(0, 1, width, dtype=np.float32)
+    colors = to_stored(color.colormap(name, np.tile(ramp, (BAR, 1))), np.uint8)
+    words = PIL.Image.new("RGB", (width, BAR))
+    draw = PIL.ImageDraw.Draw(words)
+    ink = (BRIGHT,) * 3
+    draw.text((2, 0), f"{prepared.modalities[index]} {low:g}", ink)
+    end = f"{high:g} {unit}".strip()
+    draw.text((width - 2 - draw.textlength(end), 0), end, ink)
+    return [np.zeros((GAP, width, 3), np.uint8), colors, np.asarray(words, np.uint8)]
