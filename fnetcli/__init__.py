@@ -11,7 +11,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from fnetcli.api import fuse, fuse_folder, fuse_volumes, load_network
+    from fnetcli.api import fuse, fuse_folder, fuse_many, fuse_volumes, load_network
     from fnetcli.formats import read_image
     from fnetcli.imaging.intensity import Corrections, ScalingOptions
     from fnetcli.runs.report import Progress, RunReport
@@ -23,6 +23,7 @@ __all__ = [
     "ScalingOptions",
     "fuse",
     "fuse_folder",
+    "fuse_many",
     "fuse_volumes",
     "load_network",
     "read_image",
@@ -35,6 +36,7 @@ HOMES = {
     "ScalingOptions": "fnetcli.imaging.intensity",
     "fuse": "fnetcli.api",
     "fuse_folder": "fnetcli.api",
+    "fuse_many": "fnetcli.api",
     "fuse_volumes": "fnetcli.api",
     "load_network": "fnetcli.api",
     "read_image": "fnetcli.formats",
@@ -46,3 +48,8 @@ def __getattr__(name: str) -> object:
     if name in HOMES:
         return getattr(import_module(HOMES[name]), name)
     raise AttributeError(f"module 'fnetcli' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    """Return what there is, imported or not."""
+    return sorted({*globals(), *__all__})

@@ -8,10 +8,10 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TypedDict, Unpack
+from typing import Any, TypedDict, Unpack
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 
 from fnetcli.errors import PairError, UsageError
 from fnetcli.formats import ReadOptions, read_image, usual_layer
@@ -45,6 +45,7 @@ from fnetcli.volumes.resample import Axis, Interpolation, Matrix
 
 ARRAY_TYPES = [np.dtype(name) for name in ("u1", "i1", "u2", "i2", "u4", "i4", "f2", "f4", "f8")]
 
+OneImage = str | Path | Image | ArrayLike
 Pair = tuple[str, str]
 Reading = tuple[ReadOptions, ReadOptions]
 
@@ -71,13 +72,15 @@ def fuse(
     features: bool = False,
     scaling: Mapping[str, ScalingOptions] | None = None,
     gains: Mapping[str, float] | None = None,
-    **images: str | Path | Image | ArrayLike,
+    **images: OneImage,
 ) -> Fused:
     """Fuse two images given by modality: ``fuse(network, vis="a.png", ir=array)``.
 
-    An image is a path, an `Image`, or an array (H, W) or (H, W, 3) of integers or floats, scaled
-    like a file of its type: 8 bits by 255, 16-bit visible by 65535, everything else stretched by
-    percentiles. ``scaling={"ir": ScalingOptions(limits=(LO, HI))}`` overrides this, and
+    An image is a path, an `Image`, or an array of integers or floats: NumPy's are (H, W) or
+    (H, W, 3), channels last; tensors of torch are (H, W) or (C, H, W) with one or three channels,
+    channels first, on any device. Both are scaled like a file of their type: 8 bits by 255, 16-bit
+    visible by 65535, everything else, also floats in [0, 1], stretched by percentiles.
+    ``scaling={"ir": ScalingOptions(limits=(LO, HI))}`` overrides this, and
     ``gains={"unique_ir": 1.3}`` scales a part in the fused picture. The result's ``image.pixels``
     are (1, H, W, 1 or 3) in [0, 1]; ``parts`` holds the signed parts, ``features`` the network's
     features if requested. Raise UsageError for a wrong choice of modalities, ReadError or PairError
@@ -93,17 +96,87 @@ def fuse(
     return fuse_images(x, y, network.engine, options)
 
 
-def _image(source: str | Path | Image | ArrayLike, modality: str) -> Image:
+class PairSettings(TypedDict, total=False):
+    """Settings of `fuse` that `fuse_many` applies to every pair."""
+
+    resize: str | None
+    gray: bool
+    features: bool
+    scaling: Mapping[str, ScalingOptions] | None
+    gains: Mapping[str, float] | None
+
+
+def fuse_many(
+    network: LoadedNetwork,
+    images: Mapping[str, Sequence[OneImage] | ArrayLike],
+    **settings: Unpack[PairSettings],
+) -> list[Fused]:
+    """Fuse several pairs: ``fuse_many(network, {"vis": ["a.png", ...], "ir": tensor})``.
+
+    Each modality has a list of images as `fuse` takes them, of any sizes, or a batch: an array
+    (N, H, W) or (N, H, W, 3), or a tensor (N, C, H, W). Pairs belong together by position, and each
+    is scaled by itself. Raise as `fuse` does; an error names the position, counted from 0.
+    """
+    modalities = first, second = _modalities(images)
+    x, y = (_batch(images[name], name) for name in modalities)
+    if len(x) != len(y):
+        raise PairError(
+            f"{len(x)} images of {first} and {len(y)} of {second}; give as many of both"
+        )
+    fused = []
+    for i, pair in enumerate(zip(x, y, strict=True)):
+        try:
+            fused.append(fuse(network, **dict(zip(modalities, pair, strict=True)), **settings))
+        except PairError as error:
+            raise PairError(f"pair {i}: {error}") from None
+    return fused
+
+
+def _batch(images: Sequence[OneImage] | ArrayLike, modality: str) -> list[OneImage]:
+    """Return the images of a list or of a batch. Raise PairError."""
+    if isinstance(images, str | Path | Image):
+        raise PairError(f"{modality}: one image; give a list, or use fuse")
+    if isinstance(images, Sequence):
+        return list(images)
+    is_tensor = _is_tensor(images)
+    batch = _values(images)
+    if batch.ndim not in ((4,) if is_tensor else (3, 4)):
+        wanted = "(N, C, H, W)" if is_tensor else "(N, H, W) or (N, H, W, 3)"
+        raise PairError(f"{modality}: an array {batch.shape}; a batch is {wanted}")
+    if is_tensor:
+        batch = np.moveaxis(batch, 1, -1)
+    return list(batch)
+
+
+def _is_tensor(source: object) -> bool:
+    """Whether it is a tensor of torch, which is not imported for this."""
+    return type(source).__module__.partition(".")[0] == "torch" and hasattr(source, "detach")
+
+
+def _values(source: Any) -> NDArray[Any]:
+    """Return an array's or a tensor's numbers as they are, bfloat16 as float32."""
+    if not _is_tensor(source):
+        return np.asarray(source)
+    tensor = source.detach().cpu()
+    values: NDArray[Any] = (
+        tensor.float() if str(tensor.dtype) == "torch.bfloat16" else tensor
+    ).numpy()
+    return values
+
+
+def _image(source: OneImage, modality: str) -> Image:
     if isinstance(source, Image):
         return source
     if isinstance(source, str | Path):
         return read_image(Path(source), ReadOptions(layer=usual_layer(modality)))
-    pixels = np.asarray(source)
+    pixels = _values(source)
+    if _is_tensor(source) and pixels.ndim == 3:
+        pixels = np.moveaxis(pixels, 0, -1)
     pixels = pixels.astype(pixels.dtype.newbyteorder("="), copy=False)
     if pixels.dtype not in ARRAY_TYPES or pixels.ndim not in (2, 3) or pixels.size == 0:
         raise PairError(
             f"array of {pixels.dtype} {pixels.shape}: not a picture; give integers of 8 to 32 bits "
-            "or floats, (height, width) or (height, width, 3)"
+            "or floats, (height, width) or (height, width, 3); of torch (channels, height, width)"
         )
     if pixels.ndim == 2:
         pixels = pixels[..., None]

@@ -10,17 +10,21 @@ import imageio.v3 as iio
 import nibabel as nib
 import numpy as np
 import pytest
+import torch
 
+import fnetcli
 from fnetcli import (
     Progress,
     ScalingOptions,
     fuse,
     fuse_folder,
+    fuse_many,
     fuse_volumes,
     load_network,
     read_image,
 )
 from fnetcli.errors import FnetError, PairError, ReadError, UsageError
+from fnetcli.pictures.outputs import Depth
 from fnetcli.products import Products
 from fnetcli.runs.network import require_products
 from tests import flir_files
@@ -63,6 +67,97 @@ def test_arrays_of_other_depths_are_scaled_as_files_are(tmp_path: Path) -> None:
     holed = unit.copy()
     holed[3, 4] = np.nan
     assert "1 pixels" in " ".join(fuse(network, vis=vis, ir=holed).notices)
+
+
+def test_everything_is_listed() -> None:
+    assert {*fnetcli.__all__} <= {*dir(fnetcli)}
+
+
+def test_tensors_have_their_channels_first(tmp_path: Path) -> None:
+    network = load_network(tiny_weights(tmp_path), device="cpu")
+    vis, ir = smooth_noise(20, 30, 1, 3), smooth_noise(20, 30, 2)
+    expected = fuse(network, vis=vis, ir=ir).image.pixels
+    tensors: dict[str, Any] = {
+        "vis": torch.from_numpy(vis).permute(2, 0, 1),
+        "ir": torch.from_numpy(ir),
+    }
+    for given in (tensors, tensors | {"ir": tensors["ir"][None]}):
+        np.testing.assert_array_equal(fuse(network, **given).image.pixels, expected)
+    halves = tensors["ir"].to(torch.bfloat16).requires_grad_()
+    floats = halves.detach().float().numpy()
+    np.testing.assert_array_equal(
+        fuse(network, vis=vis, ir=halves).image.pixels,
+        fuse(network, vis=vis, ir=floats).image.pixels,
+    )
+    with pytest.raises(PairError, match=r"20 channels; give 1 or 3"):
+        fuse(network, vis=torch.from_numpy(vis), ir=ir)
+
+
+def test_many_pairs(tmp_path: Path) -> None:
+    """Lists, batches of arrays and of tensors give what each pair gives by itself."""
+    network = load_network(tiny_weights(tmp_path), device="cpu")
+    vis = [smooth_noise(20, 30, i, 3) for i in range(3)]
+    ir = [smooth_noise(20, 30, i + 5) for i in range(3)]
+    expected = [
+        fuse(network, vis=x, ir=y, gray=True).image.pixels for x, y in zip(vis, ir, strict=True)
+    ]
+    tensor = torch.from_numpy(np.stack(vis)).permute(0, 3, 1, 2)
+    first = write(tmp_path / "a.png", vis[0])
+    batches: list[Any] = [vis, np.stack(vis), tensor, [first, vis[1], tensor[2]]]
+    for given in batches:
+        found = fuse_many(network, {"vis": given, "ir": np.stack(ir)}, gray=True)
+        for one, other in zip(found, expected, strict=True):
+            np.testing.assert_array_equal(one.image.pixels, other)
+    assert fuse_many(network, {"vis": [], "ir": []}) == []
+
+
+@pytest.mark.parametrize(
+    ("images", "message"),
+    [
+        ({"vis": np.zeros((2, 8, 8)), "ir": np.zeros((3, 8, 8))}, "3 images of ir and 2 of vis"),
+        ({"vis": np.zeros((8, 8)), "ir": np.zeros((3, 8, 8))}, "vis: an array"),
+        ({"vis": torch.zeros(2, 8, 8), "ir": np.zeros((2, 8, 8))}, r"a batch is \(N, C, H, W\)"),
+        ({"vis": "a.png", "ir": ["b.png"]}, "vis: one image; give a list, or use fuse"),
+        ({"vis": [np.zeros((8, 8, 2))], "ir": [np.zeros((8, 8))]}, "pair 0: array"),
+    ],
+)
+def test_batches_that_are_none(tmp_path: Path, images: dict[str, Any], message: str) -> None:
+    network = load_network(tiny_weights(tmp_path), device="cpu")
+    with pytest.raises(PairError, match=message):
+        fuse_many(network, images)
+
+
+def test_saved_as_the_command_writes_it(tmp_path: Path) -> None:
+    weights = tiny_weights(tmp_path)
+    vis = write(tmp_path / "a.png", smooth_noise(20, 30, 1, 3))
+    ir = write(tmp_path / "b.png", smooth_noise(20, 30, 2))
+    fused = fuse(load_network(weights, device="cpu"), vis=vis, ir=ir)
+    depths: list[tuple[str, Depth]] = [("o.png", "8"), ("o.tif", "float"), ("deep.png", "16")]
+    for name, depth in depths:
+        by_hand, path = tmp_path / name, tmp_path / "new" / name
+        given = ("--vis", vis, "--ir", ir, "-o", by_hand, "--weights", weights, "--depth", depth)
+        assert fnet("fuse", *given).exit_code == 0
+        assert fused.save(path, depth) == path
+        assert path.read_bytes() == by_hand.read_bytes()
+    assert fused._repr_png_() == (tmp_path / "o.png").read_bytes()
+    with pytest.raises(UsageError, match=r"x\.bmp: pictures are PNG, TIFF, JPEG or WebP"):
+        fused.save(tmp_path / "x.bmp")
+    with pytest.raises(UsageError, match="cannot hold it"):
+        fused.save(tmp_path / "x.jpg", "float")
+
+
+def test_the_notebook_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every cell, in order, in a folder beside the examples."""
+    root = Path(__file__).parents[1]
+    cells = json.loads((root / "docs" / "notebook.ipynb").read_text())["cells"]
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "examples").symlink_to(root / "examples")
+    names: dict[str, Any] = {}
+    for cell in cells:
+        assert cell["cell_type"] == "markdown" or not cell["outputs"]
+        if cell["cell_type"] == "code":
+            exec(compile("".join(cell["source"]), "notebook", "exec"), names)  # noqa: S102
+    assert (tmp_path / "fused.png").is_file()
 
 
 def test_wrong_calls_are_named(tmp_path: Path) -> None:

@@ -11,6 +11,7 @@ from fnetcli.cli.eval import evaluate
 from fnetcli.cli.fuse import fuse
 from fnetcli.cli.help import LiteralCommand, LiteralGroup
 from fnetcli.cli.inspect import inspect
+from fnetcli.cli.study import StudyCommand
 from fnetcli.cli.train import train
 from fnetcli.cores import core_quota, usable_cores
 
@@ -52,5 +53,5 @@ def main(
 
 app.command(no_args_is_help=True, cls=LiteralCommand)(fuse)
 app.command(no_args_is_help=True, cls=LiteralCommand)(train)
-app.command("eval", no_args_is_help=True, cls=LiteralCommand)(evaluate)
+app.command("eval", no_args_is_help=True, cls=StudyCommand)(evaluate)
 app.command(cls=LiteralCommand)(inspect)

@@ -3,27 +3,36 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
 
 from fnetcli.checkpoints.shipped import DEFAULT
-from fnetcli.cli.console import (
-    Console,
-    Progress,
-    exits_properly,
-    leaving_at_once,
-    tell_pairing,
-)
+from fnetcli.cli.console import Console, exits_properly, leaving_at_once
 from fnetcli.cli.eval_console import (
-    SHOWN_PROBLEMS,
+    Pictures,
     Results,
+    ScoredSet,
     cost_contents,
+    figure_paths,
+    require_figures,
+    require_scores,
     score_all,
     tell_costs,
     tell_end,
     tell_errors,
+    write_figures,
     write_files,
 )
 from fnetcli.cli.eval_makers import Errors, Makers, kept
+from fnetcli.cli.eval_sets import (
+    GivenSet,
+    Scoring,
+    read_sets,
+    require_same_methods,
+    require_same_weights,
+)
 from fnetcli.cli.options.cameras import GivenCamera
 from fnetcli.cli.options.cluster import GivenCluster
 from fnetcli.cli.options.files import GivenPairing, GivenReading
@@ -31,7 +40,13 @@ from fnetcli.cli.options.group import takes_groups
 from fnetcli.cli.options.images import GivenImages
 from fnetcli.cli.options.network import GivenDevice, GivenPrecision, GivenTiles
 from fnetcli.cli.options.scaling import GivenScaling, GivenScope, GivenSize
-from fnetcli.cli.options.scores import GivenMethods, GivenScoreFiles, GivenScoreRun, GivenScores
+from fnetcli.cli.options.scores import (
+    GivenMethods,
+    GivenScoreFiles,
+    GivenScoreRun,
+    GivenScores,
+    GivenTables,
+)
 from fnetcli.cli.options.talking import GivenQuiet, GivenVerbosity
 from fnetcli.cores import usable_cores
 from fnetcli.errors import UsageError
@@ -40,9 +55,7 @@ from fnetcli.runs.protect import Inputs, ResultFiles
 
 if TYPE_CHECKING:
     from fnetcli.engine import EngineOptions
-    from fnetcli.evaluation.fused_files import FoundMethods
     from fnetcli.evaluation.run import EvalJob, EvaluationRun
-    from fnetcli.inputs.pairing import Pairing
     from fnetcli.runs.crew.options import CrewOptions
 
 MAX_WORKERS = 8  # by default
@@ -55,6 +68,7 @@ def evaluate(
     camera: GivenCamera,
     methods: GivenMethods,
     scores: GivenScores,
+    tables: GivenTables,
     results: GivenScoreFiles,
     pairing: GivenPairing,
     reading: GivenReading,
@@ -68,109 +82,129 @@ def evaluate(
     tiles: GivenTiles,
     verbosity: GivenVerbosity,
     quiet: GivenQuiet,
+    *,
+    study: Annotated[
+        Path | None,
+        typer.Argument(
+            metavar="[STUDY]",
+            help="A TOML file with options of this command, and data sets; options given here "
+            "replace those in it.",
+            show_default=False,
+        ),
+    ] = None,
 ) -> int:
     """Score fused images against their sources, for one or several methods.
 
     One method: fnet eval --vis DIR --ir DIR --fused DIR. Several: --fused CDDFuse=DIR --fused
-    ours=DIR --baselines. To fuse in memory and score: --weights FILE. The table goes to stdout,
-    with the best in bold and the second best underlined (* and + in files and pipes), unless a
-    result below is written there (-). docs/metrics.md explains the scores. Scores are cached, so a
-    second run computes only new ones.
+    ours=DIR --baselines. To fuse in memory and score: --weights FILE. Several data sets: --set, or
+    fnet eval study.toml. The table goes to stdout, with the best in bold and the second best
+    underlined (* and + in files and pipes), unless a result below is written there (-).
+    docs/metrics.md explains the scores. Scores are cached, so a second run computes only new ones.
     """
     with leaving_at_once():
-        from fnetcli.evaluation.fused_files import fused_methods, require_names, split_suffixes
+        from fnetcli.evaluation.fused_files import require_names, split_suffixes
         from fnetcli.evaluation.metric_names import choose_metrics
-        from fnetcli.evaluation.run import EvalJob
-        from fnetcli.pictures.prepare import PrepareOptions
-        from fnetcli.pictures.survey import survey
+        from fnetcli.evaluation.results import joined
+        from fnetcli.reports.tables import Float, TableOptions
 
     files = ResultFiles(results.named())
+    tables.require_latex(results.latex_file)
+    insets = results.insets
     console = Console(
         is_quiet=quiet.quiet, is_verbose=verbosity.verbose, has_results=not files.has_stdout
     )
     chosen = choose_metrics(scores.metrics, scores.convention.value)
     crew, makers = _workers(console, methods, cluster, device, tiles.options(precision.precision))
-    is_without = not images.given and pairing.pairs is None and camera.flir is None
+    is_without = not (images.given or pairing.pairs or camera.flir or methods.sets)
     if scores.cost_size is not None and is_without:
+        _refuse_without_scores(results)
         return _only_cost(console, makers, scores.cost_size, files, has_files=bool(methods.fused))
     of_methods, of_sources = split_suffixes(pairing.suffix or [])
-    modalities, found = _find(camera, images, replace(pairing, suffix=of_sources), reading)
-    of_files = reading.options(modalities)
-    prepare = PrepareOptions(
-        modalities,
-        scaling.options(modalities),
-        camera.applied_to(of_files, modalities),
-        size.resize,
-        aligns_by_camera=camera.has_both,
-    )
-    tell_pairing(console, found)
-    found.require_cases()
-    has_frames = any(case.page is not None for case in found.cases)  # results in sub-folders
-    is_deep = pairing.recursive or bool(pairing.match) or has_frames
-    fused = fused_methods(found, methods.fused or [], of_methods, is_recursive=is_deep)
-    _tell_strays(console, fused)
-    made = makers.entrants(modalities)
-    entrants = (*fused.entrants, *made)
-    require_names([entrant.method.name for entrant in entrants], modalities)
-    sources = [path for case in found.cases for path in (case.first, case.second)]
-    scored = [path for entrant in fused.entrants for path in entrant.files.values()]
-    lists = [pairing.pairs] if pairing.pairs else []
-    files.check(Inputs([*sources, *scored, *makers.paths, *lists]))
-    workers = running.workers or min(MAX_WORKERS, usable_cores())
-    with Progress(None, "headers and ranges", console) as progress:
-        surveyed = survey(
-            found.cases,
-            prepare,
-            scope=scope.of_pictures,
-            workers=workers,
-            on_step=progress.step,
-        )
-    for notice in surveyed.notices:
-        console.notice(notice)
-    for warning in surveyed.warnings:
-        console.warning(warning)
-    job = EvalJob(
-        pairing=found,
-        options=surveyed.options,
-        entrants=entrants,
+    scoring = Scoring(
+        console=console,
+        makers=makers,
         metrics=chosen,
         convention=scores.convention.value,
-        reading=replace(of_files[1], bands=()),  # those are of the sources
+        of_methods=of_methods,
+        pairing=replace(pairing, suffix=of_sources),
+        camera=camera,
+        reading=reading,
+        scaling=scaling,
+        size=size,
+        stretch_scope=scope.of_pictures,
+        workers=running.workers or min(MAX_WORKERS, usable_cores()),
     )
-    run = _run(console, job, workers, crew, has_cache=not running.no_cache, is_debug=quiet.debug)
-    scored_all = Results(score_all(console, run), all_cases=scores.all_cases)
+    found = [scoring.find(one) for one in _sets(images, camera, methods, pairing)]
+    for one in found:
+        require_names(one.methods, one.modalities)
+    require_same_methods({one.name: one.methods for one in found})
+    require_same_weights(found)
+    names = [one.case_name(case.name) for one in found for case in one.pairing.cases]
+    shown = results.chosen_cases(names)
+    inputs = [path for one in found for path in one.inputs]
+    named = [
+        *makers.paths,
+        *([pairing.pairs] if pairing.pairs else []),
+        *([study] if study else []),
+    ]
+    files.check(Inputs([*inputs, *named]), figure_paths(results.figures))
+    require_figures(results.figures, Inputs([*inputs, *named]))
+    sets = [
+        ScoredSet(
+            one.name,
+            _run(
+                console,
+                scoring.job(one),
+                scoring.workers,
+                crew,
+                has_cache=not running.no_cache,
+                is_debug=quiet.debug,
+            ),
+        )
+        for one in found
+    ]
+    parts = [(one.name, score_all(console, one.run, one.name)) for one in sets]
+    evaluation = joined(parts) if methods.sets else parts[0][1]
+    require_scores(evaluation)
+    options = TableOptions(tables.decimals, tables.methods_across)
+    scored_all = Results(evaluation, options, all_cases=scores.all_cases)
     errors: Errors = []
     with kept(errors):
         scored_all.tell(console)
     costs = makers.costs(scores.cost_size, errors) if scores.cost_size else []
     with kept(errors):
         tell_costs(console, costs)
-    write_files(
-        files, scored_all.contents(costs, run, results.report_cases, console), errors, console
+    pictures = Pictures(sets, evaluation, shown, results.report_cases, console)
+    of_float = (
+        Float(tables.caption or "", tables.label or "", tables.wide)
+        if tables.caption or tables.label or tables.wide
+        else None
     )
-    tell_end(console, run, scored_all.evaluation)
+    write_files(files, scored_all.contents(costs, pictures, of_float), errors, console)
+    if results.figures is not None:
+        with kept(errors):
+            write_figures(results.figures, scored_all, pictures, insets, console)
+    tell_end(console, sets, evaluation)
     tell_errors(console, errors)
-    has_gaps = bool(scored_all.evaluation.problems or found.unpaired)
-    is_failure = run.failed or errors or (pairing.strict and has_gaps)
+    failed = any(one.run.failed for one in sets)
+    has_gaps = bool(evaluation.problems or any(one.pairing.unpaired for one in found))
+    is_failure = failed or errors or (pairing.strict and has_gaps)
     return EXIT_FAILED if is_failure else EXIT_DONE
 
 
-def _find(
-    camera: GivenCamera, images: GivenImages, pairing: GivenPairing, reading: GivenReading
-) -> tuple[tuple[str, str], Pairing]:
-    """Return the modalities and the cases; volumes are not scored. Raise UsageError."""
-    if camera.flir is None:
-        return pairing.find(images.given, reading)
-    found = camera.find(images.given, pairing, reading)
-    return found.modalities, found.pairing
-
-
-def _tell_strays(console: Console, fused: FoundMethods) -> None:
-    """Print which images belong to no case."""
-    for name, strays in fused.strays.items():
-        console.notice(f"{name}: {len(strays)} images belong to no case")
-        for stray in strays[:SHOWN_PROBLEMS]:
-            console.detail(f"{name}: belongs to no case: {stray}")
+def _sets(
+    images: GivenImages, camera: GivenCamera, methods: GivenMethods, pairing: GivenPairing
+) -> list[GivenSet]:
+    """Return the data sets: those of --set, or the one that other options name."""
+    if not methods.sets:
+        return [GivenSet("", images.given, methods.fused or [])]
+    others = {
+        **{f"--{name}": path for name, path in images.given.items()},
+        "--pairs": pairing.pairs,
+        "--flir": camera.flir,
+        "--fused": methods.fused,
+    }
+    return read_sets(methods.sets, others)
 
 
 def _run(
@@ -212,6 +246,16 @@ def _workers(
             raise UsageError("--precision: several workers score in fp32; leave it out")
         here = "auto"  # for what is left to this process
     return crew, Makers(console, methods.weights or [], options, here, methods.baselines)
+
+
+def _refuse_without_scores(results: GivenScoreFiles) -> None:
+    """Raise UsageError if an option needs images, but only costs are measured."""
+    given = {"--figures": results.figures, "--cases": results.cases, "--inset": results.inset}
+    for option, value in given.items():
+        if value:
+            raise UsageError(
+                f"{option}: needs scores, but --cost alone has none; give images as well"
+            )
 
 
 def _only_cost(

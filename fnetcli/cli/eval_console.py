@@ -6,31 +6,43 @@ import shlex
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from fnetcli.cli.console import Console, Progress, to_stdout
 from fnetcli.cli.eval_makers import Errors, kept
-from fnetcli.errors import EvaluationError, FnetError
-from fnetcli.runs.protect import STDOUT, ResultFiles
+from fnetcli.cli.options.scores import Inset
+from fnetcli.errors import EvaluationError, FnetError, UsageError
+from fnetcli.runs.protect import STDOUT, Inputs, ResultFiles, require_writable
 from fnetcli.text import printable
 
 if TYPE_CHECKING:
     from fnetcli.evaluation.cost import Cost
     from fnetcli.evaluation.results import Evaluation
     from fnetcli.evaluation.run import EvaluationRun
-    from fnetcli.evaluation.statistics import Summary
+    from fnetcli.evaluation.statistics import Place, Summary
+    from fnetcli.inputs.pairing import Case
     from fnetcli.reports.eval_page import ShownCase
-    from fnetcli.reports.tables import Row
+    from fnetcli.reports.tables import Float, Row, TableOptions
 
 Contents = Mapping[str, Callable[[], Iterable[bytes]]]  # of result files, by option
 
 SHOWN_PROBLEMS = 20
 
 
-def score_all(console: Console, run: EvaluationRun) -> Evaluation:
-    """Score all cases, showing progress and failures. Raise EvaluationError if none has scores."""
-    with Progress(len(run.job.pairing.cases), "pairs scored", console) as progress:
+@dataclass(frozen=True)
+class ScoredSet:
+    """A data set, with a name if there are several, and its run."""
+
+    name: str
+    run: EvaluationRun
+
+
+def score_all(console: Console, run: EvaluationRun, name: str = "") -> Evaluation:
+    """Score all cases of a data set, showing progress and failures."""
+    what = f"pairs of {name} scored" if name else "pairs scored"
+    with Progress(len(run.job.pairing.cases), what, console) as progress:
 
         def step(name: str, problems: list[str]) -> None:
             for text in problems:
@@ -46,18 +58,22 @@ def score_all(console: Console, run: EvaluationRun) -> Evaluation:
         console.warning(
             f"{len(missing) - SHOWN_PROBLEMS} more such problems; --json and --html list them all"
         )
+    return evaluation
+
+
+def require_scores(evaluation: Evaluation) -> None:
+    """Raise EvaluationError if no case has scores."""
     if not evaluation.is_scored.any():
         raise EvaluationError("no case could be scored; see the lines above")
-    return evaluation
 
 
 class Results:
     """The evaluation and its summary."""
 
-    def __init__(self, evaluation: Evaluation, *, all_cases: bool) -> None:
+    def __init__(self, evaluation: Evaluation, options: TableOptions, *, all_cases: bool) -> None:
         from fnetcli.evaluation.statistics import summarise
 
-        self.evaluation = evaluation
+        self.evaluation, self.options = evaluation, options
         self.summary: Summary = summarise(evaluation, all_cases=all_cases)
 
     def tell(self, console: Console) -> None:
@@ -72,12 +88,14 @@ class Results:
                 "no case has fused images of all methods, so nothing can be compared; "
                 "--all-cases averages each method over its own cases"
             )
-        _tell_table(
-            console,
-            tables.caption(evaluation, summary),
-            tables.heads(evaluation),
-            tables.mean_rows(evaluation, summary),
-        )
+        caption = tables.caption(evaluation, summary)
+        names, sections = tables.sections(evaluation, summary, self.options)
+        if evaluation.sets:
+            console.result(caption)
+        for section in sections:
+            if section.title:
+                console.result("")
+            _tell_table(console, section.title or caption, names, section.rows)
         if len(evaluation.methods) > 1:
             first = printable(evaluation.methods[0].name)
             if not console.is_terminal:
@@ -90,29 +108,30 @@ class Results:
                 tables.p_rows(evaluation, summary),
             )
 
-    def contents(
-        self, costs: list[Cost], run: EvaluationRun, report_cases: int, console: Console
-    ) -> Contents:
+    def contents(self, costs: list[Cost], pictures: Pictures, of_float: Float | None) -> Contents:
         """Return a function for each result file that generates its content."""
         from fnetcli.reports import tables
         from fnetcli.reports.eval_page import eval_page
 
         evaluation, summary, details = self.evaluation, self.summary, _details()
+        options = self.options
 
         def page() -> Iterable[bytes]:
-            shown = _shown(evaluation, run, report_cases, console)
-            return eval_page(evaluation, summary, shown, details=details, costs=costs)
+            return eval_page(evaluation, summary, pictures, details=details, costs=costs)
+
+        def latex() -> Iterable[bytes]:
+            return _encoded(tables.to_latex(evaluation, summary, costs, options, of_float))
 
         return {
             "--csv": lambda: _encoded(tables.to_csv(evaluation)),
             "--json": lambda: _encoded(tables.to_json(evaluation, summary, costs, details)),
-            "--markdown": lambda: _encoded(tables.to_markdown(evaluation, summary, costs)),
-            "--latex": lambda: _encoded(tables.to_latex(evaluation, summary, costs)),
+            "--markdown": lambda: _encoded(tables.to_markdown(evaluation, summary, costs, options)),
+            "--latex": latex,
             "--html": page,
         }
 
 
-def _tell_table(console: Console, title: str, heads: Sequence[str], rows: Iterator[Row]) -> None:
+def _tell_table(console: Console, title: str, heads: Sequence[str], rows: Iterable[Row]) -> None:
     from fnetcli.reports import tables
 
     parts = tables.terminal_tables(heads, rows, width=console.width, is_styled=console.is_terminal)
@@ -130,13 +149,15 @@ def tell_costs(console: Console, costs: list[Cost]) -> None:
         console.result(FORMULA)
 
 
-def tell_end(console: Console, run: EvaluationRun, evaluation: Evaluation) -> None:
+def tell_end(console: Console, sets: Sequence[ScoredSet], evaluation: Evaluation) -> None:
     """Print how many pairs were scored."""
     scored, total = int(evaluation.is_scored.any(axis=0).sum()), len(evaluation.cases)
-    known = "" if run.computed else ", all scores known from earlier runs"
+    runs = [one.run for one in sets]
+    known = "" if any(run.computed for run in runs) else ", all scores known from earlier runs"
     console.notice(
         f"{scored} of {total} pairs scored, {len(evaluation.methods)} methods, "
-        f"{len(run.failed)} failed, {len(run.job.pairing.unpaired)} unpaired{known}"
+        f"{sum(len(run.failed) for run in runs)} failed, "
+        f"{sum(len(run.job.pairing.unpaired) for run in runs)} unpaired{known}"
     )
 
 
@@ -176,20 +197,73 @@ def _encoded(text: str) -> list[bytes]:
     return [text.encode(errors="replace")]
 
 
-def _shown(
-    evaluation: Evaluation, run: EvaluationRun, report_cases: int, console: Console
-) -> Iterator[ShownCase]:
-    """Draw the cases shown on the page."""
-    from fnetcli.evaluation.statistics import chosen_cases
-    from fnetcli.reports.eval_page import ShownCase
+@dataclass
+class Pictures:
+    """The cases to show, drawn one by one as they are iterated over, each time again."""
 
-    chosen = chosen_cases(evaluation, report_cases)
-    with Progress(len(chosen), "pictures drawn", console) as progress:
-        for index, place in chosen:
-            case = run.job.pairing.cases[index]
-            with suppress(FnetError):  # its files have gone meanwhile
-                yield ShownCase(case.name, place, run.pictures(case))
-            progress.step(case.name)
+    sets: Sequence[ScoredSet]
+    evaluation: Evaluation
+    chosen: Sequence[int]  # cases; empty: the first method's best, median and worst
+    count: int  # of these
+    console: Console
+
+    def __iter__(self) -> Iterator[ShownCase]:
+        """Draw the cases."""
+        from fnetcli.evaluation.statistics import chosen_cases
+        from fnetcli.reports.eval_page import ShownCase
+
+        places: list[tuple[int, Place]] = [(index, "chosen") for index in self.chosen]
+        cases = places or chosen_cases(self.evaluation, self.count)
+        with Progress(len(cases), "pictures drawn", self.console) as progress:
+            for index, place in cases:
+                run, case = self._case(index)
+                name = self.evaluation.cases[index]
+                with suppress(FnetError):  # its files have gone meanwhile
+                    yield ShownCase(name, place, run.pictures(case))
+                progress.step(name)
+
+    def _case(self, index: int) -> tuple[EvaluationRun, Case]:
+        for one in self.sets:
+            cases = one.run.job.pairing.cases
+            if index < len(cases):
+                return one.run, cases[index]
+            index -= len(cases)
+        raise IndexError(index)
+
+
+def figure_paths(folder: Path | None) -> list[Path]:
+    """Return the files that `write_figures` writes."""
+    from fnetcli.reports.eval_figures import FIGURES, KINDS
+
+    names = [f"{name}.{kind}" for name in FIGURES for kind in KINDS]
+    return [] if folder is None else [folder / name for name in names]
+
+
+def require_figures(folder: Path | None, inputs: Inputs) -> None:
+    """Raise UsageError if the figures would replace inputs or cannot be written."""
+    if folder is None:
+        return
+    label = f"--figures {folder}"
+    if folder.exists() and not folder.is_dir():
+        raise UsageError(f"{label}: is a file; name a folder")
+    for path in figure_paths(folder):
+        inputs.require_free(path, label)
+        inputs.require_outside(path, label)
+        require_writable(label, path)
+
+
+def write_figures(
+    folder: Path,
+    results: Results,
+    pictures: Pictures,
+    insets: Mapping[str, Inset],
+    console: Console,
+) -> None:
+    """Draw the figures of a paper. Raise EvaluationError, OutputError, WriteError."""
+    from fnetcli.reports.eval_figures import draw_figures
+
+    draw_figures(folder, results.evaluation, results.summary, pictures, insets)
+    console.notice(f"figures: {folder}")
 
 
 def tell_errors(console: Console, errors: Errors) -> None:

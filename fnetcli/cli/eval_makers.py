@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from fnetcli.evaluation.entrants import NetworkEntrant, RuleEntrant
     from fnetcli.runs.network import NetworkSource
 
+RUN_STEMS = ("best", "last")  # of the weights in every run's folder
 Errors = list[FnetError | BrokenPipeError]
 
 
@@ -85,7 +86,7 @@ class Makers:
 
         name, weights = split_name("--weights", text)
         path = find_weights(weights, self.modalities)
-        return name or path.stem, path
+        return name or _name_of(path), path
 
     def _network(self, text: str) -> NetworkEntrant:
         """Return a method whose weights are loaded on first use: all scores may be cached."""
@@ -122,3 +123,11 @@ class Makers:
         for notice in network.notices:
             self.console.notice(notice)
         return engine
+
+
+def _name_of(path: Path) -> str:
+    """Return the name of weights: their file's, for those of `fnet train` with the run's folder."""
+    if path.stem not in RUN_STEMS:
+        return path.stem
+    folder = path.resolve().parent.name
+    return f"{folder} {path.stem}" if folder else path.stem

@@ -9,6 +9,7 @@ from typing import Annotated, Literal
 import typer
 
 from fnetcli.cli.console import Console, exits_properly
+from fnetcli.cli.inspect_comparison import inspect_two
 from fnetcli.cli.inspect_files import require_places
 from fnetcli.cli.inspect_film import inspect_film
 from fnetcli.cli.inspect_image import inspect_image
@@ -20,7 +21,7 @@ from fnetcli.cli.options.files import GivenReading
 from fnetcli.cli.options.group import takes_groups
 from fnetcli.cli.options.images import GivenImages
 from fnetcli.cli.options.inspection import GivenInspection
-from fnetcli.cli.options.network import GivenDevice, GivenTiles, GivenWeights
+from fnetcli.cli.options.network import GivenDevice, GivenTiles
 from fnetcli.cli.options.scaling import GivenScaling, GivenSize
 from fnetcli.cli.options.talking import GivenQuiet, GivenVerbosity
 from fnetcli.cli.options.volumes import GivenVolume
@@ -43,7 +44,6 @@ WORDS: dict[SubjectKind, str] = {
 def inspect(
     images: GivenImages,
     camera: GivenCamera,
-    weights: GivenWeights,
     results: GivenInspection,
     reading: GivenReading,
     scaling: GivenScaling,
@@ -95,7 +95,8 @@ def inspect(
     _refuse(
         kind,
         {
-            "--weights": weights.weights if subject else None,
+            "--weights": results.weights if subject else None,
+            "--inverse": results.inverse,
             "--no-codes": not results.codes,
             "--iterations": results.iterations,
             "--slice": results.slice_number,
@@ -108,12 +109,12 @@ def inspect(
         "pair",
     )
     engine_options = tiles.options()
-    named = subject or weights.path([*images.given])
-    inputs = Inputs([*images.given.values(), named, *([camera.flir] if camera.flir else [])])
+    named = [subject] if subject else results.paths([*images.given])
+    inputs = Inputs([*images.given.values(), *named, *([camera.flir] if camera.flir else [])])
     if kind == "pair":
-        given = GivenPair(
-            images.given, camera, weights.weights, results, reading, scaling, size, volume
-        )
+        given = GivenPair(images.given, camera, results, reading, scaling, size, volume)
+        if len(results.weights or []) > 1:
+            return inspect_two(console, given, inputs, device.device, engine_options)
         return inspect_pair(console, given, inputs, device.device, engine_options)
     require_places(results.out, (), results.json_file, inputs)
     if kind == "image" and subject is not None and is_film(subject):
@@ -122,7 +123,9 @@ def inspect(
         return inspect_film(console, subject, results.json_file, limit, of_images)
     if kind == "image" and subject is not None:
         return inspect_image(console, subject, results.json_file, reading, camera, volume)
-    path = subject or weights.weights
+    if len(results.weights or []) > 1:
+        raise UsageError("--weights: two networks are compared on a pair; give its two images")
+    path = subject or results.network
     return inspect_weights(console, path, inputs, results, device.device)
 
 

@@ -47,7 +47,6 @@ class GivenPair:
 
     images: dict[str, Path]
     camera: GivenCamera
-    weights: str | None
     results: GivenInspection
     reading: GivenReading
     scaling: GivenScaling
@@ -79,7 +78,7 @@ class GivenPair:
             "--window": self.volume.window,
             "--reference": self.volume.reference,
             "--axis": None if axis is AxisChoice.auto else axis.value,
-            "--weights": self.weights,
+            "--weights": self.results.network,
         }
         words = ["fnet", "fuse", *(["--ir-rendered"] if self.camera.ir_rendered else [])]
         for option, value in given.items():
@@ -98,6 +97,7 @@ def inspect_pair(
     """Inspect a pair, write all results and print the findings; return the exit code."""
     with leaving_at_once():
         from fnetcli.inspection.base import InspectOptions, written_names
+        from fnetcli.inspection.inverse import INVERSE_FILE, load_inverse
         from fnetcli.inspection.pair import PairTask, require_fitting
         from fnetcli.inspection.table import inspector_of
         from fnetcli.runs.network import NetworkSource
@@ -107,17 +107,22 @@ def inspect_pair(
     found = given.camera.find(given.images, GivenPairing(), given.reading)
     if found.info:
         console.notice(found.info)
-    read = _find_pair(given, found)
+    read = find_pair(given, found)
     network = NetworkSource(
-        given.weights, device, engine_options, modalities=found.modalities
+        results.network, device, engine_options, modalities=found.modalities
     ).load(console.notice)
     inspector = inspector_of(network.weights)
+    inverse, doubts = None, list[str]()
+    if results.inverse is not None:
+        inverse, doubts = load_inverse(results.inverse, network.weights)
     options = InspectOptions(results.codes, results.iterations)
     require_fitting(inspector, options, network.weights.network.spec.name)
-    names = written_names(inspector)
+    names = (*written_names(inspector), *([INVERSE_FILE] if inverse else []))
     require_places(out, names, results.json_file, inputs, inspector.weights_pictures)
     here = shlex.join(["fnet", *sys.argv[1:]])
-    task = PairTask(read(), found.modalities, options, given.command(), here)
+    task = PairTask(
+        read(), found.modalities, options, given.command(), here, inverse, tuple(doubts)
+    )
     with results_in(out):
         pair, scales = _inspect(console, inspector, network, task, out)
     shown = {str(out / name): scale for name, scale in scales.items()}
@@ -125,7 +130,7 @@ def inspect_pair(
     return EXIT_DONE
 
 
-def _find_pair(given: GivenPair, found: FoundInputs) -> Callable[[], Subject]:
+def find_pair(given: GivenPair, found: FoundInputs) -> Callable[[], Subject]:
     """Return a function that reads the pair. Raise UsageError."""
     found.pairing.require_cases()
     if len(found.pairing.cases) > 1:
@@ -216,13 +221,14 @@ def _tell_pair(
     console: Console, pair: InspectedPair, files: Mapping[str, str], json_file: Path | None
 ) -> None:
     """Print what was found: warnings, tables, files."""
+    from fnetcli.inspection.wording import not_aligned
     from fnetcli.reports.inspection_text import terminal_tables
 
     for notice in pair.notices:
         console.warning(notice)
     words = pair.misalignment.describe(*pair.modalities)
     if pair.misalignment.is_large:
-        console.warning(f"the images are not aligned: {words}; align them first")
+        console.warning(not_aligned(words))
     else:
         console.notice(words)
     for table in pair.findings.tables:

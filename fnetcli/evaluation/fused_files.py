@@ -154,10 +154,13 @@ def require_names(names: list[str], modalities: tuple[str, str]) -> None:
             "nothing to score; give --fused DIR, --weights FILE (or --weights default), "
             "or --baselines"
         )
+    folded = [name.casefold() for name in names]
     for name in names:
-        if names.count(name) > 1:
+        if folded.count(name.casefold()) > 1:
+            alike = [one for one in names if one.casefold() == name.casefold()]
+            shown = " and ".join(dict.fromkeys(map(repr, alike)))
             raise UsageError(
-                f"two methods are named {name!r}; name one: --fused NAME=DIR, --weights NAME=FILE"
+                f"two methods are named {shown}; name one: --fused NAME=DIR, --weights NAME=FILE"
             )
         if name in modalities:
             raise UsageError(f"a method is named {name!r} like a source; give it another name")

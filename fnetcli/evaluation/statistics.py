@@ -12,7 +12,7 @@ from scipy.stats import rankdata, wilcoxon
 from fnetcli.evaluation.results import Evaluation, Table
 
 BEST, SECOND = 1, 2
-Place = Literal["best", "median", "worst"]
+Place = Literal["best", "median", "worst", "chosen"]
 
 
 @dataclass(frozen=True)
@@ -62,6 +62,18 @@ def summarise(evaluation: Evaluation, *, all_cases: bool = False) -> Summary:
         marks=_marks(evaluation, means),
         separation=_mean_separation(evaluation, common | all_cases),
     )
+
+
+def summaries(evaluation: Evaluation, whole: Summary) -> list[tuple[str, Evaluation, Summary]]:
+    """Return each data set with its name and statistics, and the last time all together.
+
+    If there is only one data set, it has no name.
+    """
+    sets = [
+        (name, part, summarise(part, all_cases=whole.all_cases))
+        for name, part in evaluation.parts()
+    ]
+    return [*sets, ("all sets" if sets else "", evaluation, whole)]
 
 
 def chosen_cases(evaluation: Evaluation, count: int) -> list[tuple[int, Place]]:

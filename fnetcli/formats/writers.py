@@ -67,6 +67,13 @@ class PictureKind:
         return self.suffixes[0]
 
 
+def kind_of_suffix(path: Path) -> str | None:
+    """Return the format of PICTURE_KINDS that a path's suffix means; None if there is none."""
+    suffix = path.suffix.lower()
+    kinds = (kind.name for kind in PICTURE_KINDS.values() if suffix in kind.suffixes)
+    return next(kinds, None)
+
+
 def write_picture(
     path: Path,
     kind: str,

@@ -157,6 +157,41 @@ class WeightsFacts:
         return asdict(self)
 
 
+# --- two networks side by side --------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """What two networks have in common: numbers for `--json`, tables, figures by file name."""
+
+    record: Mapping[str, Any]
+    tables: tuple[NumberTable, ...]
+    figures: Mapping[str, FigureData]
+
+
+class Compare(Protocol):
+    """Compares networks on a pair of luminances (H, W)."""
+
+    def __call__(
+        self,
+        engines: Mapping[str, Engine],
+        luminances: tuple[Map, Map],
+        modalities: tuple[str, str],
+        allocate: Allocate,
+        on_step: Callable[[], None] = ...,
+    ) -> Comparison:
+        """Return what was found; the engines are by name. Raise PairError."""
+
+
+@dataclass(frozen=True)
+class Comparer:
+    """How networks of one model are compared: the figures' files, and how many steps it takes."""
+
+    pictures: tuple[str, ...]
+    count_steps: Callable[[Sequence[Any]], int]  # of the networks' configurations
+    compare: Compare
+
+
 # --- inspectors -----------------------------------------------------------------------------------
 
 

@@ -71,7 +71,8 @@ class HistogramPanel:
     """Distributions in one plot.
 
     `span` is the range to show. By default it is symmetric around 0, at least up to `reach`, and
-    contains nearly all values. `marks` are drawn as dotted lines.
+    contains nearly all values. `marks` are drawn as dotted lines. `inset` is a range that is drawn
+    again, enlarged, in a corner.
     """
 
     title: str
@@ -79,6 +80,7 @@ class HistogramPanel:
     marks: tuple[float, ...] = ()
     reach: float = 0.0
     span: tuple[float, float] | None = None
+    inset: tuple[float, float] | None = None
 
 
 @dataclass(frozen=True)

@@ -344,7 +344,7 @@ def _page_numbers(record: Mapping[str, Any]) -> dict[str, Any]:
         "Maps": worded(record["maps"]),
         "Features": worded(features),
         "Sources": worded(record["sources"]),
-        "The pair": {"fused pixels clipped": record["clipped"]},
+        "The pair": {"fused pixels clipped": share(record["clipped"])},
     }
 
 

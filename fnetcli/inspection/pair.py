@@ -11,6 +11,7 @@ from fnetcli.checkpoints.loading import Weights
 from fnetcli.engine import Allocate, Engine
 from fnetcli.errors import PairError, UsageError
 from fnetcli.inspection.base import Findings, InspectOptions, Inspector, Looking
+from fnetcli.inspection.inverse import with_recovered
 from fnetcli.inspection.subject import Levels, Subject
 from fnetcli.pictures.misalignment import Misalignment, estimate_misalignment
 
@@ -52,6 +53,8 @@ class PairTask:
     options: InspectOptions
     fuse_command: str
     inspect_command: str
+    inverse: Weights | None = None  # recovers the sources from what is fused
+    doubts: tuple[str, ...] = ()  # about the networks
 
 
 def require_fitting(inspector: Inspector, options: InspectOptions, model: str) -> None:
@@ -80,6 +83,10 @@ def look_into_pair(
     looking = Looking(engine, subject.luminances, task.modalities, task.options, allocate, on_step)
     try:
         findings = inspector.look(looking)
+        if task.inverse is not None:
+            findings = with_recovered(
+                findings, task.inverse, engine, subject.luminances, task.modalities
+            )
     except PairError as error:
         raise PairError(f"{subject.name}, weights {weights.name}: {error}") from None
     misalignment = estimate_misalignment(*subject.luminances)
@@ -91,7 +98,7 @@ def look_into_pair(
         picture=finished.picture,
         findings=findings,
         misalignment=misalignment,
-        notices=(*finished.notices, *findings.notices),
+        notices=(*finished.notices, *findings.notices, *task.doubts),
         weights={"name": weights.name, "sha256": weights.sha256},
         command=task.fuse_command,
         details={

@@ -65,3 +65,8 @@ def by_modality(record: Mapping[str, Any], modalities: tuple[str, str]) -> dict[
     """Return a record whose keys have modalities in place of `first` and `second`."""
     names = dict(zip(("first", "second"), modalities, strict=True))
     return {names.get(key, shown_name(key, modalities)): one for key, one in record.items()}
+
+
+def not_aligned(words: str) -> str:
+    """Return the warning about images that do not lie on each other."""
+    return f"the images are not aligned: {words}; align them first"

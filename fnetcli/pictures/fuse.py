@@ -10,18 +10,21 @@ disk -> formats -> Image -> corrections -> intensity (unit range) -> align (one 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
+from fnetcli.errors import UsageError
 from fnetcli.files.output_folder import InPlace
 from fnetcli.files.scratch import scratch_array
 from fnetcli.formats import content_sha256
+from fnetcli.formats.writers import PICTURE_KINDS, Details, kind_of_suffix
 from fnetcli.imaging.corrections import facts_words
 from fnetcli.imaging.image import Image
+from fnetcli.imaging.intensity import to_stored
 from fnetcli.inputs.pairing import Case
 from fnetcli.models.base import Fusion, Maps, Wanted
 from fnetcli.pictures.mix import (
@@ -32,6 +35,7 @@ from fnetcli.pictures.mix import (
     notices_of,
 )
 from fnetcli.pictures.outputs import (
+    Depth,
     OutputOptions,
     PicturePaths,
     features_bytes,
@@ -114,6 +118,35 @@ class Fused:
     def features(self) -> dict[str, NDArray[Any]]:
         """The requested features, (slices, channels, H, W) by name."""
         return dict(self.fusion.features)
+
+    def save(self, path: str | Path, depth: Depth = "8") -> Path:
+        """Write the picture, in the format of the path's suffix; return the path.
+
+        `depth` is that of --depth: "8", "16", or "float" (TIFF). Missing folders are created, and
+        a file that is there is replaced. Raise UsageError, WriteError, OutputError.
+        """
+        path = Path(path)
+        kind = kind_of_suffix(path)
+        if kind is None:
+            raise UsageError(
+                f"{path}: pictures are PNG, TIFF, JPEG or WebP; give a name that ends in .png, "
+                ".tif, .jpg or .webp"
+            )
+        options = OutputOptions(kind, "8" if depth == "auto" else depth, maps="none")
+        stored = self._stored(options.stored_type(np.dtype(np.uint8)))
+        write_fused(stored, self.fusion, self.modalities, PicturePaths(path, {}, None), options)
+        return path
+
+    def _repr_png_(self) -> bytes:
+        """Return the picture as notebooks show it: an 8-bit PNG."""
+        pixels = self._stored(np.dtype(np.uint8)).pixels[0]
+        return b"".join(PICTURE_KINDS["png"].encode(pixels, Details()))
+
+    def _stored(self, kind: np.dtype[Any]) -> Image:
+        """Return the picture in the type that is stored."""
+        if self.image.pixels.dtype.kind == "f":
+            return replace(self.image, pixels=to_stored(self.image.pixels, kind))
+        return self.image
 
 
 def fuse(first: Image, second: Image, engine: Engine, options: FuseOptions) -> Fused:

@@ -9,7 +9,6 @@ import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 import PIL.Image
@@ -17,7 +16,7 @@ from numpy.typing import NDArray
 
 from fnetcli.evaluation.cost import FORMULA, Cost
 from fnetcli.evaluation.results import Evaluation, Table
-from fnetcli.evaluation.statistics import BEST, SECOND, Summary
+from fnetcli.evaluation.statistics import BEST, SECOND, Place, Summary, summaries
 from fnetcli.files.durable import atomic_write
 from fnetcli.metrics.base import Metric
 from fnetcli.modalities import BY_NAME
@@ -29,6 +28,7 @@ MAX_PIXELS = 2_000_000  # of a picture on the page; larger ones are scaled down
 LONGEST_SIDE = 16_383  # that WebP can hold
 MAX_LISTED = 500  # problems, and notices
 MAX_OUTLIERS = 20  # drawn per box: the farthest ones
+MOST_IN_A_ROW, MOST_ON_PAPER = 5, 7  # pictures
 COLORS = 8  # distinguishable ones in the page's style; then they repeat
 
 MARK_NAMES = {BEST: "best", SECOND: "second"}
@@ -47,7 +47,7 @@ class ShownCase:
     """
 
     case: str
-    place: Literal["best", "median", "worst"]
+    place: Place
     pictures: Mapping[str, NDArray[np.uint8]]
 
 
@@ -73,6 +73,14 @@ class Line:
     cells: list[Cell]
     separation: Cell | None  # None: no method has parts
     rank: Cell
+
+
+@dataclass(frozen=True)
+class Group:
+    """The lines of one data set; without a name it is the only one."""
+
+    name: str
+    lines: list[Line]
 
 
 @dataclass(frozen=True)
@@ -184,11 +192,15 @@ def eval_page(
         evaluation=evaluation,
         summary=summary,
         details=details,
-        modalities=[BY_NAME[name].title for name in evaluation.modalities],
+        subject=_subject(evaluation),
         convention=CONVENTIONS[evaluation.convention],
         kinds=KIND_NAMES,
         spelled=[_spelled(metric) for metric in evaluation.metrics],
-        lines=_lines(evaluation, summary, digits),
+        groups=[
+            Group(name, _lines(part, one, digits))
+            for name, part, one in summaries(evaluation, summary)
+        ],
+        is_chosen=any(one.place == "chosen" for one in cases),
         figures=_figures(evaluation, summary, digits),
         out_of=_left_out(evaluation, summary),
         has_gaps=not summary.all_cases and bool((summary.counts < summary.common.sum()).any()),
@@ -199,7 +211,8 @@ def eval_page(
         cost_rows=list(cost_rows(costs)),
         cost_formula=FORMULA,
         cases=cases,
-        columns=_columns(2 + len(evaluation.methods)),
+        columns=_columns(2 + len(evaluation.methods), MOST_IN_A_ROW),
+        print_columns=_columns(2 + len(evaluation.methods), MOST_ON_PAPER),
         data=_data(evaluation, summary, digits, cases),
         colors=COLORS,
         mark_names=MARK_NAMES,
@@ -207,6 +220,15 @@ def eval_page(
         plot=PLOT,
     )
     return (piece.encode() for piece in page)
+
+
+def _subject(evaluation: Evaluation) -> str:
+    """Return the sensors of the sources: visible + infrared."""
+    pairs = [
+        f"{BY_NAME[second].title} + {BY_NAME[first].title}"
+        for first, second in evaluation.all_modalities
+    ]
+    return ", ".join(pairs)
 
 
 # --- numbers --------------------------------------------------------------------------------------
@@ -417,17 +439,15 @@ def _shown(evaluation: Evaluation, one: ShownCase, digits: list[int]) -> Shown:
     names = [method.name for method in evaluation.methods]
     index = evaluation.cases.index(one.case) if one.case in evaluation.cases else None
     scores = [[] for _ in names] if index is None else _scores(evaluation, index, digits)
-    drawn = [
-        _drawn(BY_NAME[name].title, None, one.pictures.get(name), [])
-        for name in evaluation.modalities
-    ]
+    modalities = evaluation.modalities if index is None else evaluation.modalities_of(index)
+    drawn = [_drawn(BY_NAME[name].title, None, one.pictures.get(name), []) for name in modalities]
     drawn += [_drawn(name, i, one.pictures.get(name), scores[i]) for i, name in enumerate(names)]
     return Shown(index, one.case, one.place, drawn)
 
 
-def _columns(count: int) -> int:
-    """Return the number of pictures per row: at most five, in rows of similar length."""
-    return math.ceil(count / math.ceil(count / 5))
+def _columns(count: int, most: int) -> int:
+    """Return the number of pictures per row, at most `most`, in rows of similar length."""
+    return math.ceil(count / math.ceil(count / most))
 
 
 def _scores(evaluation: Evaluation, case: int, digits: list[int]) -> list[list[tuple[str, Cell]]]:

@@ -251,6 +251,21 @@ def draw_histograms(row: HistogramRow) -> Figure:
 def _draw_histogram(axes: Axes, panel: HistogramPanel) -> None:
     """Draw distributions in one plot."""
     low, high = panel.span or _symmetric(panel)
+    _draw_distributions(axes, panel, low, high)
+    if panel.inset is not None:
+        inner = axes.inset_axes((0.62, 0.55, 0.36, 0.42))
+        _draw_distributions(inner, panel, *panel.inset)
+        inner.set(yscale="log", xlim=panel.inset)
+        inner.tick_params(labelsize=6)
+        axes.indicate_inset_zoom(inner, edgecolor="#777777")
+    for mark in panel.marks:
+        axes.axvline(mark, color="#777777", linestyle=":", linewidth=1)
+    axes.set(yscale="log", xlim=(low, high), xlabel="value")
+    axes.set_title(panel.title, fontsize=10)
+    axes.legend(loc="upper left", frameon=False, fontsize=9)
+
+
+def _draw_distributions(axes: Axes, panel: HistogramPanel, low: float, high: float) -> None:
     edges = np.linspace(low, high, BINS + 1)
     for one in panel.distributions:
         grey = {"color": "#b5b5b5", "fill": True}
@@ -258,11 +273,6 @@ def _draw_histogram(axes: Axes, panel: HistogramPanel) -> None:
             grey if one.color is None else {"color": one.color, "linewidth": 1.2}
         )
         axes.stairs(_shares(one, edges), edges, label=one.label, **style)
-    for mark in panel.marks:
-        axes.axvline(mark, color="#777777", linestyle=":", linewidth=1)
-    axes.set(yscale="log", xlim=(low, high), xlabel="value")
-    axes.set_title(panel.title, fontsize=10)
-    axes.legend(loc="upper left", frameon=False, fontsize=9)
 
 
 def _symmetric(panel: HistogramPanel) -> tuple[float, float]:

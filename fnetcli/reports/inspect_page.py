@@ -20,7 +20,7 @@ from scipy import sparse
 
 from fnetcli.files.durable import atomic_write
 from fnetcli.inspection.base import ShownFeature, ShownMap, Words
-from fnetcli.inspection.wording import with_modalities
+from fnetcli.inspection.wording import share, with_modalities
 from fnetcli.modalities import BY_NAME
 from fnetcli.reports.page import printable, template
 
@@ -76,7 +76,9 @@ class PairPage:
     features: Mapping[str, ShownFeature] = field(default_factory=dict)
     numbers: Numbers = field(default_factory=dict)
     plots: Mapping[str, Plot] = field(default_factory=dict)
-    notices: Sequence[str] = ()
+    warnings: Sequence[str] = ()  # what could be wrong
+    notices: Sequence[str] = ()  # good to know
+    clipped: float | None = None  # share of the fused luminance, at full size
     details: Mapping[str, str] = field(default_factory=dict)
     command: str = "fnet fuse"
 
@@ -294,6 +296,7 @@ def _facts(
         "parts": [printable(name) for name in page.parts],
         "color": giver if page.fused.ndim == 3 and any(has_color) else None,
         "command": printable(page.command),
+        "clipped": None if page.clipped is None else share(page.clipped),
         "channel": page.words.channel,
         "codes": {
             name: {

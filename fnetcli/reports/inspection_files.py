@@ -8,7 +8,9 @@ from pathlib import Path
 from fnetcli.files.durable import files_together
 from fnetcli.formats import write_npz
 from fnetcli.inspection.base import FEATURES_FILE, PAGE_FILE, Inspector, written_names
+from fnetcli.inspection.figures import FigureData
 from fnetcli.inspection.pair import InspectedPair
+from fnetcli.inspection.wording import not_aligned
 from fnetcli.modalities import shown_name
 from fnetcli.reports.figures import Figure, draw
 from fnetcli.reports.inspect_page import PairPage, Plot, write_inspect_page
@@ -47,7 +49,9 @@ def _page(pair: InspectedPair, figures: Mapping[str, Figure]) -> PairPage:
     findings, modalities = pair.findings, pair.modalities
     first, second = modalities
     numbers = dict(findings.numbers)
-    common = {"misalignment": pair.misalignment.describe(first, second)}
+    placed = pair.misalignment.describe(first, second)
+    common = {"misalignment": placed}
+    is_aligned = not pair.misalignment.is_large
     numbers["The pair"] = {**numbers.get("The pair", {}), **common}
     return PairPage(
         title=pair.subject.name,
@@ -64,7 +68,9 @@ def _page(pair: InspectedPair, figures: Mapping[str, Figure]) -> PairPage:
             caption: Plot(figures[name].png, figures[name].scale)
             for name, caption in findings.plots.items()
         },
-        notices=[*pair.subject.info, *pair.notices],
+        warnings=[*([] if is_aligned else [not_aligned(placed)]), *pair.notices],
+        notices=pair.subject.info,
+        clipped=findings.record.get("clipped"),
         details=pair.details,
         command=pair.command,
     )
@@ -78,7 +84,12 @@ def write_weights_figures(out: Path, inspector: Inspector) -> dict[str, str]:
 
     Raise OutputError, WriteError.
     """
-    figures = {name: draw(data) for name, data in inspector.weights_figures().items()}
+    return write_figures(out, inspector.weights_figures())
+
+
+def write_figures(out: Path, data: Mapping[str, FigureData]) -> dict[str, str]:
+    """Write figures, all or none; return the scale of each file. Raise OutputError, WriteError."""
+    figures = {name: draw(one) for name, one in data.items()}
     with files_together(out) as folder:
         for name, figure in figures.items():
             figure.save(folder / name)

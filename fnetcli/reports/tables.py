@@ -7,7 +7,7 @@ import io
 import json
 import math
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -17,7 +17,7 @@ from rich.text import Text
 
 from fnetcli.evaluation.cost import Cost
 from fnetcli.evaluation.results import Evaluation
-from fnetcli.evaluation.statistics import BEST, SECOND, Summary
+from fnetcli.evaluation.statistics import BEST, SECOND, Summary, summaries
 from fnetcli.metrics import Metric
 from fnetcli.metrics.separation import SEPARATION
 from fnetcli.text import printable
@@ -54,6 +54,58 @@ class Row:
     cells: tuple[Cell, ...]
 
 
+@dataclass(frozen=True)
+class Section:
+    """The rows of one data set; without a title they are all there is."""
+
+    title: str
+    rows: tuple[Row, ...]
+
+
+@dataclass(frozen=True)
+class TableOptions:
+    """How tables of means are arranged."""
+
+    digits: int | None = None  # decimals of every metric; None: by its size
+    has_methods_across: bool = False  # methods are columns, metrics are rows
+
+
+@dataclass(frozen=True)
+class Float:
+    """What turns a LaTeX table into a float: it stands in a `table` with caption and label."""
+
+    caption: str = ""
+    label: str = ""
+    is_wide: bool = False  # over both columns of a page, `table*`
+
+
+PLAIN_TABLES = TableOptions()
+
+
+def sections(
+    evaluation: Evaluation, summary: Summary, options: TableOptions = PLAIN_TABLES
+) -> tuple[list[str], list[Section]]:
+    """Return the names of all columns, and the means: one section, or one for each data set."""
+    parts = summaries(evaluation, summary)
+    if options.digits is not None:
+        places = [options.digits] * len(evaluation.metrics)
+    else:
+        every = np.concatenate([one.means for _, _, one in parts])
+        places = [decimals(column) for column in every.T]
+    found = [Section(title, tuple(mean_rows(part, one, places))) for title, part, one in parts]
+    if not options.has_methods_across:
+        return heads(evaluation), found
+    names = heads(evaluation)[1:]
+    columns = ["metric", *(method.name for method in evaluation.methods)]
+    return columns, [Section(one.title, _transposed(names, one.rows)) for one in found]
+
+
+def _transposed(names: Sequence[str], rows: Sequence[Row]) -> tuple[Row, ...]:
+    """Return one row for each column of others, the cells of all methods in each."""
+    across = zip(*(row.cells for row in rows), strict=True)
+    return tuple(Row(name, cells) for name, cells in zip(names, across, strict=True))
+
+
 def heads(evaluation: Evaluation) -> list[str]:
     """Return the names of all columns, with an arrow in the direction that is better."""
     metrics = [f"{metric.name} {arrow(metric)}" for metric in evaluation.metrics]
@@ -67,9 +119,14 @@ def arrow(metric: Metric) -> str:
     return "↑" if metric.higher_is_better else "↓"
 
 
-def mean_rows(evaluation: Evaluation, summary: Summary) -> Iterator[Row]:
-    """Yield the means of every method; a cell holds n if it differs from the row's."""
-    places = [decimals(column) for column in summary.means.T]
+def mean_rows(
+    evaluation: Evaluation, summary: Summary, places: Sequence[int] | None = None
+) -> Iterator[Row]:
+    """Yield the means of every method; a cell holds n if it differs from the row's.
+
+    `places` are the decimals of each metric.
+    """
+    places = places or [decimals(column) for column in summary.means.T]
     for m, method in enumerate(evaluation.methods):
         most = int(summary.counts[m].max(initial=0))
         cells = [Cell(str(most))]
@@ -115,7 +172,8 @@ COST_HEADS = ("method", "parameters", "multiply-adds", "a pair", "peak memory", 
 
 def caption(evaluation: Evaluation, summary: Summary) -> str:
     """Return a sentence or two on the cases that means are over, and on the convention."""
-    first, second = evaluation.modalities
+    sensors = ", ".join(f"{second} + {first}" for first, second in evaluation.all_modalities)
+    sets = f"{len(evaluation.sets)} data sets, " if evaluation.sets else ""
     kept, total = int(summary.common.sum()), len(evaluation.cases)
     cases = (
         "each method over its own cases"
@@ -124,7 +182,7 @@ def caption(evaluation: Evaluation, summary: Summary) -> str:
         + (", those that all methods have" if len(evaluation.methods) > 1 else "")
     )
     return (
-        f"{second} + {first}, convention {evaluation.convention!r}, means over {cases}; "
+        f"{sets}{sensors}, convention {evaluation.convention!r}, means over {cases}; "
         "colour is compared as luminance"
     )
 
@@ -155,7 +213,7 @@ def p_value(value: float) -> str:
 
 
 def terminal_tables(
-    names: Sequence[str], rows: Iterator[Row], *, width: int | None, is_styled: bool
+    names: Sequence[str], rows: Iterable[Row], *, width: int | None, is_styled: bool
 ) -> list[RichTable]:
     """Return a table to print, split into as many parts as needed to fit into `width`, if given.
 
@@ -284,11 +342,38 @@ def to_json(
             }
             for m, method in enumerate(evaluation.methods)
         ],
+        **({"sets": _sets(evaluation, summary)} if evaluation.sets else {}),
         "costs": [asdict(cost) for cost in costs],
         "notices": list(evaluation.notices),
         "problems": [asdict(problem) for problem in evaluation.problems],
     }
     return json.dumps(record, indent=1) + "\n"
+
+
+def _sets(evaluation: Evaluation, summary: Summary) -> list[dict[str, Any]]:
+    """Return the statistics of each data set; `methods` of the record are over all of them."""
+    names = [metric.name for metric in evaluation.metrics]
+    return [
+        {
+            "name": name,
+            "modalities": list(part.modalities),
+            "cases": len(part.cases),
+            "common_cases": int(one.common.sum()),
+            "methods": [
+                {
+                    "name": method.name,
+                    "mean": dict(zip(names, _plain(one.means[m]), strict=True)),
+                    "n": dict(zip(names, _plain(one.counts[m]), strict=True)),
+                    "standard_deviation": dict(zip(names, _plain(one.deviations[m]), strict=True)),
+                    "rank": dict(zip(names, _plain(one.ranks[m]), strict=True)),
+                    "mean_rank": _plain(float(one.mean_rank[m])),
+                    "wilcoxon_p": dict(zip(names, _plain(one.p_values[m]), strict=True)),
+                }
+                for m, method in enumerate(part.methods)
+            ],
+        }
+        for name, part, one in summaries(evaluation, summary)[:-1]
+    ]
 
 
 def _separation(evaluation: Evaluation, summary: Summary, method: int) -> dict[str, Any]:
@@ -319,10 +404,18 @@ def _plain(values: Any) -> Any:
     return None if isinstance(values, float) and not math.isfinite(values) else values
 
 
-def to_markdown(evaluation: Evaluation, summary: Summary, costs: Sequence[Cost] = ()) -> str:
+def to_markdown(
+    evaluation: Evaluation,
+    summary: Summary,
+    costs: Sequence[Cost] = (),
+    options: TableOptions = PLAIN_TABLES,
+) -> str:
     """Return a table with the best in bold and the second underlined."""
     lines = [f"{caption(evaluation, summary)}.", ""]
-    lines += _markdown_table(heads(evaluation), mean_rows(evaluation, summary))
+    names, found = sections(evaluation, summary, options)
+    for section in found:
+        lines += ["", f"**{_markdown(section.title)}**", ""] if section.title else []
+        lines += _markdown_table([_head(name, names, options) for name in names], section.rows)
     if len(evaluation.methods) > 1:
         lines += [
             "",
@@ -352,7 +445,12 @@ def _metric_names(evaluation: Evaluation) -> list[str]:
     return [metric.name for metric in evaluation.metrics]
 
 
-def _markdown_table(names: Sequence[str], rows: Iterator[Row]) -> Iterator[str]:
+def _head(name: str, names: Sequence[str], options: TableOptions) -> str:
+    """Return the head of a column, which is the name of a method if methods are across."""
+    return _markdown(name) if options.has_methods_across and name != names[0] else name
+
+
+def _markdown_table(names: Sequence[str], rows: Iterable[Row]) -> Iterator[str]:
     yield f"| {' | '.join(names)} |"
     yield f"|{'---|' * len(names)}"
     for row in rows:
@@ -367,40 +465,81 @@ def _markdown(text: str) -> str:
     return re.sub(r"([\\`*_{}\[\]<>#|~])", r"\\\1", printable(text))
 
 
-def to_latex(evaluation: Evaluation, summary: Summary, costs: Sequence[Cost] = ()) -> str:
-    r"""Return a tabular for booktabs, the best in \textbf and the second underlined."""
-    names = [
-        _latex(name).replace("↑", r"$\uparrow$").replace("↓", r"$\downarrow$")
-        for name in heads(evaluation)
-    ]
-    lines = [f"% {printable(caption(evaluation, summary))}"]
-    lines += _latex_table(names, mean_rows(evaluation, summary))
+def to_latex(
+    evaluation: Evaluation,
+    summary: Summary,
+    costs: Sequence[Cost] = (),
+    options: TableOptions = PLAIN_TABLES,
+    of_float: Float | None = None,
+) -> str:
+    r"""Return a tabular for booktabs, the best in \textbf and the second underlined.
+
+    The p-values and the costs are tables of their own. If they are floats, each has the caption
+    and label of its subject, and one wider than the text is scaled down to it.
+    """
+    names, found = sections(evaluation, summary, options)
+    tables = [(caption(evaluation, summary), "", _latex_table(names, found))]
     if len(evaluation.methods) > 1:
-        first = _latex(evaluation.methods[0].name)
-        lines += ["", f"% p, Wilcoxon signed-rank test against {first}"]
-        lines += _latex_table(
-            ["method", *map(_latex, _metric_names(evaluation))], p_rows(evaluation, summary)
-        )
-    text = "\n".join(lines) + "\n"
-    return f"{text}\n{costs_to_latex(costs)}" if costs else text
+        first = evaluation.methods[0].name
+        rows = Section("", tuple(p_rows(evaluation, summary)))
+        metrics = ["method", *_metric_names(evaluation)]
+        about = f"p, Wilcoxon signed-rank test against {first}"
+        tables.append((about, "p", _latex_table(metrics, [rows])))
+    if costs:
+        tables.append((cost_caption(costs), "cost", _costs_table(costs)))
+    if of_float is None:
+        return "\n\n".join("\n".join([f"% {_latex(about)}", *of]) for about, _, of in tables) + "\n"
+    head = f"% needs \\usepackage{{booktabs,graphicx}}; {_latex(tables[0][0])}"
+    floats = ["\n".join(_in_float(of_float, *one)) for one in tables]
+    return "\n\n".join([head, *floats]) + "\n"
 
 
 def costs_to_latex(costs: Sequence[Cost]) -> str:
     """Return only the table of costs."""
-    lines = [f"% {cost_caption(costs)}", *_latex_table(COST_HEADS, cost_rows(costs))]
-    return "\n".join(lines) + "\n"
+    return "\n".join([f"% {cost_caption(costs)}", *_costs_table(costs)]) + "\n"
 
 
-def _latex_table(names: Sequence[str], rows: Iterator[Row]) -> Iterator[str]:
+def _costs_table(costs: Sequence[Cost]) -> Iterator[str]:
+    return _latex_table(COST_HEADS, [Section("", tuple(cost_rows(costs)))])
+
+
+def _in_float(of_float: Float, about: str, subject: str, table: Iterable[str]) -> Iterator[str]:
+    """Return a table as a float; LaTeX measures it, and scales it if it is too wide."""
+    kind = "table*" if of_float.is_wide else "table"
+    text = of_float.caption or f"{about[:1].upper()}{about[1:]}."
+    if subject and of_float.caption:
+        text = f"{of_float.caption} {about[:1].upper()}{about[1:]}."
+    yield rf"\begin{{{kind}}}[t]"
+    yield r"\centering"
+    yield rf"\caption{{{_latex(text)}}}"
+    if of_float.label:
+        yield rf"\label{{{of_float.label}{f'-{subject}' if subject else ''}}}"
+    yield r"\sbox0{%"
+    yield from (f"{line}%" if line.startswith((r"\begin", r"\end")) else line for line in table)
+    yield "}%"
+    yield r"\ifdim\wd0>\linewidth\resizebox{\linewidth}{!}{\usebox0}\else\usebox0\fi"
+    yield rf"\end{{{kind}}}"
+
+
+def _latex_table(names: Sequence[str], found: Sequence[Section]) -> Iterator[str]:
+    shown = [_arrowed(name) for name in names]
     yield rf"\begin{{tabular}}{{l{'r' * (len(names) - 1)}}}"
     yield r"\toprule"
-    yield f"{' & '.join(names)} \\\\"
-    yield r"\midrule"
-    for row in rows:
-        cells = (_latex_cell(cell) for cell in row.cells)
-        yield f"{' & '.join([_latex_start(row.method), *cells])} \\\\"
+    yield f"{' & '.join([_latex_start(shown[0], is_escaped=True), *shown[1:]])} \\\\"
+    for section in found:
+        yield r"\midrule"
+        if section.title:
+            yield rf"\multicolumn{{{len(names)}}}{{l}}{{\textit{{{_latex(section.title)}}}}} \\"
+        for row in section.rows:
+            start = _arrowed(_latex_start(row.method), is_escaped=True)
+            yield f"{' & '.join([start, *map(_latex_cell, row.cells)])} \\\\"
     yield r"\bottomrule"
     yield r"\end{tabular}"
+
+
+def _arrowed(text: str, *, is_escaped: bool = False) -> str:
+    escaped = text if is_escaped else _latex(text)
+    return escaped.replace("↑", r"$\uparrow$").replace("↓", r"$\downarrow$")
 
 
 def _latex_cell(cell: Cell) -> str:
@@ -408,9 +547,10 @@ def _latex_cell(cell: Cell) -> str:
     return {BEST: rf"\textbf{{{text}}}", SECOND: rf"\underline{{{text}}}"}.get(cell.mark, text)
 
 
-def _latex_start(text: str) -> str:
+def _latex_start(text: str, *, is_escaped: bool = False) -> str:
     """Return the first cell of a row; the line before would parse a leading [ or * as its own."""
-    return ("{}" if text.lstrip()[:1] in {"[", "*"} else "") + _latex(text)
+    escaped = text if is_escaped else _latex(text)
+    return ("{}" if text.lstrip()[:1] in {"[", "*"} else "") + escaped
 
 
 def _latex(text: str) -> str:

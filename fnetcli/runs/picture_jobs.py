@@ -11,7 +11,8 @@ from pathlib import Path
 
 from fnetcli.cores import usable_cores
 from fnetcli.errors import UsageError
-from fnetcli.formats import IMAGE_SUFFIXES, PICTURE_KINDS
+from fnetcli.formats import IMAGE_SUFFIXES
+from fnetcli.formats.writers import kind_of_suffix
 from fnetcli.inputs.pairing import Pairing
 from fnetcli.models.base import Fusion, Maps
 from fnetcli.pictures.fuse import FuseOptions, Pictures
@@ -115,9 +116,9 @@ def kind_of_file(out: Path, pairing: Pairing) -> str | None:
         return None
     if pairing.source != "files":
         raise UsageError(f"-o {out}: names a file, but {pairing.source} are fused; give a folder")
-    for kind in PICTURE_KINDS.values():
-        if suffix in kind.suffixes:
-            return kind.name
+    kind = kind_of_suffix(out)
+    if kind is not None:
+        return kind
     raise UsageError(
         f"-o {out}: results are PNG, TIFF, JPEG or WebP; "
         "give a name that ends in .png, .tif, .jpg or .webp"

@@ -381,6 +381,40 @@ class TestLooks:
             ".every((image) => image.complete && image.naturalWidth === 64)"
         )
 
+    def test_hidden_columns_are_told(self, open_page: OpenPage, path: Path) -> None:
+        """Below the table, until it is scrolled to its end."""
+        page = open_page(path, viewport={"width": 800, "height": 800})
+        box = page.locator(".scroll:has(#means)")
+        assert re.fullmatch(
+            r"\d+ more columns to the right: scroll", box.get_attribute("data-hidden")
+        )
+        box.evaluate("(box) => { box.scrollLeft = box.scrollWidth; }")
+        page.wait_for_function(
+            "() => !document.querySelector('.scroll:has(#means)').dataset.hidden"
+        )
+
+    def test_on_paper(self, open_page: OpenPage, path: Path) -> None:
+        """White, with all columns and pictures, on a sheet of A4 in landscape."""
+        page = open_page(path, viewport={"width": 1032, "height": 700}, **DARK)
+        page.emulate_media(media="print")
+        assert page.evaluate("document.documentElement.scrollWidth") <= 1032
+        assert (
+            page.evaluate("getComputedStyle(document.body).backgroundColor") == "rgb(255, 255, 255)"
+        )
+        cells = "[...document.querySelectorAll('#means td, #means th')]"
+        ends = f"{cells}.map((cell) => cell.getBoundingClientRect().right)"
+        assert max(page.evaluate(ends)) <= 1032
+        page.wait_for_function(
+            "() => [...document.querySelectorAll('article img')]"
+            ".every((image) => image.complete && image.naturalWidth === 64)"
+        )
+        assert (
+            page.locator("article").first.evaluate("(a) => getComputedStyle(a).breakInside")
+            == "avoid"
+        )
+        page.evaluate("dispatchEvent(new Event('beforeprint'))")
+        assert page.locator("details:not([open])").count() == 0
+
     def test_everything_is_reached_with_the_keyboard(self, open_page: OpenPage, path: Path) -> None:
         page = open_page(path)
         seen = set()

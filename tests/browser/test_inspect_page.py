@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import re
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -473,9 +474,18 @@ class TestMixingDesk:
         luminance = sum(pair.parts.values()) - 0.5 * pair.parts["common"]
         expected = 255 * np.clip(luminance, 0, 1)[..., None]
         assert np.abs(self.mixed(page) - expected).max() < 0.6
-        clipped = 100 * ((luminance < -0.002) | (luminance > 1.002)).mean()
+        clipped = 100 * ((luminance < 0) | (luminance > 1)).mean()
         message = page.locator("#clipped").inner_text()
         assert float(message.split()[0]) == pytest.approx(clipped, abs=0.2)
+
+    def test_one_number_for_what_is_clipped(
+        self, open_page: OpenPage, tmp_path: Path, pair: PairPage
+    ) -> None:
+        """That of the full size, until parts are mixed."""
+        page = other(open_page, tmp_path, replace(pair, clipped=0.1234))
+        assert page.locator("#clipped").inner_text() == "12.3 % of the pixels are clipped"
+        self.set(page, common=0.0)
+        assert not page.locator("#clipped").inner_text().startswith("12.3 %")
 
     def test_command_line(self, page: Page) -> None:
         command = page.locator("#command")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
@@ -17,6 +18,27 @@ RESULTS = "Results"
 class GivenInspection(OptionGroup):
     """Which results are written, and for which slice."""
 
+    weights: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--weights",
+            metavar="NAME|FILE",
+            help="Name of shipped weights, or a file: ours (.safetensors) or a published "
+            "checkpoint (.pth). Given twice, two FNets are compared on the pair, iteration by "
+            "iteration. Default: fnet-medical for CT, MRI, PET and SPECT, else fnet.",
+            show_default=False,
+        ),
+    ] = None
+    inverse: Annotated[
+        Path | None,
+        typer.Option(
+            "--inverse",
+            metavar="FILE",
+            help="Inverse that was trained beside the weights (keep_inverse = true): show both "
+            "sources as recovered from the fused picture alone.",
+            show_default=False,
+        ),
+    ] = None
     out: Annotated[
         Path | None,
         typer.Option(
@@ -66,3 +88,16 @@ class GivenInspection(OptionGroup):
             show_default=False,
         ),
     ] = None
+
+    @property
+    def network(self) -> str | None:
+        """The weights to inspect, or the first of two; None: the default."""
+        return self.weights[0] if self.weights else None
+
+    def paths(self, modalities: Collection[str] = ()) -> list[Path]:
+        """Return all weights files, for images of these modalities. Raise CheckpointError."""
+        from fnetcli.checkpoints.shipped import find_weights
+
+        named: list[str | None] = [*self.weights] if self.weights else [None]
+        found = [find_weights(one, modalities) for one in named]
+        return [*found, *([self.inverse] if self.inverse else [])]

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import difflib
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
@@ -16,8 +18,11 @@ from fnetcli.errors import UsageError
 METHODS = "Methods to score"
 SCORES = "Scores"
 RESULTS = "Results"
+TABLES = "Tables"
 RUNNING = "Running"
 MAX_REPORT_CASES = 40
+Inset = tuple[int, int, int, int]  # left, top, width, height in pixels
+LABEL = re.compile(r"[A-Za-z0-9:._-]+")
 
 
 class ConventionChoice(StrEnum):
@@ -31,6 +36,17 @@ class ConventionChoice(StrEnum):
 class GivenMethods(OptionGroup):
     """Which methods are scored."""
 
+    sets: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--set",
+            metavar="NAME:vis=DIR,ir=DIR[,METHOD=DIR]",
+            help="A data set with a name, instead of two image options: its sources, and the fused "
+            "images of each method; repeat for more sets, which are one table.",
+            show_default=False,
+            rich_help_panel=METHODS,
+        ),
+    ] = None
     fused: Annotated[
         list[str] | None,
         typer.Option(
@@ -119,6 +135,72 @@ class GivenScores(OptionGroup):
 
 
 @dataclass(frozen=True)
+class GivenTables(OptionGroup):
+    """How tables are written."""
+
+    decimals: Annotated[
+        int | None,
+        typer.Option(
+            "--decimals",
+            metavar="N",
+            min=0,
+            max=9,
+            help="Decimals of every mean in the tables. Default: by the size of each metric.",
+            show_default=False,
+            rich_help_panel=TABLES,
+        ),
+    ] = None
+    methods_across: Annotated[
+        bool,
+        typer.Option(
+            "--methods-across",
+            help="Methods are columns and metrics are rows, in all tables of means.",
+            rich_help_panel=TABLES,
+        ),
+    ] = False
+    caption: Annotated[
+        str | None,
+        typer.Option(
+            "--caption",
+            metavar="TEXT",
+            help="Caption of the LaTeX table, which becomes a float of its own, as do those of "
+            "p-values and costs.",
+            show_default=False,
+            rich_help_panel=TABLES,
+        ),
+    ] = None
+    label: Annotated[
+        str | None,
+        typer.Option(
+            "--label",
+            metavar="TEXT",
+            help="Label of the LaTeX float; -p and -cost are added for the others.",
+            show_default=False,
+            rich_help_panel=TABLES,
+        ),
+    ] = None
+    wide: Annotated[
+        bool,
+        typer.Option(
+            "--wide",
+            help="The LaTeX float covers both columns of a page (table*).",
+            rich_help_panel=TABLES,
+        ),
+    ] = False
+
+    def require_latex(self, latex: Path | None) -> None:
+        """Raise UsageError if options of the LaTeX table are given without it, or cannot be."""
+        given = {"--caption": self.caption, "--label": self.label, "--wide": self.wide}
+        for option, value in given.items():
+            if value and latex is None:
+                raise UsageError(f"{option}: applies only to --latex; add it, or leave it out")
+        if self.label is not None and not LABEL.fullmatch(self.label):
+            raise UsageError(
+                f"--label {self.label}: use letters, digits and : . _ - only, as in tab:fusion"
+            )
+
+
+@dataclass(frozen=True)
 class GivenScoreFiles(OptionGroup):
     """Which files are written."""
 
@@ -172,6 +254,38 @@ class GivenScoreFiles(OptionGroup):
             rich_help_panel=RESULTS,
         ),
     ] = None
+    figures: Annotated[
+        Path | None,
+        typer.Option(
+            "--figures",
+            metavar="DIR",
+            help="Draw box plots of the scores and a grid of pictures, each as SVG and PDF.",
+            show_default=False,
+            rich_help_panel=RESULTS,
+        ),
+    ] = None
+    cases: Annotated[
+        str | None,
+        typer.Option(
+            "--cases",
+            metavar="NAMES",
+            help="Comma-separated cases whose pictures are shown, instead of --report-cases; of "
+            "several data sets SET/CASE.",
+            show_default=False,
+            rich_help_panel=RESULTS,
+        ),
+    ] = None
+    inset: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--inset",
+            metavar="CASE=X,Y,W,H",
+            help="Enlarge this rectangle of a case's pictures in --figures: left, top, width and "
+            "height in pixels; repeat for more cases.",
+            show_default=False,
+            rich_help_panel=RESULTS,
+        ),
+    ] = None
     report_cases: Annotated[
         int,
         typer.Option(
@@ -194,6 +308,55 @@ class GivenScoreFiles(OptionGroup):
             "--latex": self.latex_file,
             "--html": self.html_file,
         }
+
+    @property
+    def insets(self) -> dict[str, Inset]:
+        """The rectangle to enlarge, by case. Raise UsageError."""
+        found = dict[str, Inset]()
+        for text in self.inset or []:
+            case, mark, numbers = text.rpartition("=")
+            parts = numbers.split(",")
+            is_whole = all(part.strip().isascii() and part.strip().isdecimal() for part in parts)
+            if not (mark and case and len(parts) == 4 and is_whole) or "0" in map(
+                str.strip, parts[2:]
+            ):
+                raise UsageError(
+                    f"--inset {text}: give CASE=X,Y,W,H, the left, top, width and height in pixels"
+                )
+            if case in found:
+                raise UsageError(f"--inset {text}: {case} has another inset; leave one out")
+            x, y, width, height = map(int, parts)
+            found[case] = (x, y, width, height)
+        if found and self.figures is None:
+            raise UsageError("--inset: applies only to --figures; add it, or leave it out")
+        return found
+
+    def chosen_cases(self, known: Sequence[str]) -> list[int]:
+        """Return the cases to show: those of --cases, else those with insets. Raise UsageError."""
+        insets = self.insets
+        names = _split_cases(self.cases, known) if self.cases is not None else list(insets)
+        for option, some in (("--inset", insets), ("--cases", names)):
+            for name in some:
+                if name not in known:
+                    close = difflib.get_close_matches(name, known, n=1, cutoff=0.4)
+                    hint = f"did you mean {close[0]!r}?" if close else f"such as {known[0]!r}"
+                    raise UsageError(f"{option} {name}: no case has this name; {hint}")
+        if len(names) > MAX_REPORT_CASES:
+            raise UsageError(
+                f"--cases: {len(names)} cases, but at most {MAX_REPORT_CASES} can be shown"
+            )
+        for name in insets:
+            if name not in names:
+                raise UsageError(f"--inset {name}: is not among --cases; add it there")
+        return [known.index(name) for name in dict.fromkeys(names)]
+
+
+def _split_cases(text: str, known: Sequence[str]) -> list[str]:
+    """Return the names in a list separated by commas; one name may hold commas itself."""
+    names = [text] if text in known else [name.strip() for name in text.split(",")]
+    if not all(names):
+        raise UsageError(f"--cases {text}: an empty name; separate names by single commas")
+    return names
 
 
 @dataclass(frozen=True)

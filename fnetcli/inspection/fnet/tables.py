@@ -92,7 +92,7 @@ def page_numbers(record: Mapping[str, Any], modalities: Modalities) -> dict[str,
         "Sources": worded(record["sources"]),
         "The pair": {
             "correlation of the unique codes' energy maps": record["unique_energy_correlation"],
-            "fused pixels clipped": record["clipped"],
+            "fused pixels clipped": share(record["clipped"]),
         },
     }
 

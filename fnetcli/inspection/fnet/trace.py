@@ -40,6 +40,12 @@ class TraceOptions:
 
     with_codes: bool = False  # u, v and z
     with_iterations: bool = False  # every x_k, k = 0 ... K, before and after its threshold
+    measures_iterations: bool = False  # measure them all, also if they are not kept
+
+    @property
+    def has_iterations(self) -> bool:
+        """Whether all iterations are computed."""
+        return self.with_iterations or self.measures_iterations
 
 
 @dataclass(frozen=True)
@@ -155,7 +161,7 @@ def trace_pair(
 
 def count_steps(config: FNetConfig, options: TraceOptions) -> int:
     """Return how often `trace_pair` calls `on_step`."""
-    return 1 + 2 * 2 * (config.iterations + 1 if options.with_iterations else 1)
+    return 1 + 2 * 2 * (config.iterations + 1 if options.has_iterations else 1)
 
 
 class _Tracer:
@@ -187,7 +193,7 @@ class _Tracer:
         }
         codes: dict[str, Code] = {}
         explained = images
-        for k in range(0 if self.options.with_iterations else self.last, self.last + 1):
+        for k in range(0 if self.options.has_iterations else self.last, self.last + 1):
             for is_open in (True, False):
                 codes.clear()  # frees the codes of the run before
                 explained = self._run(letters, images, k, codes, is_open=is_open)

@@ -33,7 +33,9 @@ from fnetcli.files.cache import cache_folder
 from fnetcli.files.durable import sync_folder
 
 TUNINGS = (("-march=native",), ("-mcpu=native",), ())  # the first that the compiler accepts
-BUILD_SECONDS = 300  # usually about five, on a busy machine sixty
+# Usually about five, on a busy machine sixty; a compiler that is a package builds its own C++
+# library first, which takes many times as long.
+BUILD_SECONDS = 1800
 ROOM = 1 << 20  # bytes; the library is a tenth of that
 ZIG = "ziglang"  # a package that is a compiler
 SWITCH = "FNET_NATIVE"  # 0: do not compile
