@@ -29,6 +29,7 @@ from fnetcli.pictures.fuse import Fused, FuseOptions
 from fnetcli.pictures.fuse import fuse as fuse_images
 from fnetcli.pictures.mix import MixOptions
 from fnetcli.pictures.outputs import Depth, MapsKind, OutputOptions
+from fnetcli.pictures.place import CAMERA_KIND, PlaceOptions
 from fnetcli.pictures.prepare import PrepareOptions
 from fnetcli.pictures.survey import Scope
 from fnetcli.products import Products
@@ -223,6 +224,7 @@ def fuse_folder(
     scaling: Mapping[str, ScalingOptions] | None = None,
     stretch_scope: Scope = "image",
     resize: str | None = None,
+    place: PlaceOptions | None = None,
     gains: Mapping[str, float] | None = None,
     gray: bool = False,
     format: str | None = None,  # noqa: A002  as the option
@@ -261,12 +263,15 @@ def fuse_folder(
         modalities = CAMERA_MODALITIES
         pairing = pair_camera_files(Path(flir), is_recursive=recursive)
     _require_known(of_bands, modalities)
+    if place is None and flir is not None:
+        place = PlaceOptions(register=CAMERA_KIND, is_optional=True)
+    place = replace(place or PlaceOptions(), camera=flir is not None)
     prepare = PrepareOptions(
         modalities,
         _of_both(scaling, modalities),
         reading(modalities),
         resize,
-        aligns_by_camera=flir is not None,
+        place=place,
     )
     on_progress = settings.get("on_progress", _silent)
     workers = settings.get("workers") or default_workers()

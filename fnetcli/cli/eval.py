@@ -39,6 +39,7 @@ from fnetcli.cli.options.files import GivenPairing, GivenReading
 from fnetcli.cli.options.group import takes_groups
 from fnetcli.cli.options.images import GivenImages
 from fnetcli.cli.options.network import GivenDevice, GivenPrecision, GivenTiles
+from fnetcli.cli.options.registration import GivenRegistration
 from fnetcli.cli.options.scaling import GivenScaling, GivenScope, GivenSize
 from fnetcli.cli.options.scores import (
     GivenMethods,
@@ -75,6 +76,7 @@ def evaluate(
     scaling: GivenScaling,
     scope: GivenScope,
     size: GivenSize,
+    registration: GivenRegistration,
     running: GivenScoreRun,
     device: GivenDevice,
     cluster: GivenCluster,
@@ -131,6 +133,7 @@ def evaluate(
         reading=reading,
         scaling=scaling,
         size=size,
+        registration=registration,
         stretch_scope=scope.of_pictures,
         workers=running.workers or min(MAX_WORKERS, usable_cores()),
     )
@@ -144,8 +147,7 @@ def evaluate(
     inputs = [path for one in found for path in one.inputs]
     named = [
         *makers.paths,
-        *([pairing.pairs] if pairing.pairs else []),
-        *([study] if study else []),
+        *(path for path in (pairing.pairs, study, registration.transform) if path),
     ]
     files.check(Inputs([*inputs, *named]), figure_paths(results.figures))
     require_figures(results.figures, Inputs([*inputs, *named]))

@@ -12,6 +12,7 @@ from fnetcli.cli.console import Console, Progress, tell_pairing
 from fnetcli.cli.eval_makers import Makers
 from fnetcli.cli.options.cameras import GivenCamera
 from fnetcli.cli.options.files import GivenPairing, GivenReading
+from fnetcli.cli.options.registration import GivenRegistration
 from fnetcli.cli.options.scaling import GivenScaling, GivenSize
 from fnetcli.errors import UsageError
 from fnetcli.modalities import MODALITIES
@@ -149,6 +150,7 @@ class Scoring:
     reading: GivenReading
     scaling: GivenScaling
     size: GivenSize
+    registration: GivenRegistration
     stretch_scope: Scope
     workers: int
 
@@ -168,7 +170,7 @@ class Scoring:
             self.scaling.options(modalities),
             self.camera.applied_to(of_files, modalities),
             self.size.resize,
-            aligns_by_camera=self.camera.has_both,
+            self.registration.place(self.size.resize, of_camera=self.camera.has_both),
         )
         tell_pairing(self.console, found)
         found.require_cases()

@@ -23,6 +23,7 @@ from fnetcli.cli.options.films import GivenFilm
 from fnetcli.cli.options.group import takes_groups
 from fnetcli.cli.options.images import GivenImages
 from fnetcli.cli.options.network import GivenDevice, GivenPrecision, GivenTiles, GivenWeights
+from fnetcli.cli.options.registration import GivenRegistration, GivenView
 from fnetcli.cli.options.results import GivenResults, GivenRun
 from fnetcli.cli.options.scaling import GivenScaling, GivenScope, GivenSize
 from fnetcli.cli.options.talking import GivenQuiet, GivenVerbosity
@@ -59,6 +60,8 @@ def fuse(
     scaling: GivenScaling,
     scope: GivenScope,
     size: GivenSize,
+    registration: GivenRegistration,
+    view: GivenView,
     weights: GivenWeights,
     results: GivenResults,
     running: GivenRun,
@@ -96,7 +99,7 @@ def fuse(
         )
         from fnetcli.runs.protect import ResultFiles, require_outside
 
-    files = ResultFiles({"--json": running.summary})
+    files = ResultFiles({"--json": running.summary, "--save-transform": view.save_transform})
     console = Console(
         is_quiet=quiet.quiet,
         is_verbose=verbosity.verbose,
@@ -106,8 +109,8 @@ def fuse(
     of_volumes = (volume.given(), alignment.given(), volume_results.given())
     if film.makes_film(results.out, [*images.given.values(), *camera.paths]):
         refuse_for_pictures(layout.given(), *of_volumes)
-        on_pictures = (reading, scaling, scope, size, weights, results, running, cluster)
-        given = GivenFuse(images.given, film, camera, pairing, *on_pictures)
+        of_frames = (reading, scaling, scope, size, registration, view, weights, results)
+        given = GivenFuse(images.given, film, camera, pairing, *of_frames, running, cluster)
         return fuse_film(console, given, source, files)
     found = camera.find(images.given, pairing, reading, layout)
     if found.info:
@@ -127,6 +130,7 @@ def fuse(
                 **scope.given(),
                 **camera.given(),
                 **size.given(),
+                **view.given(),
                 **results.of_pictures(),
                 f"-o {out}": is_file,
             }
@@ -141,13 +145,12 @@ def fuse(
     if running.merge_parts:
         return tell_merged(console, out, found.pairing)
     crew = cluster.crew(device.device)
-    others = (weights.path(modalities), pairing.pairs, alignment.transform)
-    further = [path for path in others if path]
+    further = [weights.path(modalities), pairing.pairs, registration.transform]
     session = _Session(
         console,
         running,
         files,
-        further,
+        [path for path in further if path],
         running.workers or default_workers(),
         pairing.strict,
         results.report,
@@ -155,12 +158,13 @@ def fuse(
         replace(source, modalities=modalities),
         crew,
         Wanted(features=results.features),
+        view,
     )
     if found.has_volumes:
         from fnetcli.runs.volume_jobs import VolumeRunOptions, volume_job
 
-        plain = volume.options(modalities, scalings, reading.pixel_limit)
-        volumes = alignment.applied_to(plain, is_strict=pairing.strict)
+        plain = volume.options(modalities, scalings, reading.pixel_limit, registration.reference)
+        volumes = alignment.applied_to(plain, registration, is_strict=pairing.strict)
         network = session.load(len(found.pairing.cases))
         options = VolumeRunOptions(
             mix=volume_results.mix(
@@ -178,7 +182,10 @@ def fuse(
         scalings,
         camera.applied_to(reading.options(modalities), modalities),
         size.resize,
-        aligns_by_camera=camera.has_both,
+        view.saved(
+            registration.place(size.resize, view, of_camera=camera.has_both),
+            len(found.pairing.cases),
+        ),
     )
     network = session.load(len(found.pairing.cases))
     with Progress(None, "headers and ranges", console) as progress:
@@ -203,6 +210,7 @@ def fuse(
         console.notice(notice)
     for warning in surveyed.warnings:
         console.warning(warning)
+    session.save_transform(surveyed.job, surveyed.options)
     return session.run(replace(surveyed.job, part=part), network, surveyed.options)
 
 
@@ -221,6 +229,7 @@ class _Session:
     source: NetworkSource
     crew: CrewOptions | None  # who fuses; None: this process
     wanted: Wanted
+    view: GivenView
 
     def load(self, count: int) -> LoadedNetwork:
         """Load the network and print what it is."""
@@ -241,6 +250,19 @@ class _Session:
             self.console.notice(notice)
         return network
 
+    def save_transform(self, job: Job[PathsT, PreparedT, MadeT], options: FuseOptions) -> None:
+        """Write the transform of all pairs, if it is asked for."""
+        self._check(job)
+        if not self.running.dry_run:
+            self.view.save(options.prepare.place, self.console.notice)
+
+    def _check(self, job: Job[PathsT, PreparedT, MadeT]) -> None:
+        """Raise UsageError if a result file would replace an input."""
+        from fnetcli.runs.protect import Inputs
+
+        if self.files.paths:
+            self.files.check(Inputs([*job.input_paths, *self.further_inputs]))
+
     def run(
         self,
         job: Job[PathsT, PreparedT, MadeT],
@@ -250,12 +272,10 @@ class _Session:
         counts_slices: bool = False,
     ) -> int:
         """Plan and run all cases, and print how the run ended; return the exit code."""
-        from fnetcli.runs.protect import Inputs
         from fnetcli.runs.room import features_room
         from fnetcli.runs.run import FusionRun
 
-        if self.files.paths:
-            self.files.check(Inputs([*job.input_paths, *self.further_inputs]))
+        self._check(job)
         console, running = self.console, self.running
         counts_slices = counts_slices and self.crew is None  # workers tell of whole volumes
         watcher = Watcher(console, counts_slices=counts_slices)

@@ -14,6 +14,7 @@ from fnetcli.cli.options.cluster import GivenCluster
 from fnetcli.cli.options.files import GivenPairing, GivenReading
 from fnetcli.cli.options.films import GivenFilm
 from fnetcli.cli.options.network import GivenWeights
+from fnetcli.cli.options.registration import GivenRegistration, GivenView
 from fnetcli.cli.options.results import DepthChoice, ExistingChoice, GivenResults, GivenRun
 from fnetcli.cli.options.scaling import GivenScaling, GivenScope, GivenSize, ScopeChoice
 from fnetcli.errors import UsageError
@@ -39,6 +40,8 @@ class GivenFuse:
     scaling: GivenScaling
     scope: GivenScope
     size: GivenSize
+    registration: GivenRegistration
+    view: GivenView
     weights: GivenWeights
     results: GivenResults
     running: GivenRun
@@ -232,7 +235,7 @@ def _job(
         given.scaling.options(modalities),
         camera.applied_to(given.reading.options(modalities), modalities),
         given.size.resize,
-        aligns_by_camera=camera.has_both,
+        given.registration.of_film(given.size.resize, given.view, of_camera=camera.has_both),
     )
     output = OutputOptions(depth="16" if is_deep else "8", maps="none")
     options = FuseOptions(prepare, network.products, results.mix(gains), output)

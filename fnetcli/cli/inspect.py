@@ -22,6 +22,7 @@ from fnetcli.cli.options.group import takes_groups
 from fnetcli.cli.options.images import GivenImages
 from fnetcli.cli.options.inspection import GivenInspection
 from fnetcli.cli.options.network import GivenDevice, GivenTiles
+from fnetcli.cli.options.registration import GivenRegistration, GivenView
 from fnetcli.cli.options.scaling import GivenScaling, GivenSize
 from fnetcli.cli.options.talking import GivenQuiet, GivenVerbosity
 from fnetcli.cli.options.volumes import GivenVolume
@@ -48,6 +49,8 @@ def inspect(
     reading: GivenReading,
     scaling: GivenScaling,
     size: GivenSize,
+    registration: GivenRegistration,
+    view: GivenView,
     volume: GivenVolume,
     device: GivenDevice,
     tiles: GivenTiles,
@@ -104,6 +107,8 @@ def inspect(
             "--range": scaling.value_range,
             "--invert": scaling.invert,
             **size.given(),
+            **registration.given(),
+            **view.given(),
             **of_volume,
         },
         "pair",
@@ -112,7 +117,9 @@ def inspect(
     named = [subject] if subject else results.paths([*images.given])
     inputs = Inputs([*images.given.values(), *named, *([camera.flir] if camera.flir else [])])
     if kind == "pair":
-        given = GivenPair(images.given, camera, results, reading, scaling, size, volume)
+        given = GivenPair(
+            images.given, camera, results, reading, scaling, size, registration, view, volume
+        )
         if len(results.weights or []) > 1:
             return inspect_two(console, given, inputs, device.device, engine_options)
         return inspect_pair(console, given, inputs, device.device, engine_options)

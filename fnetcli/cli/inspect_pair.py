@@ -15,6 +15,7 @@ from fnetcli.cli.inspect_files import require_json, require_places, results_in, 
 from fnetcli.cli.options.cameras import GivenCamera
 from fnetcli.cli.options.files import GivenPairing, GivenReading
 from fnetcli.cli.options.inspection import GivenInspection
+from fnetcli.cli.options.registration import GivenRegistration, GivenView
 from fnetcli.cli.options.scaling import GivenScaling, GivenSize
 from fnetcli.cli.options.volumes import (
     AxisChoice,
@@ -25,7 +26,7 @@ from fnetcli.cli.options.volumes import (
 )
 from fnetcli.errors import UsageError
 from fnetcli.runs.batch import EXIT_DONE
-from fnetcli.runs.protect import Inputs, is_below
+from fnetcli.runs.protect import Inputs, ResultFiles, is_below
 
 if TYPE_CHECKING:
     import numpy as np
@@ -51,6 +52,8 @@ class GivenPair:
     reading: GivenReading
     scaling: GivenScaling
     size: GivenSize
+    registration: GivenRegistration
+    view: GivenView
     volume: GivenVolume
 
     @property
@@ -76,7 +79,8 @@ class GivenPair:
             "--series": self.volume.series,
             "--volume": self.volume.volume,
             "--window": self.volume.window,
-            "--reference": self.volume.reference,
+            **self.registration.words(),
+            "--view": None if self.view.view is None else self.view.view.value,
             "--axis": None if axis is AxisChoice.auto else axis.value,
             "--weights": self.results.network,
         }
@@ -120,8 +124,10 @@ def inspect_pair(
     names = (*written_names(inspector), *([INVERSE_FILE] if inverse else []))
     require_places(out, names, results.json_file, inputs, inspector.weights_pictures)
     here = shlex.join(["fnet", *sys.argv[1:]])
+    subject = read()
+    given.view.save(subject.place, console.notice)
     task = PairTask(
-        read(), found.modalities, options, given.command(), here, inverse, tuple(doubts)
+        subject, found.modalities, options, given.command(), here, inverse, tuple(doubts)
     )
     with results_in(out):
         pair, scales = _inspect(console, inspector, network, task, out)
@@ -140,7 +146,10 @@ def find_pair(given: GivenPair, found: FoundInputs) -> Callable[[], Subject]:
         )
     (case,) = found.pairing.cases
     _require_outside(given.out, case)
-    require_json(given.results.json_file, given.out, Inputs((case.first, case.second)))
+    inputs = Inputs([case.first, case.second, *given.registration.paths])
+    require_json(given.results.json_file, given.out, inputs)
+    results = {"--json": given.results.json_file, "--save-transform": given.view.save_transform}
+    ResultFiles(results).check(inputs)
     if found.has_volumes:
         return _volume_slice(given, found.modalities, case)
     return _pictures(given, found.modalities, case)
@@ -164,12 +173,13 @@ def _pictures(given: GivenPair, modalities: tuple[str, str], case: Case) -> Call
         raise UsageError(
             "--slice: applies only to volumes (DICOM, NIfTI), but pictures are given; leave it out"
         )
+    place = given.registration.place(given.size.resize, given.view, of_camera=given.camera.has_both)
     options = PrepareOptions(
         modalities=modalities,
         scaling=given.scaling.options(modalities),
         reading=given.camera.applied_to(given.reading.options(modalities), modalities),
         resize_to=given.size.resize,
-        aligns_by_camera=given.camera.has_both,
+        place=given.view.saved(place, 1),
     )
     return lambda: two_pictures(case, options)
 
@@ -181,9 +191,16 @@ def _volume_slice(
 
     of_files = {"--page": given.reading.page, "--band": given.reading.band}
     of_reading = {**of_files, **given.camera.given()}
-    refuse_for_volumes({**of_reading, **given.scaling.of_pictures(), **given.size.given()})
+    of_place = {**given.registration.given(), **given.view.given()}
+    of_place.pop("--reference")
+    refuse_for_volumes(
+        {**of_reading, **given.scaling.of_pictures(), **given.size.given(), **of_place}
+    )
     options = given.volume.options(
-        modalities, given.scaling.options(modalities), given.reading.pixel_limit
+        modalities,
+        given.scaling.options(modalities),
+        given.reading.pixel_limit,
+        given.registration.reference,
     )
     return lambda: one_slice(case, options, given.results.slice_number)
 

@@ -8,7 +8,7 @@ from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import Any
 
-from fnetcli.cli.help import LiteralCommand
+from fnetcli.cli.help import HELP_ALL, LiteralCommand
 from fnetcli.errors import ConfigError, FnetError, UsageError
 from fnetcli.files.guarded import FileKind, read_text
 
@@ -30,7 +30,7 @@ class StudyCommand(LiteralCommand):
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         """Put the options of the file before those of the command line, which replace them."""
-        if args:
+        if args and HELP_ALL not in args:
             values, _, order = self.make_parser(ctx).parse_args(args=list(args))
             study = values.get("study")
             if isinstance(study, str):

@@ -9,6 +9,7 @@ from fnetcli.cli.console import Console, Progress, exits_properly, leaving_at_on
 from fnetcli.cli.options.group import takes_groups
 from fnetcli.cli.options.images import GivenImages
 from fnetcli.cli.options.network import GivenDevice
+from fnetcli.cli.options.registration import GivenRegistration
 from fnetcli.cli.options.talking import GivenQuiet
 from fnetcli.cli.options.training import GivenTraining
 from fnetcli.cli.train_plan import (
@@ -16,6 +17,7 @@ from fnetcli.cli.train_plan import (
     choose_recipe,
     find_pairs,
     initial_weights,
+    plan_registration,
     plan_run,
     write_recipe,
 )
@@ -30,6 +32,7 @@ if TYPE_CHECKING:
 def train(
     given: GivenTraining,
     images: GivenImages,
+    registration: GivenRegistration,
     device: GivenDevice,
     talking: GivenQuiet,
 ) -> int:
@@ -60,6 +63,7 @@ def train(
     run = given.out or Path("runs") / Path(name).stem
     check_run_folder(run, resume=resume)
     plan = plan_run(name, run, given, images.given)
+    plan = plan_registration(plan, registration)
     pairs, validation_pairs = find_pairs(plan, console)
     init = initial_weights(plan, given)
     if init is not None:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from fnetcli.cli.console import Console, tell_pairing
 from fnetcli.cli.options.files import GivenPairing, GivenReading
+from fnetcli.cli.options.registration import GivenRegistration
 from fnetcli.cli.options.training import GivenTraining
 from fnetcli.cli.options.values import per_modality
 
@@ -94,6 +95,18 @@ def plan_run(name: str, run: Path, given: GivenTraining, folders: dict[str, Path
             "option out, or give a recipe of uaafusion"
         )
     return plan
+
+
+def plan_registration(plan: Recipe, registration: GivenRegistration) -> Recipe:
+    """Return the recipe with the registration of the command line, if it has any."""
+    given = {
+        name.removeprefix("--"): value for name, value in registration.words().items() if value
+    }
+    if not given:
+        return plan
+    if "transform" in given:
+        given["transform"] = str(Path(given["transform"]).resolve())
+    return dataclasses.replace(plan, registration=given)
 
 
 def _validation_sets(plan: Recipe, folder: Path) -> tuple[DataSet, ...]:
@@ -265,14 +278,20 @@ def _pairs(plan: Recipe, data: DataSet, console: Console, smallest: int = 1) -> 
             f"{folders[first]} and {folders[second]}: no pairs, as no two files have the same "
             f"name; {advice}check the folders, or describe the names with --match"
         )
-    prepare = PrepareOptions(modalities, reading=reading.options(modalities))
+    place = GivenRegistration.of_words(plan.registration).place(None, of_camera=False)
+    prepare = PrepareOptions(modalities, reading=reading.options(modalities), place=place)
     found = survey(pairing.cases, prepare)
     for notice in found.notices:
         console.notice(notice)
     for warning in found.warnings:
         console.warning(warning)
     pairs = Pairs(
-        pairing.cases, smallest, modalities, found.options.scaling, reading=prepare.reading
+        pairing.cases,
+        smallest,
+        modalities,
+        found.options.scaling,
+        reading=prepare.reading,
+        place=found.options.place,
     )
     pairs.check()
     warnings = [(path, text) for path, texts in pairs.warnings.items() for text in texts]

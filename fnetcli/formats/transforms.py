@@ -51,8 +51,10 @@ def read_transform(path: Path) -> Matrix:
     """
     content = read_bytes(path, TRANSFORM)
     try:
-        return _parse(content)
-    except _Refused as refused:
+        matrix = _parse(content, _SPATIAL)
+        _require_sense(matrix)
+        return np.asarray(FLIP @ matrix @ FLIP)
+    except Refused as refused:
         raise ReadError(f"{path}: {refused}") from None
     except (ValueError, IndexError, OverflowError):
         raise ReadError(
@@ -60,8 +62,8 @@ def read_transform(path: Path) -> Matrix:
         ) from None
 
 
-class _Refused(Exception):  # noqa: N818 - a refusal, to become a ReadError
-    pass
+class Refused(Exception):  # noqa: N818 - a refusal, to become a ReadError
+    """What is wrong with a transform, and what to do."""
 
 
 @dataclass
@@ -70,31 +72,39 @@ class _Part:
     numbers: dict[str, list[float]]
 
 
-def _parse(content: bytes) -> Matrix:
+def parse_planar(content: bytes) -> Matrix:
+    """Return the 3x3 matrix of a two-dimensional ITK transform, in its own coordinates.
+
+    Raise Refused, or ValueError and IndexError if its numbers are damaged.
+    """
+    return _parse(content, _PLANAR)
+
+
+def _parse(content: bytes, known: _Matrices) -> Matrix:
     if not content.startswith(b"#Insight Transform File"):
-        raise _Refused(
+        raise Refused(
             "not an ITK transform in text form (.txt, .tfm); save it as one, for example with "
             "SimpleITK.WriteTransform or ANTs' ConvertTransformFile"
         )
+    dimensions = 2 if known is _PLANAR else 3
     parts: list[_Part] = []
     for line in content.decode("utf-8", "replace").splitlines():
         name, _, rest = line.partition(":")
         if name == "Transform":
-            parts.append(_Part(_kind(rest.strip()), {}))
+            parts.append(_Part(_kind(rest.strip(), dimensions, known), {}))
         elif name in {"Parameters", "FixedParameters"} and parts:
             parts[-1].numbers[name] = [float(word) for word in rest.split()]
     is_composite = bool(parts) and parts[0].kind == "CompositeTransform"
     linear = parts[1:] if is_composite else parts
     if not linear:
-        raise _Refused("holds no transform; write it again")
+        raise Refused("holds no transform; write it again")
     if len(linear) > 1 and not is_composite:
-        raise _Refused(f"holds {len(linear)} transforms in no order; save one, or a composite one")
-    matrix = np.eye(4)
+        raise Refused(f"holds {len(linear)} transforms in no order; save one, or a composite one")
+    matrix = np.eye(dimensions + 1)
     with np.errstate(over="ignore", invalid="ignore"):
         for part in linear:  # the last transform is applied first
-            matrix = matrix @ _matrix(part)
-    _require_sense(matrix)
-    return np.asarray(FLIP @ matrix @ FLIP)
+            matrix = matrix @ _matrix(part, dimensions, known)
+    return matrix
 
 
 def _require_sense(matrix: Matrix) -> None:
@@ -102,43 +112,49 @@ def _require_sense(matrix: Matrix) -> None:
     stretches = np.linalg.svd(matrix[:3, :3], compute_uv=False) if is_finite else np.zeros(3)
     least, most = float(stretches.min()), float(stretches.max())
     if least <= 1e-6 * most:
-        raise _Refused("its transform cannot be inverted; write it again")
+        raise Refused("its transform cannot be inverted; write it again")
     if least * MAX_STRETCH < 1 or most > MAX_STRETCH:
-        raise _Refused(
+        raise Refused(
             f"its transform stretches by {least:.3g} to {most:.3g}, which no patient does; write "
             "it again, in millimetres"
         )
     if np.abs(matrix[:3, 3]).max() > MAX_SHIFT:
-        raise _Refused(
+        raise Refused(
             f"its transform shifts by more than {MAX_SHIFT:g} mm; write it again, in millimetres"
         )
 
 
-def _kind(name: str) -> str:
+def _kind(name: str, dimensions: int, known: _Matrices) -> str:
     kind, _, rest = name.partition("_")
-    if kind == "CompositeTransform" or (kind in _MATRICES and rest.endswith("_3_3")):
+    if kind == "CompositeTransform" or (
+        kind in known and rest.endswith(f"_{dimensions}_{dimensions}")
+    ):
         return kind
-    if kind in _MATRICES or rest.endswith("_2_2"):
-        raise _Refused(f"{kind} is two-dimensional; give a three-dimensional transform")
+    if kind in _SPATIAL or kind in _PLANAR or rest.endswith(("_2_2", "_3_3")):
+        words = "two-dimensional; give a three-dimensional transform"
+        if dimensions == 2:
+            words = "three-dimensional; give a two-dimensional transform for pictures"
+        if rest.endswith(("_2_2", "_3_3")) and not rest.endswith(f"_{dimensions}_{dimensions}"):
+            raise Refused(f"{kind} is {words}")
     if any(sign in kind for sign in ("Displacement", "BSpline", "Velocity", "Spline", "Kernel")):
-        raise _Refused(
+        raise Refused(
             f"a deformable transform ({kind[:40]}), but only rigid and affine ones can be used; "
             "resample the volume with the program that wrote the transform"
         )
-    raise _Refused(f"unknown kind of transform ({kind[:40]}); save it as an AffineTransform")
+    raise Refused(f"unknown kind of transform ({kind[:40]}); save it as an AffineTransform")
 
 
-def _matrix(part: _Part) -> Matrix:
-    """Return the 4x4 LPS+ matrix: x -> linear (x - centre) + centre + translation."""
+def _matrix(part: _Part, dimensions: int, known: _Matrices) -> Matrix:
+    """Return the matrix in ITK's coordinates: x -> linear (x - centre) + centre + translation."""
     numbers = part.numbers.get("Parameters", [])
-    linear, translation = _MATRICES[part.kind](numbers)
+    linear, translation = known[part.kind](numbers)
     fixed = part.numbers.get("FixedParameters", [])
     if part.kind == "Euler3DTransform" and fixed[3:4] not in ([], [0.0]):
-        raise _Refused("its angles are in the order ZYX; save it as an AffineTransform")
-    centre = np.array(fixed[:3] or (0, 0, 0), float)
-    matrix = np.eye(4)
-    matrix[:3, :3] = linear
-    matrix[:3, 3] = np.array(translation, float) + centre - linear @ centre
+        raise Refused("its angles are in the order ZYX; save it as an AffineTransform")
+    centre = np.array(fixed[:dimensions] or [0.0] * dimensions, float)
+    matrix = np.eye(dimensions + 1)
+    matrix[:dimensions, :dimensions] = linear
+    matrix[:dimensions, dimensions] = np.array(translation, float) + centre - linear @ centre
     return matrix
 
 
@@ -181,7 +197,13 @@ def _exactly(numbers: list[float], count: int) -> list[float]:
     return numbers
 
 
-_MATRICES: dict[str, Callable[[list[float]], tuple[Matrix, list[float]]]] = {
+def _turn(angle: float) -> Matrix:
+    cos, sin = math.cos(angle), math.sin(angle)
+    return np.array([[cos, -sin], [sin, cos]])
+
+
+_Matrices = dict[str, Callable[[list[float]], tuple[Matrix, list[float]]]]
+_SPATIAL: _Matrices = {
     "AffineTransform": _affine,
     "MatrixOffsetTransformBase": _affine,
     "Euler3DTransform": _euler,
@@ -189,4 +211,20 @@ _MATRICES: dict[str, Callable[[list[float]], tuple[Matrix, list[float]]]] = {
     "Similarity3DTransform": _similar,
     "TranslationTransform": lambda numbers: (np.eye(3), _exactly(numbers, 3)),
     "IdentityTransform": lambda _: (np.eye(3), [0.0, 0.0, 0.0]),
+}
+_PLANAR: _Matrices = {
+    **dict.fromkeys(
+        ("AffineTransform", "MatrixOffsetTransformBase"),
+        lambda numbers: (np.reshape(_exactly(numbers, 6)[:4], (2, 2)), numbers[4:]),
+    ),
+    **dict.fromkeys(
+        ("Euler2DTransform", "Rigid2DTransform"),
+        lambda numbers: (_turn(_exactly(numbers, 3)[0]), numbers[1:]),
+    ),
+    "Similarity2DTransform": lambda numbers: (
+        _exactly(numbers, 4)[0] * _turn(numbers[1]),
+        numbers[2:],
+    ),
+    "TranslationTransform": lambda numbers: (np.eye(2), _exactly(numbers, 2)),
+    "IdentityTransform": lambda _: (np.eye(2), [0.0, 0.0]),
 }

@@ -39,6 +39,7 @@ class InspectedPair:
             "weights": dict(self.weights),
             **self.findings.record,
             "misalignment": self.misalignment.record(),
+            **({} if self.subject.placed is None else {"alignment": self.subject.placed.record()}),
             "said": list(self.subject.info),
             "notices": list(self.notices),
         }

@@ -15,7 +15,8 @@ from fnetcli.imaging.intensity import CELSIUS, Scaled, to_stored, valid_pixels
 from fnetcli.inputs.pairing import Case
 from fnetcli.models.base import Fusion, Maps
 from fnetcli.pictures.fuse import finish
-from fnetcli.pictures.prepare import Prepared, PrepareOptions, read_case
+from fnetcli.pictures.place import Placed, PlaceOptions, as_they_are
+from fnetcli.pictures.prepare import Prepared, PrepareOptions, read_case, read_scaled
 from fnetcli.pictures.survey import survey
 from fnetcli.volumes.completion import slice_luminances
 from fnetcli.volumes.mix import VolumeMixOptions, notices_of
@@ -46,6 +47,10 @@ class Subject:
     sources: tuple[Levels, Levels]
     info: tuple[str, ...]  # good to know: what became black and white
     finish: Callable[[Fusion[Maps]], Finished]  # turns the network's output into a picture
+    place: PlaceOptions | None = None  # of pictures: as it was decided
+    placed: Placed | None = None
+    place_of_reference: int = 1  # among the two
+    before: tuple[Levels, Levels] | None = None  # first and second, as they lie without it
 
 
 # --- pictures -------------------------------------------------------------------------------------
@@ -69,7 +74,26 @@ def two_pictures(case: Case, options: PrepareOptions) -> Subject:
         sources=(first, second),
         info=(*found.notices, *_ranges(prepared), *_placed(prepared)),
         finish=finished,
+        place=options.place,
+        placed=prepared.placed,
+        place_of_reference=int(
+            prepared.placed is not None and prepared.placed.reference == prepared.modalities[1]
+        ),
+        before=None if prepared.placed is None else _as_they_are(case, options, prepared),
     )
+
+
+def _as_they_are(case: Case, options: PrepareOptions, prepared: Prepared) -> tuple[Levels, Levels]:
+    """Return both pictures on the kept grid, centre on centre, without their transform."""
+    scaled = read_scaled(case, options)
+    placed = prepared.placed
+    if placed is None:
+        raise RuntimeError("the pictures were not placed")
+    is_first = placed.reference == prepared.modalities[0]
+    reference, moving = scaled if is_first else scaled[::-1]
+    pair = as_they_are(reference, moving, placed.window)
+    first, second = map(_levels, pair if is_first else pair[::-1])
+    return first, second
 
 
 def _ranges(prepared: Prepared) -> list[str]:
@@ -90,7 +114,7 @@ def _unit(scaled: Scaled) -> str:
 
 
 def _placed(prepared: Prepared) -> list[str]:
-    return [] if prepared.placed is None else [prepared.placed.sentence]
+    return [] if prepared.placed is None else [*prepared.placed.sentences]
 
 
 def _levels(scaled: Scaled) -> Levels:

@@ -27,6 +27,7 @@ from fnetcli.imaging.image import Image
 from fnetcli.imaging.intensity import to_stored
 from fnetcli.inputs.pairing import Case
 from fnetcli.models.base import Fusion, Maps, Wanted
+from fnetcli.models.lone import pass_through
 from fnetcli.pictures.mix import (
     MixOptions,
     giver_of_color,
@@ -164,8 +165,11 @@ def finish(
 ) -> Fused:
     """Add colour, transparency and metadata of the two images to the fused luminance.
 
-    `kind` is the type of the picture's numbers: float32 in [0, 1], or uint8 or uint16 up to white.
+    Where only one of the two looks, it passes through unfused, also in `fusion`. `kind` is the type
+    of the picture's numbers: float32 in [0, 1], or uint8 or uint16 up to white.
     """
+    if any(mask is not None for mask in prepared.has_data):
+        pass_through(fusion, prepared.luminances, prepared.has_data)
     giver = giver_of_color(prepared, mix)
     image = in_place_of(prepared, mixed_picture(giver, fusion, mix.gains, np.dtype(kind)))
     ranges = {
@@ -260,5 +264,5 @@ class Pictures:
         ]
         if prepared.placed is not None:
             record["alignment"] = prepared.placed.record()
-            sentences.append(prepared.placed.sentence)
+            sentences += prepared.placed.sentences
         return record | ({"said": sentences} if sentences else {})

@@ -111,6 +111,7 @@ def notices_of(prepared: Prepared, fused: Image) -> list[str]:
             )
     if prepared.placed is not None:
         notices += prepared.placed.notices
+    notices += prepared.notices
     return notices + _place_notices(prepared, fused)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import numpy as np
@@ -14,9 +14,9 @@ from fnetcli.imaging import color
 from fnetcli.imaging.image import Grid, Image
 from fnetcli.imaging.intensity import Scaled, ScalingOptions
 from fnetcli.inputs.pairing import Case
-from fnetcli.pictures.align import onto_one_grid
+from fnetcli.models.lone import HasData
+from fnetcli.pictures.place import Placed, PlaceOptions, place
 from fnetcli.pictures.sources import scale_source
-from fnetcli.pictures.warp import Placed, onto_common_view
 
 Luminance = NDArray[np.float32]  # (slices, H, W) in [0, 1]
 
@@ -29,15 +29,16 @@ class PrepareOptions:
     scaling: tuple[ScalingOptions, ScalingOptions] = (ScalingOptions(), ScalingOptions())
     reading: tuple[ReadOptions, ReadOptions] = (ReadOptions(), ReadOptions())
     resize_to: str | None = None  # modality whose size is kept if the two differ
-    aligns_by_camera: bool = False  # both are of one file, which says how they lie on each other
+    place: PlaceOptions = field(default_factory=PlaceOptions)  # how they lie on each other
 
     def __post_init__(self) -> None:
-        """Raise UsageError if `resize_to` is neither of the two."""
+        """Raise UsageError if an option does not fit the two modalities."""
         if self.resize_to not in (None, *self.modalities):
             raise UsageError(
                 f"--resize {self.resize_to}: not one of the two images; "
                 f"use {' or '.join(self.modalities)}"
             )
+        self.place.require_fitting(self.modalities)
 
     def record(self) -> dict[str, Any]:
         """Return everything that changes pixels, ready for JSON."""
@@ -51,6 +52,7 @@ class PrepareOptions:
             "resize": self.resize_to,
             **self._bands(),
             **self._camera(),
+            **self.place.record(),
         }
 
     def _camera(self) -> dict[str, Any]:
@@ -59,7 +61,6 @@ class PrepareOptions:
         is_usual = layers == [usual_layer(name) for name in self.modalities]
         sizes = [reading.raw_size for reading in self.reading]
         return {
-            **({"aligned": "camera"} if self.aligns_by_camera else {}),
             **({"layers": layers} if not is_usual else {}),
             **({"raw_size": [*sizes]} if any(sizes) else {}),
         }
@@ -77,6 +78,8 @@ class Prepared:
     grids: tuple[Grid, Grid]  # before both were put on one grid
     scaled: tuple[Scaled, Scaled]
     placed: Placed | None = None  # how a transform put them there
+    has_data: HasData = (None, None)  # where only one of them looks, the other passes through
+    notices: tuple[str, ...] = ()  # about both
 
     @property
     def images(self) -> tuple[Image, Image]:
@@ -111,6 +114,21 @@ def read_case(case: Case, options: PrepareOptions) -> Prepared:
         raise PairError(f"{case.files}: {error}") from None
 
 
+def read_scaled(case: Case, options: PrepareOptions) -> tuple[Scaled, Scaled]:
+    """Read and scale both images of a case, without putting them on one grid. Raise ImageError."""
+    first, second = (
+        _scale(read_image(path, case.reading(reading)), modality, scaling)
+        for path, reading, modality, scaling in zip(
+            (case.first, case.second),
+            options.reading,
+            options.modalities,
+            options.scaling,
+            strict=True,
+        )
+    )
+    return first, second
+
+
 def prepare(first: Image, second: Image, options: PrepareOptions) -> Prepared:
     """Choose each image's intensity scaling and put both on one grid. Raise PairError."""
     x, y = (
@@ -120,13 +138,10 @@ def prepare(first: Image, second: Image, options: PrepareOptions) -> Prepared:
         )
     )
     grids = (x.image.grid, y.image.grid)
-    if options.aligns_by_camera and first.alignment is not None:
-        *aligned, placed = onto_common_view(
-            x, y, options.modalities, first.alignment, options.resize_to
-        )
-        return Prepared(options.modalities, grids, (aligned[0], aligned[1]), placed)
-    on_one_grid = onto_one_grid(x, y, options.modalities, options.resize_to)
-    return Prepared(options.modalities, grids, on_one_grid)
+    found = place(x, y, options.modalities, options.place, options.resize_to)
+    return Prepared(
+        options.modalities, grids, found.scaled, found.placed, found.has_data, found.notices
+    )
 
 
 def _scale(image: Image, modality: str, options: ScalingOptions) -> Scaled:

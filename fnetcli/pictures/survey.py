@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -10,22 +11,31 @@ from typing import Any, Literal, Protocol, TypeVar
 
 import numpy as np
 
-from fnetcli.errors import ReadError
+from fnetcli.errors import ImageError, ReadError
 from fnetcli.formats import Header, ReadOptions, probe_image, read_image
 from fnetcli.imaging.corrections import correct
 from fnetcli.imaging.image import Image
-from fnetcli.imaging.intensity import Limits, ScalingOptions, own_limits, percent, seen_pixels
+from fnetcli.imaging.intensity import (
+    Limits,
+    Scaled,
+    ScalingOptions,
+    own_limits,
+    percent,
+    seen_pixels,
+)
 from fnetcli.imaging.ranges import stray_ranges
 from fnetcli.inputs.pairing import Case, Source
 from fnetcli.modalities import BY_NAME
 from fnetcli.pictures.outputs import Depth, OutputOptions
-from fnetcli.pictures.prepare import PrepareOptions
+from fnetcli.pictures.place import PlaceOptions, estimate_over_frames
+from fnetcli.pictures.prepare import PrepareOptions, read_scaled
 
 Scope = Literal["image", "folder"]
 USED_BITS = range(8, 17)  # that 16-bit files may really hold
 MAX_BRIGHT = 1e-4  # share of an image's pixels, but at least one, that no rule looks at: stuck ones
 HIGH, DARK = 99, 1 / 4  # percentile; share of white below which a visible picture comes out dark
 SHOWN_STRAYS = 3
+MAX_FRAMES = 24  # pairs over which one transform is estimated
 MAX_BYTES = 1 << 30  # of images that are measured side by side
 
 ItemT = TypeVar("ItemT")
@@ -67,7 +77,42 @@ def survey(
         scalings.append(_complete(side, scope, messages, on_step))
     first, second = scalings
     completed = replace(options, scaling=(first, second))
+    if options.place.needs_folder:
+        completed = replace(completed, place=_place(cases, completed, messages, on_step))
     return Survey(completed, (headers[0], headers[1]), messages.notices, messages.warnings)
+
+
+def _place(
+    cases: Sequence[Case],
+    options: PrepareOptions,
+    messages: Messages,
+    on_step: Callable[[], None],
+) -> PlaceOptions:
+    """Find the one transform of all pairs, over some of them. Raise PairError."""
+    step = max(1, math.ceil(len(cases) / MAX_FRAMES))
+    some = cases[::step]
+
+    def frames() -> Iterator[tuple[Scaled, Scaled]]:
+        for case in some:
+            on_step()
+            try:
+                yield read_scaled(case, options)
+            except ImageError:
+                continue  # it fails in its own turn
+
+    found = estimate_over_frames(frames(), options.modalities, options.place)
+    if found.found is not None and len(cases) > 1:
+        messages.notices.append(f"one transform for all pairs: {found.found.sentence}")
+        agreeing, count = found.found.frames_agreeing, found.found.frames
+        if 2 * agreeing < count:
+            messages.warnings.append(
+                f"one transform for all pairs fits only {agreeing} of {count} pairs: the cameras "
+                "may have moved, or things are at very different distances; compare "
+                "--register-scope pair"
+            )
+    elif len(cases) > 1:
+        (messages.warnings if found.falls_back else messages.notices).extend(found.remarks)
+    return found
 
 
 def fitting_kind(found: Survey, depth: Depth) -> tuple[str, str | None]:

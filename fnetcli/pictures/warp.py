@@ -1,6 +1,6 @@
-"""Put two pictures on one grid by a 3x3 transform: warp one, crop the other to the common view.
+"""Put two pictures on one grid by a transform: the reference keeps its pixels, the other is warped.
 
-Points are (x, y) in pixels; whole numbers are centres of pixels.
+Points are (x, y) in pixels; whole numbers are centres of pixels (`imaging.planar`).
 """
 
 from __future__ import annotations
@@ -8,157 +8,153 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from fnetcli.errors import PairError
-from fnetcli.imaging.image import Alignment, Grid, Pixels, Stored, bands
+from fnetcli.imaging.color import luminance
+from fnetcli.imaging.image import Grid, Mask, Pixels, Stored, bands
 from fnetcli.imaging.intensity import Scaled
+from fnetcli.imaging.planar import Points, Size, Transform
 
-Matrix = NDArray[np.float64]
-Points = NDArray[np.float64]
+View = Literal["reference", "common"]
+Window = tuple[int, int, int, int]  # left, top, width, height
+Find = Callable[[Points], Points]
 
 MIN_SIDE = 8  # pixels of a common view that is worth fusing
 SPLINE = 3  # order of interpolation
 EDGE = 1e-6  # pixels by which a point may lie outside for rounding alone
-SHARPER = 1.0  # pixels of the other image per pixel from which it decides the grid
+EDGE_STEPS = 32  # of a side of a picture, where a lens may bend it
 
 
 @dataclass(frozen=True)
-class Placed:
-    """How two pictures came onto one grid, for the record.
+class Warped:
+    """A reference and a moving picture on one grid.
 
-    `matrix` maps points of the first picture to points of the second, as they are in their files.
-    `reference` is the modality whose pixels are kept; `window` is the part of its picture that
-    both show: left, top, width, height.
+    `window` is the part of the reference that is kept. `seen` is where the moving picture shows
+    anything, (slices, H, W), or None: everywhere.
     """
 
-    matrix: Matrix
-    source: str
-    reference: str
-    window: tuple[int, int, int, int]
-    notices: tuple[str, ...] = ()
+    reference: Scaled
+    moving: Scaled
+    window: Window
+    seen: Mask | None = None
 
     @property
-    def sentence(self) -> str:
-        """What a user should know of where it comes from."""
-        left, top, width, height = self.window
-        return (
-            f"{self.reference}: the window of {width}x{height} pixels from ({left}, {top}) on is "
-            f"what both images show, by the {self.source} alignment; near things may be displaced"
-        )
-
-    def record(self) -> dict[str, object]:
-        """Return it as JSON takes it."""
-        return {
-            "source": self.source,
-            "matrix": [[round(float(number), 9) for number in row] for row in self.matrix],
-            "reference": self.reference,
-            "window": list(self.window),
-        }
+    def pair(self) -> tuple[Scaled, Scaled]:
+        """The reference and the moving picture."""
+        return self.reference, self.moving
 
 
-def onto_common_view(
-    first: Scaled,
-    second: Scaled,
-    modalities: tuple[str, str],
-    alignment: Alignment,
-    keep: str | None = None,
-) -> tuple[Scaled, Scaled, Placed]:
-    """Return both images on the grid of one of them, cropped to what both show, and how.
+def onto_reference(
+    reference: Scaled, moving: Scaled, transform: Transform, view: View, name: str
+) -> Warped:
+    """Warp the moving picture onto the reference's grid.
 
-    `alignment` is that of the first in the second. `keep` names the modality whose pixels are kept;
-    without it, those of the picture with more pixels in the common view. Raise PairError if there
-    is no common view.
+    The common view is the largest upright window between the moving picture's edges; in the view of
+    the reference, what the moving picture does not show holds its nearest pixels, without colours.
+    `name` is the reference's. Raise PairError if hardly anything is seen by both.
     """
-    matrix = _for_size(alignment, second.image.grid)
-    if keep is None:
-        keep = modalities[int(_scale_at_centre(matrix, first.image.grid) >= SHARPER)]
-    is_first = keep == modalities[0]
-    reference, moving = (first, second) if is_first else (second, first)
-    to_moving = matrix if is_first else np.linalg.inv(matrix)
-    window = _window(np.linalg.inv(to_moving), moving.image.grid, reference.image.grid)
-    left, top, width, height = window
-    if min(width, height) < MIN_SIDE:
+    left, top, width, height = (0, 0, *size_of(reference.image.grid))
+    if view == "common":
+        left, top, width, height = _window(transform, moving.image.grid, reference.image.grid)
+        if min(width, height) < MIN_SIDE:
+            raise PairError(
+                f"the alignment leaves {max(0, width)}x{max(0, height)} pixels of {name} that both "
+                "images show; check it, or fuse them as files of their own, with --resize"
+            )
+        reference = cropped(reference, (left, top, width, height))
+    find = transform.cropped(left, top).inverse.to_reference
+    warped, seen = warp(moving.in_full(), find, reference.image.grid, view)
+    if view == "reference" and int(seen.sum()) < MIN_SIDE**2:
         raise PairError(
-            f"the alignment leaves {max(0, width)}x{max(0, height)} pixels of {keep} that both "
-            "images show; fuse them as files of their own, with --resize"
+            f"the alignment leaves {int(seen.sum())} pixels of {name} that both images show; check "
+            "it, or fuse them as files of their own, with --resize"
         )
-    shift = np.array([[1, 0, left], [0, 1, top], [0, 0, 1]], float)
-    kept = _cropped(reference, window)
-    warped = warp(moving.in_full(), to_moving @ shift, kept.image.grid)
-    pair = (kept, warped) if is_first else (warped, kept)
-    return (*pair, Placed(matrix, alignment.source, keep, window, alignment.notices))
+    window = (left, top, width, height)
+    return Warped(reference, warped, window, None if seen.all() or view == "common" else seen)
 
 
-def warp(scaled: Scaled, matrix: Matrix, grid: Grid) -> Scaled:
-    """Return an image in [0, 1] on another grid; `matrix` maps the grid's points to the image's.
+def warp(scaled: Scaled, find: Find, grid: Grid, view: View = "common") -> tuple[Scaled, Mask]:
+    """Return an image in [0, 1] on another grid, and where it shows any of it.
 
-    Cubic interpolation; where the image is reduced, it is smoothed first. Pixels that the image
-    does not show hold its nearest pixel, and are not valid.
+    `find` maps the grid's points to the image's. Cubic interpolation; where the image is reduced,
+    it is smoothed first. Pixels that the image does not show hold its nearest pixel; they are not
+    valid in a common view.
     """
     image = scaled.image
-    step = _scale_at_centre(matrix, grid)
-    pixels = np.stack([_warp_planes(part, matrix, grid, step) for part in image.pixels])
+    step = scale_at_centre(find, grid)
+    pixels = np.stack([_warp_planes(part, find, grid, step) for part in image.pixels])
     low, high = float(image.pixels.min()), float(image.pixels.max())
+    pixels = np.clip(pixels, low, high)
     alpha = image.alpha
     if alpha is not None:
-        alpha = np.stack([_warp_planes(a[..., None], matrix, grid, step)[..., 0] for a in alpha])
+        alpha = np.stack([_warp_planes(a[..., None], find, grid, step)[..., 0] for a in alpha])
         alpha = np.clip(alpha, 0, 1)
-    seen = np.ones(image.pixels.shape[:3], np.float32)
+    whole = np.ones(image.pixels.shape[:3], np.float32)
+    seen = np.stack([_warp_seen(part, find, grid) for part in whole])
+    valid = seen
     if image.valid is not None:
-        seen = image.valid.astype(np.float32)
-    valid = np.stack([_warp_seen(part, matrix, grid) for part in seen])
-    return replace(
-        scaled,
-        image=replace(
-            image,
-            pixels=np.clip(pixels, low, high),
-            grid=grid,
-            alpha=alpha,
-            valid=None if valid.all() else valid,
-            georeference=None,
+        valid = np.stack([_warp_seen(part, find, grid) for part in image.valid.astype(np.float32)])
+    if view == "reference":
+        valid = valid | ~seen
+        if image.is_color and not seen.all():
+            pixels[~seen] = luminance(pixels[~seen])
+    return (
+        replace(
+            scaled,
+            image=replace(
+                image,
+                pixels=pixels,
+                grid=grid,
+                alpha=alpha,
+                valid=None if valid.all() else valid,
+                georeference=None,
+            ),
         ),
+        seen,
     )
 
 
-def apply(matrix: Matrix, points: Points) -> Points:
-    """Return where a transform maps points (..., 2)."""
-    mapped = points @ matrix[:, :2].T + matrix[:, 2]
-    result: Points = mapped[..., :2] / mapped[..., 2:]
-    return result
-
-
-def _for_size(alignment: Alignment, grid: Grid) -> Matrix:
-    """Return the matrix for a second picture that is of another size than the alignment's."""
-    _, height, width = grid.shape
-    resized = np.eye(3)
-    for axis, (now, before) in enumerate(zip((width, height), alignment.size, strict=True)):
-        resized[axis, axis] = now / before
-        resized[axis, 2] = (now / before - 1) / 2
-    return np.asarray(resized @ alignment.matrix)
-
-
-def _scale_at_centre(matrix: Matrix, grid: Grid) -> float:
+def scale_at_centre(find: Find, grid: Grid) -> float:
     """Return how many pixels of the image a pixel at the grid's centre is wide."""
     _, height, width = grid.shape
     centre = np.array([(width - 1) / 2, (height - 1) / 2])
-    near = apply(matrix, centre + np.array([[0.0, 0.0], [0.5, 0.0], [0.0, 0.5]]))
+    near = find(centre + np.array([[0.0, 0.0], [0.5, 0.0], [0.0, 0.5]]))
     jacobian = 2 * (near[1:] - near[0])
-    return math.sqrt(abs(float(np.linalg.det(jacobian))))
+    scale = math.sqrt(abs(float(np.linalg.det(jacobian))))
+    return scale if math.isfinite(scale) else 1.0
 
 
-def _window(to_reference: Matrix, moving: Grid, reference: Grid) -> tuple[int, int, int, int]:
-    """Return the largest upright window of the reference between the moving picture's corners."""
-    _, height, width = moving.shape
-    corners = np.array(
-        [[-0.5, -0.5], [width - 0.5, -0.5], [-0.5, height - 0.5], [width - 0.5, height - 0.5]]
+def size_of(grid: Grid) -> Size:
+    """Return width and height."""
+    _, height, width = grid.shape
+    return width, height
+
+
+def _window(transform: Transform, moving: Grid, reference: Grid) -> Window:
+    """Return the largest upright window of the reference between the moving picture's edges."""
+    width, height = size_of(moving)
+    steps = EDGE_STEPS if transform.has_lenses else 1
+    across, along = (np.linspace(-0.5, side - 0.5, steps + 1) for side in (width, height))
+
+    def reached(x: Points, y: Points) -> Points:
+        points = np.stack(np.broadcast_arrays(x, y), axis=-1)
+        return np.nan_to_num(transform.to_reference(points), nan=np.inf)
+
+    columns, rows = size_of(reference)
+    left, right = _inside(
+        float(reached(across[0], along)[:, 0].max()),
+        float(reached(across[-1], along)[:, 0].min()),
+        columns,
     )
-    x, y = apply(to_reference, corners).T.reshape(2, 2, 2)  # [top or bottom, left or right]
-    _, tall, wide = reference.shape
-    left, right = _inside(float(x[:, 0].max()), float(x[:, 1].min()), wide)
-    top, bottom = _inside(float(y[0].max()), float(y[1].min()), tall)
+    top, bottom = _inside(
+        float(reached(across, along[0])[:, 1].max()),
+        float(reached(across, along[-1])[:, 1].min()),
+        rows,
+    )
     return left, top, right - left, bottom - top
 
 
@@ -169,7 +165,8 @@ def _inside(begin: float, end: float, size: int) -> tuple[int, int]:
     return max(0, math.ceil(begin - EDGE)), min(size, math.floor(end + EDGE) + 1)
 
 
-def _cropped(scaled: Scaled, window: tuple[int, int, int, int]) -> Scaled:
+def cropped(scaled: Scaled, window: Window) -> Scaled:
+    """Return a window of an image."""
     left, top, width, height = window
     image = scaled.image
     rows, columns = slice(top, top + height), slice(left, left + width)
@@ -190,7 +187,7 @@ def _cropped(scaled: Scaled, window: tuple[int, int, int, int]) -> Scaled:
     )
 
 
-def _warp_planes(pixels: Pixels, matrix: Matrix, grid: Grid, step: float) -> Pixels:
+def _warp_planes(pixels: Pixels, find: Find, grid: Grid, step: float) -> Pixels:
     """Warp (H, W, C) to the grid's height and width."""
     from scipy import ndimage  # slow to import, and few pictures are warped
 
@@ -206,17 +203,17 @@ def _warp_planes(pixels: Pixels, matrix: Matrix, grid: Grid, step: float) -> Pix
     last = np.array([pixels.shape[1] - 1, pixels.shape[0] - 1])
 
     def sample(points: Points) -> Pixels:
-        place = np.clip(points, 0, last)[..., ::-1].transpose(2, 0, 1) + SPLINE
+        place = np.clip(np.nan_to_num(points), 0, last)[..., ::-1].transpose(2, 0, 1) + SPLINE
         found = [
             ndimage.map_coordinates(plane, place, order=SPLINE, prefilter=False, mode="mirror")
             for plane in prepared
         ]
         return np.stack(found, axis=-1).astype(np.float32)
 
-    return _by_bands(sample, matrix, (height, width), len(planes))
+    return _by_bands(sample, find, (height, width), len(planes))
 
 
-def _warp_seen(seen: Pixels, matrix: Matrix, grid: Grid) -> NDArray[np.bool_]:
+def _warp_seen(seen: Pixels, find: Find, grid: Grid) -> NDArray[np.bool_]:
     """Return where a warped picture shows pixels with data."""
     from scipy import ndimage
 
@@ -227,24 +224,25 @@ def _warp_seen(seen: Pixels, matrix: Matrix, grid: Grid) -> NDArray[np.bool_]:
         x, y = points[..., 0], points[..., 1]
         edge = 0.5 + EDGE
         inside = (x >= -edge) & (x <= wide - 1 + edge) & (y >= -edge) & (y <= tall - 1 + edge)
+        x, y = np.nan_to_num(x), np.nan_to_num(y)
         place = np.stack([np.clip(y, 0, tall - 1), np.clip(x, 0, wide - 1)])
         share = ndimage.map_coordinates(seen, place, order=1, mode="nearest")
         found: Pixels = (share * inside)[..., None].astype(np.float32)
         return found
 
-    found: NDArray[np.bool_] = _by_bands(sample, matrix, (height, width), 1)[..., 0] > 0.5
+    found: NDArray[np.bool_] = _by_bands(sample, find, (height, width), 1)[..., 0] > 0.5
     return found
 
 
 def _by_bands(
-    sample: Callable[[Points], Pixels], matrix: Matrix, shape: tuple[int, int], channels: int
+    sample: Callable[[Points], Pixels], find: Find, shape: tuple[int, int], channels: int
 ) -> Pixels:
-    """Return what a function finds at every pixel's mapped point; few points are kept at once."""
+    """Return what a function finds at every pixel's place; few points are kept at once."""
     height, width = shape
     result = np.empty((height, width, channels), np.float32)
     columns = np.arange(width, dtype=float)
     for band in bands(shape):
         rows = np.arange(band.start, min(band.stop, height), dtype=float)
         points = np.stack(np.meshgrid(columns, rows), axis=-1)
-        result[band] = sample(apply(matrix, points))
+        result[band] = sample(find(points))
     return result

@@ -21,11 +21,12 @@ import numpy as np
 import PIL.Image
 from numpy.typing import NDArray
 
-from fnetcli.errors import ImageError
+from fnetcli.errors import ImageError, PairError
 from fnetcli.files.durable import atomic_write
 from fnetcli.formats import ReadOptions, probe_image, read_image
 from fnetcli.imaging.image import Image, Stored
 from fnetcli.imaging.intensity import (
+    Scaled,
     Scaling,
     ScalingOptions,
     preview,
@@ -37,15 +38,18 @@ from fnetcli.inputs.pairing import Case, Pairing
 from fnetcli.modalities import BY_NAME
 from fnetcli.pictures.fuse import FuseOptions
 from fnetcli.pictures.outputs import map_names, paths_in_folder
+from fnetcli.pictures.place import as_they_are, recorded_transform
 from fnetcli.pictures.prepare import PrepareOptions
 from fnetcli.pictures.sources import scale_again
+from fnetcli.pictures.warp import onto_reference
 from fnetcli.reports.page import template
+from fnetcli.reports.registered import checkerboard, flicker, picture_of, residual_arrows
 from fnetcli.runs.manifest import DONE, FAILED, MANIFEST_FILE, RUN_FILE, Record
 
 PAGE_FILE = "index.html"
 MAX_CASES = 300  # shown; of more, an even sample
 MAX_LISTED = 300  # failures, and files without a partner
-SOURCES_AND_FUSED = 3  # pictures that every case has
+PLACING = ("before", "after", "flicker", "residuals")  # pictures of a placed pair
 LONGEST_SIDE = 240  # of a thumbnail, in pixels
 JPEG_QUALITY = 80
 LARGE = 32_000_000  # pixels; larger pictures are held in memory one at a time
@@ -86,6 +90,7 @@ class Row:
     sources: list[Source]
     notices: list[str]
     thumbnails: list[Thumbnail]
+    said: list[str]  # good to know
 
     @property
     def size(self) -> str:
@@ -131,7 +136,8 @@ def write_contact_sheet(
         failure_count=len(failures),
         unpaired=[(path, "") for path in summary["unpaired"][:MAX_LISTED]],
         unpaired_count=len(summary["unpaired"]),
-        has_maps=len(_labels(options)) > SOURCES_AND_FUSED,
+        has_maps=bool(map_names(options.modalities, options.products, options.output)),
+        has_placing=options.prepare.place.is_active,
         manifest=MANIFEST_FILE,
         run_file=RUN_FILE,
     )
@@ -168,7 +174,12 @@ class _Painter:
             seconds=_seconds(record),
             sources=_described(self.options.prepare, record),
             notices=[str(text) for text in record.get("notices") or []],
-            thumbnails=[*self._sources(case, record), *self._results(case)],
+            thumbnails=[
+                *self._sources(case, record),
+                *self._results(case),
+                *self._placing(case, record),
+            ],
+            said=[str(text) for text in record.get("said") or []],
         )
 
     def _sources(self, case: Case, record: Record) -> Iterator[Thumbnail]:
@@ -196,8 +207,27 @@ class _Painter:
             case, self.out, options.modalities, options.products, options.output
         )
         paths = [(found.fused, _as_stored), *((path, _as_map) for path in found.maps.values())]
-        for label, (path, draw) in zip(_labels(options)[2:], paths, strict=True):
+        for label, (path, draw) in zip(_labels(options)[2:], paths, strict=False):
             yield self._draw(label, path, self._reading, draw)
+
+    def _placing(self, case: Case, record: Record) -> Iterator[Thumbnail]:
+        """Draw how both inputs lie on each other, before and after they were placed."""
+        if not self.options.prepare.place.is_active:
+            return
+        placed = record.get("alignment")
+        labels = PLACING
+        try:
+            if not isinstance(placed, dict):
+                raise PairError("the images were not placed by a transform")
+            with self._large_one:
+                yield from _drawn_placing(case, self.options.prepare, record, placed)
+        except (ImageError, KeyError, TypeError, ValueError) as error:
+            why = str(error) if isinstance(error, ImageError) else "it is not recorded"
+            yield from (Thumbnail(label, problem=why) for label in labels)
+        except MemoryError:
+            yield from (
+                Thumbnail(label, problem="needs more memory than is free") for label in labels
+            )
 
     def _draw(
         self,
@@ -217,6 +247,53 @@ class _Painter:
             return Thumbnail(label, problem="needs more memory than is free")
         data = _data_uri(picture)
         return Thumbnail(label, data, *picture.size, link=relative_url(path, self.out))
+
+
+def _drawn_placing(
+    case: Case, options: PrepareOptions, record: Record, placed: Record
+) -> list[Thumbnail]:
+    """Return checkerboards before and after, a flicker view, and residuals, by the record."""
+    known = {name: _limits(record, name) for name in options.modalities}
+    first, second = (
+        scale_again(
+            read_image(path, case.reading(reading)),
+            name,
+            scaling,
+            Scaling(known[name] or (0.0, 255.0), is_inverted=scaling.is_inverted),
+        )
+        for path, name, reading, scaling in zip(
+            (case.first, case.second),
+            options.modalities,
+            options.reading,
+            options.scaling,
+            strict=True,
+        )
+    )
+    is_first = placed["to"] == options.modalities[0]
+    reference, moving = (first, second) if is_first else (second, first)
+    warped = onto_reference(
+        reference, moving, recorded_transform(placed), placed["view"], str(placed["to"])
+    )
+    before = as_they_are(reference, moving, warped.window)
+    pairs = [[shrink(_levels(one)) for one in pair] for pair in (before, warped.pair)]
+    boards = [checkerboard(*(np.asarray(one) for one in pair)) for pair in pairs]
+    frames = [picture_of(np.asarray(one)) for one in pairs[1]]
+    shrunk = frames[0].width / warped.window[2]
+    left, top, _, _ = warped.window
+    rows = [
+        ((x - left) * shrunk, (y - top) * shrunk, right * shrunk, down * shrunk, agrees)
+        for x, y, right, down, agrees in (placed.get("registration") or {}).get("residuals", [])
+    ]
+    arrows = residual_arrows(np.asarray(frames[0]), rows)
+    moving_picture = base64.b64encode(flicker(frames[0], frames[1], "WEBP")).decode()
+    data = [*map(_data_uri, boards), f"data:image/webp;base64,{moving_picture}", _data_uri(arrows)]
+    return [
+        Thumbnail(label, one, *frames[0].size) for label, one in zip(PLACING, data, strict=True)
+    ]
+
+
+def _levels(scaled: Scaled) -> NDArray[np.uint8]:
+    return to_stored(scaled.in_full().image.pixels[0])
 
 
 def _as_scaled(
@@ -295,6 +372,7 @@ def _labels(options: FuseOptions) -> list[str]:
         *map(_name, options.modalities),
         "fused",
         *(labels.get(name, name.replace("_", " ")) for name in maps),
+        *(PLACING if options.prepare.place.is_active else ()),
     ]
 
 

@@ -2,18 +2,29 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Callable, Mapping
 from pathlib import Path
+
+import PIL.Image
 
 from fnetcli.files.durable import files_together
 from fnetcli.formats import write_npz
 from fnetcli.inspection.base import FEATURES_FILE, PAGE_FILE, Inspector, written_names
 from fnetcli.inspection.figures import FigureData
 from fnetcli.inspection.pair import InspectedPair
+from fnetcli.inspection.subject import Subject
 from fnetcli.inspection.wording import not_aligned
 from fnetcli.modalities import shown_name
 from fnetcli.reports.figures import Figure, draw
 from fnetcli.reports.inspect_page import PairPage, Plot, write_inspect_page
+from fnetcli.reports.registered import (
+    checkerboard,
+    flicker,
+    picture_of,
+    residual_arrows,
+    side_by_side,
+)
 
 # --- a pair ---------------------------------------------------------------------------------------
 
@@ -67,13 +78,46 @@ def _page(pair: InspectedPair, figures: Mapping[str, Figure]) -> PairPage:
         plots={
             caption: Plot(figures[name].png, figures[name].scale)
             for name, caption in findings.plots.items()
-        },
+        }
+        | _registration_plots(pair.subject),
         warnings=[*([] if is_aligned else [not_aligned(placed)]), *pair.notices],
         notices=pair.subject.info,
         clipped=findings.record.get("clipped"),
         details=pair.details,
         command=pair.command,
     )
+
+
+def _registration_plots(subject: Subject) -> dict[str, Plot]:
+    """Return how the two pictures lay on each other before and after they were placed."""
+    if subject.placed is None or subject.before is None:
+        return {}
+    before, after = subject.before, subject.sources
+    boards = side_by_side([checkerboard(*before), checkerboard(*after)])
+    frames = [side_by_side([picture_of(before[i]), picture_of(after[i])]) for i in (0, 1)]
+    plots = {
+        "Both images in turn, before and after": Plot(_png(boards), "checkerboard"),
+        "Flicker, before and after": Plot(
+            flicker(frames[0], frames[1]), "what moves does not lie well"
+        ),
+    }
+    found = subject.placed.found
+    if found is not None:
+        left, top, _, _ = subject.placed.window
+        rows = [(x - left, y - top, *rest) for x, y, *rest in found.record()["residuals"]]
+        names = (subject.placed.moving, subject.placed.reference)
+        kept = after[0] if subject.place_of_reference == 0 else after[1]
+        plots["Residual of each block"] = Plot(
+            _png(residual_arrows(kept, rows)),
+            f"{names[0]} on {names[1]}: five times as long; green: counts as agreeing",
+        )
+    return plots
+
+
+def _png(picture: PIL.Image.Image) -> bytes:
+    file = io.BytesIO()
+    picture.save(file, "PNG")
+    return file.getvalue()
 
 
 # --- weights --------------------------------------------------------------------------------------

@@ -142,6 +142,7 @@ class Recipe:
     validation: tuple[DataSet, ...] = ()  # likewise
     match: dict[str, str] = field(default_factory=dict)  # modality -> pattern of names, as --match
     bands: dict[str, str] = field(default_factory=dict)  # modality -> bands of a file, as --band
+    registration: dict[str, str] = field(default_factory=dict)  # option -> value, as --register
 
     @classmethod
     def follow(cls, config: Any) -> dict[str, dict[str, Any]]:

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -23,7 +24,10 @@ from fnetcli.imaging.intensity import ScalingOptions
 from fnetcli.inputs.pairing import Case
 from fnetcli.metrics import quantise, to_grey8
 from fnetcli.modalities import BY_NAME
+from fnetcli.pictures.place import Placed, PlaceOptions
+from fnetcli.pictures.prepare import PrepareOptions, read_case
 from fnetcli.pictures.sources import scale_source
+from fnetcli.pictures.warp import Window
 from fnetcli.training.augment import augment
 from fnetcli.training.config import AugmentConfig
 from fnetcli.training.team import team
@@ -95,6 +99,9 @@ class PairSource(Protocol):
     def is_thermal(self, index: int) -> bool:
         """Whether the first image of a pair is thermal."""
 
+    def window(self, index: int) -> tuple[tuple[int, int], Window] | None:
+        """Return height and width of a pair's reference, and what is kept; None: all of it."""
+
     def batch(
         self,
         size: int,
@@ -115,8 +122,10 @@ class Pairs:
     modalities: tuple[str, str] = ("ir", "vis")
     scaling: tuple[ScalingOptions, ScalingOptions] = (ScalingOptions(), ScalingOptions())
     reading: tuple[ReadOptions, ReadOptions] = (ReadOptions(), ReadOptions())
+    place: PlaceOptions = field(default_factory=PlaceOptions)  # how they lie on each other
     warnings: dict[Path, tuple[str, ...]] = field(default_factory=dict)  # of what was read so far
     _cache: dict[int, tuple[Luminance, Luminance]] = field(default_factory=dict)
+    _placed: dict[int, Placed] = field(default_factory=dict)
     _cached_bytes: int = 0
 
     def __len__(self) -> int:
@@ -128,12 +137,19 @@ class Pairs:
         if index in self._cache:
             return self._cache[index]
         case = self.cases[index]
-        first, second = (
-            self._read(path, modality, scaling, reading)
-            for path, modality, scaling, reading in zip(
-                (case.first, case.second), self.modalities, self.scaling, self.reading, strict=True
+        if self.place.is_active:
+            first, second = self._read_placed(index)
+        else:
+            first, second = (
+                self._read(path, modality, scaling, reading)
+                for path, modality, scaling, reading in zip(
+                    (case.first, case.second),
+                    self.modalities,
+                    self.scaling,
+                    self.reading,
+                    strict=True,
+                )
             )
-        )
         if first.shape != second.shape:
             raise TrainingError(
                 f"{case.first} is {_size(first)}, {case.second} is {_size(second)}; "
@@ -157,6 +173,33 @@ class Pairs:
             self.warnings[path] = tuple(f"{modality}: {text}" for text in notices)
         return levels
 
+    def _read_placed(self, index: int) -> tuple[Luminance, Luminance]:
+        """Read a pair onto one grid, where both see something; registered once, then as known."""
+        case, known = self.cases[index], self._placed.get(index)
+        place = self.place if known is None else self.place.decided(known)
+        prepared = read_case(
+            case, PrepareOptions(self.modalities, self.scaling, self.reading, place=place)
+        )
+        if prepared.placed is not None:
+            self._placed[index] = prepared.placed
+        for path, modality, scaled in zip(
+            (case.first, case.second), self.modalities, prepared.scaled, strict=True
+        ):
+            texts = (*scaled.image.notices, *scaled.notices, *prepared.notices)
+            if texts:
+                self.warnings[path] = tuple(f"{modality}: {text}" for text in texts)
+        first, second = (quantise(one[0]) for one in prepared.luminances)
+        return first, second
+
+    def window(self, index: int) -> tuple[tuple[int, int], Window] | None:
+        """Return height and width of a pair's reference, and what is kept; None: all of it."""
+        self[index]
+        placed = self._placed.get(index)
+        if placed is None or placed.transform.sizes is None:
+            return None
+        width, height = placed.transform.sizes[1]
+        return (height, width), placed.window
+
     def __iter__(self) -> Iterator[tuple[Luminance, Luminance]]:
         """Yield the pairs, in order."""
         return (self[index] for index in range(len(self)))
@@ -171,6 +214,8 @@ class Pairs:
         digest = hashlib.sha256()
         for bands in (reading.bands for reading in self.reading if reading.bands):
             digest.update(f"{','.join(bands)}\n".encode())
+        if self.place.is_active:
+            digest.update(f"{json.dumps(self.place.record())}\n".encode())
         for case in self.cases:
             for path in (case.first, case.second):
                 content = content_sha256(path)
@@ -233,6 +278,11 @@ class Mixture:
     def is_thermal(self, index: int) -> bool:
         """See `PairSource`."""
         return self.sets[self._set_of(index)].is_thermal(index)
+
+    def window(self, index: int) -> tuple[tuple[int, int], Window] | None:
+        """See `PairSource`."""
+        one = self._set_of(index)
+        return self.sets[one].window(index - int(self._starts[one]))
 
     def _set_of(self, index: int) -> int:
         return int(np.searchsorted(self._starts, index, side="right")) - 1

@@ -99,8 +99,17 @@ class LabelledPairs:
             if path is None:
                 self._cache[index] = np.zeros(first.shape, np.uint8)
             else:
-                self._cache[index] = read_label(path, self.classes, first.shape)
+                self._cache[index] = self._read_label(index, path, first.shape)
         return LabelledPair(first, second, self._cache[index])
+
+    def _read_label(self, index: int, path: Path, shape: tuple[int, ...]) -> Label:
+        """Read the label of a pair; where that was cropped to a common view, so is the label."""
+        window = self.pairs.window(index)
+        if window is None:
+            return read_label(path, self.classes, shape)
+        whole, (left, top, width, height) = window
+        label = read_label(path, self.classes, whole)
+        return np.ascontiguousarray(label[top : top + height, left : left + width])
 
     def __iter__(self) -> Iterator[LabelledPair]:
         """Yield the pairs, in order."""

@@ -68,6 +68,10 @@ def read_recipe(
     if weights is not None:
         _require_shapes(path, recipe, weights)
     base = None if shipped else path.parent
+    given = recipe.registration.get("transform")
+    if given:
+        known = {**recipe.registration, "transform": str((path.parent / given).resolve())}
+        recipe = dataclasses.replace(recipe, registration=known)
     folders = {name: _resolve(getattr(recipe, name), base) for name in recipe.paths}
     return dataclasses.replace(recipe, **folders)
 

@@ -19,10 +19,10 @@ import numpy as np
 from fnetcli.errors import UsageError
 from fnetcli.files.output_folder import InPlace
 from fnetcli.files.scratch import scratch_array
-from fnetcli.imaging.image import Image, Mask, Pixels
+from fnetcli.imaging.image import Image, Pixels
 from fnetcli.inputs.pairing import Case
-from fnetcli.modalities import ORDINALS
 from fnetcli.models.base import Fusion, Maps, Wanted
+from fnetcli.models.lone import HasData, own_parts, pass_through
 from fnetcli.products import Gains, Products, gain_list
 from fnetcli.volumes.completion import NetworkSlices
 from fnetcli.volumes.mix import VolumeMixOptions, notices_of
@@ -48,7 +48,6 @@ if TYPE_CHECKING:
 OnSlices = Callable[
     [int, int, int], None
 ]  # slices just done; slices of this volume done so far, and in total
-HasData = tuple[Mask | None, Mask | None]
 
 
 @dataclass(frozen=True)
@@ -118,7 +117,7 @@ def fuse_prepared(
             engine, (x, y), (has_x, has_y), products, are_completed=slices.are_completed
         )
         if not slices.are_completed:
-            _pass_through(found, (x, y), (has_x, has_y))
+            pass_through(found, (x, y), (has_x, has_y))
         ordered.fused[slab] = np.clip(_mixed(found, options.mix.gains), 0, 1)
         _attribute(found, (has_x, has_y), ordered.fused[slab])
         for kept, made in ((ordered.parts, found.parts), (ordered.maps, found.maps)):
@@ -158,31 +157,9 @@ def _fuse_slab(
     return made
 
 
-def _pass_through(
-    fusion: Fusion[Maps], luminances: tuple[Pixels, Pixels], has_data: HasData
-) -> None:
-    """Where only one volume has data, copy it to its unique part, or to the fused volume.
-
-    If no part belongs to one image, copy it to the first part, since the parts sum to the whole.
-    """
-    own_parts = _own_parts(fusion)
-    for own, other in ((0, 1), (1, 0)):
-        missing = has_data[other]
-        if missing is None:
-            continue
-        alone = ~missing
-        for values in (*fusion.parts.values(), *fusion.maps.values()):
-            values[alone] = 0
-        present = has_data[own]
-        if fusion.whole is not None:
-            fusion.whole[alone] = 0
-        seen = alone if present is None else alone & present
-        own_parts[own][seen] = luminances[own][seen]
-
-
 def _attribute(fusion: Fusion[Maps], has_data: HasData, fused: Maps) -> None:
     """Attribute nothing to a volume where it has no data; where neither has, all is 0."""
-    own_parts = _own_parts(fusion)
+    parts = own_parts(fusion)
     total = fusion.fused if fusion.parts else None
     for own, other in ((0, 1), (1, 0)):
         missing = has_data[other]
@@ -195,20 +172,9 @@ def _attribute(fusion: Fusion[Maps], has_data: HasData, fused: Maps) -> None:
         for one in (*fusion.parts.values(), *fusion.maps.values()):
             one[alone] = 0
         if values is not None:
-            own_parts[own][seen] = values
+            parts[own][seen] = values
         if present is not None:
             fused[alone & ~present] = 0
-
-
-def _own_parts(fusion: Fusion[Maps]) -> list[Maps]:
-    """Return the arrays for what only the first, and only the second image shows."""
-    if fusion.whole is not None:
-        return [fusion.whole, fusion.whole]
-    first = next(iter(fusion.parts.values()))
-    return [
-        next((part for role, part in fusion.parts.items() if role.endswith(f"_{name}")), first)
-        for name in ORDINALS
-    ]
 
 
 def _mixed(fusion: Fusion[Maps], gains: Gains) -> Maps:

@@ -13,6 +13,7 @@ import tifffile
 
 from fnetcli.formats import ReadOptions
 from fnetcli.inputs.pairing import Case
+from fnetcli.pictures.place import PlaceOptions
 from fnetcli.pictures.prepare import PrepareOptions, read_case
 from tests import flir_files as made
 from tests.cli.command import fnet, tiny_weights
@@ -416,8 +417,11 @@ class TestOtherCommands:
 
     @pytest.mark.skipif(not SAMPLE.is_file(), reason="no sample of a camera here")
     def test_sample(self, tmp_path: Path, weights: Path) -> None:
-        (record,) = fuse(weights, tmp_path / "out", "--flir", SAMPLE)
+        (record,) = fuse(weights, tmp_path / "out", "--flir", SAMPLE, "--register", "none")
         assert record["alignment"]["window"] == [83, 78, 342, 456]
+        (record,) = fuse(weights, tmp_path / "refined", "--flir", SAMPLE)  # by parallax of a cup
+        assert record["alignment"]["source"] == "registration"
+        assert record["alignment"]["window"][0] == pytest.approx(83 + 15, abs=2)
 
 
 def two_frames() -> list[bytes]:
@@ -430,7 +434,7 @@ def both(keep: str | None) -> PrepareOptions:
         ("ir", "vis"),
         reading=(ReadOptions(layer="thermal"), ReadOptions(layer="visible")),
         resize_to=keep,
-        aligns_by_camera=True,
+        place=PlaceOptions(camera=True),
     )
 
 

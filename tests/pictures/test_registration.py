@@ -3,75 +3,16 @@
 from __future__ import annotations
 
 import json
-import math
 
 import numpy as np
 import pytest
-from numpy.typing import NDArray
 from scipy import ndimage
 
-from fnetcli.pictures.registration import Kind, View, planar, register
+from fnetcli.imaging import planar
+from fnetcli.imaging.planar import Kind
+from fnetcli.pictures.registration import View, register, register_frames, views
 from fnetcli.pictures.registration.estimate import as_they_are
-
-Map = NDArray[np.float32]
-Matrix = NDArray[np.float64]
-SIZE = (150, 200)
-
-
-def scene(seed: int, height: int = 300, width: int = 400) -> Map:
-    """Return boxes, discs and slanted edges of many sizes, on a slope."""
-    random = np.random.default_rng(seed)
-    rows, columns = np.mgrid[:height, :width]
-    image = 0.3 + 0.1 * rows / height
-    for _ in range(70):
-        y, x = random.uniform(0, height), random.uniform(0, width)
-        tall, wide = random.uniform(6, 45, 2)
-        turn = random.uniform(0, math.pi) * random.integers(0, 2)
-        down = (rows - y) * math.cos(turn) - (columns - x) * math.sin(turn)
-        right = (rows - y) * math.sin(turn) + (columns - x) * math.cos(turn)
-        is_disc = random.random() < 0.3
-        inside = (
-            np.hypot(down, right) < tall / 2
-            if is_disc
-            else (np.abs(down) < tall / 2) & (np.abs(right) < wide / 2)
-        )
-        image[inside] = random.random()
-    return np.asarray(ndimage.gaussian_filter(image, 0.8), np.float32)
-
-
-def other_modality(image: Map, seed: int = 0) -> Map:
-    """Return the same edges with other contrasts, many turned round, and noise."""
-    random = np.random.default_rng(seed)
-    changed = 0.5 + 0.3 * np.cos(7 * image) * (1 - 0.5 * image)
-    return (changed + random.normal(0, 0.01, image.shape)).astype(np.float32)
-
-
-def around(shape: tuple[int, int], linear: list[list[float]], shift: tuple[float, float]) -> Matrix:
-    """Return the 3x3 matrix of a linear part around a picture's centre, and a shift."""
-    matrix = np.eye(3)
-    matrix[:2, :2] = linear
-    centre = np.array([(shape[1] - 1) / 2, (shape[0] - 1) / 2])
-    matrix[:2, 2] = centre + shift - matrix[:2, :2] @ centre
-    return matrix
-
-
-def turned(size: float, degrees: float) -> list[list[float]]:
-    cos, sin = size * math.cos(math.radians(degrees)), size * math.sin(math.radians(degrees))
-    return [[cos, -sin], [sin, cos]]
-
-
-def two_views(
-    to_scene: Matrix, size: tuple[int, int] = SIZE, other: tuple[int, int] = SIZE, seed: int = 3
-) -> tuple[View, View, Matrix]:
-    """Return a view of a scene's middle, another's of it, and the transform between them.
-
-    `to_scene` maps the other view's pixels to those of the first.
-    """
-    whole = scene(seed)
-    middle = np.array([[1.0, 0, 100], [0, 1, 75], [0, 0, 1]])
-    first, _ = planar.sampled(whole, middle, size)
-    second, _ = planar.sampled(other_modality(whole), middle @ to_scene, other)
-    return View(first), View(second), to_scene
+from tests.drawn_scenes import SIZE, Matrix, around, scene, turned, two_views
 
 
 def error(found: Matrix, true: Matrix, shape: tuple[int, int] = SIZE) -> float:
@@ -200,10 +141,43 @@ def test_pictures_as_they_are_lie_centre_on_centre() -> None:
 def test_shrinking_keeps_the_edges_in_place() -> None:
     image = ndimage.gaussian_filter(scene(0), 4)
     for factor in (0.31, 0.5, 0.77, 1.3):
-        small, matrix = planar.shrunk(image, factor)
+        small, matrix = views.shrunk(image, factor)
         height, width = small.shape
         edges = planar.apply(matrix, planar.corners((height, width)))
         assert edges == pytest.approx(planar.corners((300, 400)), abs=0.51 / factor)
         assert edges.mean(axis=0) == pytest.approx((199.5, 149.5))
-        again, _ = planar.sampled(image, matrix, (height, width))
+        again, _ = views.sampled(image, matrix, (height, width))
         assert np.abs(again - small)[5:-5, 5:-5].mean() < 0.004
+
+
+def test_one_transform_for_many_frames() -> None:
+    true = TRUE["similarity"]
+    frames = [two_views(true, seed=seed)[:2] for seed in range(3)]
+    stranger = two_views(np.eye(3), seed=50)[0], two_views(np.eye(3), seed=60)[1]
+    found = register_frames([*frames, stranger], "similarity")
+    assert found.is_believed, found.sentence
+    assert error(found.matrix, true) < 0.3
+    assert (found.frames, found.frames_agreeing) == (4, 3)
+    assert "3 of 4 pairs" in found.sentence
+
+
+def test_frames_of_one_scene_count_once_each() -> None:
+    reference, moving, _ = two_views(TRUE["translation"])
+    alone = register(reference, moving, "translation")
+    together = register_frames([(reference, moving)] * 2, "translation")
+    assert together.matrix == pytest.approx(alone.matrix, abs=1e-3)
+    assert together.score == pytest.approx(alone.score, rel=0.01)
+
+
+def test_frames_of_different_sizes_are_refused() -> None:
+    one, other = two_views(np.eye(3)), two_views(np.eye(3), other=(120, 160))
+    with pytest.raises(ValueError, match="different sizes"):
+        register_frames([one[:2], other[:2]], "rigid")
+
+
+def test_a_registration_of_reduced_pictures_is_one_of_the_pictures() -> None:
+    reference, moving, true = two_views(TRUE["affine"])
+    (small, other), (tiny, own) = reference.shrunk(0.8), moving.shrunk(0.7)
+    found = register(small, tiny, "affine").enlarged(own, other, SIZE, SIZE)
+    assert error(found.matrix, true) < 1
+    assert found.residuals[:, 0].max() > 150

@@ -11,6 +11,7 @@ import typer
 
 from fnetcli.cli.options.files import GivenPairing, GivenReading
 from fnetcli.cli.options.group import OptionGroup
+from fnetcli.cli.options.registration import GivenRegistration
 from fnetcli.cli.options.values import per_modality
 from fnetcli.errors import UsageError
 
@@ -51,13 +52,6 @@ class InterpolationChoice(StrEnum):
     linear = "linear"
     nearest = "nearest"
     cubic = "cubic"
-
-
-class RegisterChoice(StrEnum):
-    """How the moving volume is registered."""
-
-    none = "none"
-    rigid = "rigid"
 
 
 class UnevenChoice(StrEnum):
@@ -204,17 +198,6 @@ class GivenVolume(OptionGroup):
             rich_help_panel=PANEL,
         ),
     ] = None
-    reference: Annotated[
-        str | None,
-        typer.Option(
-            "--reference",
-            metavar="MODALITY|finest",
-            help="Modality whose grid the results are on, or the finest grid. Default: the MRI's, "
-            "else the CT's.",
-            show_default=False,
-            rich_help_panel=PANEL,
-        ),
-    ] = None
     axis: Annotated[
         AxisChoice,
         typer.Option(
@@ -232,7 +215,6 @@ class GivenVolume(OptionGroup):
             "--volume": self.volume,
             "--spacing": self.spacing,
             "--window": self.window,
-            "--reference": self.reference,
             "--axis": self.axis is not AxisChoice.auto,
         }
 
@@ -241,6 +223,7 @@ class GivenVolume(OptionGroup):
         modalities: tuple[str, str],
         scaling: tuple[ScalingOptions, ScalingOptions],
         pixel_limit: int,
+        reference: str | None,
     ) -> VolumePrepareOptions:
         """Return how to prepare volumes for the network. Raise UsageError."""
         from fnetcli.volumes.prepare import VolumePrepareOptions
@@ -253,7 +236,7 @@ class GivenVolume(OptionGroup):
             windows=(windows.get(first), windows.get(second)),
             limits=(scaling[0].limits, scaling[1].limits),
             are_inverted=(scaling[0].is_inverted, scaling[1].is_inverted),
-            reference=self.reference,
+            reference=reference,
             axis=self.axis.value,
         )
 
@@ -295,16 +278,6 @@ class GivenAlignment(OptionGroup):
             rich_help_panel=PANEL,
         ),
     ] = InterpolationChoice.linear
-    register: Annotated[
-        RegisterChoice,
-        typer.Option(
-            "--register",
-            help="Register by mutual information before resampling. A result that does not "
-            "convince is refused, with a warning, or an error with --strict; what is found is "
-            "written to OUT/transform.",
-            rich_help_panel=PANEL,
-        ),
-    ] = RegisterChoice.none
     distrust_headers: Annotated[
         bool,
         typer.Option(
@@ -314,17 +287,6 @@ class GivenAlignment(OptionGroup):
             rich_help_panel=PANEL,
         ),
     ] = False
-    transform: Annotated[
-        Path | None,
-        typer.Option(
-            "--transform",
-            metavar="FILE",
-            help="ITK transform (text file, also that of --register) that maps points of the "
-            "reference to points of the other volume.",
-            show_default=False,
-            rich_help_panel=PANEL,
-        ),
-    ] = None
     assume_aligned: Annotated[
         bool,
         typer.Option(
@@ -338,39 +300,43 @@ class GivenAlignment(OptionGroup):
         """Return the given options with their values."""
         return {
             "--interpolation": self.interpolation is not InterpolationChoice.linear,
-            "--register": self.register is not RegisterChoice.none,
             "--distrust-headers": self.distrust_headers,
-            "--transform": self.transform,
             "--assume-aligned": self.assume_aligned,
         }
 
     def applied_to(
-        self, options: VolumePrepareOptions, *, is_strict: bool = False
+        self,
+        options: VolumePrepareOptions,
+        registration: GivenRegistration,
+        *,
+        is_strict: bool = False,
     ) -> VolumePrepareOptions:
         """Return the options with this alignment added. Raise UsageError, ReadError."""
         from fnetcli.volumes.prepare import require_one_alignment
 
-        if self.register is RegisterChoice.rigid:
-            require_one_alignment(has_transform=self.transform is not None)
+        registration.require_for_volumes()
+        if registration.is_rigid:
+            require_one_alignment(has_transform=registration.transform is not None)
         return replace(
             options,
             interpolation=self.interpolation.value,
-            registers=self.register is RegisterChoice.rigid,
+            registers=registration.is_rigid,
             distrusts_headers=self.distrust_headers,
             requires_registration=is_strict,
-            transform=self._read_transform(),
+            transform=_read_transform(registration.transform),
             assumes_aligned=self.assume_aligned,
         )
 
-    def _read_transform(self) -> Matrix | None:
-        from fnetcli.formats.transforms import read_transform
 
-        if self.transform is None:
-            return None
-        try:
-            return read_transform(self.transform)
-        except UsageError as missing:
-            raise UsageError(f"--transform {missing}") from None
+def _read_transform(path: Path | None) -> Matrix | None:
+    from fnetcli.formats.transforms import read_transform
+
+    if path is None:
+        return None
+    try:
+        return read_transform(path)
+    except UsageError as missing:
+        raise UsageError(f"--transform {missing}") from None
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,6 @@
 """Registration of two pictures of different modality."""
 
-from fnetcli.pictures.registration.estimate import Registration, register
-from fnetcli.pictures.registration.planar import KINDS, Kind, View
+from fnetcli.pictures.registration.estimate import Registration, register, register_frames
+from fnetcli.pictures.registration.views import View
 
-__all__ = ["KINDS", "Kind", "Registration", "View", "register"]
+__all__ = ["Registration", "View", "register", "register_frames"]

@@ -15,10 +15,10 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import fft, ndimage
 
+from fnetcli.imaging.planar import Kind, Matrix, normalised
 from fnetcli.interruption import require_wanted
-from fnetcli.pictures.registration import planar
 from fnetcli.pictures.registration.fields import Field, Luminance, edge_directions
-from fnetcli.pictures.registration.planar import Kind, Matrix, View
+from fnetcli.pictures.registration.views import View
 
 LONGER_SIDE = 112  # pixels of both pictures at scale 1
 SCALES = tuple(1.05**i for i in range(-11, 12))  # 0.58 to 1.71, of equally large pictures
@@ -57,7 +57,7 @@ def candidates(reference: View, moving: View, kind: Kind) -> list[Candidate]:
             best = fixed.best_offset(field, mask, turn)
             if best is not None:
                 whole = to_reference @ best.matrix @ np.linalg.inv(to_moving)
-                found.append(Candidate(best.score, planar.normalised(whole)))
+                found.append(Candidate(best.score, normalised(whole)))
     return sorted(found, key=lambda one: -one.score)
 
 

@@ -6,20 +6,25 @@ numpy and scipy alone, so that a run that fuses without torch need not import it
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from fnetcli.pictures.registration import planar
+from fnetcli.imaging import planar
+from fnetcli.imaging.planar import Kind, Matrix, Points
 from fnetcli.pictures.registration.coarse import Candidate, candidates
-from fnetcli.pictures.registration.fine import LEVELS, Level, Sight, look, refine
-from fnetcli.pictures.registration.planar import Kind, Matrix, Points, View
+from fnetcli.pictures.registration.fields import Luminance
+from fnetcli.pictures.registration.fine import LEVELS, Frames, Level, Sight, look, refine
+from fnetcli.pictures.registration.views import View
 
 SMALLEST = 32  # pixels of a shorter side: below that there is too little to compare
-TRIED = 4  # different results of the coarse search that are refined
+NEAR = 0.01  # of the longer side: by which proposals of several frames differ
+TRIED = 8  # different results of the coarse search that are refined
+KEPT = 2  # of them are refined further
 DIFFERENT = 0.12  # of the longer side: by which a corner of different results lies elsewhere
 ENLARGED_LEVEL = 1.5  # a level may be as much larger than the reference; further ones are left out
 
@@ -28,9 +33,11 @@ AWAY = 6.0  # pixels of that level: displacements that are wrong
 MET = 2.5  # pixels of that level: a block whose peak is as near agrees
 SMOOTHED = 1.0
 CHANCE = 8.0  # standard deviations; two unrelated scenes reach 6 or 7
-MIN_AGREEING = 0.2  # of the blocks
-MIN_BLOCKS = 4
-MIN_OVERLAP = 0.1  # of the reference
+CHANCE_NEARBY = 7.0  # where a start is refined: fewer transforms are tried, and 4 is usual
+MIN_TIMES = 3.0  # as many blocks agree as by chance, where a start is refined
+MIN_AGREEING = 0.25  # of the blocks
+MIN_BLOCKS = 6
+MIN_OVERLAP = 0.25  # of the smaller picture, in pixels of the reference
 MAX_ANISOTROPY = 1.6  # one camera's pixels seen by the other
 MAX_ENLARGEMENT = 2.5  # of equally large pictures
 
@@ -44,7 +51,8 @@ class Registration:
     unrelated scenes reach `chance`, as the search takes the best of many transforms. `residuals`
     (blocks, 4) holds a block's centre and the displacement that is left there, x, y, dx, dy, in
     pixels of the reference; `agrees` tells which blocks count as inliers, of which `expected`
-    would be by chance. `reason` says why the transform is not to be believed, else it is None.
+    would be by chance. `frames_agreeing` of the `frames` have the peak of all their blocks there
+    too. `reason` says why the transform is not to be believed, else it is None.
     """
 
     kind: Kind
@@ -59,6 +67,8 @@ class Registration:
     expected: float
     reason: str | None
     chance: float = CHANCE
+    frames: int = 1
+    frames_agreeing: int = 1
 
     @property
     def is_believed(self) -> bool:
@@ -83,18 +93,43 @@ class Registration:
         return float(np.median(np.hypot(*self.residuals[self.agrees, 2:].T)))
 
     @property
-    def sentence(self) -> str:
-        """A sentence about it, for the user."""
-        evidence = (
+    def evidence(self) -> str:
+        """What speaks for it, and what chance gives, in words."""
+        words = (
             f"score {self.score:.1f} (chance: up to {self.chance:.0f}), {self.inliers} of "
             f"{self.blocks} blocks agree (chance: {self.expected:.1f})"
         )
+        if self.frames > 1:
+            words += f", {self.frames_agreeing} of {self.frames} pairs"
+        return words
+
+    @property
+    def sentence(self) -> str:
+        """A sentence about it, for the user."""
         if self.reason is not None:
-            return f"{self.kind} registration not believed: {self.reason}; {evidence}"
-        return f"{self.kind} registration: {describe(self.matrix, self.moving_shape)}; {evidence}"
+            return f"{self.kind} registration not believed: {self.reason}; {self.evidence}"
+        words = describe(self.matrix, self.moving_shape)
+        return f"{self.kind} registration: {words}; {self.evidence}"
+
+    def enlarged(
+        self, own: Matrix, other: Matrix, moving: tuple[int, int], reference: tuple[int, int]
+    ) -> Registration:
+        """Return it for larger pictures (H, W) than were compared.
+
+        `own` and `other` map pixels of the compared moving picture and reference to their pixels.
+        """
+        centres = planar.apply(other, self.residuals[:, :2])
+        displacements = self.residuals[:, 2:] @ other[:2, :2].T
+        return replace(
+            self,
+            matrix=planar.normalised(other @ self.matrix @ np.linalg.inv(own)),
+            moving_shape=moving,
+            reference_shape=reference,
+            residuals=np.c_[centres, displacements],
+        )
 
     def record(self) -> dict[str, Any]:
-        """Return everything but the blocks, ready for JSON."""
+        """Return everything, ready for JSON; residuals are x, y, dx, dy, and whether they agree."""
         return {
             "kind": self.kind,
             "matrix": self.matrix.tolist(),
@@ -110,6 +145,15 @@ class Registration:
             "inliers": self.inliers,
             "inliers_by_chance": self.expected,
             "residual_px": self.residual,
+            "residuals": [
+                [*(round(float(number), 2) for number in row), bool(agrees)]
+                for row, agrees in zip(self.residuals, self.agrees, strict=True)
+            ],
+            **(
+                {"frames": self.frames, "frames_agreeing": self.frames_agreeing}
+                if self.frames > 1
+                else {}
+            ),
         }
 
 
@@ -139,36 +183,67 @@ def register(
     pictures, 12 degrees either way, and offsets that leave a third of the smaller picture; with
     `start`, it only refines that. Deterministic.
     """
+    return register_frames([(reference, moving)], kind, start)
+
+
+def register_frames(frames: Frames, kind: Kind, start: Matrix | None = None) -> Registration:
+    """Find the one transform of all frames of a rig, (reference, moving) each.
+
+    Each frame proposes transforms; the one that fits all frames best is refined on the sum of all
+    their correlations, to which frames that differ add noise without a direction. Raise ValueError
+    if frames differ in size.
+    """
+    (reference, moving), *_ = frames
+    shapes = {(one.shape, other.shape) for one, other in frames}
+    if len(shapes) != 1:
+        raise ValueError("frames of different sizes")
     if min(*reference.shape, *moving.shape) < SMALLEST:
         reason = f"a side has fewer than {SMALLEST} pixels"
-        return _judged(kind, start if start is not None else np.eye(3), reference, moving, reason)
+        matrix = start if start is not None else np.eye(3)
+        return _judged(kind, matrix, frames, reason, is_nearby=start is not None)
     levels = [one for one in LEVELS if one.longer_side < ENLARGED_LEVEL * reference.longer_side]
-    first, *others = levels or LEVELS[:1]
+    levels = levels or [*LEVELS[:1]]
+    first, *others = levels
     start_kind: Kind = "affine" if kind == "homography" else kind  # few blocks tell no tilt
     if start is not None:
-        matrix = refine(reference, moving, start, start_kind, first)
+        matrix = refine(frames, start, start_kind, first, start)
     else:
-        matrix = _best_of_several(reference, moving, start_kind, first)
+        proposals = [_best_of_several([frame], start_kind, levels[:2]) for frame in frames]
+        if len(frames) == 1 and kind == start_kind:
+            others = levels[2:]  # that level is done
+        if len(frames) > 1:
+            proposals.sort(key=lambda one: -one.score)
+            distinct = _distinct(proposals, moving.shape, NEAR, len(proposals))
+            proposals = [_refined(frames, one, start_kind, first) for one in distinct]
+        matrix = max(proposals, key=lambda one: one.score).matrix
     for level in others:
         if not _is_sane(matrix, reference.shape, moving.shape):
             break
-        matrix = refine(reference, moving, matrix, kind, level)
-    return _judged(kind, matrix, reference, moving)
+        matrix = refine(frames, matrix, kind, level, start)
+    return _judged(kind, matrix, frames, is_nearby=start is not None)
 
 
-def _best_of_several(reference: View, moving: View, kind: Kind, level: Level) -> Matrix:
+def _best_of_several(frames: Frames, kind: Kind, levels: Sequence[Level]) -> Candidate:
     """Refine the best results of the coarse search, and the pictures as they are."""
-    found = _distinct(candidates(reference, moving, kind), moving.shape)
-    best, best_score = np.eye(3), -math.inf
-    for start in [as_they_are(reference.shape, moving.shape, kind), *found]:
-        matrix = refine(reference, moving, start, kind, level)
-        if not _is_sane(matrix, reference.shape, moving.shape):
-            continue
-        sight = look(reference, moving, matrix, level)
-        score = sight.score * math.sqrt(sight.overlap)
-        if score > best_score:
-            best, best_score = matrix, score
-    return best
+    (reference, moving), *_ = frames
+    starts = [
+        as_they_are(reference.shape, moving.shape, kind),
+        *_distinct(candidates(reference, moving, kind), moving.shape),
+    ]
+    found: list[Candidate] = []
+    for level in levels:
+        found = [_refined(frames, one, kind, level) for one in starts]
+        found.sort(key=lambda one: -one.score)
+        starts = [one.matrix for one in found[:KEPT]]
+    return found[0]
+
+
+def _refined(frames: Frames, start: Matrix, kind: Kind, level: Level) -> Candidate:
+    (reference, moving), *_ = frames
+    matrix = refine(frames, start, kind, level)
+    if not _is_sane(matrix, reference.shape, moving.shape):
+        return Candidate(-math.inf, np.eye(3))
+    return Candidate(_height(look(frames, matrix, level)), matrix)
 
 
 def as_they_are(reference: tuple[int, int], moving: tuple[int, int], kind: Kind) -> Matrix:
@@ -184,17 +259,19 @@ def as_they_are(reference: tuple[int, int], moving: tuple[int, int], kind: Kind)
     return matrix
 
 
-def _distinct(found: list[Candidate], shape: tuple[int, int]) -> list[Matrix]:
-    """Return the best transforms whose corners lie apart."""
+def _distinct(
+    found: list[Candidate], shape: tuple[int, int], apart: float = DIFFERENT, most: int = TRIED
+) -> list[Matrix]:
+    """Return the best transforms whose corners lie apart, by a share of the longer side."""
     kept: list[Matrix] = []
     places: list[Points] = []
     for one in found:
         place = planar.apply(one.matrix, planar.corners(shape))
-        farthest = DIFFERENT * max(shape) * planar.scale_at_centre(one.matrix, shape)
+        farthest = apart * max(shape) * planar.scale_at_centre(one.matrix, shape)
         if all(np.abs(place - other).max() > farthest for other in places):
             kept.append(one.matrix)
             places.append(place)
-        if len(kept) == TRIED:
+        if len(kept) == most:
             break
     return kept
 
@@ -224,25 +301,36 @@ def _is_sane(matrix: Matrix, reference: tuple[int, ...], moving: tuple[int, ...]
 
 
 def _judged(
-    kind: Kind, matrix: Matrix, reference: View, moving: View, reason: str | None = None
+    kind: Kind,
+    matrix: Matrix,
+    frames: Frames,
+    reason: str | None = None,
+    *,
+    is_nearby: bool,
 ) -> Registration:
-    """Look at two pictures under a transform, and decide whether it is to be believed."""
+    """Look at all frames under a transform, and decide whether it is to be believed.
+
+    `is_nearby`: only transforms around a known one were tried.
+    """
+    chance = CHANCE_NEARBY if is_nearby else CHANCE
+    (reference, moving), *_ = frames
     shapes = reference.shape, moving.shape
     none, nothing = np.zeros((0, 4)), np.zeros(0, bool)
     if reason is None and not _is_sane(matrix, *shapes):
         reason = "no transform that two cameras beside each other could have"
     if reason is not None:
         return Registration(kind, matrix, *shapes, 0.0, 0.0, 0.0, none, nothing, 0.0, reason)
-    sight = look(reference, moving, matrix, JUDGED_AT)
+    sight = look(frames, matrix, JUDGED_AT)
     residuals, agrees = _residuals(sight)
     score = _height(sight)
     wide = 2 * sight.blocks.reach + 1
     expected = len(agrees) * math.pi * MET**2 / wide**2
-    if score < CHANCE or len(agrees) < MIN_BLOCKS:
+    least = MIN_TIMES * expected if is_nearby else MIN_AGREEING * len(agrees)
+    if score < chance or len(agrees) < MIN_BLOCKS:
         reason = "their edges have too little in common"
-    elif agrees.sum() < max(MIN_BLOCKS, MIN_AGREEING * len(agrees)):
+    elif agrees.sum() < max(MIN_BLOCKS, least):
         reason = "too few blocks agree with it"
-    elif sight.overlap < MIN_OVERLAP:
+    elif _overlap_of_smaller(matrix, *shapes, sight.overlap) < MIN_OVERLAP:
         reason = "the views hardly overlap under it"
     return Registration(
         kind=kind,
@@ -256,7 +344,18 @@ def _judged(
         agrees=agrees,
         expected=expected,
         reason=reason,
+        chance=chance,
+        frames=len(frames),
+        frames_agreeing=int(_agreeing(sight.votes).sum()),
     )
+
+
+def _overlap_of_smaller(
+    matrix: Matrix, reference: tuple[int, int], moving: tuple[int, int], overlap: float
+) -> float:
+    """Return the share of the smaller picture that both show."""
+    enlarged = planar.scale_at_centre(matrix, moving) ** 2 * math.prod(moving)
+    return overlap * math.prod(reference) / min(enlarged, math.prod(reference))
 
 
 def _height(sight: Sight) -> float:
@@ -273,12 +372,22 @@ def _height(sight: Sight) -> float:
 
 def _residuals(sight: Sight) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
     """Return each block's centre and the displacement of its peak, and whether that is small."""
-    blocks = sight.blocks
-    widths = (0, SMOOTHED, SMOOTHED)
-    surfaces = ndimage.gaussian_filter(blocks.correlations, widths, mode="constant")
-    side = 2 * blocks.reach + 1
-    highest = surfaces.reshape(len(surfaces), -1).argmax(axis=1) if len(surfaces) else np.zeros(0)
-    down, right = highest // side - blocks.reach, highest % side - blocks.reach
-    centres = planar.apply(sight.to_reference, np.c_[blocks.x, blocks.y])
-    lengths = np.hypot(down, right)
-    return np.c_[centres, right * sight.pixel, down * sight.pixel], lengths <= MET
+    peaks = _peaks(sight.blocks.correlations)
+    centres = planar.apply(sight.to_reference, np.c_[sight.blocks.x, sight.blocks.y])
+    return np.c_[centres, peaks * sight.pixel], np.hypot(*peaks.T) <= MET
+
+
+def _agreeing(votes: Luminance) -> NDArray[np.bool_]:
+    """Return which frames have the peak of all their blocks' correlations where it should be."""
+    found: NDArray[np.bool_] = (np.hypot(*_peaks(votes).T) <= MET) & votes.any(axis=(1, 2))
+    return found
+
+
+def _peaks(surfaces: Luminance) -> NDArray[np.int64]:
+    """Return the displacements (n, 2), right and down, of the highest values of correlations."""
+    count, side, _ = surfaces.shape
+    if not count:
+        return np.zeros((0, 2), np.int64)
+    smooth = ndimage.gaussian_filter(surfaces, (0, SMOOTHED, SMOOTHED), mode="constant")
+    highest = smooth.reshape(count, -1).argmax(axis=1)
+    return np.asarray(np.stack([highest % side, highest // side], axis=1) - side // 2, np.int64)

@@ -12,24 +12,30 @@ correlations, which have wider peaks. Blocks whose edges differ add noise withou
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy import fft, ndimage
 
+from fnetcli.imaging import planar
+from fnetcli.imaging.planar import Kind, Matrix
 from fnetcli.interruption import require_wanted
-from fnetcli.pictures.registration import planar
 from fnetcli.pictures.registration.fields import Field, Luminance, edge_directions
-from fnetcli.pictures.registration.planar import Kind, Matrix, View
+from fnetcli.pictures.registration.steps import distortions, generators, step
+from fnetcli.pictures.registration.views import View
 
 Floats = NDArray[np.float64]
+Frames = Sequence[tuple[View, View]]  # reference and moving picture, each of one size in all
 
 EDGE_WIDTH = 1.2
 BORDER = 3  # pixels around what both show in which resampling may make edges
 BAND = 0.14  # cycles per pixel, width of the Gaussian that limits the spectrum
 MIN_POWER = 0.02  # of the strongest block; weaker blocks tell nothing
 FINEST_SIZE = 1.5  # pixels of the level per pixel of the moving picture, at most
+OVERLAPPING = 4.0  # blocks that show the same pixel
+SPREADS = (np.inf, np.inf, np.inf, np.inf, 0.02, 0.02, 0.008, 0.008)  # shears, tilts of two cameras
 MAX_STEPS = 30
 MAX_STEP = 3.0  # pixels
 SMALL_STEP = 0.01
@@ -56,35 +62,42 @@ LEVELS = (
 
 @dataclass(frozen=True)
 class Blocks:
-    """Correlations (n, 2 reach + 1, 2 reach + 1) of blocks with centres x, y; how many there are.
+    """Correlations (n, 2 reach + 1, 2 reach + 1) of blocks with centres x, y.
 
-    Blocks without edges in either picture are left out of everything but the number.
+    Blocks without edges in either picture are left out.
     """
 
     correlations: Luminance
     x: Floats
     y: Floats
     reach: int
-    total: int
 
 
-def refine(reference: View, moving: View, matrix: Matrix, kind: Kind, level: Level) -> Matrix:
-    """Return a better transform from the moving picture to the reference."""
+def refine(
+    frames: Frames, matrix: Matrix, kind: Kind, level: Level, usual: Matrix | None = None
+) -> Matrix:
+    """Return a better transform from the moving pictures to their references.
+
+    Shears and tilts are expected to be those of `usual`, or none.
+    """
     for repeat in range(level.repeats):
-        require_wanted()
-        sight = look(reference, moving, matrix, level)
+        sight = look(frames, matrix, level)
         if not len(sight.blocks.x):
             return matrix
         smoothing = level.smoothing if repeat == 0 else level.smoothing[-1:]
-        matrix = sight.moved(_climb(sight.blocks, kind, sight.shape, smoothing))
+        matrix = sight.moved(_climb(sight, kind, smoothing, usual))
     return matrix
 
 
 @dataclass(frozen=True)
 class Sight:
-    """Both pictures at one level, under a transform: the correlations of their blocks."""
+    """Both pictures of all frames at one level, under a transform: the correlations of blocks.
+
+    Those of all frames are summed; `votes` are the sums over each frame's blocks.
+    """
 
     blocks: Blocks
+    votes: Luminance  # (frames, 2 reach + 1, 2 reach + 1)
     shape: tuple[int, int]  # of the reference at this level
     to_reference: Matrix  # from the level's pixels to those of the reference
     to_moving: Matrix  # from the level's pixels to the moving picture's
@@ -101,8 +114,34 @@ class Sight:
         return planar.normalised(self.to_reference @ np.linalg.inv(self.to_moving @ step))
 
 
-def look(reference: View, moving: View, matrix: Matrix, level: Level) -> Sight:
-    """Correlate both pictures block by block under a transform to the reference."""
+def look(frames: Frames, matrix: Matrix, level: Level) -> Sight:
+    """Correlate the pictures of all frames block by block under a transform to the reference."""
+    seen = [_look(reference, moving, matrix, level) for reference, moving in frames]
+    first = seen[0]
+    if len(seen) == 1:
+        return first
+    totals: dict[tuple[float, float], Luminance] = {}
+    for one in seen:
+        blocks = one.blocks
+        for x, y, surface in zip(blocks.x, blocks.y, blocks.correlations, strict=True):
+            totals[x, y] = totals[x, y] + surface if (x, y) in totals else surface
+    places = sorted(totals, key=lambda place: place[::-1])
+    side = 2 * level.reach + 1
+    surfaces = (
+        np.stack([totals[place] for place in places]) if places else np.zeros((0, side, side))
+    )
+    centres = np.array(places, np.float64).reshape(-1, 2)
+    return replace(
+        first,
+        blocks=Blocks(surfaces.astype(np.float32), centres[:, 0], centres[:, 1], level.reach),
+        votes=np.concatenate([one.votes for one in seen]),
+        score=float(np.mean([one.score for one in seen])),
+        overlap=float(np.mean([one.overlap for one in seen])),
+    )
+
+
+def _look(reference: View, moving: View, matrix: Matrix, level: Level) -> Sight:
+    require_wanted()
     enlarged = planar.scale_at_centre(matrix, moving.shape)  # reference pixels per moving pixel
     factor = min(1.0, level.longer_side / reference.longer_side, FINEST_SIZE / enlarged)
     fixed, to_reference = reference.shrunk(factor)
@@ -119,7 +158,13 @@ def look(reference: View, moving: View, matrix: Matrix, level: Level) -> Sight:
     product = math.sqrt(energies[0] * energies[1])
     score = float((common * second[is_inside].conj()).real.sum()) / product if product else 0.0
     return Sight(
-        blocks, fixed.shape, to_reference, to_moving @ to_small, score, _overlap(fixed, resampled)
+        blocks,
+        blocks.correlations.sum(axis=0, keepdims=True),
+        fixed.shape,
+        to_reference,
+        to_moving @ to_small,
+        score,
+        _overlap(fixed, resampled),
     )
 
 
@@ -158,7 +203,7 @@ def _correlate(first: Field, second: Field, level: Level) -> Blocks:
     centres = (np.array(starts, np.float64) + (size - 1) / 2)[tells]
     if not tells.any():
         nothing = np.zeros((0, 2 * reach + 1, 2 * reach + 1), np.float32)
-        return Blocks(nothing, centres[:, 1], centres[:, 0], reach, len(starts))
+        return Blocks(nothing, centres[:, 1], centres[:, 0], reach)
     spectra = [fft.fft2(one[tells], (side, side)) for one in (fixed, moving)]
     mean_power = [
         ndimage.gaussian_filter((np.abs(one) ** 2).mean(axis=0), 1.5, mode="wrap")
@@ -169,41 +214,65 @@ def _correlate(first: Field, second: Field, level: Level) -> Blocks:
     weights = np.outer(band, band) / (power + 1e-3 * power.max())
     cross = spectra[1] * spectra[0].conj() * weights.astype(np.float32)
     surfaces = fft.ifft2(cross, overwrite_x=True).real[:, : 2 * reach + 1, : 2 * reach + 1]
-    return Blocks(surfaces, centres[:, 1], centres[:, 0], reach, len(starts))
+    return Blocks(surfaces, centres[:, 1], centres[:, 0], reach)
 
 
 # --- climbing -------------------------------------------------------------------------------------
 
 
-def _climb(
-    blocks: Blocks, kind: Kind, shape: tuple[int, int], smoothing: tuple[float, ...]
-) -> Matrix:
+def _climb(sight: Sight, kind: Kind, smoothing: tuple[float, ...], usual: Matrix | None) -> Matrix:
     """Return the step of the level's pixels with the highest sum of correlations nearby."""
-    height, width = shape
-    radius = max(shape) / 2
+    blocks, (height, width) = sight.blocks, sight.shape
+    radius = max(sight.shape) / 2
     centring = np.array([[radius, 0, (width - 1) / 2], [0, radius, (height - 1) / 2], [0, 0, 1.0]])
     x, y = (blocks.x - centring[0, 2]) / radius, (blocks.y - centring[1, 2]) / radius
-    ways = planar.generators(kind, x, y)
+    ways = generators(kind, x, y)
     parameters = np.zeros(len(ways))  # in pixels at the radius
+    there = distortions(sight.to_moving @ centring)
+    if usual is not None:
+        there -= distortions(np.linalg.inv(usual) @ sight.to_reference @ centring)
+    expected = Expected(
+        -radius * there[: len(ways)], (radius * np.array(SPREADS[: len(ways)])) ** -2.0
+    )
     for width_of_peaks in smoothing:
         surfaces = blocks.correlations
         if width_of_peaks:
             widths = (0, width_of_peaks, width_of_peaks)
             surfaces = ndimage.gaussian_filter(surfaces, widths, mode="constant")
         hill = _Hill(surfaces, blocks.reach)
-        parameters = _ascend(hill, ways, parameters)
-    step = planar.step(kind, parameters / radius)
-    return np.asarray(centring @ step @ np.linalg.inv(centring))
+        parameters = _ascend(hill, ways, parameters, expected)
+    taken = step(kind, parameters / radius)
+    return np.asarray(centring @ taken @ np.linalg.inv(centring))
 
 
-def _ascend(hill: _Hill, ways: Floats, parameters: Floats) -> Floats:
-    """Take damped Newton steps while they lead upwards."""
+@dataclass(frozen=True)
+class Expected:
+    """What a step is expected to be before anything is seen: means, and inverse variances."""
+
+    means: Floats
+    weights: Floats
+
+    def loss(self, parameters: Floats) -> float:
+        """Return half the squared distance, in standard deviations."""
+        return float((self.weights * (parameters - self.means) ** 2).sum()) / 2
+
+
+def _ascend(hill: _Hill, ways: Floats, parameters: Floats, expected: Expected) -> Floats:
+    """Take damped Newton steps while they lead upwards.
+
+    What is expected counts as much as the noise of the correlations allows: blocks that contradict
+    each other say little.
+    """
     damping = 1e-2
     here = hill.at(np.tensordot(parameters, ways, 1))
+    noise = _noise(here, ways)
     for _ in range(MAX_STEPS):
         slope = np.einsum("kcn,cn->k", ways, here[1:3])
+        slope -= noise * expected.weights * (parameters - expected.means)
         bends = _bends(here)
         curvature = np.einsum("kcn,ncd,ldn->kl", ways, bends, ways)
+        curvature += noise * np.diag(expected.weights)
+        height = here[0].sum() - noise * expected.loss(parameters)
         mean = np.trace(curvature) / len(curvature)
         if not mean > 0:
             break
@@ -212,7 +281,7 @@ def _ascend(hill: _Hill, ways: Floats, parameters: Floats) -> Floats:
             step = np.linalg.solve(system, slope)
             step *= min(1.0, MAX_STEP / max(1e-9, float(np.abs(step).max())))
             there = hill.at(np.tensordot(parameters + step, ways, 1))
-            if there[0].sum() > here[0].sum():
+            if there[0].sum() - noise * expected.loss(parameters + step) > height:
                 break
             damping *= 4
         else:
@@ -221,6 +290,21 @@ def _ascend(hill: _Hill, ways: Floats, parameters: Floats) -> Floats:
         if np.abs(step).max() < SMALL_STEP:
             break
     return parameters
+
+
+def _noise(here: Floats, ways: Floats) -> float:
+    """Return the variance of the blocks' slopes over what their curvature would have it.
+
+    It is 1 if correlations were logarithms of likelihoods; blocks overlap, so that each counts for
+    less.
+    """
+    slopes = np.einsum("kcn,cn->kn", ways, here[1:3])
+    slopes -= slopes.mean(axis=1, keepdims=True)
+    curvature = np.einsum("kcn,ncd,ldn->kl", ways, _bends(here), ways)
+    if not np.trace(curvature) > 0:
+        return 1.0
+    spread = np.linalg.pinv(curvature, rcond=1e-3, hermitian=True) @ (slopes @ slopes.T)
+    return OVERLAPPING * float(np.trace(spread)) / len(ways)
 
 
 def _bends(here: Floats) -> Floats:

@@ -1,57 +1,19 @@
-"""Planar transforms: 3x3 matrices that map pixel coordinates of one picture to those of another.
-
-A point is (x, y, 1), x along a row and y down, 0 at the centre of the first pixel. Matrices are
-float64 with a last element of 1. `Kind` orders what a transform may contain; a step is a small
-transform of a kind as a sum of generators, around the centre of a picture.
-"""
+"""What registration compares: luminances with their valid pixels, resampled and reduced."""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Literal, get_args
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-Matrix = NDArray[np.float64]  # (3, 3)
-Points = NDArray[np.float64]  # (n, 2) of x, y
+from fnetcli.imaging.planar import Matrix, Points
+
 Values = NDArray[np.float32]
 Mask = NDArray[np.bool_]
-Kind = Literal["translation", "rigid", "similarity", "affine", "homography"]
-KINDS: tuple[Kind, ...] = get_args(Kind)
-DEGREES = {"translation": 2, "rigid": 3, "similarity": 4, "affine": 6, "homography": 8}
-
-
-def normalised(matrix: Matrix) -> Matrix:
-    """Return the same transform with a last element of 1."""
-    return np.asarray(matrix / matrix[2, 2])
-
-
-def apply(matrix: Matrix, points: Points) -> Points:
-    """Return the images of points (n, 2)."""
-    moved = np.c_[points, np.ones(len(points))] @ matrix.T
-    return np.asarray(moved[:, :2] / moved[:, 2:])
-
-
-def jacobian(matrix: Matrix, x: float, y: float) -> Matrix:
-    """Return the derivative (2, 2) of a transform at a point."""
-    u, v, w = matrix @ (x, y, 1.0)
-    return np.asarray((matrix[:2, :2] - np.outer((u / w, v / w), matrix[2, :2])) / w)
-
-
-def scale_at_centre(matrix: Matrix, shape: tuple[int, int]) -> float:
-    """Return by how much a transform enlarges around the centre of a picture (H, W)."""
-    height, width = shape
-    return math.sqrt(abs(float(np.linalg.det(jacobian(matrix, (width - 1) / 2, (height - 1) / 2)))))
-
-
-def corners(shape: tuple[int, int]) -> Points:
-    """Return the outer corners of a picture (H, W), half a pixel outside the centres."""
-    height, width = shape
-    right, bottom = width - 0.5, height - 0.5
-    return np.array([(-0.5, -0.5), (right, -0.5), (right, bottom), (-0.5, bottom)])
 
 
 @dataclass(frozen=True)
@@ -95,6 +57,23 @@ class View:
         values, is_inside = sampled(self.luminance, matrix, shape)
         if self.valid is not None:
             shares, _ = sampled(self.valid.astype(np.float32), matrix, shape)
+            is_inside &= shares > 0.99
+        return View(values, is_inside)
+
+    def seen_at(self, find: Callable[[Points], Points]) -> View:
+        """Return what it shows at find(x, y), for all its pixels; NaN is outside."""
+        rows, columns = np.mgrid[: self.shape[0], : self.shape[1]].astype(np.float64)
+        x, y = np.moveaxis(find(np.stack([columns, rows], axis=-1)), -1, 0)
+        height, width = self.shape
+        is_inside = (x >= 0) & (y >= 0) & (x <= width - 1) & (y <= height - 1)
+        places = np.nan_to_num(y), np.nan_to_num(x)
+        values = ndimage.map_coordinates(
+            self.luminance, places, np.float32, order=1, mode="nearest"
+        )
+        if self.valid is not None:
+            shares = ndimage.map_coordinates(
+                self.valid.astype(np.float32), places, np.float32, order=1, mode="nearest"
+            )
             is_inside &= shares > 0.99
         return View(values, is_inside)
 
@@ -145,42 +124,3 @@ def shrunk(image: Values, factor: float) -> tuple[Values, Matrix]:
         means, steps, offsets, after, np.float32, order=1, mode="nearest"
     )
     return small, matrix
-
-
-# --- small steps of a kind ------------------------------------------------------------------------
-
-
-def generators(kind: Kind, x: Values, y: Values) -> NDArray[np.float64]:
-    """Return the displacements (parameters, 2, n) that unit steps cause at points x, y (n,).
-
-    In the order of parameters: right, down, turn, grow, two shears, two tilts.
-    """
-    one, none = np.ones_like(x), np.zeros_like(x)
-    everything = [
-        (one, none),
-        (none, one),
-        (-y, x),
-        (x, y),
-        (x, -y),
-        (y, x),
-        (x * x, x * y),
-        (x * y, y * y),
-    ]
-    return np.array(everything[: DEGREES[kind]], dtype=np.float64)
-
-
-def step(kind: Kind, parameters: NDArray[np.float64]) -> Matrix:
-    """Return the transform of the kind with these parameters; exact for rigid and similarity."""
-    right, down, turn, grow, wide, slant, tilt_x, tilt_y = (*parameters, *[0.0] * 8)[:8]
-    if kind in {"translation", "rigid", "similarity"}:
-        size, cos, sin = math.exp(grow), math.cos(turn), math.sin(turn)
-        return np.array(
-            [[size * cos, -size * sin, right], [size * sin, size * cos, down], [0.0, 0.0, 1.0]]
-        )
-    return np.array(
-        [
-            [1 + grow + wide, slant - turn, right],
-            [slant + turn, 1 + grow - wide, down],
-            [-tilt_x, -tilt_y, 1.0],
-        ]
-    )

@@ -1,0 +1,119 @@
+"""Put two cameras that do not lie on each other into one picture: docs/registration.jpg.
+
+    python examples/show_registration.py WORK docs/registration.jpg
+
+The drawn night street is seen by a second, coarser thermal camera beside the first: rotated, with
+another field of view and size. The commands that docs/cameras.md names are run in the folder WORK;
+the picture shows both sources, checkerboards before and after, the residuals and the fused picture.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import PIL.Image
+import PIL.ImageDraw
+from scipy import ndimage
+
+from fnetcli.reports.registered import checkerboard, residual_arrows
+
+GAP, LINE = 6, 16  # pixels between panels, and of a caption
+SIZE = (264, 216)  # of the second camera
+LINEAR = np.array([[0.80, 0.045], [-0.045, 0.80]])  # pixels of the visible picture per pixel
+SHIFT = (58.0, 44.0)
+
+
+def main() -> None:
+    """Warp the thermal picture, register, fuse, and draw."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("work", type=Path, help="a folder for the results")
+    parser.add_argument("picture", type=Path)
+    given = parser.parse_args()
+    street = Path(__file__).parent / "night-street"
+    given.work.mkdir(parents=True, exist_ok=True)
+    thermal = given.work / "ir.png"
+    second_camera(street / "ir.png").save(thermal)
+    pair = ["--vis", str(street / "vis.png"), "--ir", str(thermal)]
+    out = given.work / "out"
+    command = ["fuse", *pair, "--register", "similarity", "-o", str(out), "--existing", "overwrite"]
+    subprocess.run([sys.executable, "-m", "fnetcli", *command], check=True)  # noqa: S603
+    record = json.loads((out / "manifest.jsonl").read_text().splitlines()[-1])
+    visible = PIL.Image.open(street / "vis.png").convert("RGB")
+    placed = record["alignment"]
+    before, after = (
+        onto(np.array(matrix), thermal, visible.size)
+        for matrix in (as_it_is(visible.size), placed["matrix"])
+    )
+    levels = np.asarray(visible)
+    panels = {
+        "visible": visible,
+        "infrared, another camera": PIL.Image.open(thermal).convert("RGB"),
+        "before: both in turn": checkerboard(levels, before),
+        "after: both in turn": checkerboard(levels, after),
+        "what is left in each block, x5": residual_arrows(
+            levels, placed["registration"]["residuals"]
+        ),
+        "fused": PIL.Image.open(out / "fused" / "vis.png").convert("RGB"),
+    }
+    sheet = sheet_of(panels, visible.size)
+    sheet.save(given.picture, quality=88, optimize=True)
+    print(given.picture)
+
+
+def second_camera(path: Path) -> PIL.Image.Image:
+    """Return the thermal picture as a coarser camera beside the first would see it."""
+    image = np.asarray(PIL.Image.open(path).convert("L"), np.float32)
+    rows, columns = np.mgrid[: SIZE[1], : SIZE[0]].astype(float)
+    x = LINEAR[0, 0] * columns + LINEAR[0, 1] * rows + SHIFT[0]
+    y = LINEAR[1, 0] * columns + LINEAR[1, 1] * rows + SHIFT[1]
+    return PIL.Image.fromarray(sampled(image, x, y))
+
+
+def as_it_is(size: tuple[int, int]) -> list[list[float]]:
+    """Return the transform of the other camera's picture, enlarged to the visible one's width."""
+    ratio = size[0] / SIZE[0]
+    down = (size[1] - ratio * SIZE[1]) / 2
+    return [[ratio, 0, (ratio - 1) / 2], [0, ratio, down + (ratio - 1) / 2], [0, 0, 1]]
+
+
+def onto(
+    matrix: np.ndarray[tuple[int, ...], np.dtype[np.float64]], path: Path, size: tuple[int, int]
+) -> np.ndarray[tuple[int, ...], np.dtype[np.uint8]]:
+    """Return a picture warped onto another one of this size."""
+    image = np.asarray(PIL.Image.open(path).convert("L"), np.float32)
+    rows, columns = np.mgrid[: size[1], : size[0]].astype(float)
+    back = np.linalg.inv(matrix)
+    x, y, w = (back[i, 0] * columns + back[i, 1] * rows + back[i, 2] for i in range(3))
+    return sampled(image, x / w, y / w)
+
+
+def sampled(
+    image: np.ndarray[tuple[int, ...], np.dtype[np.float32]],
+    x: np.ndarray[tuple[int, ...], np.dtype[np.float64]],
+    y: np.ndarray[tuple[int, ...], np.dtype[np.float64]],
+) -> np.ndarray[tuple[int, ...], np.dtype[np.uint8]]:
+    """Return an image at points, black outside."""
+    values = ndimage.map_coordinates(image, (y, x), order=1, mode="constant")
+    levels: np.ndarray[tuple[int, ...], np.dtype[np.uint8]] = np.rint(values).astype(np.uint8)
+    return levels
+
+
+def sheet_of(panels: dict[str, PIL.Image.Image], size: tuple[int, int]) -> PIL.Image.Image:
+    """Return pictures in rows of two, with captions."""
+    across, down = size[0] + GAP, size[1] + LINE + GAP
+    sheet = PIL.Image.new("RGB", (2 * across - GAP, (len(panels) + 1) // 2 * down - GAP), "white")
+    pen = PIL.ImageDraw.Draw(sheet)
+    for i, (words, panel) in enumerate(panels.items()):
+        left, top = i % 2 * across, i // 2 * down
+        pen.text((left, top), words, fill="black")
+        sheet.paste(panel, (left, top + LINE))
+    return sheet
+
+
+if __name__ == "__main__":
+    main()
