@@ -52,9 +52,10 @@ def train(
     with leaving_at_once():
         from fnetcli.engine import choose_device
         from fnetcli.reports.tensorboard import Board, require_tensorboard
-        from fnetcli.training import loop
+        from fnetcli.training import loop, team
 
-    console = Console(is_quiet=talking.quiet)
+    leads = not team.has_team() or team.rank() == 0  # of the processes that torchrun has started
+    console = Console(is_quiet=talking.quiet or not leads, has_results=leads)
     if given.tensorboard:
         require_tensorboard()
     resume = given.resume
@@ -68,8 +69,10 @@ def train(
     if init is not None:
         console.notice(f"training starts from {init.name}")
     chosen = choose_device(device.device)
+    if chosen.kind == "cuda" and chosen.index is None and team.has_team():
+        chosen = choose_device(f"cuda:{team.local_rank()}")
     console.notice(f"{len(pairs)} pairs, device {chosen}, run folder {run}")
-    observer = _Observer(console, Board(run) if given.tensorboard else None)
+    observer = _Observer(console, Board(run) if given.tensorboard and leads else None)
     try:
         loop.train(
             plan,
@@ -80,13 +83,16 @@ def train(
             resume=resume,
             observer=observer,
             init=init,
+            accumulate=given.accumulate,
         )
     except loop.Stopped:
-        console.error(f"interrupted; the state is saved, resume with --resume -o {run}")
+        if leads:
+            console.error(f"interrupted; the state is saved, resume with --resume -o {run}")
         return EXIT_INTERRUPTED
     finally:
         observer.close()
-        _draw_curves(console, run)
+        if leads:
+            _draw_curves(console, run)
     best, last = run / loop.BEST_FILE, run / loop.LAST_FILE
     console.result(str(best if best.is_file() else last))
     return EXIT_DONE

@@ -38,6 +38,7 @@ class Device:
         import torch
 
         torch.backends.cudnn.allow_tf32 = False
+        torch.backends.cuda.matmul.allow_tf32 = False
         return torch.device(str(self))
 
 

@@ -35,7 +35,7 @@ class Source:
         return options if self.page is None else replace(options, page=self.page)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Case:
     """One pair of files; its name becomes the name of every output ("day/7" lies in a folder).
 

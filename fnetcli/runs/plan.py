@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import os
 import sys
+from array import array
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Generic, Literal
+
+import numpy as np
 
 from fnetcli.errors import ReadError, UsageError
 from fnetcli.inputs.pairing import Case, Pairing
 from fnetcli.runs.manifest import DONE, Manifest, content, deciding
 from fnetcli.runs.parts import Part
-from fnetcli.runs.process import CaseTask, MadeT, PathsT, Pipeline, PreparedT, ResultPaths, is_whole
+from fnetcli.runs.process import CaseTask, MadeT, PathsT, Pipeline, PreparedT, is_whole
 from fnetcli.runs.protect import Inputs
 
 Existing = Literal["skip", "overwrite", "error"]
@@ -46,80 +49,114 @@ class Job(Generic[PathsT, PreparedT, MadeT]):
         """All files and folders of all cases."""
         return [path for case in self.pairing.cases for path in (case.first, case.second)]
 
+    def paths(self, case: Case) -> PathsT:
+        """Return the paths of a case's results."""
+        return self.pipeline.paths(case, self.out, is_file=self.is_file)
+
     def task(self, case: Case) -> CaseTask[PathsT, PreparedT, MadeT]:
         """Return everything needed to fuse one of the cases."""
-        paths = self.pipeline.paths(case, self.out, is_file=self.is_file)
+        paths = self.paths(case)
         return CaseTask(case, self.pipeline, paths, self.out, self.pairing.roots, self.weights)
 
 
 @dataclass(frozen=True)
 class RunPlan(Generic[PathsT, PreparedT, MadeT]):
-    """The task of every case, and which cases need no work."""
+    """Which cases need work and which do not, and all folders with results.
 
-    tasks: dict[str, CaseTask[PathsT, PreparedT, MadeT]]
-    skipped: list[Case]
-    todo: list[Case]
+    Tasks are made when they are needed: a million of them would fill the memory.
+    """
+
+    job: Job[PathsT, PreparedT, MadeT]
+    skipped: list[Case] = field(default_factory=list)
+    todo: list[Case] = field(default_factory=list)
+    folders: set[Path] = field(default_factory=set)
+
+    def task(self, case: Case) -> CaseTask[PathsT, PreparedT, MadeT]:
+        """Return everything needed to fuse a case."""
+        return self.job.task(case)
 
     def paths(self, case: Case) -> PathsT:
         """Return the paths of a case's results."""
-        return self.tasks[case.name].paths
-
-    def folders(self) -> set[Path]:
-        """Return all folders with results."""
-        return {path.parent for task in self.tasks.values() for path in task.paths.all().values()}
+        return self.job.paths(case)
 
 
 def make_plan(
     job: Job[PathsT, PreparedT, MadeT], manifest: Manifest | None, on_step: Callable[[], None]
 ) -> RunPlan[PathsT, PreparedT, MadeT]:
     """Sort the cases into done and to do. Raise UsageError if existing files are in the way."""
-    tasks = {case.name: job.task(case) for case in job.pairing.cases}
-    require_places({name: task.paths for name, task in tasks.items()}, Inputs(job.input_paths))
+    plan = RunPlan(job, folders=require_places(job))
     if job.existing == "error":
         for case in job.cases:
-            for path in tasks[case.name].paths.all().values():
+            for path in job.paths(case).all().values():
                 if os.path.lexists(path):
                     raise UsageError(
                         f"{path}: exists; remove it, or use --existing skip or overwrite"
                     )
-    plan = RunPlan(tasks, [], [])
     for case in job.cases:
         is_done = job.existing == "skip" and manifest is not None
-        is_done = is_done and manifest is not None and _is_done(tasks[case.name], manifest)
+        is_done = is_done and manifest is not None and _is_done(job, case, manifest)
         (plan.skipped if is_done else plan.todo).append(case)
         on_step()
     return plan
 
 
-def require_places(planned: Mapping[str, ResultPaths], inputs: Inputs) -> None:
-    """Raise UsageError if results would overwrite inputs or each other."""
-    files: dict[str, str] = {}
-    for name, paths in planned.items():
-        for path in paths.all().values():
+def require_places(job: Job[PathsT, PreparedT, MadeT]) -> set[Path]:
+    """Return all folders with results. Raise UsageError if results replace inputs or each other.
+
+    Of every path only a hash is kept; if two are the same, all paths are compared.
+    """
+    inputs = Inputs(job.input_paths)
+    hashes, folders = array("q"), dict[str, Path]()
+    for case in job.pairing.cases:
+        for path in job.paths(case).all().values():
             inputs.require_kept(path)
-            other = files.setdefault(_as_the_disk_sees(path), name)
-            if other != name:
+            text = str(path)
+            hashes.append(hash(_as_the_disk_sees(text)))
+            folder = text.rpartition(os.sep)[0]
+            if folder not in folders:
+                folders[folder] = path.parent
+    found = set(folders.values())
+    known = np.frombuffer(hashes, np.int64)
+    known.sort()  # in place
+    above = {hash(_as_the_disk_sees(str(one))) for path in found for one in (path, *path.parents)}
+    asked = np.array([*above], np.int64)
+    are_twice = bool((known[1:] == known[:-1]).any())
+    if are_twice or (known[known.searchsorted(asked).clip(max=len(known) - 1)] == asked).any():
+        _compare_all(job, found)
+    return found
+
+
+def _compare_all(job: Job[PathsT, PreparedT, MadeT], folders: set[Path]) -> None:
+    """Raise UsageError if two results have one path, or one is a folder of another."""
+    files: dict[str, str] = {}
+    for case in job.pairing.cases:
+        for path in job.paths(case).all().values():
+            other = files.setdefault(_as_the_disk_sees(str(path)), case.name)
+            if other != case.name:
                 raise UsageError(
-                    f"cases {other!r} and {name!r}: would both be stored as {path}; rename one"
+                    f"cases {other!r} and {case.name!r}: would both be stored as {path}; rename one"
                 )
-    for folder in {path.parent for paths in planned.values() for path in paths.all().values()}:
+    for folder in folders:
         for path in (folder, *folder.parents):
-            if _as_the_disk_sees(path) in files:
+            if (name := _as_the_disk_sees(str(path))) in files:
                 raise UsageError(
-                    f"{path}: would be a file of case {files[_as_the_disk_sees(path)]!r} and a "
-                    "folder of another one; rename it"
+                    f"{path}: would be a file of case {files[name]!r} and a folder of another one; "
+                    "rename it"
                 )
 
 
-def _as_the_disk_sees(path: Path) -> str:
-    """Return a path as text, with the same text for names that some systems do not distinguish."""
-    return str(path).casefold() if sys.platform in {"win32", "darwin"} else str(path)
+def _as_the_disk_sees(path: str) -> str:
+    """Return a path with the same text for names that some systems do not distinguish."""
+    return path.casefold() if sys.platform in {"win32", "darwin"} else path
 
 
-def _is_done(task: CaseTask[PathsT, PreparedT, MadeT], manifest: Manifest) -> bool:
+def _is_done(job: Job[PathsT, PreparedT, MadeT], case: Case, manifest: Manifest) -> bool:
     """Whether all files of a case exist and were made from the same content and options."""
-    old = manifest.get(task.case.name)
-    if old is None or old.get("status") != DONE or not is_whole(task.paths, old):
+    old = manifest.get(case.name)
+    if old is None or old.get("status") != DONE:
+        return False
+    task = job.task(case)
+    if not is_whole(task.paths, old):
         return False
     inputs = task.inputs()
     new = task.record(inputs)

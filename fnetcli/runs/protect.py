@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Mapping
-from functools import cache
+from functools import cache, cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -22,10 +22,11 @@ class Inputs:
     def __init__(self, paths: Iterable[Path]) -> None:
         self._paths = list(paths)
         self._real = cache(os.path.realpath)  # Path.resolve fails on loops of links
-        self._entries = {(self._real(path.parent), path.name) for path in self._paths}
-        self._entries |= {
+        self._folders = {self._real(folder) for folder in {*map(_folder, self._paths)}}
+        self._links = {
             os.path.split(os.path.realpath(path)) for path in self._paths if path.is_symlink()
         }
+        self._folders |= {folder for folder, _ in self._links}
 
     def require_kept(self, path: Path, label: str = "") -> None:
         """Raise UsageError if a file renamed from a temporary name would replace an input."""
@@ -45,7 +46,14 @@ class Inputs:
             raise UsageError(f"{label or path}: is in an input folder; choose another folder")
 
     def _replaces(self, path: Path) -> bool:
-        return (self._real(path.parent), path.name) in self._entries
+        folder, _, name = str(path).rpartition(os.sep)
+        real = self._real(folder or ("/" if str(path).startswith("/") else "."))
+        return real in self._folders and (real, name) in self._entries
+
+    @cached_property
+    def _entries(self) -> set[tuple[str, str]]:
+        """Folder and name of every input: only if results go to a folder of inputs."""
+        return {(self._real(_folder(path)), path.name) for path in self._paths} | self._links
 
 
 class ResultFiles:
@@ -105,6 +113,10 @@ def require_outside(out: Path, pairing: Pairing) -> None:
 def is_below(path: Path, folder: Path) -> bool:
     """Whether a path is a folder or lies in it, after following all links."""
     return Path(os.path.realpath(path)).is_relative_to(os.path.realpath(folder))
+
+
+def _folder(path: Path) -> str:
+    return os.path.dirname(path) or "."  # noqa: PTH120  of a million paths
 
 
 def _are_same(one: Path, other: Path) -> bool:

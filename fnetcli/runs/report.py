@@ -112,7 +112,9 @@ def run_job(
         failed=dict(teller.failed_texts),
         left=tuple(case.name for case in run.plan.todo if case.name not in ended),
         unpaired=tuple(job.pairing.unpaired),
-        fused={name: run.plan.tasks[name].paths.fused for name in (*done, *skipped)},
+        fused={
+            case.name: run.plan.paths(case).fused for case in (*run.report.done, *run.plan.skipped)
+        },
         notices=tuple(notices),
         summary=run.summary(),
     )

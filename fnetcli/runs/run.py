@@ -66,7 +66,7 @@ class FusionRun(Generic[PathsT, PreparedT, MadeT]):
     events: Events
     command: list[str] = field(default_factory=list)
     report: Report[Case] = field(default_factory=Report)
-    plan: RunPlan[PathsT, PreparedT, MadeT] = field(default_factory=lambda: RunPlan({}, [], []))
+    plan: RunPlan[PathsT, PreparedT, MadeT] = field(init=False)
     status: str = "planned"
     _device: str = ""
     _manifest: Manifest | None = None
@@ -75,6 +75,7 @@ class FusionRun(Generic[PathsT, PreparedT, MadeT]):
 
     def __post_init__(self) -> None:
         self._began = datetime.now(UTC)
+        self.plan = RunPlan(self.job)
 
     def look(self, on_step: Callable[[], None] = lambda: None) -> None:
         """Find out which cases to fuse; write nothing. Raise UsageError if results are refused."""
@@ -144,7 +145,7 @@ class FusionRun(Generic[PathsT, PreparedT, MadeT]):
                     Handout(
                         on_done=self._done,
                         on_failed=self._failed,
-                        submit=lambda case: crew.submit(self.plan.tasks[case.name]),
+                        submit=lambda case: crew.submit(self.plan.task(case)),
                         forget=crew.forget,
                         window=crew.window,
                         settle=self._settle,
@@ -154,7 +155,7 @@ class FusionRun(Generic[PathsT, PreparedT, MadeT]):
                     ).run(self.plan.todo)
             finally:
                 if not self.job.part and not self.job.is_file:
-                    sweep({out, *self.plan.folders()})  # what killed workers have left
+                    sweep({out, *self.plan.folders})  # what killed workers have left
 
     def summary(self) -> Record:
         """Return the content of run.json."""
@@ -263,7 +264,7 @@ class FusionRun(Generic[PathsT, PreparedT, MadeT]):
                 f"{self.job.out}: another fnet has just written there; run the same command again"
             )
         if not self.job.part:  # temporary files there may be those of other parts
-            sweep({self.job.out, *self.plan.folders()})
+            sweep({self.job.out, *self.plan.folders})
         names = [case.name for case in self.job.cases]
         self.status = "running"
         self._manifest.begin(names, anew=[case.name for case in self.plan.todo])
@@ -273,18 +274,18 @@ class FusionRun(Generic[PathsT, PreparedT, MadeT]):
         write_run(self.job.records, self.summary())
 
     def _read(self, case: Case) -> CaseRead[PreparedT]:
-        task = self.plan.tasks[case.name]
+        task = self.plan.task(case)
         inputs = self._on_their_way[case.name] = task.inputs()
         return read_case(task, inputs)
 
     def _work(
         self, engine: Engine, case: Case, read: CaseRead[PreparedT]
     ) -> CaseMade[PreparedT, MadeT]:
-        task = self.plan.tasks[case.name]
+        task = self.plan.task(case)
         return work_on_case(task, engine, read, self._in_place, self.events.slices)
 
     def _write(self, case: Case, made: CaseMade[PreparedT, MadeT]) -> Record:
-        record = write_case(self.plan.tasks[case.name], made, self._in_place)
+        record = write_case(self.plan.task(case), made, self._in_place)
         self._on_their_way.pop(case.name)
         return record
 
@@ -294,7 +295,7 @@ class FusionRun(Generic[PathsT, PreparedT, MadeT]):
 
     def _failed(self, case: Case, text: str) -> None:
         if self._manifest is not None:
-            task = self.plan.tasks[case.name]
+            task = self.plan.task(case)
             inputs = self._on_their_way.pop(case.name, None) or task.inputs()
             self._put(task.failure(inputs, self.report.failed[-1][1]))
         self.events.failed(case, text)

@@ -30,6 +30,7 @@ from fnetcli.pictures.sources import scale_source
 from fnetcli.pictures.warp import Window
 from fnetcli.training.augment import augment
 from fnetcli.training.config import AugmentConfig
+from fnetcli.training.team import team
 
 Luminance = NDArray[np.uint8]
 CACHE_BYTES = 4 << 30
@@ -59,6 +60,14 @@ class Batch(NamedTuple):
         if self.wanted[0] is self.first and self.wanted[1] is self.second:
             return Batch(first, second, (first, second))
         wanted_first, wanted_second = (image.to(device) for image in self.wanted)
+        return Batch(first, second, (wanted_first, wanted_second))
+
+    def part(self, which: slice) -> Batch:
+        """Return some of the crops."""
+        first, second = self.first[which], self.second[which]
+        if self.wanted[0] is self.first and self.wanted[1] is self.second:
+            return Batch(first, second, (first, second))
+        wanted_first, wanted_second = (image[which] for image in self.wanted)
         return Batch(first, second, (wanted_first, wanted_second))
 
 
@@ -335,7 +344,8 @@ def draw_batch(
     """Return random crops of both images, each (size, 1, crop, crop) in [0, 1].
 
     Pair, place, one of the eight flips and rotations, and what augments them depend on `seed`
-    alone. Crops that are not worth training on are drawn again.
+    alone. Crops that are not worth training on are drawn again. Of a batch that several processes
+    or pieces share, all is drawn and what is at work here is returned.
     """
     random = np.random.default_rng(seed)
     crop, sets = pairs.side(crop, random)
@@ -351,7 +361,7 @@ def draw_batch(
         thermal.append(pairs.is_thermal(number))
     images = to_tensor(crops[0]), to_tensor(crops[1])
     seen, wanted = augment(images, thermal, augmentation, seed)
-    return Batch(*seen, wanted)
+    return Batch(*seen, wanted).part(team().at_work(size))
 
 
 def _draw_crops(

@@ -24,6 +24,7 @@ from fnetcli.inputs.pairing import Case, images_by_name
 from fnetcli.training.augment import augment
 from fnetcli.training.config import AugmentConfig
 from fnetcli.training.data import PLAIN, PairSource, to_tensor
+from fnetcli.training.team import team
 
 Label = NDArray[np.uint8]
 PixelT = TypeVar("PixelT", bound=np.generic)
@@ -49,6 +50,13 @@ class LabelledBatch:
         wanted = self.wanted and (self.wanted[0].to(device), self.wanted[1].to(device))
         first, second = self.first.to(device), self.second.to(device)
         return LabelledBatch(first, second, self.label.to(device), weight, wanted)
+
+    def part(self, which: slice) -> LabelledBatch:
+        """Return some of the crops."""
+        weight = None if self.weight is None else self.weight[which]
+        wanted = self.wanted and (self.wanted[0][which], self.wanted[1][which])
+        first, second = self.first[which], self.second[which]
+        return LabelledBatch(first, second, self.label[which], weight, wanted)
 
 
 @dataclass(frozen=True)
@@ -136,24 +144,30 @@ class LabelledPairs:
         weigh: Weigh | None = None,
         labelled_share: float = 1.0,
         augmentation: AugmentConfig = PLAIN,
+        pass_by: Callable[[int], None] = lambda _: None,
     ) -> LabelledBatch:
         """Return random crops, half of them mirrored left to right.
 
         Pair, place and mirroring depend on `seed` alone. Never turned or put upside down: what is
         sky and what is road shows in where it is. `weigh` gives the weight map of a whole pair, by
-        its number. `labelled_share` is the probability of a labelled pair, if there are others.
+        its number. `labelled_share` is the probability of a labelled pair, if there are others. Of
+        a batch that several processes share, the share of this one is returned; `pass_by` hears of
+        the pairs of the others.
         """
         random = np.random.default_rng(seed)
         crop, sets = self.pairs.side(crop, random)
         crops: list[tuple[NDArray[np.generic], ...]] = []
-        thermal = []
-        for _ in range(size):
+        thermal, share = [], team().share(size)
+        for i in range(size):
             index = self._choose(random, labelled_share, sets)
             thermal.append(self._is_thermal(index))
             pair = self[index]
             images: tuple[NDArray[np.generic], ...] = (pair.first, pair.second, pair.label)
-            if weigh:
+            if weigh and share.start <= i < share.stop:
                 images += (weigh(index, pair),)
+            elif weigh:
+                pass_by(index)
+                images += (np.zeros(pair.label.shape, np.float16),)
             top = int(random.integers(pair.first.shape[0] - crop + 1))
             left = int(random.integers(pair.first.shape[1] - crop + 1))
             turn = -1 if random.integers(2) else 1
@@ -168,7 +182,7 @@ class LabelledPairs:
             torch.from_numpy(label.astype(np.int64)),
             torch.from_numpy(weight[0].astype(np.float32))[:, None] if weight else None,
             None if wanted is seen else wanted,
-        )
+        ).part(share)
 
     def _is_thermal(self, index: int) -> bool:
         if self.unlabelled is not None and index >= len(self.pairs):

@@ -8,8 +8,8 @@ import math
 import signal
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field
+from contextlib import ExitStack, contextmanager
+from dataclasses import asdict, dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
@@ -28,6 +28,7 @@ from fnetcli.training.config import LOG, Recipe
 from fnetcli.training.health import Health
 from fnetcli.training.optimizers import Muon
 from fnetcli.training.table import procedure_of
+from fnetcli.training.team import TeamLostError, joined, team, working_on
 from fnetcli.training.validation import METRICS, summarise
 
 STATE_VERSION = 2
@@ -98,12 +99,43 @@ def train(
     resume: bool,
     observer: Observer,
     init: Weights | None = None,
+    accumulate: int = 1,
 ) -> None:
     """Run all stages into folder `run`; raise TrainingError, or Stopped after a signal.
 
     Raise UselessRunError at the end if the weights are of no use. `init` are the weights to start
-    from; a resumed run has its own.
+    from; a resumed run has its own. A batch is worked on in `accumulate` pieces, and by all
+    processes that torchrun has started; the first of them writes.
     """
+    with joined(device) as others:
+        for stage in recipe.stages:
+            if stage.iterations:
+                replace(others, pieces=accumulate).require_batch(stage.batch)
+        _train(
+            recipe,
+            pairs,
+            validation,
+            run,
+            device=device,
+            resume=resume,
+            observer=observer,
+            init=init,
+            accumulate=accumulate,
+        )
+
+
+def _train(
+    recipe: Recipe,
+    pairs: PairList,
+    validation: PairList | None,
+    run: Path,
+    *,
+    device: torch.device,
+    resume: bool,
+    observer: Observer,
+    init: Weights | None,
+    accumulate: int,
+) -> None:
     torch.manual_seed(recipe.seed)
     lists = {
         "training": pairs.list_sha256(),
@@ -116,9 +148,17 @@ def train(
         state = _State(recipe, procedure, lists, _origin(init))
         if resume:
             state.load(run / STATE_FILE, device)
-        atomic_write(run / RECIPE_FILE, lambda file: file.write(recipe.to_toml().encode()))
-        with _open_log(run / LOG_FILE, state.progress) as log, _stop_signals() as stop_asked:
-            _Trainer(run, state, pairs, len(validation or ()), observer, log).run(stop_asked)
+        team().copy_from_leader(procedure.modules.values())
+        team().copy_from_leader(procedure.averages.values())
+        with ExitStack() as stack:
+            log = None
+            if team().leads:
+                atomic_write(run / RECIPE_FILE, lambda file: file.write(recipe.to_toml().encode()))
+                log = stack.enter_context(_open_log(run / LOG_FILE, state.progress))
+            stop_asked = stack.enter_context(_stop_signals())
+            trainer = _Trainer(run, state, pairs, len(validation or ()), observer, log)
+            trainer.pieces = accumulate
+            trainer.run(stop_asked)
 
 
 # --- state ----------------------------------------------------------------------------------------
@@ -302,24 +342,35 @@ class _Trainer:
         pairs: PairList,
         validation_pairs: int,
         observer: Observer,
-        log: io.FileIO,
+        log: io.FileIO | None,
     ) -> None:
         self.folder, self.state, self.observer, self.log = folder, state, observer, log
         self.recipe, self.procedure = state.recipe, state.procedure
         self.pairs, self.validation_pairs = pairs, validation_pairs
         kinds = pairs.kinds
         self.shown = partial(shown_name, modalities=kinds[0] if len(kinds) == 1 else ORDINALS)
+        self.pieces = 1  # of a process's share of a batch
+        self._is_stopping = False
 
     def run(self, stop_asked: list[bool]) -> None:
         """Go through the stages from where the state stands."""
+        try:
+            self._run(stop_asked)
+        except TeamLostError as error:
+            self._save()
+            raise TrainingError(
+                f"{self.folder}: {error}; the state is saved, go on with --resume"
+            ) from None
+
+    def _run(self, stop_asked: list[bool]) -> None:
         self._save()
         while True:
             stage = self.state.stage
             let_learn(stage, self.procedure.modules)
             self._validate_start(stage)
             while self._goes_on(stage):
-                self._iterate(stage)
-                if stop_asked:
+                self._iterate(stage, stop_asked)
+                if self._is_stopping:
                     self._save()
                     raise Stopped
             if (following := self.state.next_stage) is None:
@@ -336,32 +387,50 @@ class _Trainer:
             patience and progress.health.since_best >= patience
         )
 
-    def _iterate(self, stage: Stage) -> None:
+    def _iterate(self, stage: Stage, stop_asked: list[bool]) -> None:
         progress, started = self.state.progress, time.monotonic()
         optimizers = self.state.optimizers.values()
         for name, optimizer in self.state.optimizers.items():
             for group in optimizer.param_groups:
                 factor = stage.rate_factors.get(name, 1.0)
                 group["lr"] = stage.config.rate(progress.iteration) * factor
-        losses = stage.losses((self.recipe.seed, progress.stage, progress.iteration))
-        total = torch.stack(list(losses.values())).sum()
         for optimizer in optimizers:
             optimizer.zero_grad(set_to_none=True)
-        total.backward()
+        values = self._losses(stage, stop_asked)
+        total = torch.tensor(list(values.values())).sum().item()
+        team().add_gradients([one for group in stage.groups.values() for one in group])
         clip = self.recipe.gradient_clip or math.inf
         norms = [nn.utils.clip_grad_norm_(group, clip) for group in stage.groups.values()]
-        values = {name: loss.item() for name, loss in losses.items()}
-        if not all(map(math.isfinite, (total.item(), *(norm.item() for norm in norms)))):
+        if not all(map(math.isfinite, (total, *(norm.item() for norm in norms)))):
             raise self._lost("loss or gradient is not a number")
+        team().agree_on(self.procedure.modules.values())
         for optimizer in optimizers:
             optimizer.step()
         decay = self.recipe.average_decay(progress.iteration)
         for name, average in self.procedure.averages.items():
             _average(average, self.procedure.modules[name], decay)
-        progress.health.see_loss(total.item(), decay)
+        progress.health.see_loss(total, decay)
         progress.iteration += 1
         progress.seconds += time.monotonic() - started
         self._record(stage, {self.shown(name): value for name, value in values.items()})
+
+    def _losses(self, stage: Stage, stop_asked: list[bool]) -> dict[str, float]:
+        """Add up gradients and losses of all pieces; return the losses of the whole batch."""
+        seed = (self.recipe.seed, self.state.progress.stage, self.state.progress.iteration)
+        size, values = stage.config.batch, dict[str, Tensor]()
+        for piece in range(self.pieces):
+            with working_on(piece, self.pieces) as at_work:
+                losses = stage.losses(seed)
+                weight = at_work.weight(size)
+                total = torch.stack(list(losses.values())).sum()
+                (total if weight == 1 else total * weight).backward()
+            for name, loss in losses.items():
+                part = loss.detach() if weight == 1 else loss.detach() * weight
+                values[name] = values[name] + part if name in values else part
+        own = [*values.values(), *([] if team().is_alone else [_flag(stop_asked, total)])]
+        everybody = team().add(torch.stack(own)).tolist()
+        self._is_stopping = bool(stop_asked if team().is_alone else everybody[-1])
+        return dict(zip(values, everybody, strict=False))
 
     def _lost(self, what: str) -> TrainingError:
         progress = self.state.progress
@@ -425,6 +494,8 @@ class _Trainer:
             raise UselessRunError(f"{self.folder}: trained, but {problem}, and start again")
 
     def _write_log(self, row: dict[str, Any]) -> None:
+        if self.log is None:
+            return
         try:
             self.log.write((json.dumps(row) + "\n").encode())
         except OSError as error:
@@ -452,7 +523,7 @@ class _Trainer:
             return {}
         progress, count = self.state.progress, self.validation_pairs
         strip = self.folder / STRIPS / f"{progress.stage}-{progress.iteration:06d}.png"
-        found = summarise(stage.validate(range(count)), count, strip)
+        found = summarise(stage.validate, count, strip if team().leads else None)
         loss, told = found["validation"], ""
         if stage.chooses_best:
             is_best = loss < progress.best_loss
@@ -476,10 +547,14 @@ class _Trainer:
             for name, value in module.state_dict().items():
                 if not value.isfinite().all():
                     raise self._lost(f"{name} holds what is not a number")
+        if not team().leads:
+            return
         self.state.save(self.folder / STATE_FILE)
         self._save_weights(LAST_FILE)
 
     def _save_weights(self, name: str) -> None:
+        if not team().leads:
+            return
         progress = self.state.progress
         metadata = {  # without somebody's paths
             "recipe": {
@@ -506,6 +581,10 @@ class _Trainer:
             save_weights(
                 path, network, {**metadata, "belongs_to": {"name": name, "sha256": sha256}}
             )
+
+
+def _flag(stop_asked: list[bool], like: Tensor) -> Tensor:
+    return torch.full_like(like, float(bool(stop_asked))).detach()
 
 
 @torch.no_grad()
@@ -543,7 +622,7 @@ def _stop_signals() -> Iterator[list[bool]]:
         names.append(signal.SIGHUP)  # a lost terminal; under nohup it stays ignored
 
     def ask(*_: object) -> None:
-        if asked:  # a second time: at once, without saving
+        if asked and team().is_alone:  # a second time: at once, without saving; torchrun repeats it
             raise KeyboardInterrupt
         asked.append(True)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from fnetcli.formats.writers import write_png
 from fnetcli.metrics import PAPER, quantise, score
+from fnetcli.training.team import working_alone
 
 Grey8 = NDArray[np.uint8]
 STRIP_CASES = 4
@@ -37,28 +38,52 @@ def strip_numbers(count: int) -> list[int]:
     return [i * count // shown for i in range(shown)]
 
 
-def summarise(cases: Iterator[Validated], count: int, strip: Path) -> dict[str, float]:
+class Measured(NamedTuple):
+    """What is kept of a validation pair: its loss, its scores, and its row of the strip."""
+
+    number: int
+    loss: float
+    scores: dict[str, float] | None
+    row: list[Grey8] | None
+
+
+def summarise(
+    validate: Callable[[Sequence[int]], Iterator[Validated]], count: int, strip: Path | None
+) -> dict[str, float]:
     """Return the mean loss of `count` pairs as `validation`, and the means of the six metrics.
 
     Metrics are of the pairs that are large enough for them. `strip` becomes a picture of some of
-    the pairs, a row each: first, second, fused.
+    the pairs, a row each: first, second, fused. Each process looks at its share of the pairs.
     """
-    total, rows, shown = 0.0, [], strip_numbers(count)
-    scores: list[dict[str, float]] = []
-    for number, case in enumerate(cases):
-        total += case.loss
-        if case.fused is None:
-            continue
-        fused = quantise(case.fused)
-        if min(fused.shape) >= SMALLEST:
-            scores.append(score(case.first, case.second, fused))
-        if number in shown:
-            rows.append([case.first, case.second, fused])
-    if rows:
+    shown = strip_numbers(count)
+    with working_alone() as others:
+        numbers = others.indices(count)
+        own = [
+            _measure(number, case, is_shown=number in shown)
+            for number, case in zip(numbers, validate(numbers), strict=True)
+        ]
+    measured = sorted((one for part in others.gather(own) for one in part), key=lambda one: one[0])
+    rows = [one.row for one in measured if one.row is not None]
+    if rows and strip is not None:
         strip.parent.mkdir(exist_ok=True)
         write_png(strip, draw_strip(rows))
+    scores = [one.scores for one in measured if one.scores is not None]
     means = {name: _mean([one[name] for one in scores]) for name in METRICS} if scores else {}
+    total = 0.0
+    for one in measured:
+        total += one.loss
     return {"validation": total / count, **means}
+
+
+def _measure(number: int, case: Validated, *, is_shown: bool) -> Measured:
+    if case.fused is None:
+        return Measured(number, case.loss, None, None)
+    fused = quantise(case.fused)
+    is_large = min(fused.shape) >= SMALLEST
+    scores = score(case.first, case.second, fused) if is_large else None
+    return Measured(
+        number, case.loss, scores, [case.first, case.second, fused] if is_shown else None
+    )
 
 
 def _mean(values: list[float]) -> float:

@@ -168,7 +168,8 @@ class MadeRun:
         return self.run.job.out
 
     def paths(self, name: str = "0") -> PicturePaths:
-        return self.run.plan.tasks[name].paths
+        (case,) = (one for one in self.run.job.cases if one.name == name)
+        return self.run.plan.paths(case)
 
     def records(self) -> list[Record]:
         return self.run.records()

@@ -61,6 +61,17 @@ class GivenTraining(OptionGroup):
     resume: Annotated[
         bool, typer.Option("--resume", help="Resume from the last state in the run folder.")
     ] = False
+    accumulate: Annotated[
+        int,
+        typer.Option(
+            "--accumulate",
+            metavar="N",
+            min=1,
+            max=1024,
+            help="Work on each batch in N pieces, one after another: less memory, the same "
+            "gradient. What a loss averages over a batch is averaged over a piece.",
+        ),
+    ] = 1
     tensorboard: Annotated[
         bool,
         typer.Option(

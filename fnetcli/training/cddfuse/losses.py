@@ -15,6 +15,7 @@ from torch.nn import functional as F
 
 from fnetcli.models.cddfuse.network import Features
 from fnetcli.models.derivatives import gradient_magnitude, spatial_gradient
+from fnetcli.training.team import team
 
 SIMILARITY_WEIGHT = 5.0  # of DSSIM within a reconstruction loss
 DECOMPOSITION_WEIGHT = 2.0  # of both stages
@@ -48,11 +49,15 @@ def _norm(rows: Tensor) -> Tensor:
 def decomposition_loss(first: Features, second: Features) -> Tensor:
     """L_decomp: base features correlated between the images, detail features not.
 
-    The mean stands inside the square: correlated and anticorrelated channels cancel.
+    The mean stands inside the square: correlated and anticorrelated channels cancel. Of several
+    processes it is the mean over all their samples, with gradients.
     """
-    return correlation(first.detail, second.detail).square() / (
-        1.01 + correlation(first.base, second.base)
+    own = torch.stack(
+        (correlation(first.detail, second.detail), correlation(first.base, second.base))
     )
+    detail, base = team().mean(own, len(first.base))
+    loss: Tensor = detail.square() / (1.01 + base)
+    return loss
 
 
 # --- likeness -------------------------------------------------------------------------------------

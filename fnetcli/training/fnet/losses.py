@@ -13,6 +13,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from fnetcli.models.derivatives import gradient_magnitude, spatial_gradient
+from fnetcli.training.team import team
 
 SHARED_EDGES = 0.1  # weight of edges beside brightness in `separation_loss`: keeps large areas
 
@@ -97,7 +98,8 @@ def fusion_loss(
 ) -> FusionLoss:
     """Stage II (eq. 26): be as bright and detailed as the stronger source, and similar to both."""
     detail1, detail2 = gradient_magnitude(first), gradient_magnitude(second)
-    share1 = detail1.mean() / (detail1.mean() + detail2.mean()).clamp_min(1e-12)
+    mean1, mean2 = team().mean(torch.stack((detail1.mean(), detail2.mean())), len(first))
+    share1 = mean1 / (mean1 + mean2).clamp_min(1e-12)
     similarity = share1 * ssim(fused, first) + (1 - share1) * ssim(fused, second)
     return FusionLoss(
         intensity=intensity_weight * F.l1_loss(fused, torch.maximum(first, second)),

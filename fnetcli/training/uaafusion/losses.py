@@ -58,10 +58,15 @@ def segmentation_loss(
     label: Tensor,
     scores: Scores = "softmax",
     importance: Tensor | None = None,
+    balance: Tensor | None = None,
 ) -> Tensor:
-    """Return L_seg (R): the mean cross entropy of S's logits of f, i and v."""
+    """Return L_seg (R): the mean cross entropy of S's logits of f, i and v.
+
+    `balance` scales it where other processes have other numbers of labelled pixels.
+    """
     losses = [label_loss(each, label, scores, importance) for each in logits]
-    return torch.stack(losses).mean()
+    mean = torch.stack(losses).mean()
+    return mean if balance is None else mean * balance
 
 
 @dataclass(frozen=True)

@@ -22,7 +22,9 @@ from fnetcli.models.uaafusion.attribution import evaluation_mode
 from fnetcli.models.uaafusion.config import UAAFusionConfig
 from fnetcli.models.uaafusion.network import UAAFusion
 from fnetcli.training.base import Losses, Stage, Validate
+from fnetcli.training.config import StageConfig
 from fnetcli.training.labelled import LabelledBatch, LabelledPairs, cut_middle, whole_batch
+from fnetcli.training.team import team
 from fnetcli.training.uaafusion.losses import segmentation_loss
 from fnetcli.training.uaafusion.recipe import JointStageConfig, UAAFusionRecipe
 from fnetcli.training.uaafusion.stages import (
@@ -53,6 +55,7 @@ class UAAFusionProcedure:
         self.average = copy.deepcopy(network).requires_grad_(False)
         self.importance = balance_classes(pairs.shares(), recipe.class_balance).to(device)
         self.kept = KeptWeights(network, recipe.attribution_every, recipe.attribution_pixels)
+        self._drawn: tuple[tuple[int, ...], LabelledBatch] | None = None
 
     @property
     def modules(self) -> dict[str, nn.Module]:
@@ -110,22 +113,36 @@ class UAAFusionProcedure:
         self.kept.restore(extra["weights"])
 
     def _segmentation_losses(self, seed: tuple[int, ...]) -> Losses:
-        stage = self.recipe.stage_1
-        augmentation = self.recipe.augment
-        batch = self.pairs.batch(stage.batch, stage.crop, seed, None, 1.0, augmentation)
-        batch = batch.to(self.device)
-        return segmentation_losses(self.network_at_work, batch, self.importance)
+        size = self.recipe.stage_1.batch
+        batch = self._batch(self.recipe.stage_1, seed)
+        return segmentation_losses(self.network_at_work, batch, self.importance, size)
 
     def _joint_losses(self, config: JointStageConfig) -> Callable[[tuple[int, ...]], Losses]:
-        share, augmentation = self.recipe.labelled_share, self.recipe.augment
-
         def of_batch(seed: tuple[int, ...]) -> Losses:
-            batch = self.pairs.batch(
-                config.batch, config.crop, seed, self.kept, share, augmentation
-            )
-            return self._joint_losses_of(config, self.network_at_work, batch.to(self.device))
+            batch = self._batch(config, seed, self.kept, self.recipe.labelled_share)
+            return self._joint_losses_of(config, self.network_at_work, batch)
 
         return of_batch
+
+    def _batch(
+        self,
+        config: StageConfig,
+        seed: tuple[int, ...],
+        kept: KeptWeights | None = None,
+        labelled_share: float = 1.0,
+    ) -> LabelledBatch:
+        """Return what is at work here of a batch; its pieces are of one drawing."""
+        if self._drawn is None or self._drawn[0] != seed:
+            size, crop, augmentation = config.batch, config.crop, self.recipe.augment
+            if kept is None:
+                batch = self.pairs.batch(size, crop, seed, None, 1.0, augmentation)
+            else:
+                batch = self.pairs.batch(
+                    size, crop, seed, kept, labelled_share, augmentation, kept.pass_by
+                )
+                kept.exchange()
+            self._drawn = seed, batch
+        return self._drawn[1].part(team().within_share(config.batch)).to(self.device)
 
     def _joint_losses_of(
         self, stage: JointStageConfig, network: UAAFusion, batch: LabelledBatch

@@ -24,6 +24,7 @@ from fnetcli.training.base import Losses
 from fnetcli.training.config import Precision
 from fnetcli.training.data import to_tensor
 from fnetcli.training.labelled import LabelledBatch, LabelledPair
+from fnetcli.training.team import team
 from fnetcli.training.uaafusion.losses import UNLABELLED, joint_loss, segmentation_loss
 
 PixelT = TypeVar("PixelT", bound=np.generic)
@@ -67,14 +68,30 @@ class KeptWeights:
     most_pixels: int = 0  # 0: no limit
     _maps: dict[int, NDArray[np.float16]] = field(default_factory=dict)  # not enlarged
     _visits: dict[int, int] = field(default_factory=dict)
+    _made: dict[int, int] = field(default_factory=dict)  # the visit at which a map was made
 
     def __call__(self, index: int, pair: LabelledPair) -> NDArray[np.float16]:
         """Return the weight map of a whole pair, (H, W), by its number."""
         visit = self._visits.get(index, 0)
-        if visit % self.every == 0 or index not in self._maps:
+        due = visit - visit % self.every
+        if visit == due or index not in self._maps or self._made.get(index) != due:
             self._maps[index] = self._weigh(pair)
+            self._made[index] = due
         self._visits[index] = visit + 1
         return resize_nearest(self._maps[index], pair.label.shape)
+
+    def pass_by(self, index: int) -> None:
+        """Count a visit of another process."""
+        self._visits[index] = self._visits.get(index, 0) + 1
+
+    def exchange(self) -> None:
+        """Take what other processes have weighed, if it is used again."""
+        if self.every == 1 or team().is_alone:
+            return
+        for maps, made in team().gather((self._maps, self._made)):
+            for index, visit in made.items():
+                if visit > self._made.get(index, -1):
+                    self._maps[index], self._made[index] = maps[index], visit
 
     def _weigh(self, pair: LabelledPair) -> NDArray[np.float16]:
         device = self.network.alpha.device
@@ -109,6 +126,9 @@ class KeptWeights:
             for name, kept in state.items()
             if name.startswith("map.")
         }
+        for index in self._maps:
+            last = self._visits[index] - 1
+            self._made[index] = last - last % self.every
 
 
 def resize_nearest(image: NDArray[PixelT], shape: tuple[int, ...]) -> NDArray[PixelT]:
@@ -120,26 +140,43 @@ def resize_nearest(image: NDArray[PixelT], shape: tuple[int, ...]) -> NDArray[Pi
     return image[rows[:, None], columns] if shape != image.shape else image
 
 
-def jitter(images: Tensor) -> Tensor:
-    """Return images (N, 1, H, W) as other cameras would show them: gain, offset and gamma vary."""
+def jitter(images: Tensor, size: int | None = None) -> Tensor:
+    """Return images (N, 1, H, W) as other cameras would show them: gain, offset and gamma vary.
+
+    `size` is that of the batch which they are this process's piece of.
+    """
+    here = slice(None) if size is None else team().at_work(size)
     gain, offset, gamma = (  # drawn on the CPU, whose random state a run keeps
-        torch.empty(len(images), 1, 1, 1).uniform_(low, high).to(images.device)
+        torch.empty(size or len(images), 1, 1, 1).uniform_(low, high)[here].to(images.device)
         for low, high in ((0.7, 1.3), (-0.08, 0.08), (0.6, 1.6))
     )
     return (gain * images.clamp_min(1e-4) ** gamma + offset).clamp(0, 1)
 
 
 def segmentation_losses(
-    network: UAAFusion, batch: LabelledBatch, importance: Tensor | None = None
+    network: UAAFusion,
+    batch: LabelledBatch,
+    importance: Tensor | None = None,
+    size: int | None = None,
 ) -> Losses:
     """Stage 1 (O): S alone learns the classes from i, v and (i + v) / 2, all three jittered.
 
     S shall work on pictures of other cameras and on fused images, brighter or flatter than these.
     """
     mean = (batch.first + batch.second) / 2
-    logits = [network.segmentation(x) for x in map(jitter, (mean, batch.first, batch.second))]
-    scores = network.config.scores
-    return {"segmentation": segmentation_loss(logits, batch.label, scores, importance)}
+    images = (mean, batch.first, batch.second)
+    logits = [network.segmentation(jitter(x, size)) for x in images]
+    scores, balance = network.config.scores, balance_labels(batch.label, importance)
+    return {"segmentation": segmentation_loss(logits, batch.label, scores, importance, balance)}
+
+
+def balance_labels(label: Tensor, importance: Tensor | None) -> Tensor | None:
+    """Return the factor of a label loss here, so that it is the mean over all processes' labels."""
+    if team().is_alone:
+        return None
+    weights = label.new_ones(int(label.max()) + 1) if importance is None else importance
+    counted = weights[label.long()].to(torch.float32)[label != UNLABELLED].sum()
+    return team().balance(counted, len(label))
 
 
 def unfold(network: UAAFusion, batch: LabelledBatch, precision: Precision = "fp32") -> Tensor:
@@ -175,11 +212,12 @@ def losses_of_fused(
         raise ValueError("the joint stage needs the weights of the sources in its batches")
     labelled = (batch.label != UNLABELLED).flatten(1).any(dim=1)
     segmentation = fused.new_zeros(())
+    balance = balance_labels(batch.label, importance)
     if labelled.any():
         images = [image[labelled] for image in (fused, batch.first, batch.second)]
         logits = [network.segmentation(image) for image in images]
         segmentation = segmentation_loss(
-            logits, batch.label[labelled], network.config.scores, importance
+            logits, batch.label[labelled], network.config.scores, importance, balance
         )
     loss = joint_loss(
         fused,
