@@ -247,9 +247,9 @@ class TestOverlap:
         running, most, lock = 0, 0, threading.Lock()
         are_several = threading.Event()
 
-        def wait(stage: str, _case: str) -> None:
+        def wait(stage: str, case: str) -> None:
             nonlocal running, most
-            if stage == "work":
+            if stage == "work" or case == "0":  # which is read alone: nobody knows its size
                 return
             with lock:
                 running += 1
