@@ -23,9 +23,12 @@ if os.environ.get("PYTHONDONTWRITEBYTECODE") and not os.environ.get("PYTHONPYCAC
     os.environ["PYTHONPYCACHEPREFIX"] = bytecode
     del os.environ["PYTHONDONTWRITEBYTECODE"]
 
-# A shell that starts the tests in its background lets them ignore Ctrl-C, and so would every child.
+# A shell that starts the tests in its background lets them ignore Ctrl-C, nohup a closed terminal,
+# and so would every child.
 if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
+if signal.getsignal(signal.SIGHUP) == signal.SIG_IGN:
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 # No deadlines: times vary on shared machines. Derandomised: a red run can be repeated.
 hypothesis.settings.register_profile("fnet", deadline=None, derandomize=True, max_examples=50)

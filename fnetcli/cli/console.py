@@ -289,13 +289,13 @@ def exits_properly(command: Callable[P, int]) -> Callable[P, None]:
         except (Exception, KeyboardInterrupt) as error:  # noqa: BLE001  no traceback for users
             if kwargs.get("debug"):
                 traceback.print_exc()
-            code = _explain(error, Console(is_quiet=bool(kwargs.get("quiet"))))
+            code = explain(error, Console(is_quiet=bool(kwargs.get("quiet"))))
         raise typer.Exit(code)
 
     return wrapped
 
 
-def _explain(error: BaseException, console: Console) -> int:
+def explain(error: BaseException, console: Console) -> int:
     """Print one line about the error that ended a command; return the exit code."""
     match error:
         case KeyboardInterrupt():

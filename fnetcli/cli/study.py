@@ -8,6 +8,7 @@ from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import Any
 
+from fnetcli.cli.console import Console, explain
 from fnetcli.cli.help import HELP_ALL, LiteralCommand
 from fnetcli.errors import ConfigError, FnetError, UsageError
 from fnetcli.files.guarded import FileKind, read_text
@@ -38,7 +39,7 @@ class StudyCommand(LiteralCommand):
                 try:
                     args = [*_arguments(Path(study), names, {one.name for one in order}), *args]
                 except FnetError as error:
-                    ctx.fail(str(error))
+                    ctx.exit(explain(error, Console(is_quiet=False)))
         return super().parse_args(ctx, args)
 
 

@@ -285,7 +285,7 @@ class TestTraining:
         for i in range(2):
             write(tmp_path / "in" / "d" / f"{i}_all.png", np.roll(FOUR, i, 0))
         (tmp_path / "r.toml").write_text(
-            "[network]\natoms = 2\niterations = 1\nkernel_size = 3\n"
+            "ema = 0.1\n[network]\natoms = 2\niterations = 1\nkernel_size = 3\n"
             "[inverse]\natoms = 2\niterations = 1\nkernel_size = 3\n"
             "[stage_1]\niterations = 0\n[stage_2]\niterations = 1\nbatch = 1\ncrop = 16\n"
         )

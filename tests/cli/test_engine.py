@@ -153,7 +153,7 @@ def test_memory_that_runs_out_is_said_of_the_pair(
     assert result.exit_code == 1
     names = f"{tmp_path / 'in' / 'b.png'} and {tmp_path / 'in' / 'a.png'}"
     assert f"error: {names}: 210x150: not enough memory on cpu" in result.stderr
-    for place in ("prepare.onto_one_grid", "fuse.mixed_picture"):  # while it is read, is written
+    for place in ("prepare.place", "fuse.mixed_picture"):  # while it is read, is written
         monkeypatch.undo()
         monkeypatch.setattr(f"fnetcli.pictures.{place}", none)
         result = fnet(*arguments, "-o", tmp_path / place)

@@ -103,8 +103,9 @@ ONCE = [
 ]
 # Per modality or part: a second value for the same one is refused. The others collect their values
 # (numbers of no data, methods to score) or say the same twice (--invert, --repair-dead).
-COLLECTED = {"--nodata", "--invert", "--repair-dead", "--fused", "--weights"}
-OF_VOLUMES = {"--series", "--volume", "--window"}  # parsed likewise; refused first for pictures
+COLLECTED = {"--nodata", "--invert", "--repair-dead", "--fused", "--weights", "--set", "--inset"}
+# Parsed likewise; refused first for pictures.
+OF_OTHERS = {"--series", "--volume", "--window", "--frame-rate"}
 VALUES = {
     "--bits": "vis=8",
     "--range": "vis=0,9",
@@ -118,7 +119,7 @@ PER_MODALITY = [
     (name, one.opts[-1])
     for name, command in COMMANDS.items()
     for one in command.params
-    if getattr(one, "multiple", False) and one.opts[-1] not in COLLECTED | OF_VOLUMES
+    if getattr(one, "multiple", False) and one.opts[-1] not in COLLECTED | OF_OTHERS
 ]
 
 
