@@ -89,7 +89,7 @@ class TestFuse:
              "-o", tmp_path / "o")  # fmt: skip
         recipe = tmp_path / "r.toml"
         recipe.write_text(
-            'model = "uaafusion"\n[classes]\nnames = ["road", "person"]\n'
+            'model = "uaafusion"\nema = 0.1\n[classes]\nnames = ["road", "person"]\n'
             '[network]\nsegmentation = "small"\nchannels = 4\nstages = 1\n'
             "[stage_1]\niterations = 1\ncrop = 16\nbatch = 1\n[stage_2]\niterations = 0\n"
         )
