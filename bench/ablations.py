@@ -4,9 +4,9 @@
 
 Every row is trained on the same pairs, from the same seed, with the same crops, batches, optimiser
 and number of iterations; the recipes under configs/ablations/ decide the rest. `short` is an
-excerpt of configs/fnet.toml, a quarter of an hour per row on two cores; `full` is the published
-recipe, for a GPU. `--iterations` replaces the lengths of both stages. What is trained already is
-not trained again, and an interrupted row goes on. Writes OUT/NAME/, OUT/scores.json and
+excerpt of configs/fnet.toml, meant for a quarter of an hour per row on two cores; `full` is the
+published recipe, for a GPU. `--iterations` replaces the lengths of both stages. What is trained
+already is not trained again, and an interrupted row goes on. Writes OUT/NAME/, OUT/scores.json and
 OUT/table.md. docs/ablations.md says what may be concluded.
 """
 
