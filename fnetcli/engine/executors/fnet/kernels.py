@@ -30,11 +30,14 @@ FAMILIES = {
 def shipped_kernels() -> list[Path]:
     """Return the kernels of this installation that the processor can run, the best first."""
     families = FAMILIES.get(platform.machine(), {}) if sys.platform == "linux" else {}
-    if not families or not KERNELS.is_dir():
+    try:
+        if not families or not KERNELS.is_dir():
+            return []
+        able = _abilities()
+        paths = [KERNELS / f"{name}.so" for name, needed in families.items() if needed <= able]
+        return [path for path in paths if path.is_file()]
+    except OSError:  # a folder that this user may not look into
         return []
-    able = _abilities()
-    paths = [KERNELS / f"{name}.so" for name, needed in families.items() if needed <= able]
-    return [path for path in paths if path.is_file()]
 
 
 def _abilities() -> set[str]:
