@@ -30,4 +30,4 @@ def loaded(site: Path) -> list[str]:
 if __name__ == "__main__":
     if not (Path(sys.argv[1]) / "index.html").is_file():
         sys.exit(f"{sys.argv[1]}: no site; run make docs")
-    sys.exit("\n".join(loaded(Path(sys.argv[1]))))
+    sys.exit("\n".join(loaded(Path(sys.argv[1]))) or 0)
