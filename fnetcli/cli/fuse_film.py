@@ -159,7 +159,7 @@ def _sequences(
 
 def _path_of_film(given: GivenFuse, second: FrameSequence) -> Path:
     """Return the file that -o names, or one in the folder that it names."""
-    from fnetcli.formats.film.library import is_film
+    from fnetcli.formats.film.pyav import is_film
 
     out = given.results.out
     if is_film(out) and not out.is_dir():

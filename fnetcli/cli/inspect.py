@@ -86,7 +86,7 @@ def inspect(
         if subject is not None or images.given or results.out is not None:
             raise UsageError("--list: takes no other option but --json; leave out the others")
         return list_weights(console, results.json_file)
-    from fnetcli.formats.film.library import is_film
+    from fnetcli.formats.film.pyav import is_film
 
     kind = _kind_of(subject, images.given, camera.flir)
     of_volume = volume.given()

@@ -26,7 +26,7 @@ from fnetcli.films.pieces import SUFFIX, Pieces, Progress
 from fnetcli.films.ranges import FilmScope, MovingRanges
 from fnetcli.films.sequences import FrameSequence
 from fnetcli.formats.film import Coding
-from fnetcli.formats.film.library import load_av
+from fnetcli.formats.film.pyav import ffmpeg_versions
 from fnetcli.formats.film.writer import PieceWriter, Shape, Sound, comment_of, join
 from fnetcli.modalities import BY_NAME
 from fnetcli.models.base import Fusion, Maps
@@ -146,7 +146,7 @@ class FilmRun:
             "weights": self.network.record(),
             "options": job.record(),
             "pixels_version": PIXELS_VERSION,
-            "ffmpeg": [list(version) for version in load_av().library_versions.values()],
+            "ffmpeg": ffmpeg_versions(),
         }
         self.is_done = job.out.is_file() and comment_of(job.out) == self.comment
 

@@ -107,14 +107,15 @@ class PairSource(Protocol):
         size: int,
         crop: int,
         seed: tuple[int, ...],
-        augmentation: AugmentConfig = ...,
-        is_worth_it: IsWorthIt = ...,
+        augmentation: AugmentConfig = PLAIN,
+        is_worth_it: IsWorthIt = _any_crop,
     ) -> Batch:
         """Return random crops, a function of `seed`; see `draw_batch`."""
+        return draw_batch(self, size, crop, seed, augmentation, is_worth_it)
 
 
 @dataclass
-class Pairs:
+class Pairs(PairSource):
     """Aligned pairs in memory; each is read and checked when it is first used."""
 
     cases: list[Case]
@@ -239,20 +240,9 @@ class Pairs:
         """See `PairSource`."""
         return int(random.integers(len(self)))
 
-    def batch(
-        self,
-        size: int,
-        crop: int,
-        seed: tuple[int, ...],
-        augmentation: AugmentConfig = PLAIN,
-        is_worth_it: IsWorthIt = _any_crop,
-    ) -> Batch:
-        """See `draw_batch`."""
-        return draw_batch(self, size, crop, seed, augmentation, is_worth_it)
-
 
 @dataclass
-class Mixture:
+class Mixture(PairSource):
     """Several sets of pairs; a crop is of each with a probability, its share.
 
     Crops of one batch are equally large. If sets want crops of different sizes, a batch holds
@@ -315,17 +305,6 @@ class Mixture:
         """See `PairSource`."""
         one = self._draw_set(random, sets)
         return int(self._starts[one] + random.integers(len(self.sets[one])))
-
-    def batch(
-        self,
-        size: int,
-        crop: int,
-        seed: tuple[int, ...],
-        augmentation: AugmentConfig = PLAIN,
-        is_worth_it: IsWorthIt = _any_crop,
-    ) -> Batch:
-        """See `draw_batch`."""
-        return draw_batch(self, size, crop, seed, augmentation, is_worth_it)
 
     def _draw_set(self, random: np.random.Generator, sets: Sequence[int]) -> int:
         limits = np.cumsum([self.shares[i] for i in sets])

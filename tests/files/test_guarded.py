@@ -47,7 +47,7 @@ ALLOWED = {
     ("reports/inspect_page.py", "open"): "bytes in memory",
     ("formats/dicom/files.py", "dcmread"): "a file that was opened guarded",
     ("formats/tiff/container.py", "TiffFile"): "a file that was opened guarded",
-    ("formats/film/library.py", "open"): "a file that was opened guarded",
+    ("formats/film/pyav.py", "open"): "a file that was opened guarded",
     ("formats/film/writer.py", "open"): "writes pieces of films, and joins them",
     ("formats/archive.py", "open"): "entries of an archive, and files in a temporary folder",
     ("quiet.py", "open"): "the null device, in place of standard error",

@@ -156,7 +156,7 @@ class GivenFilm(OptionGroup):
 
     def makes_film(self, out: Path, inputs: list[Path]) -> bool:
         """Whether a film is made, by the names of files; else raise UsageError for our options."""
-        from fnetcli.formats.film.library import is_film
+        from fnetcli.formats.film.pyav import is_film
 
         if self.sequence or any(map(is_film, (out, *inputs))):
             return True

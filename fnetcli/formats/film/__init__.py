@@ -7,7 +7,7 @@ frame, `codecs` lists what films can be written as, `writer` encodes pieces and 
 from __future__ import annotations
 
 from fnetcli.formats.film.codecs import CONTAINERS, QUALITIES, Coding, choose_coding
-from fnetcli.formats.film.library import FILM_SUFFIXES, is_film
+from fnetcli.formats.film.pyav import FILM_SUFFIXES, is_film
 from fnetcli.formats.film.reader import FilmFrame, FilmHeader, probe_film, read_film
 
 __all__ = [

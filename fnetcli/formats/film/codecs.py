@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Literal
 
 from fnetcli.errors import UsageError
-from fnetcli.formats.film.library import load_av
+from fnetcli.formats.film.pyav import load_av
 
 Quality = Literal["low", "medium", "high"]
 QUALITIES: tuple[Quality, ...] = ("low", "medium", "high")

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fnetcli.formats.film.library import load_av
+from fnetcli.formats.film.pyav import load_av
 from fnetcli.imaging.image import Stored
 
 if TYPE_CHECKING:

@@ -19,8 +19,8 @@ from fnetcli.formats.base import (
     require_room,
     require_size,
 )
-from fnetcli.formats.film.library import load_av, opened_film
 from fnetcli.formats.film.pixels import HDR_CURVES, is_turned, stored_kind, to_planes
+from fnetcli.formats.film.pyav import load_av, opened_film
 from fnetcli.formats.upright import UPRIGHT, new_image
 from fnetcli.imaging.image import Image
 

@@ -18,8 +18,8 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 from fnetcli.errors import ReadError, WriteError
 from fnetcli.files.durable import refused, remove, sync_folder, temporary_path
 from fnetcli.formats.film.codecs import Coding, Container
-from fnetcli.formats.film.library import load_av, opened_film
 from fnetcli.formats.film.pixels import BT709, FULL, LIMITED, is_full, to_frame, usual_matrix
+from fnetcli.formats.film.pyav import load_av, opened_film
 from fnetcli.imaging.image import Stored
 
 if TYPE_CHECKING:

@@ -41,6 +41,14 @@ def load_av() -> Any:
     return av
 
 
+def ffmpeg_versions() -> list[list[int]]:
+    """Return the versions of FFmpeg's parts, which decide over the bytes of a film."""
+    load_av()
+    from av import library_versions
+
+    return [list(version) for version in library_versions.values()]
+
+
 @contextmanager
 def opened_film(path: Path) -> Iterator[InputContainer]:
     """Open a film for reading. Raise ReadError for whatever is wrong with it, also later."""
