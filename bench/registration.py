@@ -160,8 +160,9 @@ def planted(data: Data, marks: Marks) -> None:
     for case, vis, other in data.aligned_pairs():
         transform = _planted(other.shape, random)
         displaced = other.sampled(np.asarray(np.linalg.inv(transform), np.float64), other.shape)
-        before = register(vis, other, "homography")
-        after = register(vis, displaced, "homography")
+        before, after = (
+            register(vis, one, "homography", keeps_aligned=False) for one in (other, displaced)
+        )
         expected = before.matrix @ np.linalg.inv(transform)
         points = _shared_grid(vis, expected, displaced)
         error = _distance(planar.apply(after.matrix, points), planar.apply(expected, points))
@@ -188,7 +189,18 @@ def _shared_grid(vis: View, matrix: Matrix, moving: View) -> Matrix:
     low, high = seen.min(axis=0), seen.max(axis=0)
     across, along = (np.linspace(a, b, GRID) for a, b in zip(low, high, strict=True))
     grid: Matrix = np.stack(np.meshgrid(across, along), -1).reshape(-1, 2).astype(np.float64)
-    return planar.apply(np.asarray(np.linalg.inv(matrix), np.float64), grid)
+    back = planar.apply(np.asarray(np.linalg.inv(matrix), np.float64), grid)
+    return back[_shows(moving, back)]
+
+
+def _shows(view: View, points: Matrix) -> NDArray[np.bool_]:
+    """Return which points lie on valid pixels of a picture."""
+    columns, rows = np.rint(points).astype(int).T
+    height, width = view.shape
+    is_inside = (columns >= 0) & (rows >= 0) & (columns < width) & (rows < height)
+    if view.valid is not None:
+        is_inside[is_inside] = view.valid[rows[is_inside], columns[is_inside]]
+    return np.asarray(is_inside)
 
 
 def aligned(data: Data, marks: Marks) -> None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from fnetcli.cli.console import Console, leaving_at_once
 from fnetcli.cli.inspect_files import write_json
@@ -33,6 +35,7 @@ def inspect_image(
     with leaving_at_once():
         from fnetcli.formats.volumes import VolumeOptions, is_volume
         from fnetcli.inspection.image_facts import image_facts, volume_facts
+        from fnetcli.inspection.sequence_facts import is_sequence, sequence_facts
         from fnetcli.reports.inspection_text import image_lines
 
     if not path.exists():
@@ -49,12 +52,25 @@ def inspect_image(
         for option, value in (("--series", choice), ("--volume", number)):
             if value is not None:
                 raise UsageError(f"{option}: applies only to volumes (DICOM, NIfTI); leave it out")
+        if page is None and is_sequence(path):
+            found = sequence_facts(path, reading)
+            return _tell(console, found.lines(), found.notices, found.record(), json_file)
         facts = image_facts(path, reading)
-    for line in image_lines(facts):
+    return _tell(console, image_lines(facts), facts.notices, facts.record(), json_file)
+
+
+def _tell(
+    console: Console,
+    lines: Sequence[str],
+    notices: Sequence[str],
+    record: dict[str, Any],
+    json_file: Path | None,
+) -> int:
+    for line in lines:
         console.result(line)
-    for notice in facts.notices:
+    for notice in notices:
         console.warning(notice)
-    write_json(json_file, facts.record())
+    write_json(json_file, record)
     return EXIT_DONE
 
 

@@ -18,7 +18,7 @@ from fnetcli.errors import UsageError
 from fnetcli.formats import Header, ReadOptions, content_sha256, probe_image, read_image
 from fnetcli.formats.film import is_film, probe_film, read_film
 from fnetcli.formats.film.reader import Damage, FilmFrame
-from fnetcli.formats.flir import count_frames
+from fnetcli.formats.flir import clock_of_frames, count_frames
 from fnetcli.imaging.image import Image
 from fnetcli.inputs.pairing import Pairing, Source
 from fnetcli.inputs.scan import Ignored, scan
@@ -114,9 +114,12 @@ def still_sequence(
     rate: Fraction | None = None,
     times: Sequence[Fraction] = (),
 ) -> FrameSequence:
-    """Return pictures as frames: at these times, else evenly spaced. Raise ReadError."""
+    """Return pictures as frames: at these times, else evenly spaced. Raise ReadError.
+
+    `rate` is the number of frames per second, if it is known.
+    """
     header: Header = probe_image(sources[0].path, sources[0].reading(reading))
-    step = 1 / (rate or _mean_rate(times))
+    step = 1 / (_mean_rate(times) if len(times) > 1 else rate or USUAL_RATE)
     begins = times or [i * step for i in range(len(sources))]
     ends = [*begins[1:], begins[-1] + step]
 
@@ -157,8 +160,25 @@ def _hash_files(paths: Sequence[Path]) -> str:
 
 
 def _mean_rate(times: Sequence[Fraction]) -> Fraction:
-    """Return frames per second; the usual rate where there are no times."""
-    return (len(times) - 1) / times[-1] if len(times) > 1 else USUAL_RATE
+    return (len(times) - 1) / times[-1]
+
+
+def _when(
+    sources: Sequence[Source], rate: Fraction | None
+) -> tuple[Fraction | None, Sequence[Fraction]]:
+    """Return rate and times of pictures: as given, by their names, or by the camera's clock."""
+    files = list(dict.fromkeys(source.path for source in sources))
+    if rate is not None:
+        return rate, []
+    if len(files) > 1:
+        return None, _times_in_names([source.path for source in sources])
+    clock = clock_of_frames(files[0])
+    if clock is None:
+        return None, []
+    if len(clock.times) < 2:
+        return clock.rate, []
+    pages = [source.page or 1 for source in sources]
+    return None, [clock.times[page - 1] - clock.times[pages[0] - 1] for page in pages]
 
 
 def _times_in_names(files: Sequence[Path]) -> list[Fraction]:
@@ -190,7 +210,7 @@ def sequence_of(path: Path, reading: ReadOptions, rate: Fraction | None = None) 
             raise UsageError(f"{path}: holds no pictures; give a film, or a folder of frames")
         files.sort(key=_natural)
         sources = [Source(file) for file in files]
-        return still_sequence(path, sources, reading, rate, [] if rate else _times_in_names(files))
+        return still_sequence(path, sources, reading, *_when(sources, rate))
     count = _count_pages(path, reading)
     if count == 1:
         raise UsageError(
@@ -198,7 +218,7 @@ def sequence_of(path: Path, reading: ReadOptions, rate: Fraction | None = None) 
             "several pages"
         )
     sources = [Source(path, page) for page in range(1, count + 1)]
-    return still_sequence(path, sources, reading, rate)
+    return still_sequence(path, sources, reading, *_when(sources, rate))
 
 
 def sequences_of_pairs(
@@ -209,13 +229,15 @@ def sequences_of_pairs(
 ) -> tuple[FrameSequence, FrameSequence]:
     """Return both sides of pairs as sequences; partners have the same time. Raise ReadError.
 
-    The times are those in the names of the second side.
+    The times are those of the second side.
     """
     cases = sorted(pairing.cases, key=lambda case: _natural(Path(case.name)))
     first, second = ([case.sources[i] for case in cases] for i in (0, 1))
-    times = [] if rate else _times_in_names([source.path for source in second])
-    one = still_sequence(paths[0], first, reading[0], rate, times)
-    return one, still_sequence(paths[1], second, reading[1], rate, times)
+    when = _when(second, rate)
+    return (
+        still_sequence(paths[0], first, reading[0], *when),
+        still_sequence(paths[1], second, reading[1], *when),
+    )
 
 
 def _count_pages(path: Path, reading: ReadOptions) -> int:

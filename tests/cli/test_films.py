@@ -291,6 +291,41 @@ class TestSequences:
         np.testing.assert_allclose(times, [0, 1 / 9, 2 / 9], atol=1e-4)
         assert arrays[0].shape == (64, 48, 3)
 
+    def test_flir_sequence_by_its_clock(self, tmp_path: Path, weights: Path) -> None:
+        milliseconds = [1_500_000_000_900, 1_500_000_001_020, 1_500_000_001_300]
+        frames = [
+            flir_files.block(flir_files.records(camera=flir_files.camera(taken=one, rate=30)))
+            for one in milliseconds
+        ]
+        walk = tmp_path / "walk.seq"
+        walk.write_bytes(b"".join(frames))
+        out = tmp_path / "f.mp4"
+        said = fuse("--flir", walk, "-o", out, "--weights", weights, "--range", "ir=15,40C")
+        np.testing.assert_allclose(read_back(out)[0], [0, 0.12, 0.4], atol=1e-4)
+        assert "are assumed" not in said
+        told = fnet("inspect", walk, "--json", tmp_path / "facts.json")
+        low, high = flir_files.temperatures().min(), flir_files.temperatures().max()
+        assert "3 frames, 24x32, 5 frames per second, 0.40 s" in told.stdout
+        assert f"temperatures: {low:.1f} to {high:.1f} °C in 3 frames" in told.stdout
+        assert json.loads((tmp_path / "facts.json").read_text())["seconds"] == 0.4
+        assert "temperatures" in fnet("inspect", walk, "--page", 2).stdout
+
+    @pytest.mark.parametrize(
+        ("taken", "rate", "step"), [((5000, 5000, 6000), 30, 1 / 30), ((0, 0, 0), 0, 1 / 25)]
+    )
+    def test_flir_sequence_whose_clock_stands(
+        self, tmp_path: Path, weights: Path, taken: tuple[int, ...], rate: int, step: float
+    ) -> None:
+        frames = [
+            flir_files.block(flir_files.records(camera=flir_files.camera(taken=one, rate=rate)))
+            for one in taken
+        ]
+        (tmp_path / "walk.seq").write_bytes(b"".join(frames))
+        out = tmp_path / "f.mp4"
+        said = fuse("--flir", tmp_path / "walk.seq", "-o", out, "--weights", weights)
+        np.testing.assert_allclose(read_back(out)[0], [0, step, 2 * step], atol=1e-4)
+        assert ("25 frames per second are assumed" in said) == (not rate)
+
 
 class TestRanges:
     def test_deep_film_is_the_same_as_pictures(

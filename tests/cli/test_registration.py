@@ -16,6 +16,7 @@ from scipy import ndimage
 from fnetcli.imaging import planar
 from fnetcli.models.fnet import shaped
 from tests import flir_files as made
+from tests import tiny_models
 from tests.cli.command import error_line, fnet, tiny_weights
 from tests.drawn_scenes import around, other_modality, scene, turned, two_views
 
@@ -166,6 +167,19 @@ class TestBelief:
         ir = save(tmp_path / "b.png", other_modality(scene(2))[100:220, 100:260])
         return "--vis", vis, "--ir", ir
 
+    def test_a_pair_that_lies_on_itself_is_not_moved(self, tmp_path: Path) -> None:
+        visible, thermal, _ = two_views(np.eye(3), SIZE, SIZE)
+        save(tmp_path / "vis" / "0.png", visible.luminance, color=True)
+        save(tmp_path / "ir" / "0.png", thermal.luminance)
+        tiny_weights(tmp_path)
+        (record,) = fuse(tmp_path, tmp_path / "out", *pair(tmp_path), "--register", "affine")
+        assert record["alignment"]["matrix"] == np.eye(3).tolist()
+        assert record["alignment"]["registration"]["kept"]
+        assert any("lie on each other as they are" in one for one in record["said"])
+        fuse(tmp_path, tmp_path / "plain", *pair(tmp_path))
+        fused = [picture(tmp_path / out / "fused" / "0.png") for out in ("out", "plain")]
+        assert (fused[0] == fused[1]).all()
+
     def test_unrelated_scenes_fail(self, folder: Path, tmp_path: Path) -> None:
         text = refused(folder, tmp_path / "o", *self.unrelated(tmp_path), "--register", "affine")
         assert "a.png" in text
@@ -312,6 +326,49 @@ class TestTransforms:
         assert record["alignment"]["lenses"][1]["distortion"] == [-0.3, 0.1, 0.002, -0.001]
         (refined,) = fuse(folder, tmp_path / "more", *given, "--register", "translation")
         assert np.allclose(refined["alignment"]["matrix"], record["alignment"]["matrix"], atol=0.5)
+
+    def test_pixels_are_remapped_through_both_lenses(
+        self, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """The result is that of an infrared picture that was remapped before."""
+        one, bends = np.array([[150.0, 0, 80], [0, 148, 58], [0, 0, 1]]), (-0.25, 0.08, 2e-3, -1e-3)
+        two, others = np.array([[90.0, 0, 74], [0, 91, 51], [0, 0, 1]]), (0.12, -0.05, -1e-3, 2e-3)
+        angle = np.radians(2)
+        turn = np.array(
+            [[1, 0, 0], [0, np.cos(angle), -np.sin(angle)], [0, np.sin(angle), np.cos(angle)]]
+        )
+        pixels = np.moveaxis(grid(SIZE), -1, 0)
+        rays = (pixels - one[:2, 2, None, None]) / 150
+        for _ in range(40):
+            rays += (pixels - through(one, bends, rays)) / 150
+        assert np.allclose(through(one, bends, rays), pixels, atol=1e-9)
+        x, y, z = np.tensordot(turn, np.stack([*rays, np.ones(SIZE)]), 1)
+        places = through(two, others, np.stack([x / z, y / z]))
+        assert places.min() > 1
+        assert (places.max(axis=(1, 2)) < (OTHER[1] - 2, OTHER[0] - 2)).all()
+        infrared = picture(folder / "ir" / "0.png").astype(np.float32)
+        remapped = ndimage.map_coordinates(infrared, places[::-1], order=3, mode="mirror")
+        ir = save(tmp_path / "remapped.png", remapped / 255)
+        rig = tmp_path / "rig.yml"
+        rig.write_text(
+            "%YAML:1.0\n---\n"
+            + yaml_matrix("M1", one)
+            + yaml_matrix("D1", np.array([bends]))
+            + yaml_matrix("M2", two)
+            + yaml_matrix("D2", np.array([others]))
+            + yaml_matrix("R", turn)
+        )
+        tiny_models.register(monkeypatch)
+        vis, mean = folder / "vis" / "0.png", tiny_models.save(tmp_path, tiny_models.BARE)
+        given = ("--weights", mean, "--gray", "--vis", vis)
+        now, before = tmp_path / "now.png", tmp_path / "before.png"
+        for out, arguments in {
+            now: ("--ir", folder / "ir" / "0.png", "--transform", rig),
+            before: ("--ir", ir),
+        }.items():
+            result = fnet("fuse", *given, *arguments, "-o", out)
+            assert result.exit_code == 0, result.stderr
+        assert np.abs(picture(now).astype(int) - picture(before)).max() <= 2
 
     def test_registration_of_volumes_is_rigid(self, folder: Path, tmp_path: Path) -> None:
         for name in ("ct", "mri"):
@@ -621,6 +678,17 @@ def itk(matrix: Matrix) -> str:
         "#Insight Transform File V1.0\n#Transform 0\nTransform: AffineTransform_double_2_2\n"
         f"Parameters: {' '.join(f'{number:.17g}' for number in numbers)}\nFixedParameters: 0 0\n"
     )
+
+
+def through(camera: Matrix, bends: tuple[float, ...], rays: NDArray[Any]) -> NDArray[Any]:
+    """Return where OpenCV's model of a lens puts rays (2, H, W)."""
+    k1, k2, p1, p2 = bends
+    x, y = rays
+    square = x * x + y * y
+    factor = 1 + k1 * square + k2 * square**2
+    across = x * factor + 2 * p1 * x * y + p2 * (square + 2 * x * x)
+    down = y * factor + p1 * (square + 2 * y * y) + 2 * p2 * x * y
+    return np.stack([camera[0, 0] * across + camera[0, 2], camera[1, 1] * down + camera[1, 2]])
 
 
 def yaml_matrix(name: str, matrix: Matrix) -> str:

@@ -6,6 +6,6 @@
 
 from __future__ import annotations
 
-from fnetcli.formats.flir.reader import FFF, JPEG, count_frames, holds_counts
+from fnetcli.formats.flir.reader import FFF, JPEG, clock_of_frames, count_frames, holds_counts
 
-__all__ = ["FFF", "JPEG", "count_frames", "holds_counts"]
+__all__ = ["FFF", "JPEG", "clock_of_frames", "count_frames", "holds_counts"]

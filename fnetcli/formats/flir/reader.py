@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -27,8 +26,10 @@ from fnetcli.formats.flir import counts, picture
 from fnetcli.formats.flir.alignment import MAX_SHAPE, read_alignment
 from fnetcli.formats.flir.block import HEADER, SIGNATURES, Block, open_block
 from fnetcli.formats.flir.chunks import START, find_block, has_chunks
+from fnetcli.formats.flir.clock import Clock, read_clock
 from fnetcli.formats.flir.temperatures import read_constants, to_celsius
 from fnetcli.formats.pillow import exif_orientation, our_rules
+from fnetcli.formats.remembered import Remembered
 from fnetcli.formats.upright import UPRIGHT, new_image
 from fnetcli.imaging.image import Alignment, Image, Stored
 from fnetcli.imaging.intensity import CELSIUS
@@ -37,8 +38,7 @@ NAME, JPEG_NAME = "FFF", "FLIR JPEG"
 MAX_FRAMES = 100_000
 WINDOW = 1 << 20  # bytes of a sequence that are searched at once
 NEAR = 1 << 12  # bytes that are searched first
-MAX_KNOWN = 8  # sequences whose frames are remembered
-_known_starts: dict[tuple[int, int, int, int], tuple[int, ...]] = {}
+_starts_of_files = Remembered[tuple[int, ...]]()
 
 USE_RENDERED = "use its rendered picture with --ir-rendered"
 NO_CONSTANTS = (
@@ -237,20 +237,7 @@ def _frame_of_file(file: BinaryIO, options: ReadOptions) -> Frame:
 
 def _starts(file: BinaryIO) -> tuple[int, ...]:
     """Return where the blocks of a file begin; a sequence is searched once, not for every frame."""
-    try:
-        state = os.fstat(file.fileno())
-    except OSError:  # in memory
-        return tuple(_blocks(file))
-    if state.st_size <= WINDOW:
-        return tuple(_blocks(file))
-    key = (state.st_dev, state.st_ino, state.st_size, state.st_mtime_ns)
-    found = _known_starts.get(key)
-    if found is None:
-        found = tuple(_blocks(file))
-        while len(_known_starts) >= MAX_KNOWN:
-            _known_starts.pop(next(iter(_known_starts), key), None)
-        _known_starts[key] = found
-    return found
+    return _starts_of_files.of(file, lambda it: tuple(_blocks(it)))
 
 
 def _blocks(file: BinaryIO) -> Iterator[int]:
@@ -323,3 +310,14 @@ def count_frames(path: Path) -> int:
         return len(_starts(file)) if file.read(4).startswith(SIGNATURES) else 1
 
     return open_and(count, path)
+
+
+def clock_of_frames(path: Path) -> Clock | None:
+    """Return when the frames of a sequence were taken; None for other files. Raise ReadError."""
+
+    def look(file: BinaryIO) -> Clock | None:
+        if not file.read(4).startswith(SIGNATURES):
+            return None
+        return read_clock([open_block(file, start) for start in _starts(file)])
+
+    return open_and(look, path)

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from tifffile import DATATYPE, TIFF, TiffFile, TiffFileError, TiffPage
 
 from fnetcli.formats.base import COPY_AGAIN, ContentError, require_room
+from fnetcli.formats.remembered import Remembered
 from fnetcli.formats.tiff import pictures
 
 MAX_PAGES = 65_535  # that are examined
@@ -118,25 +119,42 @@ class Tags:
 
 @dataclass(frozen=True)
 class Pictures:
-    """The pages of a file that are pictures, at least one, and whether their list is cut off."""
+    """An open file, and the pages of it that are pictures, at least one."""
 
     file: BinaryIO
     tiff: TiffFile
-    indices: list[int]
-    masks: dict[int, int]  # number of a picture -> page with the mask of its valid pixels
-    is_broken: bool
+    pages: Pages
+
+    @property
+    def count(self) -> int:
+        """The number of pictures."""
+        return len(self.pages.pictures)
 
     def tags(self, number: int) -> Tags:
         """Return the tags of a picture, counted from 0."""
-        return self._tags(self.indices[number])
+        return self._tags(self.pages.pictures[number])
 
     def mask(self, number: int) -> Tags | None:
         """Return the tags of the mask of a picture, if it has one."""
-        return self._tags(self.masks[number]) if number in self.masks else None
+        place = self.pages.masks.get(number)
+        return None if place is None else self._tags(place)
 
-    def _tags(self, index: int) -> Tags:
-        page = self.tiff.pages[index].aspage()
+    def _tags(self, place: int) -> Tags:
+        self.tiff.filehandle.seek(place)
+        page = TiffPage(self.tiff, index=0)
         return Tags(self.file, page, _directory(page)[0])
+
+
+@dataclass(frozen=True)
+class Pages:
+    """Where the pages of a file begin that are pictures, at least one."""
+
+    pictures: tuple[int, ...]
+    masks: dict[int, int]  # number of a picture -> page with the mask of its valid pixels
+    is_broken: bool  # their list is cut off
+
+
+_pages_of_files = Remembered[Pages]()
 
 
 def find_pictures(file: BinaryIO) -> Pictures:
@@ -146,6 +164,12 @@ def find_pictures(file: BinaryIO) -> Pictures:
     """
     meter: Any = _Meter(file)
     tiff = TiffFile(meter, is_lsm=False, is_ndpi=False, is_scanimage=False)  # no vendors' variants
+    pages = _pages_of_files.of(file, lambda _: _find_pages(tiff, meter))
+    meter.left = MAX_TAG_BYTES  # for the chosen page
+    return Pictures(file, tiff, pages)
+
+
+def _find_pages(tiff: TiffFile, meter: _Meter) -> Pages:
     pictures: list[int] = []
     masks: dict[int, int] = {}
     seen: set[int] = set()
@@ -158,9 +182,9 @@ def find_pictures(file: BinaryIO) -> Pictures:
                 break
             last = page.aspage()
             if not last.subfiletype & (IS_REDUCED | IS_MASK):
-                pictures.append(len(seen))
+                pictures.append(page.offset)
             elif pictures and not last.subfiletype & IS_REDUCED:
-                masks.setdefault(len(pictures) - 1, len(seen))
+                masks.setdefault(len(pictures) - 1, page.offset)
             seen.add(page.offset)
             meter.left += MORE_TAG_BYTES
     except Exception:
@@ -168,9 +192,8 @@ def find_pictures(file: BinaryIO) -> Pictures:
             raise
     if last is None:
         raise ContentError("not a complete TIFF (ends early)", COPY_AGAIN)
-    meter.left += MAX_TAG_BYTES  # for the chosen page
     is_broken = _directory(last)[1] != 0
-    return Pictures(file, tiff, pictures or [0], masks, is_broken)
+    return Pages(tuple(pictures) or (tiff.pages.first.offset,), masks, is_broken)
 
 
 def _directory(page: TiffPage) -> tuple[frozenset[int], int]:

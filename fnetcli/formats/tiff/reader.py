@@ -224,14 +224,14 @@ def _read(file: BinaryIO, options: ReadOptions) -> Image:
 def _open_page(file: BinaryIO, options: ReadOptions) -> Page:
     """Choose the page and check all its relevant tags, without decoding anything."""
     pictures = find_pictures(file)
-    count = len(pictures.indices)
+    count = pictures.count
     number = _choose(count, options)
     tags = pictures.tags(number)
     width, height = tags.number(WIDTH_TAG, 0), tags.number(HEIGHT_TAG, 0)
     require_size(width, height, options)
     page = _describe(tags, count, height, width, options.bands)
     page = replace(page, mask=pictures.mask(number))
-    if pictures.is_broken:
+    if pictures.pages.is_broken:
         notice = f"its list of pages is damaged after page {count}: later pages are ignored"
         page = replace(page, notices=(notice, *page.notices))
     return page

@@ -24,7 +24,7 @@ from fnetcli.pictures.registration.views import View
 SMALLEST = 32  # pixels of a shorter side: below that there is too little to compare
 NEAR = 0.01  # of the longer side: by which proposals of several frames differ
 TRIED = 8  # different results of the coarse search that are refined
-KEPT = 2  # of them are refined further
+KEPT = 3  # of them are refined further
 DIFFERENT = 0.12  # of the longer side: by which a corner of different results lies elsewhere
 ENLARGED_LEVEL = 1.5  # a level may be as much larger than the reference; further ones are left out
 
@@ -38,6 +38,7 @@ MIN_TIMES = 3.0  # as many blocks agree as by chance, where a start is refined
 MIN_AGREEING = 0.25  # of the blocks
 MIN_BLOCKS = 6
 MIN_OVERLAP = 0.25  # of the smaller picture, in pixels of the reference
+MIN_GAIN = 3.0  # standard deviations by which a transform is better than pictures as they are
 MAX_ANISOTROPY = 1.6  # one camera's pixels seen by the other
 MAX_ENLARGEMENT = 2.5  # of equally large pictures
 
@@ -52,7 +53,8 @@ class Registration:
     (blocks, 4) holds a block's centre and the displacement that is left there, x, y, dx, dy, in
     pixels of the reference; `agrees` tells which blocks count as inliers, of which `expected`
     would be by chance. `frames_agreeing` of the `frames` have the peak of all their blocks there
-    too. `reason` says why the transform is not to be believed, else it is None.
+    too. `reason` says why the transform is not to be believed, else it is None. `gain` is set if
+    the pictures stay as they are: by so little another transform would fit better.
     """
 
     kind: Kind
@@ -69,6 +71,7 @@ class Registration:
     chance: float = CHANCE
     frames: int = 1
     frames_agreeing: int = 1
+    gain: float | None = None
 
     @property
     def is_believed(self) -> bool:
@@ -109,6 +112,11 @@ class Registration:
         if self.reason is not None:
             return f"{self.kind} registration not believed: {self.reason}; {self.evidence}"
         words = describe(self.matrix, self.moving_shape)
+        if self.gain is not None:
+            words = (
+                "they lie on each other as they are (the best other transform scores "
+                f"{max(self.gain, 0):.1f} more, less than {MIN_GAIN:.0f})"
+            )
         return f"{self.kind} registration: {words}; {self.evidence}"
 
     def enlarged(
@@ -145,6 +153,7 @@ class Registration:
             "inliers": self.inliers,
             "inliers_by_chance": self.expected,
             "residual_px": self.residual,
+            **({} if self.gain is None else {"kept": True, "gain": self.gain}),
             "residuals": [
                 [*(round(float(number), 2) for number in row), bool(agrees)]
                 for row, agrees in zip(self.residuals, self.agrees, strict=True)
@@ -174,19 +183,27 @@ def describe(matrix: Matrix, moving_shape: tuple[int, int]) -> str:
 
 
 def register(
-    reference: View, moving: View, kind: Kind, start: Matrix | None = None
+    reference: View,
+    moving: View,
+    kind: Kind,
+    start: Matrix | None = None,
+    *,
+    keeps_aligned: bool = True,
 ) -> Registration:
     """Find the transform of a kind from the moving picture to the reference.
 
     Sizes may differ. Translations and rigid transforms assume
     equally large pixels. The search covers scales of 0.58 to 1.71 relative to equally large
     pictures, 12 degrees either way, and offsets that leave a third of the smaller picture; with
-    `start`, it only refines that. Deterministic.
+    `start`, it only refines that. Pictures stay as they are if no transform fits clearly better,
+    unless `keeps_aligned` is False. Deterministic.
     """
-    return register_frames([(reference, moving)], kind, start)
+    return register_frames([(reference, moving)], kind, start, keeps_aligned=keeps_aligned)
 
 
-def register_frames(frames: Frames, kind: Kind, start: Matrix | None = None) -> Registration:
+def register_frames(
+    frames: Frames, kind: Kind, start: Matrix | None = None, *, keeps_aligned: bool = True
+) -> Registration:
     """Find the one transform of all frames of a rig, (reference, moving) each.
 
     Each frame proposes transforms; the one that fits all frames best is refined on the sum of all
@@ -220,7 +237,22 @@ def register_frames(frames: Frames, kind: Kind, start: Matrix | None = None) -> 
         if not _is_sane(matrix, reference.shape, moving.shape):
             break
         matrix = refine(frames, matrix, kind, level, start)
-    return _judged(kind, matrix, frames, is_nearby=start is not None)
+    found = _judged(kind, matrix, frames, is_nearby=start is not None)
+    if start is None and keeps_aligned and found.is_believed:
+        return _kept(found, frames, levels[-1]) or found
+    return found
+
+
+def _kept(found: Registration, frames: Frames, level: Level) -> Registration | None:
+    """Return what speaks for the pictures as they are; None if a transform is clearly better."""
+    matrix = as_they_are(found.reference_shape, found.moving_shape, found.kind)
+    better, still = (
+        _height(look(frames, one, level), level.smoothing[-1]) for one in (found.matrix, matrix)
+    )
+    if better - still >= MIN_GAIN:
+        return None
+    kept = _judged(found.kind, matrix, frames, is_nearby=False)
+    return replace(kept, gain=better - still) if kept.is_believed else None
 
 
 def _best_of_several(frames: Frames, kind: Kind, levels: Sequence[Level]) -> Candidate:
@@ -243,7 +275,8 @@ def _refined(frames: Frames, start: Matrix, kind: Kind, level: Level) -> Candida
     matrix = refine(frames, start, kind, level)
     if not _is_sane(matrix, reference.shape, moving.shape):
         return Candidate(-math.inf, np.eye(3))
-    return Candidate(_height(look(frames, matrix, level)), matrix)
+    sight = look(frames, matrix, level)
+    return Candidate(sight.score * math.sqrt(sight.overlap), matrix)  # as in the coarse search
 
 
 def as_they_are(reference: tuple[int, int], moving: tuple[int, int], kind: Kind) -> Matrix:
@@ -358,12 +391,14 @@ def _overlap_of_smaller(
     return overlap * math.prod(reference) / min(enlarged, math.prod(reference))
 
 
-def _height(sight: Sight) -> float:
+def _height(sight: Sight, smoothing: float = 0.0) -> float:
     """Return the sum of correlations without displacement, in standard deviations of wrong ones."""
     reach, surfaces = sight.blocks.reach, sight.blocks.correlations
     if not len(surfaces):
         return 0.0
     total = surfaces.sum(axis=0, dtype=np.float64)
+    if smoothing:
+        total = ndimage.gaussian_filter(total, smoothing, mode="constant")
     rows, columns = np.mgrid[-reach : reach + 1, -reach : reach + 1]
     wrong = total[np.hypot(rows, columns) > AWAY]
     spread = float(wrong.std())

@@ -34,7 +34,6 @@ BORDER = 3  # pixels around what both show in which resampling may make edges
 BAND = 0.14  # cycles per pixel, width of the Gaussian that limits the spectrum
 MIN_POWER = 0.02  # of the strongest block; weaker blocks tell nothing
 FINEST_SIZE = 1.5  # pixels of the level per pixel of the moving picture, at most
-OVERLAPPING = 4.0  # blocks that show the same pixel
 SPREADS = (np.inf, np.inf, np.inf, np.inf, 0.02, 0.02, 0.008, 0.008)  # shears, tilts of two cameras
 MAX_STEPS = 30
 MAX_STEP = 3.0  # pixels
@@ -43,20 +42,27 @@ SMALL_STEP = 0.01
 
 @dataclass(frozen=True)
 class Level:
-    """A size at which both pictures are compared."""
+    """A size at which both pictures are compared.
+
+    `alike` is how many blocks err together: they overlap, and neighbours lie at one depth, which
+    displaces them by more pixels the finer the level. With `is_levelled`, blocks of weak and
+    strong edges count the same: then not one thing decides, at one depth.
+    """
 
     longer_side: int  # of the reference
     block: int
     reach: int  # pixels, of displacements
     smoothing: tuple[float, ...]  # of the correlations, one after the other
+    alike: float = 16.0
+    is_levelled: bool = False
     repeats: int = 2  # resampling the moving picture each time
 
 
 LEVELS = (
     Level(160, 48, 12, (3.0, 1.5, 0.0)),
-    Level(320, 64, 10, (2.0, 0.0)),
-    Level(640, 80, 8, (1.0, 0.0)),
-    Level(1280, 112, 8, (1.0, 0.0), repeats=1),
+    Level(320, 64, 10, (2.0, 1.0)),
+    Level(640, 80, 10, (4.0, 2.0), alike=64.0, is_levelled=True),
+    Level(1280, 112, 10, (4.0, 2.0), alike=64.0, is_levelled=True, repeats=1),
 )
 
 
@@ -85,7 +91,7 @@ def refine(
         if not len(sight.blocks.x):
             return matrix
         smoothing = level.smoothing if repeat == 0 else level.smoothing[-1:]
-        matrix = sight.moved(_climb(sight, kind, smoothing, usual))
+        matrix = sight.moved(_climb(sight, kind, replace(level, smoothing=smoothing), usual))
     return matrix
 
 
@@ -220,7 +226,7 @@ def _correlate(first: Field, second: Field, level: Level) -> Blocks:
 # --- climbing -------------------------------------------------------------------------------------
 
 
-def _climb(sight: Sight, kind: Kind, smoothing: tuple[float, ...], usual: Matrix | None) -> Matrix:
+def _climb(sight: Sight, kind: Kind, level: Level, usual: Matrix | None) -> Matrix:
     """Return the step of the level's pixels with the highest sum of correlations nearby."""
     blocks, (height, width) = sight.blocks, sight.shape
     radius = max(sight.shape) / 2
@@ -234,30 +240,43 @@ def _climb(sight: Sight, kind: Kind, smoothing: tuple[float, ...], usual: Matrix
     expected = Expected(
         -radius * there[: len(ways)], (radius * np.array(SPREADS[: len(ways)])) ** -2.0
     )
-    for width_of_peaks in smoothing:
-        surfaces = blocks.correlations
+    correlations = blocks.correlations
+    if level.is_levelled:
+        spreads = correlations.std(axis=(1, 2), keepdims=True)
+        correlations = correlations / np.maximum(spreads, np.finfo(np.float32).tiny)
+    for width_of_peaks in level.smoothing:
+        surfaces = correlations
         if width_of_peaks:
             widths = (0, width_of_peaks, width_of_peaks)
             surfaces = ndimage.gaussian_filter(surfaces, widths, mode="constant")
         hill = _Hill(surfaces, blocks.reach)
-        parameters = _ascend(hill, ways, parameters, expected)
+        parameters = _ascend(hill, ways, parameters, expected, level.alike)
     taken = step(kind, parameters / radius)
     return np.asarray(centring @ taken @ np.linalg.inv(centring))
 
 
 @dataclass(frozen=True)
 class Expected:
-    """What a step is expected to be before anything is seen: means, and inverse variances."""
+    """What a step is expected to be before anything is seen: means, and inverse variances.
+
+    The loss is that of a Cauchy distribution: some cameras have pixels that are far from square.
+    """
 
     means: Floats
     weights: Floats
 
     def loss(self, parameters: Floats) -> float:
-        """Return half the squared distance, in standard deviations."""
-        return float((self.weights * (parameters - self.means) ** 2).sum()) / 2
+        """Return how unusual parameters are: near the means half the squared distance."""
+        return float(np.log1p(self.weights * (parameters - self.means) ** 2 / 2).sum())
+
+    def pull(self, parameters: Floats) -> Floats:
+        """Return the loss's slope over the distance from the means."""
+        return self.weights / (1 + self.weights * (parameters - self.means) ** 2 / 2)
 
 
-def _ascend(hill: _Hill, ways: Floats, parameters: Floats, expected: Expected) -> Floats:
+def _ascend(
+    hill: _Hill, ways: Floats, parameters: Floats, expected: Expected, alike: float
+) -> Floats:
     """Take damped Newton steps while they lead upwards.
 
     What is expected counts as much as the noise of the correlations allows: blocks that contradict
@@ -265,13 +284,14 @@ def _ascend(hill: _Hill, ways: Floats, parameters: Floats, expected: Expected) -
     """
     damping = 1e-2
     here = hill.at(np.tensordot(parameters, ways, 1))
-    noise = _noise(here, ways)
+    noise = alike * _noise(here, ways)
     for _ in range(MAX_STEPS):
         slope = np.einsum("kcn,cn->k", ways, here[1:3])
-        slope -= noise * expected.weights * (parameters - expected.means)
+        pull = noise * expected.pull(parameters)
+        slope -= pull * (parameters - expected.means)
         bends = _bends(here)
         curvature = np.einsum("kcn,ncd,ldn->kl", ways, bends, ways)
-        curvature += noise * np.diag(expected.weights)
+        curvature += np.diag(pull)
         height = here[0].sum() - noise * expected.loss(parameters)
         mean = np.trace(curvature) / len(curvature)
         if not mean > 0:
@@ -295,8 +315,7 @@ def _ascend(hill: _Hill, ways: Floats, parameters: Floats, expected: Expected) -
 def _noise(here: Floats, ways: Floats) -> float:
     """Return the variance of the blocks' slopes over what their curvature would have it.
 
-    It is 1 if correlations were logarithms of likelihoods; blocks overlap, so that each counts for
-    less.
+    It is 1 if correlations were logarithms of likelihoods.
     """
     slopes = np.einsum("kcn,cn->kn", ways, here[1:3])
     slopes -= slopes.mean(axis=1, keepdims=True)
@@ -304,7 +323,7 @@ def _noise(here: Floats, ways: Floats) -> float:
     if not np.trace(curvature) > 0:
         return 1.0
     spread = np.linalg.pinv(curvature, rcond=1e-3, hermitian=True) @ (slopes @ slopes.T)
-    return OVERLAPPING * float(np.trace(spread)) / len(ways)
+    return float(np.trace(spread)) / len(ways)
 
 
 def _bends(here: Floats) -> Floats:
