@@ -126,6 +126,7 @@ class PreparedVolumes:
     reference: int  # which of the two defines the grid
     order: Reordering
     transform: Matrix | None = None  # that registration applied
+    by_headers: Image | None = None  # the moving volume there, if a transform was looked for
     info: tuple[str, ...] = ()  # good to know
     notices: tuple[str, ...] = ()  # possibly not what the user wanted
     facts: dict[str, Any] = field(default_factory=dict)  # for the manifest: numbers, nothing else
@@ -226,7 +227,7 @@ def prepare_volumes(
     for name, image in zip(modalities, sources, strict=True):
         info += [f"{name}: {words}" for words in image.details]
     notices += _not_numbers(modalities, sources)
-    transform = options.transform
+    transform, by_headers = options.transform, moving
     if options.registers:
         ours = modalities[reference], modalities[1 - reference]
         found = register(kept, moving, ours, distrusts_headers=options.distrusts_headers)
@@ -271,6 +272,7 @@ def prepare_volumes(
         reference=reference,
         order=to_axis(kept.grid, options.axis),
         transform=transform if options.registers else None,
+        by_headers=None if transform is None else by_headers,
         info=tuple(info),
         notices=tuple(notices),
         facts=facts,
