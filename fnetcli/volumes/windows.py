@@ -123,7 +123,7 @@ def _ct_window(image: Image, known: Windows, choice: str | None, asked: Limits |
     low, high = _range(image)
     if MIN_HU <= low < AIR and BONE < high <= MAX_HU:
         notice = f"no unit in the file: its numbers ({_span((low, high), '')}) are taken as HU"
-        return Window(limits, f"CT window {label}: {_span(limits, ' HU')}", (notice,), name)
+        return Window(limits, f"CT window {label}: {_span(limits, ' HU')}", (notice,), name=name)
     found = f"the numbers ({_span((low, high), '')}) do not look like HU"
     if choice is not None:
         raise ImageError(

@@ -370,7 +370,7 @@ class TestResults:
             assert words in result.stderr
         assert "warning" not in result.stderr
         record = records(study.out)["P1"]
-        assert record["ranges"]["ct"] == {"low": -160, "high": 240, "invalid": 0}
+        assert record["ranges"]["ct"] == {"low": -160, "high": 240, "invalid": 0, "window": "soft"}
         assert record["reference"] == "mri"
         assert record["spacing_mm"] == [3, 2, 2]
         assert record["inputs"]["ct"]["path"] == "CT"
