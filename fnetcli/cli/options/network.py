@@ -12,6 +12,7 @@ import typer
 
 from fnetcli.cli.options.group import OptionGroup
 from fnetcli.cli.options.values import byte_count
+from fnetcli.cores import limit_threads
 from fnetcli.errors import UsageError
 
 if TYPE_CHECKING:
@@ -50,6 +51,13 @@ class GivenWeights(OptionGroup):
         return find_weights(self.weights, modalities)
 
 
+def _limited(threads: int | None) -> int | None:
+    """Limit the threads while options are parsed, before any library counts cores."""
+    if threads is not None:
+        limit_threads(threads)
+    return threads
+
+
 @dataclass(frozen=True)
 class GivenDevice(OptionGroup):
     """Where to compute."""
@@ -64,6 +72,20 @@ class GivenDevice(OptionGroup):
             rich_help_panel=PANEL,
         ),
     ] = "auto"
+    threads: Annotated[
+        int | None,
+        typer.Option(
+            "--threads",
+            metavar="N",
+            min=1,
+            max=1024,
+            help="Computing threads. Default: OMP_NUM_THREADS, else one per core. Ray workers have "
+            "--cpus-per-worker.",
+            callback=_limited,
+            show_default=False,
+            rich_help_panel=PANEL,
+        ),
+    ] = None
 
 
 @dataclass(frozen=True)
