@@ -257,7 +257,12 @@ class Volumes:
         with in_place():
             write_volumes(prepared, fusion, paths, self.options.mix, self.options.output)
         ranges = {
-            modality: {"low": window.limits[0], "high": window.limits[1], "invalid": _holes(image)}
+            modality: {
+                "low": window.limits[0],
+                "high": window.limits[1],
+                **({} if window.name is None else {"window": window.name}),
+                "invalid": _holes(image),
+            }
             for modality, window, image in zip(
                 self.modalities, prepared.windows, prepared.on_grid, strict=True
             )

@@ -116,6 +116,7 @@ class PreparedVolumes:
     reference: int  # which of the two defines the grid
     order: Reordering
     transform: Matrix | None = None  # that registration applied
+    by_headers: Image | None = None  # the moving volume there, if a transform was looked for
     info: tuple[str, ...] = ()  # good to know
     notices: tuple[str, ...] = ()  # possibly not what the user wanted
     facts: dict[str, Any] = field(default_factory=dict)  # for the manifest: numbers, nothing else
@@ -206,7 +207,7 @@ def prepare_volumes(
     require_wanted()
     info, notices = _trust(kept, moving, options)
     notices += _not_numbers(modalities, sources)
-    transform = options.transform
+    transform, by_headers = options.transform, moving
     if options.registers:
         ours = modalities[reference], modalities[1 - reference]
         found = register(kept, moving, ours, distrusts_headers=options.distrusts_headers)
@@ -251,6 +252,7 @@ def prepare_volumes(
         reference=reference,
         order=to_axis(kept.grid, options.axis),
         transform=transform if options.registers else None,
+        by_headers=None if transform is None else by_headers,
         info=tuple(info),
         notices=tuple(notices),
         facts=facts,

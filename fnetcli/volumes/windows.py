@@ -40,6 +40,7 @@ class Window:
     limits: Limits
     sentence: str  # "CT window soft: -160 to 240 HU"
     notices: tuple[str, ...] = ()
+    name: str | None = None  # "soft"; None: none of the named ones
 
     def scaling(self, is_inverted: bool = False) -> ScalingOptions:
         """Return the window as options of `intensity`."""
@@ -114,14 +115,15 @@ def window_of(
 def _ct_window(image: Image, known: Windows, choice: str | None, asked: Limits | None) -> Window:
     usual = next(name for name, size in known.named.items() if size == known.default)
     label, limits = choice or usual, asked or _ends(known.default)
+    name = label if label in known.named else None
     if image.unit == HOUNSFIELD:
-        return Window(limits, f"CT window {label}: {_span(limits, ' HU')}")
+        return Window(limits, f"CT window {label}: {_span(limits, ' HU')}", name=name)
     if choice is not None and choice not in known.named:  # numbers apply to any unit
         return Window(limits, f"CT window {label}: {_span(limits, '')}")
     low, high = _range(image)
     if MIN_HU <= low < AIR and BONE < high <= MAX_HU:
         notice = f"no unit in the file: its numbers ({_span((low, high), '')}) are taken as HU"
-        return Window(limits, f"CT window {label}: {_span(limits, ' HU')}", (notice,))
+        return Window(limits, f"CT window {label}: {_span(limits, ' HU')}", (notice,), name)
     found = f"the numbers ({_span((low, high), '')}) do not look like HU"
     if choice is not None:
         raise ImageError(

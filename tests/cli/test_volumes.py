@@ -478,6 +478,17 @@ class TestResults:
         assert preview.ndim == 2
         assert preview.max() > 0
 
+    def test_windows_are_recorded_by_name(self, study: Study) -> None:
+        def recorded(*further: object) -> tuple[object, ...]:
+            study.fused("--maps", "none", *further)
+            known = records(study.out)["P1"]["ranges"]["ct"]
+            return known.get("window"), known["low"], known["high"]
+
+        assert recorded() == ("soft", -160, 240)
+        assert recorded("--window", "ct=liver") == ("liver", -15, 135)
+        assert recorded("--window", "ct=150,60") == (None, -15, 135)
+        assert recorded("--range", "ct=-160,240") == (None, -160, 240)
+
     def test_preview_has_inputs_letters_and_no_empty_slices(
         self, study: Study, tmp_path: Path
     ) -> None:
@@ -1002,6 +1013,49 @@ class TestRegistration:
         assert words in strict
         study.fused(*how, "--distrust-headers", ct=ct, mri=mri)
         assert records(study.out)["A"]["registration"]["refused"] is False
+
+    def test_preview_has_chequerboards_before_and_after(
+        self, study: Study, tmp_path: Path, bodies: tuple[Volume, Volume, Matrix, Matrix]
+    ) -> None:
+        """Of equal volumes, moved apart: an edge at a field's border before, none afterwards."""
+        body = bodies[1].astype(np.int16)
+        matrix, moved = bodies[2], bodies[2].copy()
+        moved[:3, 3] += (0, 16, 0)
+        mri = write_nifti(tmp_path / "mr.nii", body, matrix)
+        ct = write_nifti(tmp_path / "ct.nii", body, moved)
+        ranges = ("--range", "ct=0,160", "--range", "mri=0,160", "--maps", "none", "--name", "A")
+        study.fused(*ranges, ct=ct, mri=mri)
+        plain = iio.imread(study.out / "preview" / "A.png")
+        shift = sitk.TranslationTransform(3, (0, -16, 0))  # LPS
+        sitk.WriteTransform(shift, str(tmp_path / "shift.tfm"))
+        for how, name in (
+            (("--transform", tmp_path / "shift.tfm"), "transform"),
+            (("--register", "rigid"), "registered"),
+        ):
+            study.out = tmp_path / name
+            study.fused(*ranges, *how, ct=ct, mri=mri)
+            sheet = iio.imread(study.out / "preview" / "A.png")
+            side = 80  # 40 pixels, enlarged
+            assert sheet.size > 1.4 * plain.size  # five tiles a slice instead of three
+            middle = sheet[sheet.shape[0] // 2 // (side + 2) * (side + 2) :][:side, : 5 * side]
+            mri_tile, before, after = (
+                middle[16:, i * side : (i + 1) * side].astype(int) for i in (0, 3, 4)
+            )
+            assert np.abs(after - mri_tile).mean() < 3
+            assert np.abs(before - mri_tile).mean() > 15
+
+    def test_refused_ones_have_one_chequerboard(
+        self, study: Study, tmp_path: Path, bodies: tuple[Volume, Volume, Matrix, Matrix]
+    ) -> None:
+        mri = write_series(tmp_path / "mr", bodies[0], bodies[2], "MR")
+        ct = write_series(tmp_path / "ct", bodies[1], bodies[3], "CT")
+        how = ("--maps", "none", "--name", "A", "--window", "ct=auto")
+        study.fused(*how, ct=ct, mri=mri)
+        plain = iio.imread(study.out / "preview" / "A.png")
+        study.fused(*how, "--register", "rigid", ct=ct, mri=mri)
+        assert records(study.out)["A"]["registration"]["refused"] is True
+        sheet = iio.imread(study.out / "preview" / "A.png")
+        assert 1.2 * plain.size < sheet.size < 1.4 * plain.size
 
     def test_without_anything_in_common_it_is_refused(
         self, study: Study, tmp_path: Path, bodies: tuple[Volume, Volume, Matrix, Matrix]
