@@ -55,6 +55,6 @@ def test_a_name_wins_over_a_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     assert "fnet: not valid TOML" in error_line(result.stderr)
     by_name = fnet("train", "fnet", "--vis", "data/vis", "--ir", "data/ir")
     assert "smaller than the crop of 128" in error_line(by_name.stderr)
-    missing = fnet("train", "nett", "--vis", "data/vis", "--ir", "data/ir")
+    missing = fnet("train", "zzz", "--vis", "data/vis", "--ir", "data/ir")
     assert missing.exit_code == 2
     assert "give a TOML file, or a recipe by name (cddfuse-finetune, " in error_line(missing.stderr)
