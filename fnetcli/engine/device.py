@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import psutil
 
-from fnetcli.cores import core_quota, usable_cores
+from fnetcli.cores import THREADS, core_quota, usable_cores
 from fnetcli.errors import UsageError
 
 if TYPE_CHECKING:
@@ -21,7 +21,6 @@ if TYPE_CHECKING:
 
 # Device files of a GPU driver: NVIDIA's, AMD's, NVIDIA's under WSL.
 TRACES = ("/dev/nvidiactl", "/proc/driver/nvidia/version", "/dev/kfd", "/dev/dxg")
-THREADS = "OMP_NUM_THREADS"
 
 
 @dataclass(frozen=True)

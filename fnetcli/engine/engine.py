@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,6 +27,15 @@ BLENDED = 32  # pixels, on either side of their border, over which neighbouring 
 
 def _in_memory(shape: tuple[int, ...]) -> NDArray[np.float16]:
     return np.empty(shape, np.float16)
+
+
+class Fuser(Protocol):
+    """Fuses luminances as `Engine.run` does: an engine, or a baseline in place of a network."""
+
+    def run(
+        self, first: Maps, second: Maps, wanted: Wanted = ..., allocate: Allocate = ...
+    ) -> Fusion[NDArray[Any]]:
+        """Fuse luminances in [0, 1], each (N, H, W) float32."""
 
 
 class Engine:
