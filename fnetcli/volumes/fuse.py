@@ -44,7 +44,7 @@ from fnetcli.volumes.prepare import (
 )
 
 if TYPE_CHECKING:
-    from fnetcli.engine import Engine
+    from fnetcli.engine import Fuser
 
 OnSlices = Callable[
     [int, int, int], None
@@ -87,7 +87,7 @@ class VolumeFuseOptions:
 
 
 def fuse_prepared(
-    engine: Engine,
+    engine: Fuser,
     prepared: PreparedVolumes,
     options: VolumeFuseOptions,
     beside: Path,
@@ -129,7 +129,7 @@ def fuse_prepared(
 
 
 def _fuse_slab(
-    engine: Engine,
+    engine: Fuser,
     luminances: tuple[Pixels, Pixels],
     has_data: HasData,
     products: Products,
@@ -241,7 +241,7 @@ class Volumes:
 
     def work(
         self,
-        engine: Engine,
+        engine: Fuser,
         prepared: PreparedVolumes,
         paths: VolumePaths,
         in_place: InPlace,

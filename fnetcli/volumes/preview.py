@@ -16,9 +16,9 @@ import PIL.ImageDraw
 from numpy.typing import NDArray
 
 from fnetcli.formats import write_png
-from fnetcli.imaging import color
 from fnetcli.imaging.image import Grid, Image, Pixels
 from fnetcli.imaging.intensity import to_stored
+from fnetcli.volumes.color_bar import color_bar
 from fnetcli.volumes.mix import VolumeMixOptions
 from fnetcli.volumes.mosaic import GAP, arrangement, resized, spread, tile_size
 from fnetcli.volumes.prepare import PreparedVolumes, unit_slab
@@ -29,7 +29,6 @@ EMPTY = 0.02  # of the range; slices without anything brighter are left out
 LABELLED = 64  # pixels; smaller tiles have no room for letters, and are enlarged
 FIELDS = 8  # of a chequerboard, along the longer side
 SAME = 1e-6  # mm: places that differ by less are the same
-BAR = 12  # pixels; height of the colour bar
 BRIGHT = 255
 # The patient's sides at the left and right of a slice, in the radiological view.
 SIDES = {"axial": ("R", "L"), "coronal": ("R", "L"), "sagittal": ("A", "P")}
@@ -88,7 +87,8 @@ def preview(prepared: PreparedVolumes, shown: NDArray[Any], mix: VolumeMixOption
     for i, tile in enumerate(tiles):
         top, left = (i // columns) * (height + GAP), (i % columns) * (length + GAP)
         sheet[top : top + height, left : left + length] = tile
-    return np.vstack([sheet, *_bar(prepared, mix, sheet.shape[1])]) if channels == 3 else sheet
+    bar = color_bar(prepared, mix, sheet.shape[1]) if channels == 3 else None
+    return sheet if bar is None else np.vstack([sheet, bar])
 
 
 # --- chequerboards --------------------------------------------------------------------------------
@@ -170,22 +170,3 @@ def _written(tile: Levels, words: list[tuple[tuple[int, int], str]]) -> Levels:
     for place, text in words:
         draw.text(place, text, (BRIGHT,) * 3 if tile.shape[2] == 3 else BRIGHT)
     return np.asarray(picture, np.uint8).reshape(tile.shape)
-
-
-def _bar(prepared: PreparedVolumes, mix: VolumeMixOptions, width: int) -> list[Levels]:
-    """Return the colours of the colour map with the numbers at its ends, if one was used."""
-    bar = mix.colored(prepared)
-    if bar is None or width < 2 * LABELLED:
-        return []
-    index, name = bar
-    low, high = prepared.windows[index].limits
-    unit = prepared.sources[index].unit or ""
-    ramp = np.linspace(0, 1, width, dtype=np.float32)
-    colors = to_stored(color.colormap(name, np.tile(ramp, (BAR, 1))), np.uint8)
-    words = PIL.Image.new("RGB", (width, BAR))
-    draw = PIL.ImageDraw.Draw(words)
-    ink = (BRIGHT,) * 3
-    draw.text((2, 0), f"{prepared.modalities[index]} {low:g}", ink)
-    end = f"{high:g} {unit}".strip()
-    draw.text((width - 2 - draw.textlength(end), 0), end, ink)
-    return [np.zeros((GAP, width, 3), np.uint8), colors, np.asarray(words, np.uint8)]

@@ -22,6 +22,7 @@ from fnetcli.imaging.image import Image, Mask
 from fnetcli.imaging.intensity import Limits, ScalingOptions, percent, valid_pixels
 from fnetcli.imaging.ranges import find_emptiness
 from fnetcli.modalities import BY_NAME, Windows
+from fnetcli.text import near_miss
 
 STRETCH = (0.5, 99.5)  # percentiles within the body
 HOUNSFIELD = "HU"
@@ -65,9 +66,10 @@ def parse_window(text: str, modality: str = "ct") -> Limits | None:
         with np.errstate(over="ignore", invalid="ignore"):  # as float32, like voxels
             reach = np.float32(centre + width / 2) - np.float32(centre - width / 2)
         if not 0 < reach < math.inf:
+            names = [*known, "auto"]
+            todo = f"use {', '.join(names)} or WIDTH,CENTER (two numbers, width above 0)"
             raise UsageError(
-                f"--window {modality}={text}: not a window; use {', '.join([*known, 'auto'])} or "
-                "WIDTH,CENTER (two numbers, width above 0)"
+                f"--window {modality}={text}: not a window; {near_miss(text, names) or todo}"
             )
         size = width, centre
     return _ends(size)

@@ -1188,6 +1188,55 @@ class TestColour:
         np.testing.assert_allclose(first.ImagePositionPatient, source.ImagePositionPatient)
         assert "fused_color" not in {path.name for path in (study.out / "fused").iterdir()}
 
+    def test_captures_have_a_colour_bar_below(self, study: Study, tmp_path: Path) -> None:
+        """Outside of the grid: the patient lies where the reference has them."""
+        shape = (4, 40, 110)
+        scan = np.zeros(shape, np.int16)
+        scan[1:3, 8:30, 20:80] = 200
+        mri = write_series(tmp_path / "mr", scan, PLACE, "MR")
+        pet = write_series(tmp_path / "pt", (scan // 25).astype(np.int16), PLACE, "PT", Units="GML")
+        given = ("--pet", pet, "--mri", mri, "-o", study.out, "--weights", study.weights)
+        uids = set()
+        for further, is_turned in (((), False), (("--invert", "pet"), True)):
+            succeeds(*given, "--to", "dicom", "--maps", "none", "--name", "A", *further)
+            first = pydicom.dcmread(study.out / "fused_color" / "A" / "0001.dcm")
+            assert (first.Rows, first.Columns) == (40 + 26, 110)
+            bar = first.pixel_array[40 + 8].astype(int)
+            cold, hot = (bar[-1], bar[0]) if is_turned else (bar[0], bar[-1])
+            assert not cold.any()
+            assert tuple(hot) == (255, 255, 0)
+            assert first.pixel_array[-12:, :40].max() > 200  # pet 0
+            assert first.pixel_array[-12:, 70:].max() > 200  # 10 SUVbw
+            (matrix, _), (expected, _) = (
+                itk_grid(folder) for folder in (study.out / "fused_color" / "A", mri)
+            )
+            np.testing.assert_allclose(matrix, expected, atol=1e-6)
+            plain = pydicom.dcmread(study.out / "fused" / "A" / "0001.dcm")
+            assert (plain.Rows, plain.Columns) == (40, 110)
+            uids.add(first.SeriesInstanceUID)
+        assert len(uids) == 2
+
+    @pytest.mark.parametrize("below", ["fused", "anatomy"])
+    @pytest.mark.parametrize("name", ["hot", "hot-iron", "inferno", "magma", "rainbow"])
+    def test_colours_say_how_much_whatever_lies_below(
+        self, study: Study, tmp_path: Path, name: str, below: str
+    ) -> None:
+        """What the colours have beyond their grey part is the same on black and on white."""
+        pet = np.tile(np.arange(100, dtype=np.int16), (4, 8, 1))
+        scan = np.repeat(np.arange(0, 800, 100, dtype=np.int16), 100).reshape(1, 8, 100)
+        given = ("--name", "A", "--colormap", name, "--below", below, "--maps", "none")
+        succeeds(
+            *("--pet", write_nifti(tmp_path / "pet.nii", pet, PLACE), "-o", study.out),
+            *("--mri", write_nifti(tmp_path / "mr.nii", np.tile(scan, (4, 1, 1)), PLACE)),
+            *("--weights", study.weights, "--range", "pet=0,99", "--range", "mri=0,700", *given),
+        )
+        found = self.colors(study.out)[:, :, 1]  # columns, rows, channels
+        hue = found - found.min(axis=-1, keepdims=True)
+        for row in range(1, 8):
+            np.testing.assert_allclose(hue[:, row], hue[:, 0], atol=3 / 255)
+        steps = np.abs(np.diff(hue[:, 0][::10], axis=0)).max(axis=-1)
+        assert steps[1:].min() > 4 / 255  # and differs from SUV to SUV
+
     @pytest.mark.parametrize(("target", "suffix"), [("png", "png"), ("tiff", "tif")])
     def test_as_pictures(self, study: Study, tmp_path: Path, target: str, suffix: str) -> None:
         self.fuse_pet(study, pet_of(tmp_path / "PET"), "--colormap", "hot", "--to", target)
