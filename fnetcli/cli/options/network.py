@@ -30,6 +30,7 @@ class PrecisionChoice(StrEnum):
     """The precision of the network's multiplications."""
 
     fp32 = "fp32"
+    tf32 = "tf32"
     bf16 = "bf16"
 
 
@@ -147,8 +148,9 @@ class GivenPrecision(OptionGroup):
         PrecisionChoice,
         typer.Option(
             "--precision",
-            help="bf16 is faster on CUDA devices that support it, and within one grey level "
-            "almost everywhere; other devices use fp32.",
+            help="fp32 is float32 throughout, without TF32. tf32 and bf16 round what is "
+            "multiplied, to 10 and 7 bits, on CUDA devices that are faster so; other devices use "
+            "fp32.",
             rich_help_panel=PANEL,
         ),
     ] = PrecisionChoice.fp32
