@@ -22,12 +22,19 @@ from fnetcli.cli.options.files import GivenPairing, GivenReading
 from fnetcli.cli.options.films import GivenFilm
 from fnetcli.cli.options.group import takes_groups
 from fnetcli.cli.options.images import GivenImages
-from fnetcli.cli.options.network import GivenDevice, GivenPrecision, GivenTiles, GivenWeights
+from fnetcli.cli.options.network import (
+    GivenDevice,
+    GivenMethod,
+    GivenPrecision,
+    GivenTiles,
+    GivenWeights,
+)
 from fnetcli.cli.options.registration import GivenRegistration, GivenView
 from fnetcli.cli.options.results import GivenResults, GivenRun
 from fnetcli.cli.options.scaling import GivenScaling, GivenScope, GivenSize
 from fnetcli.cli.options.talking import GivenQuiet, GivenVerbosity
 from fnetcli.cli.options.volumes import (
+    FoundInputs,
     GivenAlignment,
     GivenLayout,
     GivenVolume,
@@ -41,12 +48,14 @@ from fnetcli.runs.batch import EXIT_DONE, EXIT_FAILED
 
 if TYPE_CHECKING:
     from fnetcli.engine import Wanted
+    from fnetcli.imaging.intensity import ScalingOptions
     from fnetcli.pictures.fuse import FuseOptions
     from fnetcli.runs.crew.options import CrewOptions
-    from fnetcli.runs.network import LoadedNetwork, NetworkSource
+    from fnetcli.runs.network import LoadedMethod, MethodSource
     from fnetcli.runs.plan import Job
     from fnetcli.runs.process import MadeT, PathsT, PreparedT
     from fnetcli.runs.protect import ResultFiles
+    from fnetcli.volumes.prepare import VolumePrepareOptions
 
 
 @exits_properly
@@ -63,6 +72,7 @@ def fuse(
     registration: GivenRegistration,
     view: GivenView,
     weights: GivenWeights,
+    method: GivenMethod,
     results: GivenResults,
     running: GivenRun,
     layout: GivenLayout,
@@ -90,7 +100,6 @@ def fuse(
     with leaving_at_once():
         from fnetcli.engine import Wanted
         from fnetcli.pictures.prepare import PrepareOptions
-        from fnetcli.runs.network import NetworkSource
         from fnetcli.runs.picture_jobs import (
             PictureRunOptions,
             default_workers,
@@ -105,7 +114,7 @@ def fuse(
         is_verbose=verbosity.verbose,
         has_results=not running.dry_run and not files.has_stdout,
     )
-    source = NetworkSource(weights.weights, device.device, tiles.options(precision.precision))
+    source = method.source(weights, device, precision, tiles)
     of_volumes = (volume.given(), alignment.given(), volume_results.given())
     if film.makes_film(results.out, [*images.given.values(), *camera.paths]):
         refuse_for_pictures(layout.given(), *of_volumes)
@@ -136,8 +145,12 @@ def fuse(
             }
         )
     else:
-        refuse_for_pictures(*of_volumes)
+        refuse_for_pictures({"--each-volume": layout.each_volume}, *of_volumes)
     scalings = scaling.options(modalities)
+    found, volumes = _of_volumes(
+        *(console, found, layout, volume, alignment, registration, scalings, reading),
+        is_strict=pairing.strict,
+    )
     require_outside(out, found.pairing)
     tell_pairing(console, found.pairing)
     found.pairing.require_cases()
@@ -145,7 +158,8 @@ def fuse(
     if running.merge_parts:
         return tell_merged(console, out, found.pairing)
     crew = cluster.crew(device.device)
-    further = [weights.path(modalities), pairing.pairs, registration.transform]
+    source = source.of(modalities)
+    further = [*source.files, pairing.pairs, registration.transform]
     session = _Session(
         console,
         running,
@@ -155,16 +169,14 @@ def fuse(
         pairing.strict,
         results.report,
         quiet.debug,
-        replace(source, modalities=modalities),
+        source,
         crew,
         Wanted(features=results.features),
         view,
     )
-    if found.has_volumes:
+    if volumes is not None:
         from fnetcli.runs.volume_jobs import VolumeRunOptions, volume_job
 
-        plain = volume.options(modalities, scalings, reading.pixel_limit, registration.reference)
-        volumes = alignment.applied_to(plain, registration, is_strict=pairing.strict)
         network = session.load(len(found.pairing.cases))
         options = VolumeRunOptions(
             mix=volume_results.mix(
@@ -214,6 +226,29 @@ def fuse(
     return session.run(replace(surveyed.job, part=part), network, surveyed.options)
 
 
+def _of_volumes(
+    console: Console,
+    found: FoundInputs,
+    layout: GivenLayout,
+    volume: GivenVolume,
+    alignment: GivenAlignment,
+    registration: GivenRegistration,
+    scalings: tuple[ScalingOptions, ScalingOptions],
+    reading: GivenReading,
+    *,
+    is_strict: bool,
+) -> tuple[FoundInputs, VolumePrepareOptions | None]:
+    """Return the cases, all volumes of a sequence among them, and options; None for pictures."""
+    if not found.has_volumes:
+        return found, None
+    plain = volume.options(found.modalities, scalings, reading.pixel_limit, registration.reference)
+    options = alignment.applied_to(plain, registration, is_strict=is_strict)
+    if layout.each_volume:
+        with Progress(len(found.pairing.cases), "cases", console) as progress:
+            found = found.with_each_volume(options, progress.step)
+    return found, options
+
+
 @dataclass(frozen=True)
 class _Session:
     """One call of the command, from loading the network to the exit code."""
@@ -226,26 +261,24 @@ class _Session:
     is_strict: bool
     wants_report: bool
     is_debug: bool
-    source: NetworkSource
+    source: MethodSource
     crew: CrewOptions | None  # who fuses; None: this process
     wanted: Wanted
     view: GivenView
 
-    def load(self, count: int) -> LoadedNetwork:
+    def load(self, count: int) -> LoadedMethod:
         """Load the network and print what it is."""
         if self.crew is not None:
             network = self.source.load_for_others()
             where = f"cluster {self.crew.cluster.address}" if self.crew.cluster else "devices "
             where += ", ".join(self.crew.devices)
-            self.console.notice(f"{count} pairs, weights {network.weights.name}, {where}")
+            self.console.notice(f"{count} pairs, {network.title}, {where}")
             return network
         network = self.source.load(self.console.notice)
-        self.console.notice(
-            f"{count} pairs, weights {network.weights.name}, device {network.engine.device}"
-        )
+        self.console.notice(f"{count} pairs, {network.title}, device {network.engine.device}")
         if not self.running.dry_run:  # the network's inner loop may be compiled here
             network.require_memory(self.wanted)
-            self.console.detail(f"network: {network.engine.path}, {network.engine.precision}")
+            self.console.detail(network.at_work)
         for notice in network.notices:
             self.console.notice(notice)
         return network
@@ -266,7 +299,7 @@ class _Session:
     def run(
         self,
         job: Job[PathsT, PreparedT, MadeT],
-        network: LoadedNetwork,
+        network: LoadedMethod,
         options: FuseOptions | None = None,
         *,
         counts_slices: bool = False,
@@ -302,7 +335,7 @@ class _Session:
                 if self.crew is not None:
                     run.hand_out(
                         self.crew,
-                        replace(self.source, device="auto").with_content(),
+                        self.source.on("auto").with_content(),
                         self.wanted,
                         console.notice,
                         stops_at_failure=running.fail_fast,

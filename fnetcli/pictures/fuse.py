@@ -21,6 +21,7 @@ from fnetcli.errors import UsageError
 from fnetcli.files.output_folder import InPlace
 from fnetcli.files.scratch import scratch_array
 from fnetcli.formats import content_sha256
+from fnetcli.formats.border import reading
 from fnetcli.formats.writers import PICTURE_KINDS, Details, kind_of_suffix
 from fnetcli.imaging.corrections import facts_words
 from fnetcli.imaging.image import Image
@@ -49,7 +50,7 @@ from fnetcli.pictures.prepare import Prepared, PrepareOptions, prepare, read_cas
 from fnetcli.products import Products, gain_list
 
 if TYPE_CHECKING:  # reading and preparing starts without torch
-    from fnetcli.engine import Engine
+    from fnetcli.engine import Fuser
 
 # Increased whenever the same command would compute other pixels than before: results of older
 # versions of fnet are then computed again.
@@ -150,7 +151,7 @@ class Fused:
         return self.image
 
 
-def fuse(first: Image, second: Image, engine: Engine, options: FuseOptions) -> Fused:
+def fuse(first: Image, second: Image, engine: Fuser, options: FuseOptions) -> Fused:
     """Fuse two images of the modalities named in the options. Raise PairError."""
     prepared = prepare(first, second, options.prepare)
     fusion = engine.run(*prepared.luminances, options.wanted())
@@ -207,6 +208,12 @@ class Pictures:
         known = (self.options.modalities, self.options.products, self.options.output)
         return paths_beside_file(out, *known) if is_file else paths_in_folder(case, out, *known)
 
+    def state(self, path: Path) -> object:
+        """Return the size and time of a file. Raise ReadError."""
+        with reading(path, "file"):
+            state = path.stat()
+        return path, state.st_size, state.st_mtime_ns
+
     def sha256(self, path: Path) -> str:
         """Return the hash of a file. Raise ReadError."""
         return content_sha256(path)
@@ -234,7 +241,7 @@ class Pictures:
 
     def work(
         self,
-        engine: Engine,
+        engine: Fuser,
         prepared: Prepared,
         paths: PicturePaths,
         in_place: InPlace,

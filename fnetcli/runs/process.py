@@ -12,7 +12,7 @@ import threading
 import time
 from collections.abc import Callable, Mapping
 from contextlib import nullcontext, suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
 
@@ -25,12 +25,14 @@ from fnetcli.runs.batch import in_words
 from fnetcli.runs.crew.base import Hello, Place, own_node, own_processor, own_versions
 from fnetcli.runs.crew.witness import Room, Witness
 from fnetcli.runs.manifest import DONE, FAILED, Record, relative_path
-from fnetcli.runs.network import NetworkSource
+from fnetcli.runs.network import MethodSource
 
 if TYPE_CHECKING:
     from fnetcli.engine import Engine
+    from fnetcli.runs.baseline import BaselineEngine
 
-_known_hashes: dict[tuple[Path, int, int], str] = {}  # of the last sequence
+_known_hashes: dict[object, str] = {}  # of the last sequences, by their state
+MAX_HASHES = 8
 OnSlices = Callable[[int, int, int], None]  # slices just done; done of this volume; its total
 
 
@@ -66,6 +68,9 @@ class Pipeline(Protocol[PathsT, PreparedT, MadeT]):
     def paths(self, case: Case, out: Path, *, is_file: bool) -> PathsT:
         """Return the paths of a case's results, in a folder or beside a file."""
 
+    def state(self, path: Path) -> object:
+        """Return sizes and times of an input's files: equal means unchanged. Raise ReadError."""
+
     def sha256(self, path: Path) -> str:
         """Return a hash of the whole content of an input. Raise ReadError."""
 
@@ -80,7 +85,7 @@ class Pipeline(Protocol[PathsT, PreparedT, MadeT]):
 
     def work(
         self,
-        engine: Engine,
+        engine: Engine | BaselineEngine,
         prepared: PreparedT,
         paths: PathsT,
         in_place: InPlace,
@@ -101,7 +106,7 @@ class CaseTask(Generic[PathsT, PreparedT, MadeT]):
     paths: PathsT
     out: Path
     roots: tuple[Path, Path]  # the folders that the images' recorded paths are relative to
-    weights: Mapping[str, str]  # of the manifest: name, sha256
+    method: Mapping[str, Any]  # see `Job`
 
     def inputs(self) -> Record:
         """Return what is known about the case's files before they are opened."""
@@ -110,11 +115,13 @@ class CaseTask(Generic[PathsT, PreparedT, MadeT]):
                 "path": relative_path(path, path.parent if path == root else root),
                 "sha256": None,
                 **({} if self.case.page is None else {"page": self.case.page}),
+                **({} if volume is None else {"volume": volume}),
             }
-            for modality, path, root in zip(
+            for modality, path, root, volume in zip(
                 self.pipeline.modalities,
                 (self.case.first, self.case.second),
                 self.roots,
+                self.case.volumes,
                 strict=True,
             )
         }
@@ -128,18 +135,15 @@ class CaseTask(Generic[PathsT, PreparedT, MadeT]):
             known["sha256"] = hashes[path]
 
     def _hash(self, path: Path) -> str:
-        """Return a file's hash; that of a sequence is computed once, not for every frame."""
-        if self.case.page is None:
+        """Return a file's hash; that of a sequence is computed once, not for every case of it."""
+        if self.case.page is None and self.case.volumes == (None, None):
             return self.pipeline.sha256(path)
-        try:
-            state = path.stat()
-        except OSError:
-            return self.pipeline.sha256(path)
-        key = (path, state.st_size, state.st_mtime_ns)
+        key = self.pipeline.state(path)
         found = _known_hashes.get(key)
         if found is None:
             found = self.pipeline.sha256(path)
-            _known_hashes.clear()
+            if len(_known_hashes) >= MAX_HASHES:
+                _known_hashes.clear()
             _known_hashes[key] = found
         return found
 
@@ -148,7 +152,7 @@ class CaseTask(Generic[PathsT, PreparedT, MadeT]):
         return {
             "case": self.case.name,
             "inputs": inputs,
-            "weights": dict(self.weights),
+            **self.method,
             "options": self.pipeline.record(),
             "pixels_version": PIXELS_VERSION,
             "outputs": {
@@ -199,7 +203,7 @@ class Outcome:
 class FuseWork:
     """A worker's work: fuse cases, several at a time, one of them in the network."""
 
-    source: NetworkSource
+    source: MethodSource
     wanted: Wanted
     witness: Witness
     precision: str = "fp32"  # that the records tell
@@ -207,7 +211,7 @@ class FuseWork:
     def begin(self, place: Place) -> Hello:
         """See `Work`."""
         self.witness.require_seen()
-        self._network = replace(self.source, device=place.device).load()
+        self._network = self.source.on(place.device).load()
         engine = self._network.engine
         if engine.precision != self.precision:
             raise ClusterError(
@@ -261,7 +265,7 @@ def read_case(task: CaseTask[PathsT, PreparedT, MadeT], inputs: Record) -> CaseR
 
 def work_on_case(
     task: CaseTask[PathsT, PreparedT, MadeT],
-    engine: Engine,
+    engine: Engine | BaselineEngine,
     read: CaseRead[PreparedT],
     in_place: InPlace = nullcontext,
     on_slices: OnSlices = lambda *_: None,
@@ -271,7 +275,8 @@ def work_on_case(
     try:
         made = task.pipeline.work(engine, read.prepared, task.paths, in_place, on_slices)
     except PairError as error:
-        of = f", weights {task.weights['name']}" if isinstance(error, NotFiniteError) else ""
+        weights = task.method.get("weights")
+        of = f", weights {weights['name']}" if weights and isinstance(error, NotFiniteError) else ""
         raise PairError(f"{task.case.first} and {task.case.second}{of}: {error}") from None
     return CaseMade(read, made, time.perf_counter() - started)
 

@@ -19,6 +19,7 @@ import numpy as np
 from fnetcli.errors import UsageError
 from fnetcli.files.output_folder import InPlace
 from fnetcli.files.scratch import scratch_array
+from fnetcli.formats.volumes import volume_state
 from fnetcli.imaging.image import Image, Pixels
 from fnetcli.inputs.pairing import Case
 from fnetcli.models.base import Fusion, Maps, Wanted
@@ -43,7 +44,7 @@ from fnetcli.volumes.prepare import (
 )
 
 if TYPE_CHECKING:
-    from fnetcli.engine import Engine
+    from fnetcli.engine import Fuser
 
 OnSlices = Callable[
     [int, int, int], None
@@ -86,7 +87,7 @@ class VolumeFuseOptions:
 
 
 def fuse_prepared(
-    engine: Engine,
+    engine: Fuser,
     prepared: PreparedVolumes,
     options: VolumeFuseOptions,
     beside: Path,
@@ -128,7 +129,7 @@ def fuse_prepared(
 
 
 def _fuse_slab(
-    engine: Engine,
+    engine: Fuser,
     luminances: tuple[Pixels, Pixels],
     has_data: HasData,
     products: Products,
@@ -213,6 +214,10 @@ class Volumes:
             is_registered=options.prepare.registers,
         )
 
+    def state(self, path: Path) -> object:
+        """Return the sizes and times of a volume's files. Raise ReadError."""
+        return volume_state(path)
+
     def sha256(self, path: Path) -> str:
         """Return the hash of a file, or of all files of a folder. Raise ReadError."""
         return volume_sha256(path)
@@ -236,7 +241,7 @@ class Volumes:
 
     def work(
         self,
-        engine: Engine,
+        engine: Fuser,
         prepared: PreparedVolumes,
         paths: VolumePaths,
         in_place: InPlace,
@@ -257,7 +262,12 @@ class Volumes:
         with in_place():
             write_volumes(prepared, fusion, paths, self.options.mix, self.options.output)
         ranges = {
-            modality: {"low": window.limits[0], "high": window.limits[1], "invalid": _holes(image)}
+            modality: {
+                "low": window.limits[0],
+                "high": window.limits[1],
+                **({} if window.name is None else {"window": window.name}),
+                "invalid": _holes(image),
+            }
             for modality, window, image in zip(
                 self.modalities, prepared.windows, prepared.on_grid, strict=True
             )

@@ -17,6 +17,7 @@ from fnetcli.imaging.intensity import Limits, Scaling, percent, to_unit
 from fnetcli.inputs.pairing import Case
 from fnetcli.interruption import require_wanted
 from fnetcli.modalities import BY_NAME
+from fnetcli.volumes.denoise import denoised, parse_denoising
 from fnetcli.volumes.registration import register
 from fnetcli.volumes.resample import (
     Axis,
@@ -30,6 +31,7 @@ from fnetcli.volumes.resample import (
     spacing,
     to_axis,
 )
+from fnetcli.volumes.sequence import window_of_all
 from fnetcli.volumes.windows import Window, parse_window, window_of
 
 SLAB = 1 << 19  # approximate pixels fused together; an interrupt waits for them
@@ -46,6 +48,7 @@ class VolumePrepareOptions:
     windows: tuple[str | None, str | None] = (None, None)
     limits: tuple[Limits | None, Limits | None] = (None, None)  # stored units; not with a window
     are_inverted: tuple[bool, bool] = (False, False)
+    denoise: tuple[str | None, str | None] = (None, None)  # as `denoise.parse_denoising` takes it
     reference: str | None = None  # modality, "finest", or None: the MRI, else the CT
     interpolation: Interpolation = "linear"
     axis: Axis = "auto"
@@ -57,6 +60,9 @@ class VolumePrepareOptions:
 
     def __post_init__(self) -> None:
         """Raise UsageError if a choice is unknown, or two contradict each other."""
+        for modality, filtering in zip(self.modalities, self.denoise, strict=True):
+            if filtering is not None:
+                parse_denoising(modality, filtering)
         for modality, window, limits in zip(
             self.modalities, self.windows, self.limits, strict=True
         ):
@@ -76,6 +82,15 @@ class VolumePrepareOptions:
         elif self.distrusts_headers:
             raise UsageError("--distrust-headers: goes with --register rigid; leave it out")
 
+    @property
+    def readings(self) -> tuple[VolumeOptions, VolumeOptions]:
+        """How both volumes are read, by modality among several series."""
+        first, second = (
+            replace(reading, modality=BY_NAME[name].dicom)
+            for reading, name in zip(self.reading, self.modalities, strict=True)
+        )
+        return first, second
+
     def record(self) -> dict[str, Any]:
         """Return everything that changes voxels, ready for JSON."""
         return {
@@ -86,6 +101,7 @@ class VolumePrepareOptions:
             "windows": list(self.windows),
             "limits": [None if limits is None else list(limits) for limits in self.limits],
             "inverted": list(self.are_inverted),
+            **({"denoise": list(self.denoise)} if any(self.denoise) else {}),
             "reference": self.reference,
             "interpolation": self.interpolation,
             "axis": self.axis,
@@ -116,8 +132,10 @@ class PreparedVolumes:
     reference: int  # which of the two defines the grid
     order: Reordering
     transform: Matrix | None = None  # that registration applied
+    by_headers: Image | None = None  # the moving volume there, if a transform was looked for
     info: tuple[str, ...] = ()  # good to know
     notices: tuple[str, ...] = ()  # possibly not what the user wanted
+    denoised: tuple[str, ...] = ()  # sentences
     facts: dict[str, Any] = field(default_factory=dict)  # for the manifest: numbers, nothing else
 
     @property
@@ -156,22 +174,41 @@ OnReference = Callable[[str, Image], None]
 def read_volumes(
     case: Case, options: VolumePrepareOptions, on_reference: OnReference = lambda *_: None
 ) -> PreparedVolumes:
-    """Read both volumes of a case and put them on one grid. Raise ImageError."""
-    first, second = (
-        read_volume(path, replace(reading, modality=BY_NAME[name].dicom))
-        for path, reading, name in zip(
-            (case.first, case.second), options.reading, options.modalities, strict=True
-        )
-    )
-    for path, image in ((case.first, first), (case.second, second)):
+    """Read both volumes of a case and put them on one grid. Raise ImageError.
+
+    Volumes of a sequence have one window.
+    """
+    _require_two(case, options)
+    images, windows = list[Image](), list[Window | None]()
+    for i, path in enumerate((case.first, case.second)):
+        number, modality = case.volumes[i], options.modalities[i]
+        reading = options.readings[i]
+        image = read_volume(path, reading if number is None else replace(reading, volume=number))
         if image.valid is not None and not image.valid.any():
             raise ReadError(f"{path}: no voxel has data; export it again, or give another volume")
+        is_shared = number is not None and options.limits[i] is None
+        images.append(image)
+        windows.append(
+            window_of_all(path, reading, image, modality, options.windows[i]) if is_shared else None
+        )
+    first, second = images
     try:
-        return prepare_volumes(first, second, options, on_reference)
+        return prepare_volumes(first, second, options, on_reference, (windows[0], windows[1]))
     except ReadError:
         raise
     except ImageError as error:
         raise PairError(f"{case.first} and {case.second}: {error}") from None
+
+
+def _require_two(case: Case, options: VolumePrepareOptions) -> None:
+    """Raise PairError if both volumes of a case are one and the same."""
+    one, other = options.readings
+    if one == other and case.volumes[0] == case.volumes[1] and case.first.samefile(case.second):
+        first, second = options.modalities
+        raise PairError(
+            f"{case.first}: the same for {first} and {second}, which would be fused with itself; "
+            "give two volumes, or choose among several with --series or --volume"
+        )
 
 
 def prepare_volumes(
@@ -179,8 +216,9 @@ def prepare_volumes(
     second: Image,
     options: VolumePrepareOptions,
     on_reference: OnReference = lambda *_: None,
+    windows: tuple[Window | None, Window | None] = (None, None),
 ) -> PreparedVolumes:
-    """Choose windows and a grid, and resample the volume that is not on it.
+    """Choose windows, where none are given, and a grid; resample the volume that is not on it.
 
     `on_reference` is called with the volume that defines the grid, before any slow step; it may
     refuse it with a PairError. Raise ImageError, UsageError.
@@ -197,16 +235,20 @@ def prepare_volumes(
     kept, moving = sources[reference], sources[1 - reference]
     on_reference(modalities[reference], kept)
     window_first, window_second = (
-        window_of(image, modality, choice, limits)
-        for image, modality, choice, limits in zip(
-            sources, modalities, options.windows, options.limits, strict=True
+        window or window_of(image, modality, choice, limits)
+        for window, image, modality, choice, limits in zip(
+            windows, sources, modalities, options.windows, options.limits, strict=True
         )
     )
     facts = dict[str, Any]()
     require_wanted()
     info, notices = _trust(kept, moving, options)
+    for name, image in zip(modalities, sources, strict=True):
+        info += [f"{name}: {words}" for words in image.details]
     notices += _not_numbers(modalities, sources)
-    transform = options.transform
+    sources, filtered = _denoised(sources, options)
+    kept, moving = sources[reference], sources[1 - reference]
+    transform, by_headers = options.transform, moving
     if options.registers:
         ours = modalities[reference], modalities[1 - reference]
         found = register(kept, moving, ours, distrusts_headers=options.distrusts_headers)
@@ -251,10 +293,28 @@ def prepare_volumes(
         reference=reference,
         order=to_axis(kept.grid, options.axis),
         transform=transform if options.registers else None,
-        info=tuple(info),
+        by_headers=None if transform is None else by_headers,
+        info=(*filtered, *info),
+        denoised=filtered,
         notices=tuple(notices),
         facts=facts,
     )
+
+
+def _denoised(
+    sources: tuple[Image, Image], options: VolumePrepareOptions
+) -> tuple[tuple[Image, Image], tuple[str, ...]]:
+    """Denoise what is to be denoised; return also a sentence about each."""
+    images, sentences = list(sources), []
+    for i, (modality, filtering) in enumerate(
+        zip(options.modalities, options.denoise, strict=True)
+    ):
+        if filtering is not None:
+            images[i], sentence = denoised(
+                sources[i], modality, parse_denoising(modality, filtering)
+            )
+            sentences.append(sentence)
+    return (images[0], images[1]), tuple(sentences)
 
 
 def _not_numbers(modalities: tuple[str, str], sources: tuple[Image, Image]) -> list[str]:

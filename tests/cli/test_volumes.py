@@ -49,7 +49,9 @@ from tests.drawn_volumes import (
     load_nifti,
     nuclear,
     rotation,
+    save,
     save_one,
+    slices,
     spacing,
     to_nifti,
     write_nifti,
@@ -343,6 +345,14 @@ def made(out: Path) -> list[str]:
     )
 
 
+def echoes(folder: Path, count: int, **attributes: Any) -> Path:
+    """Write a series of MRI with several echoes, in one folder."""
+    for echo in range(1, count + 1):
+        headers = slices(positive(echo), PLACE, "MR", EchoTime=5 * echo, **attributes)
+        save(headers, folder, f"E{echo}-{{:04d}}")
+    return folder
+
+
 class TestResults:
     def test_names_and_what_is_said(self, study: Study) -> None:
         result = study.fused()
@@ -360,7 +370,7 @@ class TestResults:
             assert words in result.stderr
         assert "warning" not in result.stderr
         record = records(study.out)["P1"]
-        assert record["ranges"]["ct"] == {"low": -160, "high": 240, "invalid": 0}
+        assert record["ranges"]["ct"] == {"low": -160, "high": 240, "invalid": 0, "window": "soft"}
         assert record["reference"] == "mri"
         assert record["spacing_mm"] == [3, 2, 2]
         assert record["inputs"]["ct"]["path"] == "CT"
@@ -477,6 +487,17 @@ class TestResults:
         preview = iio.imread(study.out / "preview" / "P1.png")
         assert preview.ndim == 2
         assert preview.max() > 0
+
+    def test_windows_are_recorded_by_name(self, study: Study) -> None:
+        def recorded(*further: object) -> tuple[object, ...]:
+            study.fused("--maps", "none", *further)
+            known = records(study.out)["P1"]["ranges"]["ct"]
+            return known.get("window"), known["low"], known["high"]
+
+        assert recorded() == ("soft", -160, 240)
+        assert recorded("--window", "ct=liver") == ("liver", -15, 135)
+        assert recorded("--window", "ct=150,60") == (None, -15, 135)
+        assert recorded("--range", "ct=-160,240") == (None, -160, 240)
 
     def test_preview_has_inputs_letters_and_no_empty_slices(
         self, study: Study, tmp_path: Path
@@ -826,6 +847,28 @@ class TestOptions:
         study.fused("--name", "first", mri=study.scan)
         assert "not a number 3" in one_line(study.fuse("--volume", "mri=3", mri=scan), 1)
 
+    def test_volume_of_a_series(self, study: Study, tmp_path: Path) -> None:
+        series = echoes(tmp_path / "echoes", 2)
+        line = one_line(study.fuse("--name", "A", mri=series), 1)
+        words = "holds 2 volumes that differ in echo time (1: 5 ms, 2: 10 ms); choose one with"
+        words += " --volume, a number from 1 to 2, or fuse all with --each-volume"
+        assert line == f"{series}: {words}"
+        result = study.fused("--volume", "mri=2", "--name", "A", mri=series)
+        assert "A: mri: volume 2 of 2, echo time 10 ms" in result.stderr
+        found = values(study.out / "fused" / "A.nii.gz")[0]
+        study.fused("--name", "B", mri=write_series(tmp_path / "B", positive(2), PLACE, "MR"))
+        np.testing.assert_array_equal(found, values(study.out / "fused" / "B.nii.gz")[0])
+        words = "holds 2 volumes, not a number 3; correct --volume"
+        assert words in one_line(study.fuse("--volume", "mri=3", mri=series), 1)
+
+    def test_series_are_listed_with_what_differs(self, study: Study, tmp_path: Path) -> None:
+        home = echoes(tmp_path / "study", 2, SeriesNumber=4)
+        write_series(home, positive(0), PLACE, "MR", SeriesNumber=5, SeriesInstanceUID="1.2.3.5")
+        line = one_line(study.fuse("--name", "A", mri=home), 1)
+        assert "4 MR (10 slices of 12x14, 2 volumes that differ in echo time (1: 5 ms, " in line
+        assert "5 MR (5 slices of 12x14)" in line
+        study.fused("--series", "mri=4", "--volume", "mri=1", "--name", "A", mri=home)
+
     def test_frames_of_reference(self, study: Study, tmp_path: Path) -> None:
         other = write_series(tmp_path / "CT", grey(0), PLACE, "CT", FrameOfReferenceUID="1.2.3")
         words = "the two series have different frames of reference"
@@ -1003,6 +1046,49 @@ class TestRegistration:
         study.fused(*how, "--distrust-headers", ct=ct, mri=mri)
         assert records(study.out)["A"]["registration"]["refused"] is False
 
+    def test_preview_has_chequerboards_before_and_after(
+        self, study: Study, tmp_path: Path, bodies: tuple[Volume, Volume, Matrix, Matrix]
+    ) -> None:
+        """Of equal volumes, moved apart: an edge at a field's border before, none afterwards."""
+        body = bodies[1].astype(np.int16)
+        matrix, moved = bodies[2], bodies[2].copy()
+        moved[:3, 3] += (0, 16, 0)
+        mri = write_nifti(tmp_path / "mr.nii", body, matrix)
+        ct = write_nifti(tmp_path / "ct.nii", body, moved)
+        ranges = ("--range", "ct=0,160", "--range", "mri=0,160", "--maps", "none", "--name", "A")
+        study.fused(*ranges, ct=ct, mri=mri)
+        plain = iio.imread(study.out / "preview" / "A.png")
+        shift = sitk.TranslationTransform(3, (0, -16, 0))  # LPS
+        sitk.WriteTransform(shift, str(tmp_path / "shift.tfm"))
+        for how, name in (
+            (("--transform", tmp_path / "shift.tfm"), "transform"),
+            (("--register", "rigid"), "registered"),
+        ):
+            study.out = tmp_path / name
+            study.fused(*ranges, *how, ct=ct, mri=mri)
+            sheet = iio.imread(study.out / "preview" / "A.png")
+            side = 80  # 40 pixels, enlarged
+            assert sheet.size > 1.4 * plain.size  # five tiles a slice instead of three
+            middle = sheet[sheet.shape[0] // 2 // (side + 2) * (side + 2) :][:side, : 5 * side]
+            mri_tile, before, after = (
+                middle[16:, i * side : (i + 1) * side].astype(int) for i in (0, 3, 4)
+            )
+            assert np.abs(after - mri_tile).mean() < 3
+            assert np.abs(before - mri_tile).mean() > 15
+
+    def test_refused_ones_have_one_chequerboard(
+        self, study: Study, tmp_path: Path, bodies: tuple[Volume, Volume, Matrix, Matrix]
+    ) -> None:
+        mri = write_series(tmp_path / "mr", bodies[0], bodies[2], "MR")
+        ct = write_series(tmp_path / "ct", bodies[1], bodies[3], "CT")
+        how = ("--maps", "none", "--name", "A", "--window", "ct=auto")
+        study.fused(*how, ct=ct, mri=mri)
+        plain = iio.imread(study.out / "preview" / "A.png")
+        study.fused(*how, "--register", "rigid", ct=ct, mri=mri)
+        assert records(study.out)["A"]["registration"]["refused"] is True
+        sheet = iio.imread(study.out / "preview" / "A.png")
+        assert 1.2 * plain.size < sheet.size < 1.4 * plain.size
+
     def test_without_anything_in_common_it_is_refused(
         self, study: Study, tmp_path: Path, bodies: tuple[Volume, Volume, Matrix, Matrix]
     ) -> None:
@@ -1101,6 +1187,55 @@ class TestColour:
         source = pydicom.dcmread(study.mri / "IM0000")
         np.testing.assert_allclose(first.ImagePositionPatient, source.ImagePositionPatient)
         assert "fused_color" not in {path.name for path in (study.out / "fused").iterdir()}
+
+    def test_captures_have_a_colour_bar_below(self, study: Study, tmp_path: Path) -> None:
+        """Outside of the grid: the patient lies where the reference has them."""
+        shape = (4, 40, 110)
+        scan = np.zeros(shape, np.int16)
+        scan[1:3, 8:30, 20:80] = 200
+        mri = write_series(tmp_path / "mr", scan, PLACE, "MR")
+        pet = write_series(tmp_path / "pt", (scan // 25).astype(np.int16), PLACE, "PT", Units="GML")
+        given = ("--pet", pet, "--mri", mri, "-o", study.out, "--weights", study.weights)
+        uids = set()
+        for further, is_turned in (((), False), (("--invert", "pet"), True)):
+            succeeds(*given, "--to", "dicom", "--maps", "none", "--name", "A", *further)
+            first = pydicom.dcmread(study.out / "fused_color" / "A" / "0001.dcm")
+            assert (first.Rows, first.Columns) == (40 + 26, 110)
+            bar = first.pixel_array[40 + 8].astype(int)
+            cold, hot = (bar[-1], bar[0]) if is_turned else (bar[0], bar[-1])
+            assert not cold.any()
+            assert tuple(hot) == (255, 255, 0)
+            assert first.pixel_array[-12:, :40].max() > 200  # pet 0
+            assert first.pixel_array[-12:, 70:].max() > 200  # 10 SUVbw
+            (matrix, _), (expected, _) = (
+                itk_grid(folder) for folder in (study.out / "fused_color" / "A", mri)
+            )
+            np.testing.assert_allclose(matrix, expected, atol=1e-6)
+            plain = pydicom.dcmread(study.out / "fused" / "A" / "0001.dcm")
+            assert (plain.Rows, plain.Columns) == (40, 110)
+            uids.add(first.SeriesInstanceUID)
+        assert len(uids) == 2
+
+    @pytest.mark.parametrize("below", ["fused", "anatomy"])
+    @pytest.mark.parametrize("name", ["hot", "hot-iron", "inferno", "magma", "rainbow"])
+    def test_colours_say_how_much_whatever_lies_below(
+        self, study: Study, tmp_path: Path, name: str, below: str
+    ) -> None:
+        """What the colours have beyond their grey part is the same on black and on white."""
+        pet = np.tile(np.arange(100, dtype=np.int16), (4, 8, 1))
+        scan = np.repeat(np.arange(0, 800, 100, dtype=np.int16), 100).reshape(1, 8, 100)
+        given = ("--name", "A", "--colormap", name, "--below", below, "--maps", "none")
+        succeeds(
+            *("--pet", write_nifti(tmp_path / "pet.nii", pet, PLACE), "-o", study.out),
+            *("--mri", write_nifti(tmp_path / "mr.nii", np.tile(scan, (4, 1, 1)), PLACE)),
+            *("--weights", study.weights, "--range", "pet=0,99", "--range", "mri=0,700", *given),
+        )
+        found = self.colors(study.out)[:, :, 1]  # columns, rows, channels
+        hue = found - found.min(axis=-1, keepdims=True)
+        for row in range(1, 8):
+            np.testing.assert_allclose(hue[:, row], hue[:, 0], atol=3 / 255)
+        steps = np.abs(np.diff(hue[:, 0][::10], axis=0)).max(axis=-1)
+        assert steps[1:].min() > 4 / 255  # and differs from SUV to SUV
 
     @pytest.mark.parametrize(("target", "suffix"), [("png", "png"), ("tiff", "tif")])
     def test_as_pictures(self, study: Study, tmp_path: Path, target: str, suffix: str) -> None:
@@ -1506,7 +1641,7 @@ class TestRefusals:
         given = ("--vis", tmp_path, "--ir", tmp_path, "-o", tmp_path / "out")
         for option in (("--layout", "cases"), ("--name", "A")):
             line = one_line(fnet("fuse", *given, *option))
-            assert line.startswith(f"{option[0]}: applies only to two of ct, mri, pet, spect")
+            assert line.startswith(f"{option[0]}: applies only to two of ct, mri, mri2, pet, spect")
 
     @pytest.mark.parametrize(
         ("option", "words"),
@@ -1828,7 +1963,8 @@ class TestRefusals:
 
     def test_options_of_the_other_format(self, study: Study) -> None:
         assert "NIfTI has no series" in one_line(study.fuse("--series", "mri=1", mri=study.scan), 1)
-        assert "use --series" in one_line(study.fuse("--volume", "mri=1"), 1)
+        words = "holds 1 volume, not a number 2; correct --volume"
+        assert words in one_line(study.fuse("--volume", "mri=2"), 1)
 
     def test_too_many_voxels(self, study: Study) -> None:
         assert "raise the limit with --max-pixels" in one_line(
@@ -1839,6 +1975,112 @@ class TestRefusals:
         path = tmp_path / "bent.tfm"
         sitk.WriteTransform(sitk.BSplineTransform(3, 3), str(path))
         assert "deformable" in one_line(study.fuse("--transform", path), 1)
+
+
+# --- sequences ------------------------------------------------------------------------------------
+
+
+class TestEachVolume:
+    def test_a_series_with_a_single_volume(self, study: Study, tmp_path: Path) -> None:
+        series = echoes(tmp_path / "echoes", 3)
+        given = ("--each-volume", "--name", "A", "--maps", "none")
+        result = study.fused(*given, mri=series)
+        names = [f"A/{number:04d}" for number in (1, 2, 3)]
+        assert result.stdout.split() == [
+            str(study.out / "fused" / f"{name}.nii.gz") for name in names
+        ]
+        found = records(study.out)
+        assert [*found] == names
+        for number, name in enumerate(names, 1):
+            assert found[name]["inputs"]["mri"]["volume"] == number
+            assert "volume" not in found[name]["inputs"]["ct"]
+            assert (study.out / "preview" / f"{name}.png").is_file()
+        assert "0 fused, 3 skipped" in study.fused(*given, mri=series).stderr
+        (study.out / "fused" / "A" / "0002.nii.gz").unlink()
+        assert "1 fused, 2 skipped" in study.fused(*given, mri=series).stderr
+
+    def test_one_window_for_all(self, study: Study, tmp_path: Path) -> None:
+        several = np.stack([positive(1), 3 * positive(1), positive(1)], axis=-1)
+        scan = tmp_path / "several.nii.gz"
+        nib.save(
+            nib.Nifti1Image(several.transpose(2, 1, 0, 3), load_nifti(study.scan).affine), scan
+        )
+        result = study.fused("--each-volume", "--maps", "none", mri=scan)
+        found = records(study.out)
+        ranges = [found[f"several/000{number}"]["ranges"]["mri"] for number in (1, 2, 3)]
+        assert ranges[0] == ranges[1] == ranges[2]
+        alone = study.fused("--volume", "mri=2", "--name", "alone", "--maps", "none", mri=scan)
+        whole = records(study.out)["alone"]["ranges"]["mri"]
+        assert (ranges[0]["low"], ranges[0]["high"]) == (whole["low"] / 3, whole["high"])
+        assert "within the body, of all 3 volumes: " in result.stderr
+        assert "of all" not in alone.stderr
+        first, last = (
+            values(study.out / "fused" / "several" / f"000{n}.nii.gz")[0] for n in (1, 3)
+        )
+        np.testing.assert_array_equal(first, last)
+
+    def test_two_sequences(self, study: Study, tmp_path: Path) -> None:
+        mri = echoes(tmp_path / "P2" / "MR", 2)
+        ct = tmp_path / "P2" / "CT"
+        for number in (1, 2):
+            headers = slices(grey(number), PLACE, "CT", TemporalPositionIdentifier=number)
+            save(headers, ct, f"T{number}-{{:04d}}")
+        study.fused("--each-volume", ct=ct, mri=mri)
+        found = records(study.out)["P2/0002"]["inputs"]
+        assert (found["ct"]["volume"], found["mri"]["volume"]) == (2, 2)
+        line = one_line(study.fuse("--each-volume", ct=ct, mri=echoes(tmp_path / "x", 3)))
+        words = "3 volumes of mri and 2 of ct do not make pairs; choose one with --volume mri=N or"
+        assert words in line
+        study.fused("--each-volume", "--volume", "ct=1", "--name", "B", ct=ct, mri=mri)
+        assert records(study.out)["B/0002"]["inputs"]["mri"]["volume"] == 2
+
+    def test_dicom_series_are_distinct(self, study: Study, tmp_path: Path) -> None:
+        series = echoes(tmp_path / "echoes", 2)
+        study.fused("--each-volume", "--name", "A", "--to", "dicom", mri=series)
+        uids = set()
+        for name in ("0001", "0002"):
+            (path, *_) = sorted((study.out / "fused" / "A" / name).iterdir())
+            header = pydicom.dcmread(path)
+            uids.add(header.SeriesInstanceUID)
+            (source,) = {
+                one.ReferencedSOPInstanceUID
+                for one in header.SourceImageSequence
+                if one.ReferencedSOPClassUID == CLASSES["MR"]
+            }
+            assert source in {
+                pydicom.dcmread(one).SOPInstanceUID for one in series.glob(f"E{int(name)}-*")
+            }
+        assert len(uids) == 2
+
+    def test_a_volume_that_fails_stops_no_other(self, study: Study, tmp_path: Path) -> None:
+        series = echoes(tmp_path / "echoes", 3)
+        (series / "E3-0002").unlink()
+        result = study.fuse("--each-volume", "--name", "A", mri=series)
+        assert "volume 3 lacks 1 of its slices" in one_line(result, 1)
+        assert "2 fused, 0 skipped, 1 failed" in result.stderr
+
+    def test_single_volumes_stay_as_they_are(self, study: Study) -> None:
+        study.fused("--each-volume")
+        assert [*records(study.out)] == ["P1"]
+
+    def test_parts_of_a_sequence(self, study: Study, tmp_path: Path) -> None:
+        series = echoes(tmp_path / "echoes", 2)
+        for part in ("1/2", "2/2"):
+            study.fused("--each-volume", "--name", "A", "--part", part, mri=series)
+        study.fused("--each-volume", "--name", "A", "--merge-parts", mri=series)
+        assert [*records(study.out)] == ["A/0001", "A/0002"]
+
+    def test_wrong_choices(self, study: Study, tmp_path: Path) -> None:
+        line = one_line(study.fuse("--each-volume", "--volume", "ct=1", "--volume", "mri=1"))
+        assert line.startswith("--each-volume and --volume: ")
+        for name in ("a.png", "b.png"):
+            iio.imwrite(tmp_path / name, np.zeros((8, 9), np.uint8))
+        pictures = ("--ct", tmp_path / "a.png", "--mri", tmp_path / "b.png")
+        given = ("-o", tmp_path / "pictures", "--weights", study.weights, "--each-volume")
+        words = "--each-volume: applies only to volumes (DICOM, NIfTI), but pictures are fused"
+        assert words in one_line(fnet("fuse", *pictures, *given))
+        visible = ("--vis", tmp_path / "a.png", "--ir", tmp_path / "b.png")
+        assert "--each-volume: applies only to two of" in one_line(fnet("fuse", *visible, *given))
 
 
 # --- patients -------------------------------------------------------------------------------------
