@@ -99,14 +99,14 @@ def ycbcr_picture(planes: list[NDArray[np.uint8]]) -> bytes:
     return _head(2, width, height, "<") + b"".join(plane.tobytes() for plane in planes)
 
 
-def camera(order: str = "<", /, *, taken: int = 0, rate: int = 0, **changed: float) -> bytes:
+def camera(order: str = "<", /, *, taken: float = 0, rate: float = 0, **changed: float) -> bytes:
     """Return a record of constants; `taken` is a time in milliseconds since 1970."""
     values = CONSTANTS | changed
     content = bytearray(0x340 if not taken and not rate else 0x480)
     if len(content) > 0x464:
-        milliseconds = 0xABCD0000 + taken % 1000  # whose upper half means something else
-        struct.pack_into(f"{order}II", content, 0x384, taken // 1000, milliseconds)
-        struct.pack_into(f"{order}H", content, 0x464, rate)
+        milliseconds = 0xABCD0000 + int(taken) % 1000  # whose upper half means something else
+        struct.pack_into(f"{order}II", content, 0x384, int(taken) // 1000, milliseconds)
+        struct.pack_into(f"{order}H", content, 0x464, int(rate))
     struct.pack_into(f"{order}H", content, 0, 2)
     for name, place in PLACES.items():
         struct.pack_into(f"{order}f", content, place, values[name])

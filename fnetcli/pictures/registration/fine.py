@@ -46,21 +46,21 @@ class Level:
 
     `alike` is how many blocks err together: they overlap, and neighbours lie at one depth, which
     displaces them by more pixels the finer the level. With `is_levelled`, blocks of weak and
-    strong edges count the same: then not one thing decides, at one depth.
+    strong edges count the same, so that no single thing at one depth decides.
     """
 
     longer_side: int  # of the reference
     block: int
     reach: int  # pixels, of displacements
     smoothing: tuple[float, ...]  # of the correlations, one after the other
-    alike: float = 16.0
+    alike: float = 4.0
     is_levelled: bool = False
     repeats: int = 2  # resampling the moving picture each time
 
 
 LEVELS = (
     Level(160, 48, 12, (3.0, 1.5, 0.0)),
-    Level(320, 64, 10, (2.0, 1.0)),
+    Level(320, 64, 10, (2.0, 1.0), alike=16.0),
     Level(640, 80, 10, (4.0, 2.0), alike=64.0, is_levelled=True),
     Level(1280, 112, 10, (4.0, 2.0), alike=64.0, is_levelled=True, repeats=1),
 )
