@@ -42,6 +42,9 @@ CODECS = (
 )
 
 
+PagePlace = tuple[int, int]  # index in the file, offset
+
+
 class _Meter:
     """A file that limits how many bytes are read: overlapping tags may claim terabytes."""
 
@@ -139,9 +142,10 @@ class Pictures:
         place = self.pages.masks.get(number)
         return None if place is None else self._tags(place)
 
-    def _tags(self, place: int) -> Tags:
-        self.tiff.filehandle.seek(place)
-        page = TiffPage(self.tiff, index=0)
+    def _tags(self, place: PagePlace) -> Tags:
+        index, offset = place
+        self.tiff.filehandle.seek(offset)
+        page = TiffPage(self.tiff, index=index)
         return Tags(self.file, page, _directory(page)[0])
 
 
@@ -149,8 +153,8 @@ class Pictures:
 class Pages:
     """Where the pages of a file begin that are pictures, at least one."""
 
-    pictures: tuple[int, ...]
-    masks: dict[int, int]  # number of a picture -> page with the mask of its valid pixels
+    pictures: tuple[PagePlace, ...]
+    masks: dict[int, PagePlace]  # number of a picture -> page with the mask of its valid pixels
     is_broken: bool  # their list is cut off
 
 
@@ -170,8 +174,8 @@ def find_pictures(file: BinaryIO) -> Pictures:
 
 
 def _find_pages(tiff: TiffFile, meter: _Meter) -> Pages:
-    pictures: list[int] = []
-    masks: dict[int, int] = {}
+    pictures: list[PagePlace] = []
+    masks: dict[int, PagePlace] = {}
     seen: set[int] = set()
     last: TiffPage | None = None
     try:
@@ -182,9 +186,9 @@ def _find_pages(tiff: TiffFile, meter: _Meter) -> Pages:
                 break
             last = page.aspage()
             if not last.subfiletype & (IS_REDUCED | IS_MASK):
-                pictures.append(page.offset)
+                pictures.append((len(seen), page.offset))
             elif pictures and not last.subfiletype & IS_REDUCED:
-                masks.setdefault(len(pictures) - 1, page.offset)
+                masks.setdefault(len(pictures) - 1, (len(seen), page.offset))
             seen.add(page.offset)
             meter.left += MORE_TAG_BYTES
     except Exception:
@@ -193,7 +197,7 @@ def _find_pages(tiff: TiffFile, meter: _Meter) -> Pages:
     if last is None:
         raise ContentError("not a complete TIFF (ends early)", COPY_AGAIN)
     is_broken = _directory(last)[1] != 0
-    return Pages(tuple(pictures) or (tiff.pages.first.offset,), masks, is_broken)
+    return Pages(tuple(pictures) or ((0, tiff.pages.first.offset),), masks, is_broken)
 
 
 def _directory(page: TiffPage) -> tuple[frozenset[int], int]:
