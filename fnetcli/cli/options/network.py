@@ -12,6 +12,7 @@ import typer
 
 from fnetcli.cli.options.group import OptionGroup
 from fnetcli.cli.options.values import byte_count
+from fnetcli.cores import limit_threads
 from fnetcli.errors import UsageError
 
 if TYPE_CHECKING:
@@ -29,6 +30,7 @@ class PrecisionChoice(StrEnum):
     """The precision of the network's multiplications."""
 
     fp32 = "fp32"
+    tf32 = "tf32"
     bf16 = "bf16"
 
 
@@ -52,6 +54,13 @@ class GivenWeights(OptionGroup):
         from fnetcli.checkpoints.shipped import find_weights
 
         return find_weights(self.weights, modalities)
+
+
+def _limited(threads: int | None) -> int | None:
+    """Limit the threads while options are parsed, before any library counts cores."""
+    if threads is not None:
+        limit_threads(threads)
+    return threads
 
 
 @dataclass(frozen=True)
@@ -115,6 +124,20 @@ class GivenDevice(OptionGroup):
             rich_help_panel=PANEL,
         ),
     ] = "auto"
+    threads: Annotated[
+        int | None,
+        typer.Option(
+            "--threads",
+            metavar="N",
+            min=1,
+            max=1024,
+            help="Computing threads. Default: OMP_NUM_THREADS, else one per core. Ray workers have "
+            "--cpus-per-worker.",
+            callback=_limited,
+            show_default=False,
+            rich_help_panel=PANEL,
+        ),
+    ] = None
 
 
 @dataclass(frozen=True)
@@ -125,8 +148,9 @@ class GivenPrecision(OptionGroup):
         PrecisionChoice,
         typer.Option(
             "--precision",
-            help="bf16 is faster on CUDA devices that support it, and within one grey level "
-            "almost everywhere; other devices use fp32.",
+            help="fp32 is float32 throughout, without TF32. tf32 and bf16 round what is "
+            "multiplied, to 10 and 7 bits, on CUDA devices that are faster so; other devices use "
+            "fp32.",
             rich_help_panel=PANEL,
         ),
     ] = PrecisionChoice.fp32
