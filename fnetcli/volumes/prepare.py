@@ -178,6 +178,7 @@ def read_volumes(
 
     Volumes of a sequence have one window.
     """
+    _require_two(case, options)
     images, windows = list[Image](), list[Window | None]()
     for i, path in enumerate((case.first, case.second)):
         number, modality = case.volumes[i], options.modalities[i]
@@ -197,6 +198,17 @@ def read_volumes(
         raise
     except ImageError as error:
         raise PairError(f"{case.first} and {case.second}: {error}") from None
+
+
+def _require_two(case: Case, options: VolumePrepareOptions) -> None:
+    """Raise PairError if both volumes of a case are one and the same."""
+    one, other = options.readings
+    if one == other and case.volumes[0] == case.volumes[1] and case.first.samefile(case.second):
+        first, second = options.modalities
+        raise PairError(
+            f"{case.first}: the same for {first} and {second}, which would be fused with itself; "
+            "give two volumes, or choose among several with --series or --volume"
+        )
 
 
 def prepare_volumes(

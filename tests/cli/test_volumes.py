@@ -1736,7 +1736,7 @@ class TestRefusals:
         given = ("--vis", tmp_path, "--ir", tmp_path, "-o", tmp_path / "out")
         for option in (("--layout", "cases"), ("--name", "A")):
             line = one_line(fnet("fuse", *given, *option))
-            assert line.startswith(f"{option[0]}: applies only to two of ct, mri, pet, spect")
+            assert line.startswith(f"{option[0]}: applies only to two of ct, mri, mri2, pet, spect")
 
     @pytest.mark.parametrize(
         ("option", "words"),
