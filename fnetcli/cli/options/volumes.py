@@ -439,6 +439,14 @@ class GivenVolumeResults(OptionGroup):
         ),
     ] = BelowChoice.fused
 
+    multi_frame: Annotated[
+        bool,
+        typer.Option(
+            "--multi-frame",
+            help="With --to dicom: write captures in colour as one file with a frame per slice.",
+            rich_help_panel=PANEL,
+        ),
+    ] = False
     keep_shear: Annotated[
         bool,
         typer.Option(
@@ -456,6 +464,7 @@ class GivenVolumeResults(OptionGroup):
             "--colormap": self.colormap,
             "--opacity": self.opacity is not None,
             "--below": self.below is not BelowChoice.fused,
+            "--multi-frame": self.multi_frame,
             "--keep-shear": self.keep_shear,
         }
 
