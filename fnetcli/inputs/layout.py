@@ -239,7 +239,8 @@ def _ruled(first: Path, second: Path, options: PairingOptions, layout: AskedKind
             "--nearest-time: applies only to pictures, but volumes (DICOM, NIfTI) are fused; leave "
             "it out"
         )
-    if layout == "series" or not (first.is_dir() and second.is_dir()):
+    are_folders = all(path.is_dir() and _content(path) != "series" for path in (first, second))
+    if layout == "series" or not are_folders:
         raise UsageError(
             "--recursive, --suffix, --prefix and --match: apply only to two folders of volumes; "
             "leave them out"

@@ -160,9 +160,14 @@ class TestFolders:
 
     def test_rules_of_two_files(self) -> None:
         draw("A_ct.nii", "A_T1w.nii")
+        words = "apply only to two folders of volumes; leave them out"
         result = fuse("--ct", "A_ct.nii", "--mri", "A_T1w.nii", "--suffix", "ct=_ct")
         assert result.exit_code == 2
-        assert "apply only to two folders of volumes; leave them out" in error_line(result.stderr)
+        assert words in error_line(result.stderr)
+        draw("CT", "MR")
+        result = fuse("--ct", "CT", "--mri", "MR", "--recursive")
+        assert result.exit_code == 2
+        assert words in error_line(result.stderr)
 
     def test_two_files_of_one_name(self) -> None:
         draw("ct/a.nii", "ct/a.nii.gz", "mr/a.nii")
