@@ -14,9 +14,11 @@ if TYPE_CHECKING:
     from fnetcli.api import fuse, fuse_folder, fuse_many, fuse_volumes, load_network
     from fnetcli.formats import read_image
     from fnetcli.imaging.intensity import Corrections, ScalingOptions
+    from fnetcli.runs.crew.base import ClusterOptions
     from fnetcli.runs.report import Progress, RunReport
 
 __all__ = [
+    "ClusterOptions",
     "Corrections",
     "Progress",
     "RunReport",
@@ -30,6 +32,7 @@ __all__ = [
 ]
 # Imported on first use, so that the command line starts fast.
 HOMES = {
+    "ClusterOptions": "fnetcli.runs.crew.base",
     "Corrections": "fnetcli.imaging.intensity",
     "Progress": "fnetcli.runs.report",
     "RunReport": "fnetcli.runs.report",
