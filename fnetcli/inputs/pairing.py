@@ -39,13 +39,15 @@ class Source:
 class Case:
     """One pair of files; its name becomes the name of every output ("day/7" lies in a folder).
 
-    `page` is the frame, from 1 on, of a sequence that holds several cases.
+    `page` is the frame, from 1 on, of a sequence that holds several cases; `volumes` are the
+    volumes, from 1 on, of series or files that do, else None.
     """
 
     name: str
     first: Path
     second: Path
     page: int | None = field(default=None, kw_only=True)
+    volumes: tuple[int | None, int | None] = field(default=(None, None), kw_only=True)
 
     @property
     def files(self) -> str:
@@ -371,7 +373,7 @@ def _by_time(one: _Side, two: _Side, most: int) -> tuple[Matches, list[str], lis
     if found:
         widest = max(abs(first[a] - second[b]) for a, b in found) / SECOND
         words = "EXIF" if source == "EXIF" else "names"
-        notices.append(f"paired by the time in {words}, at most {widest:.9g} s apart")
+        notices.append(f"paired by the time in {words}; no pair is more than {widest:.9g} s apart")
     if doubtful:
         notices.append(
             f"{len(doubtful)} files are as near in time to two others, and left out (the first: "
