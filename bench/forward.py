@@ -1,11 +1,15 @@
 """Print how much faster the engine is than the plain network: part of `make bench`.
 
     python -m bench.forward [--sizes 256x256 640x480 1280x1024 4000x3000] [--repeats 3]
+    python -m bench.forward --device cuda
 
 Both run alternately on the same pair with the same threads; a line gives medians and their ratio.
 The floor is what the same cores reach in a large convolution that suits them well: the share says
 how much of that rate the network's 2 x 419,904 operations a pixel would need at the engine's speed.
 Above 100 % means that the engine does less than these operations.
+
+With `--device`, the engine runs on another device in each precision, copies included: a line gives
+the median, that of the plain network there, and the largest difference from the CPU's result.
 """
 
 from __future__ import annotations
@@ -21,15 +25,17 @@ from torch.nn import functional as F
 
 from bench.plain import fuse_plainly
 from fnetcli.checkpoints.loading import load_weights
-from fnetcli.engine import Device, Engine, Wanted
+from fnetcli.engine import Device, Engine, EngineOptions, Wanted, choose_device
 from fnetcli.engine.executors.base import Inner
 from fnetcli.engine.executors.fnet.bands import Bands
+from fnetcli.engine.options import Precision
 from fnetcli.models.base import Network
 from fnetcli.models.fnet.blocks import blocks_of
 from fnetcli.models.fnet.config import FNetConfig
 
 OPERATIONS = 2 * 419_904  # a pixel: 81 x 64 multiply-adds in each of 81 pairs of a map and a code
 LARGEST_PLAIN = 1_500_000  # pixels: above, the plain network wants more memory than machines have
+PRECISIONS: tuple[Precision, ...] = ("fp32", "tf32", "bf16")
 FEW = 400_000  # pixels: above, one plain run is long enough to stand for several
 
 
@@ -94,6 +100,41 @@ def compare(
         print(f"    largest difference of the fused luminance {difference:.1e}")
 
 
+def compare_precisions(
+    network: Network[FNetConfig], device: Device, size: str, repeats: int
+) -> None:
+    """Print one line for each precision on a device other than the CPU."""
+    width, height = map(int, size.split("x"))
+    x, y = torch.rand(2, 1, 1, height, width, generator=torch.Generator().manual_seed(0))
+    first, second = x[0].numpy(), y[0].numpy()
+    expected = Engine(network).run(first, second).fused
+    is_plain = width * height <= LARGEST_PLAIN
+    place = device.in_torch()
+    weights = {name: one.to(place) for name, one in network.at_work().state_dict().items()}
+
+    def plain() -> None:
+        fuse_plainly(weights, x.to(place), y.to(place))[0].cpu()
+
+    for precision in PRECISIONS:
+        engine = Engine(network, device, EngineOptions(precision))
+        if engine.precision != precision:
+            continue
+        run = partial(engine.run, first, second)
+        difference = abs(run().fused - expected).max()
+        run()  # libraries choose and load their kernels at first
+        runs: list[Callable[[], object]] = [run]
+        if is_plain and precision == "fp32":
+            plain()
+            runs.append(plain)
+        taken, *others = (1000 * one for one in medians(runs, repeats))
+        against = f"plain {others[0]:.1f} ms, " if others else ""
+        print(
+            f"{size}, {engine.path}, {precision}: {against}engine {taken:.1f} ms, "
+            f"largest difference from the CPU's {difference:.1e}",
+            flush=True,
+        )
+
+
 def compare_contents(network: Network[FNetConfig], repeats: int) -> None:
     """Print how much longer pictures take whose values lie near 0, where the threshold jumps."""
     engine = Engine(network)
@@ -121,9 +162,14 @@ def main() -> None:
     sizes = ["256x256", "640x480", "1280x1024", "4000x3000"]
     parser.add_argument("--sizes", nargs="+", default=sizes, help="WIDTHxHEIGHT")
     parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--device", default="cpu", help="cuda, cuda:N, mps: see above")
     parser.add_argument("--with-torch", action="store_true", help="the path without a compiler too")
     arguments = parser.parse_args()
     network = load_weights().network
+    if arguments.device != "cpu":
+        for size in arguments.sizes:
+            compare_precisions(network, choose_device(arguments.device), size, arguments.repeats)
+        return
     print(f"engine: {Engine(network, Device()).path}")
     for size in arguments.sizes:
         width, height = map(int, size.split("x"))

@@ -6,9 +6,10 @@
 
 `ways` fuses the same folder by one process, by one and two workers (processes, Ray) and by one and
 two parts, with the same number of threads in all. Every way runs for all pairs and for a few: the
-difference is the time of pairs, the rest is the start. `plan` measures the planning of cases that
-exist in memory alone; `skip` a whole command over results that are all there, from folders of links
-to a few files.
+difference is the time of pairs, the rest is the start. Processor time, of all processes below this
+one, depends less than seconds on what else the machine does. `plan` measures the planning of cases
+that exist in memory alone; `skip` a whole command over results that are all there, from folders of
+links to a few files.
 """
 
 from __future__ import annotations
@@ -19,15 +20,22 @@ import os
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from pathlib import Path
+from typing import Self
+
+import psutil
 
 from bench.batch import PEAK, write_pairs
 
 FEW = 4
 LINKS = 60_000  # to one file, of what file systems allow
 THREADS = "OMP_NUM_THREADS"
+AS_URGENT = {"RAY_worker_niceness": "0"}  # Ray lets workers wait for everything else, by default
+LOOK_SECONDS = 0.5
 
 PLAN = """
 import sys, time
@@ -71,7 +79,7 @@ def begin(*arguments: object, threads: int) -> Callable[[], None]:
     """Start one command; return what waits for its end."""
     command = [sys.executable, "-m", "fnetcli", *map(str, arguments)]
     process = subprocess.Popen(  # noqa: S603
-        command, env={**os.environ, THREADS: str(threads)}, stdout=subprocess.DEVNULL
+        command, env={**os.environ, THREADS: str(threads), **AS_URGENT}, stdout=subprocess.DEVNULL
     )
 
     def wait() -> None:
@@ -125,19 +133,52 @@ def measure_ways(folder: Path, pairs: int, side: int, threads: int) -> None:
     print(f"{pairs} pairs of {side}x{side}, {threads} threads in all", flush=True)
     alone = 0.0
     for name, run in ways.items():
-        seconds = {}
+        seconds, used = {}, {}
         for count, (vis, ir) in folders.items():
             out = folder / f"out-{count}-{name}"
             started = time.perf_counter()
-            run(("fuse", "-q", "--vis", vis, "--ir", ir), out, threads)
+            with ProcessorTime() as time_below:
+                run(("fuse", "-q", "--vis", vis, "--ir", ir), out, threads)
             seconds[count] = time.perf_counter() - started
+            used[count] = time_below.seconds
         each = (seconds[pairs] - seconds[FEW]) / (pairs - FEW)
         alone = alone or each
+        work = 1000 * (used[pairs] - used[FEW]) / (pairs - FEW)
         print(
             f"{name:34} {seconds[pairs]:6.1f} s, start {seconds[FEW] - FEW * each:5.1f} s, "
-            f"{1000 * each:6.1f} ms per pair, {alone / each:.2f} times one process",
+            f"{1000 * each:6.1f} ms per pair (processor {work:6.1f} ms), "
+            f"{alone / each:.2f} times one process",
             flush=True,
         )
+
+
+class ProcessorTime:
+    """Adds up the processor time of all processes below this one while it is entered."""
+
+    def __init__(self) -> None:
+        self._found: dict[psutil.Process, float] = {}
+        self._has_ended = threading.Event()
+        self._thread = threading.Thread(target=self._watch)
+
+    @property
+    def seconds(self) -> float:
+        """The processor time that was seen, of processes that have ended as well."""
+        return sum(self._found.values())
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._has_ended.set()
+        self._thread.join()
+
+    def _watch(self) -> None:
+        while not self._has_ended.wait(LOOK_SECONDS):
+            for process in psutil.Process().children(recursive=True):
+                with suppress(psutil.Error):
+                    times = process.cpu_times()
+                    self._found[process] = times.user + times.system
 
 
 def measure_plan(cases: int) -> None:
@@ -170,17 +211,21 @@ def measure_skip(folder: Path, cases: int) -> None:
             )
     words = (*command, "--vis", many / "vis", "--ir", many / "ir", "-o", out, "--json", out / "s")
     started = time.perf_counter()
-    found = subprocess.run(  # noqa: S603
-        [sys.executable, "-c", PEAK, *map(str, words)],
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.PIPE,
-        text=True,
-        check=True,
-    )
+    with ProcessorTime() as time_below:
+        found = subprocess.run(  # noqa: S603
+            [sys.executable, "-c", PEAK, *map(str, words)],
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+            text=True,
+            check=True,
+        )
     seconds = time.perf_counter() - started
     totals = json.loads((out / "s").read_text())["totals"]
     peak = int(found.stderr.split()[-1]) / 1024
-    print(f"{totals['skipped']} of {cases} skipped in {seconds:.0f} s, peak {peak:.0f} MB")
+    print(
+        f"{totals['skipped']} of {cases} skipped in {seconds:.0f} s "
+        f"(processor {time_below.seconds:.0f} s), peak {peak:.0f} MB"
+    )
 
 
 def link_many(file: Path, folder: Path, names: Sequence[str]) -> None:

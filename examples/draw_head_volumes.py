@@ -2,7 +2,7 @@
 
     python examples/draw_head_volumes.py FOLDER      # ct, mri, pet, spect: .nii.gz
     fnet fuse --ct FOLDER/ct.nii.gz --mri FOLDER/mri.nii.gz --reference ct -o OUT/ct
-    fnet fuse --pet FOLDER/pet.nii.gz --mri FOLDER/mri.nii.gz --colormap hot -o OUT/pet
+    fnet fuse --pet FOLDER/pet.nii.gz --mri FOLDER/mri.nii.gz -o OUT/pet
     python examples/draw_head_volumes.py FOLDER OUT  # medical.png, the figure of docs/medical.md
 
 Nobody was scanned: the head is a few ellipsoids, so it is free of any rights but this project's
@@ -149,7 +149,7 @@ def draw_figure(folder: Path, out: Path) -> None:
             ("MRI, oblique, 1.2 mm", tile(mri, 2, 0, 900)),
             ("PET, axial, 3.5 mm", tile(pet, 2, 0, 10)),
             ("PET with MRI, fused", tile(result(second, "fused"), 2, 0, 1)),
-            ("--colormap hot", tile(result(second, "fused_color"), 2, 0, 1)),
+            ("PET in colour over it", tile(result(second, "fused_color"), 2, 0, 1)),
         ),
     )
     font = ImageFont.load_default(13)

@@ -1,10 +1,16 @@
-"""Baselines: fusion without learning, for comparison with other methods."""
+"""Baselines: fusion without learning, for comparison with other methods.
+
+Each is there twice: of grey levels, as published evaluators compute it (`fnet eval --baselines`),
+and of luminances in [0, 1], which loses nothing of 16 bits or of a scanner's numbers (`fnet fuse
+--method`).
+"""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,6 +19,7 @@ from scipy.ndimage import correlate1d
 Grey8 = NDArray[np.uint8]
 Level = NDArray[np.float32]  # (h, w) of a pyramid, in grey levels
 Rule = Callable[[Grey8, Grey8], Grey8]
+Unit = NDArray[np.float32]  # (n, h, w) in [0, 1]
 
 KERNEL = np.array([1, 4, 6, 4, 1]) / 16  # binomial; Burt and Adelson's with a = 3/8
 MAX_LEVELS = 5
@@ -23,14 +30,16 @@ BAND = 1 << 20  # approximate pixels that are fused at once
 
 @dataclass(frozen=True)
 class Baseline:
-    """A rule that fuses the grey levels of two sources.
+    """A rule that fuses two sources.
 
-    `rule(first, second)` takes two (H, W) uint8 images of the same size and returns a third. The
-    order of the sources does not matter, and two equal sources give the same image.
+    `rule(first, second)` takes the grey levels of two images, (H, W) uint8 of the same size, and
+    returns a third; `blend` does the same with luminances, (N, H, W) float32 in [0, 1]. The order
+    of the sources does not matter, and two equal sources give the same image.
     """
 
     name: str
     rule: Rule
+    blend: Callable[[Unit, Unit], Unit]
     description: str
 
 
@@ -57,16 +66,40 @@ def laplacian(first: Grey8, second: Grey8) -> Grey8:
 
     Large images are fused in bands of rows, with the same result: a band needs 40 bytes per pixel.
     """
+    fused = np.empty_like(first)
+    for kept, band in _fused_bands(first, second):
+        fused[kept] = np.rint(np.clip(band, 0, 255))
+    return fused
+
+
+def blend_average(first: Unit, second: Unit) -> Unit:
+    """Return the mean of both."""
+    return (first + second) * np.float32(0.5)
+
+
+def blend_maximum(first: Unit, second: Unit) -> Unit:
+    """Return the brighter pixel of both."""
+    return np.maximum(first, second)
+
+
+def blend_laplacian(first: Unit, second: Unit) -> Unit:
+    """Fuse Laplacian pyramids, image by image; clip to [0, 1], and do not round."""
+    fused = np.empty_like(first)
+    for image, one, two in zip(fused, first, second, strict=True):
+        for kept, band in _fused_bands(one, two):
+            image[kept] = np.clip(band, 0, 1)
+    return fused
+
+
+def _fused_bands(first: NDArray[Any], second: NDArray[Any]) -> Iterator[tuple[slice, Level]]:
+    """Yield bands of rows of an image, and their fused values, which may leave the range."""
     height, width = first.shape
     levels = min(MAX_LEVELS, int(math.log2(min(height, width))))
-    fused = np.empty_like(first)
     for kept in _bands(height, width):
         top = max(0, kept.start - MARGIN)
         rows = slice(top, kept.stop + MARGIN)
         one, two = (image[rows].astype(np.float32) for image in (first, second))
-        band = _fuse(one, two, levels)[kept.start - top : kept.stop - top]
-        fused[kept] = np.rint(np.clip(band, 0, 255))
-    return fused
+        yield kept, _fuse(one, two, levels)[kept.start - top : kept.stop - top]
 
 
 def _bands(height: int, width: int) -> Iterator[slice]:
@@ -117,12 +150,14 @@ def _expand(image: Level, shape: tuple[int, ...]) -> Level:
 
 
 BASELINES: tuple[Baseline, ...] = (
-    Baseline("average", average, "mean of both grey levels, rounded down"),
-    Baseline("maximum", maximum, "the larger of both grey levels"),
+    Baseline("average", average, blend_average, "mean of both grey levels, rounded down"),
+    Baseline("maximum", maximum, blend_maximum, "the larger of both grey levels"),
     Baseline(
         "laplacian",
         laplacian,
+        blend_laplacian,
         f"Laplacian pyramid, at most {MAX_LEVELS} levels of detail: the coefficient with the "
         "larger magnitude at each, the mean of the coarsest level (Burt and Adelson 1983)",
     ),
 )
+BY_NAME = {one.name: one for one in BASELINES}

@@ -1,14 +1,16 @@
-"""Count the processor cores that this process may use: of the machine, or of its container."""
+"""Count the cores that this process may use, of the machine or its container; limit its threads."""
 
 from __future__ import annotations
 
 import math
 import os
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 CGROUP = Path("/sys/fs/cgroup")  # holds a container's quota
 OWN_GROUP = Path("/proc/self/cgroup")
+THREADS = "OMP_NUM_THREADS"
 
 
 def usable_cores() -> int:
@@ -21,6 +23,17 @@ def core_quota() -> int | None:
     """Return how many cores' time a container may use, rounded up, or None without a limit."""
     quotas = [quota for folder in _groups() if (quota := _quota(folder)) is not None]
     return max(1, math.ceil(min(quotas))) if quotas else None
+
+
+def limit_threads(count: int) -> None:
+    """Compute with this many threads, here and in processes that this one starts.
+
+    Libraries that are imported later read it; torch is told if it is there already.
+    """
+    os.environ[THREADS] = str(count)
+    torch = sys.modules.get("torch")
+    if torch is not None:
+        torch.set_num_threads(count)
 
 
 def _allowed() -> int | None:

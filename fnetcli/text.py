@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import difflib
 import re
+from collections.abc import Collection
 
 # Characters that control a terminal or break a line: controls, line breaks, text directions.
 OBEYED = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069]")
@@ -22,3 +24,9 @@ def escaped(text: str) -> str:
 def printable(text: str) -> str:
     """Return one line for tables and files, in which a sign replaces unprintable characters."""
     return SURROGATE.sub("\N{REPLACEMENT CHARACTER}", OBEYED.sub("\N{REPLACEMENT CHARACTER}", text))
+
+
+def near_miss(text: str, known: Collection[str]) -> str:
+    """Return a question that names the closest known word; empty if none is close."""
+    close = difflib.get_close_matches(text, known, n=1)
+    return f"did you mean {close[0]}?" if close else ""

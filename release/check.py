@@ -9,13 +9,23 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import time
 import tomllib
+from collections.abc import Sequence
 from pathlib import Path
 
 from build import ROOT, build, show
 
 MACHINES = ("x86_64", "aarch64")
-SMOKE = ("fuse", "--vis", "{pair}/vis.png", "--ir", "{pair}/ir.png", "-o", "out", "-v")
+PAIR = ("--vis", "{pair}/vis.png", "--ir", "{pair}/ir.png")
+DEMO = ("fuse", *PAIR, "-o", "out", "-v")
+SMOKE = (  # with the compiled kernel, and with torch (FNET_NATIVE=0)
+    (True, ("--version",)),
+    (True, ("inspect", *PAIR, "-o", "look")),
+    (True, ("eval", *PAIR, "--fused", "out/fused/vis.png", "--weights", "fnet", "--baselines")),
+    (False, ("fuse", *PAIR, "-o", "torch")),
+    (False, ("inspect", "--weights", "fnet", "--json", "-")),
+)
 
 
 def problems() -> list[str]:
@@ -34,30 +44,39 @@ def problems() -> list[str]:
     return found
 
 
-def install_and_fuse(python: str, package: Path, *, has_compiler: bool) -> str:
-    """Install into a fresh environment, fuse the example pair, and return how it was computed."""
+def install_and_try(python: str, package: Path, *, has_compiler: bool) -> str:
+    """Install into a fresh environment, run demo and smoke test; return how it was computed."""
     with tempfile.TemporaryDirectory(prefix="fnet-release-") as text:
         folder = Path(text)
         subprocess.run([python, "-m", "venv", str(folder / "venv")], check=True)
         command = folder / "venv" / "bin"
-        install = [command / "python", "-m", "pip", "install", "--quiet", "--constraint"]
-        subprocess.run([*install, ROOT / "constraints.txt", package], check=True)
-        pair = str(ROOT / "examples" / "night-street")
-        words = [one.format(pair=pair) for one in SMOKE]
+        install = [command / "python", "-m", "pip", "install", "--quiet", "--no-compile"]
+        constraint = ["--constraint", ROOT / "constraints.txt"]
+        subprocess.run([*install, *constraint, package], check=True)
         environment = {**os.environ, "XDG_CACHE_HOME": str(folder / "cache")}
         if not has_compiler:
             environment["PATH"] = "/nowhere"
-        done = subprocess.run(
-            [command / "fnet", *words],
-            cwd=folder,
-            env=environment,
-            check=True,
-            capture_output=True,
-            text=True,
-        )
-        if not (folder / "out" / "fused" / "vis.png").is_file():
-            raise FileNotFoundError(f"{package.name}: no fused picture; {done.stderr}")
-        found = re.search(r"network: (.+)", done.stderr)
+
+        def fnet(words: Sequence[str], **more: str) -> str:
+            pair = str(ROOT / "examples" / "night-street")
+            done = subprocess.run(
+                [command / "fnet", *(one.format(pair=pair) for one in words)],
+                check=False,
+                cwd=folder,
+                env={**environment, **more},
+                capture_output=True,
+                text=True,
+            )
+            if done.returncode:
+                raise RuntimeError(f"{package.name}: fnet {words[0]} failed: {done.stderr}")
+            return done.stderr
+
+        found = re.search(r"network: (.+)", fnet(DEMO))
+        for is_native, words in SMOKE:
+            fnet(words, **({} if is_native else {"FNET_NATIVE": "0"}))
+        for name in ("out", "torch"):
+            if not (folder / name / "fused" / "vis.png").is_file():
+                raise FileNotFoundError(f"{package.name}: no fused picture in {name}")
         return found[1] if found else "?"
 
 
@@ -86,8 +105,10 @@ def main() -> int:
             print(f"{name}: not found here, not checked")
     for python in found:
         for package, has_compiler in here:
-            how = install_and_fuse(python, package, has_compiler=has_compiler)
-            print(f"{Path(python).name}, {package.name}: {how}", flush=True)
+            start = time.monotonic()
+            how = install_and_try(python, package, has_compiler=has_compiler)
+            spent = time.monotonic() - start
+            print(f"{Path(python).name}, {package.name}: {how}; {spent:.0f} s", flush=True)
             if how.split(",")[0] != "compiled":
                 wrong.append(f"{package.name} in {Path(python).name}: no kernel, but {how}")
     print("\n".join(wrong) or "Ready to be released")

@@ -32,6 +32,7 @@ WEIGHTS = FileKind(
     error=CheckpointError,
     missing_todo="give a .safetensors or .pth file, or shipped weights "
     f"({', '.join(shipped_weights())})",
+    names=tuple(shipped_weights()),
 )
 FORMAT_VERSION = 1
 MAX_EXCESS = 1000  # tensors that a file may lack for the message to name one

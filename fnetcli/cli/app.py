@@ -13,9 +13,7 @@ from fnetcli.cli.help import LiteralCommand, LiteralGroup
 from fnetcli.cli.inspect import inspect
 from fnetcli.cli.study import StudyCommand
 from fnetcli.cli.train import train
-from fnetcli.cores import core_quota, usable_cores
-
-THREADS = "OMP_NUM_THREADS"
+from fnetcli.cores import THREADS, core_quota, usable_cores
 
 app = typer.Typer(
     name="fnet",

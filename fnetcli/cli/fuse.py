@@ -22,7 +22,13 @@ from fnetcli.cli.options.files import GivenPairing, GivenReading
 from fnetcli.cli.options.films import GivenFilm
 from fnetcli.cli.options.group import takes_groups
 from fnetcli.cli.options.images import GivenImages
-from fnetcli.cli.options.network import GivenDevice, GivenPrecision, GivenTiles, GivenWeights
+from fnetcli.cli.options.network import (
+    GivenDevice,
+    GivenMethod,
+    GivenPrecision,
+    GivenTiles,
+    GivenWeights,
+)
 from fnetcli.cli.options.registration import GivenRegistration, GivenView
 from fnetcli.cli.options.results import GivenResults, GivenRun
 from fnetcli.cli.options.scaling import GivenScaling, GivenScope, GivenSize
@@ -43,7 +49,7 @@ if TYPE_CHECKING:
     from fnetcli.engine import Wanted
     from fnetcli.pictures.fuse import FuseOptions
     from fnetcli.runs.crew.options import CrewOptions
-    from fnetcli.runs.network import LoadedNetwork, NetworkSource
+    from fnetcli.runs.network import LoadedMethod, MethodSource
     from fnetcli.runs.plan import Job
     from fnetcli.runs.process import MadeT, PathsT, PreparedT
     from fnetcli.runs.protect import ResultFiles
@@ -63,6 +69,7 @@ def fuse(
     registration: GivenRegistration,
     view: GivenView,
     weights: GivenWeights,
+    method: GivenMethod,
     results: GivenResults,
     running: GivenRun,
     layout: GivenLayout,
@@ -90,7 +97,6 @@ def fuse(
     with leaving_at_once():
         from fnetcli.engine import Wanted
         from fnetcli.pictures.prepare import PrepareOptions
-        from fnetcli.runs.network import NetworkSource
         from fnetcli.runs.picture_jobs import (
             PictureRunOptions,
             default_workers,
@@ -105,7 +111,7 @@ def fuse(
         is_verbose=verbosity.verbose,
         has_results=not running.dry_run and not files.has_stdout,
     )
-    source = NetworkSource(weights.weights, device.device, tiles.options(precision.precision))
+    source = method.source(weights, device, precision, tiles)
     of_volumes = (volume.given(), alignment.given(), volume_results.given())
     if film.makes_film(results.out, [*images.given.values(), *camera.paths]):
         refuse_for_pictures(layout.given(), *of_volumes)
@@ -145,7 +151,8 @@ def fuse(
     if running.merge_parts:
         return tell_merged(console, out, found.pairing)
     crew = cluster.crew(device.device)
-    further = [weights.path(modalities), pairing.pairs, registration.transform]
+    source = source.of(modalities)
+    further = [*source.files, pairing.pairs, registration.transform]
     session = _Session(
         console,
         running,
@@ -155,7 +162,7 @@ def fuse(
         pairing.strict,
         results.report,
         quiet.debug,
-        replace(source, modalities=modalities),
+        source,
         crew,
         Wanted(features=results.features),
         view,
@@ -226,26 +233,24 @@ class _Session:
     is_strict: bool
     wants_report: bool
     is_debug: bool
-    source: NetworkSource
+    source: MethodSource
     crew: CrewOptions | None  # who fuses; None: this process
     wanted: Wanted
     view: GivenView
 
-    def load(self, count: int) -> LoadedNetwork:
+    def load(self, count: int) -> LoadedMethod:
         """Load the network and print what it is."""
         if self.crew is not None:
             network = self.source.load_for_others()
             where = f"cluster {self.crew.cluster.address}" if self.crew.cluster else "devices "
             where += ", ".join(self.crew.devices)
-            self.console.notice(f"{count} pairs, weights {network.weights.name}, {where}")
+            self.console.notice(f"{count} pairs, {network.title}, {where}")
             return network
         network = self.source.load(self.console.notice)
-        self.console.notice(
-            f"{count} pairs, weights {network.weights.name}, device {network.engine.device}"
-        )
+        self.console.notice(f"{count} pairs, {network.title}, device {network.engine.device}")
         if not self.running.dry_run:  # the network's inner loop may be compiled here
             network.require_memory(self.wanted)
-            self.console.detail(f"network: {network.engine.path}, {network.engine.precision}")
+            self.console.detail(network.at_work)
         for notice in network.notices:
             self.console.notice(notice)
         return network
@@ -266,7 +271,7 @@ class _Session:
     def run(
         self,
         job: Job[PathsT, PreparedT, MadeT],
-        network: LoadedNetwork,
+        network: LoadedMethod,
         options: FuseOptions | None = None,
         *,
         counts_slices: bool = False,
@@ -302,7 +307,7 @@ class _Session:
                 if self.crew is not None:
                     run.hand_out(
                         self.crew,
-                        replace(self.source, device="auto").with_content(),
+                        self.source.on("auto").with_content(),
                         self.wanted,
                         console.notice,
                         stops_at_failure=running.fail_fast,

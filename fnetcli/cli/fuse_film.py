@@ -24,7 +24,7 @@ from fnetcli.runs.protect import STDOUT
 if TYPE_CHECKING:
     from fnetcli.films.run import FilmJob, FilmRun
     from fnetcli.films.sequences import FrameSequence
-    from fnetcli.runs.network import LoadedNetwork, NetworkSource
+    from fnetcli.runs.network import LoadedMethod, MethodSource
     from fnetcli.runs.protect import ResultFiles
 
 
@@ -51,7 +51,7 @@ class GivenFuse:
 def fuse_film(
     console: Console,
     given: GivenFuse,
-    source: NetworkSource,
+    source: MethodSource,
     files: ResultFiles,
 ) -> int:
     """Fuse two sequences into a film; return the exit code."""
@@ -63,16 +63,15 @@ def fuse_film(
     timing = given.film.timing()
     modalities, sequences = _sequences(console, given)
     out = _path_of_film(given, sequences[1])
-    inputs = Inputs(
-        [file for one in sequences for file in one.files] + [given.weights.path(modalities)]
-    )
+    source = source.of(modalities)
+    inputs = Inputs([file for one in sequences for file in one.files] + source.files)
     inputs.require_free(out, f"-o {out}")
     Inputs([one.path for one in sequences]).require_outside(out, f"-o {out}")
     files.check(inputs, [out])
     if given.results.existing is ExistingChoice.error and os.path.lexists(out):
         raise UsageError(f"{out}: exists; remove it, or use --existing skip or overwrite")
     has_other_lengths = _tell_sequences(console, modalities, sequences)
-    network = replace(source, modalities=modalities).load(console.notice)
+    network = source.load(console.notice)
     job = _job(given, modalities, sequences, out, network, timing)
     for notice in network.notices:
         console.notice(notice)
@@ -209,7 +208,7 @@ def _job(
     modalities: tuple[str, str],
     sequences: tuple[FrameSequence, FrameSequence],
     out: Path,
-    network: LoadedNetwork,
+    network: LoadedMethod,
     timing: Any,
 ) -> FilmJob:
     """Put all options together. Raise UsageError for what does not go together."""
@@ -231,7 +230,7 @@ def _job(
     if timing.rate is None and not coding.container.has_times:
         timing = replace(timing, rate=sequences[1].rate / timing.every, every=1)
     gains = results.gains(network.products, modalities)
-    require_products(network.products, has_gains=bool(gains))
+    require_products(network.products, has_gains=bool(gains), of=network.subject)
     prepare = PrepareOptions(
         modalities,
         given.scaling.options(modalities),

@@ -14,7 +14,8 @@ from typing import Any
 import typer
 from typer.core import TyperGroup
 
-from fnetcli.cli.options.group import OnceCommand
+from fnetcli.cli.options.group import StrictCommand
+from fnetcli.cli.usage import parsed, refuse, unknown_command
 
 HELP_ALL = "--help-all"
 ARGUMENTS, OPTIONS, GENERAL = "Arguments", "Options", "General"
@@ -44,7 +45,7 @@ EVERYDAY = {
 }
 
 
-class LiteralCommand(OnceCommand):
+class LiteralCommand(StrictCommand):
     """A command whose help is plain text."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
@@ -52,7 +53,7 @@ class LiteralCommand(OnceCommand):
         if HELP_ALL in args:
             typer.echo("\n".join(_page(self, ctx, shows_all=True)), color=ctx.color)
             ctx.exit()
-        return super().parse_args(ctx, args)
+        return parsed(super().parse_args, ctx, args)
 
     def format_help(self, ctx: Any, formatter: Any) -> None:
         """Write the help text."""
@@ -61,6 +62,16 @@ class LiteralCommand(OnceCommand):
 
 class LiteralGroup(TyperGroup):
     """A group of commands whose help is plain text."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Parse what is before the command."""
+        return parsed(super().parse_args, ctx, args)
+
+    def resolve_command(self, ctx: Any, args: list[str]) -> Any:
+        """Return the command that is named first."""
+        if args[0] not in self.commands and not ctx.resilient_parsing:
+            refuse(unknown_command(args[0], self.commands))
+        return super().resolve_command(ctx, args)
 
     def format_help(self, ctx: Any, formatter: Any) -> None:
         """Write the help text."""

@@ -8,9 +8,9 @@ from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import Any
 
-from fnetcli.cli.console import Console, explain
 from fnetcli.cli.help import HELP_ALL, LiteralCommand
-from fnetcli.errors import ConfigError, FnetError, UsageError
+from fnetcli.cli.usage import parsed
+from fnetcli.errors import ConfigError, UsageError
 from fnetcli.files.guarded import FileKind, read_text
 
 STUDY = FileKind(
@@ -31,15 +31,16 @@ class StudyCommand(LiteralCommand):
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         """Put the options of the file before those of the command line, which replace them."""
+        return parsed(self._with_study, ctx, args)
+
+    def _with_study(self, ctx: Any, args: list[str]) -> list[str]:
         if args and HELP_ALL not in args:
+            self.require_clear(ctx, args)
             values, _, order = self.make_parser(ctx).parse_args(args=list(args))
             study = values.get("study")
             if isinstance(study, str):
                 names = {option: one for one in self.params for option in one.opts}
-                try:
-                    args = [*_arguments(Path(study), names, {one.name for one in order}), *args]
-                except FnetError as error:
-                    ctx.exit(explain(error, Console(is_quiet=False)))
+                args = [*_arguments(Path(study), names, {one.name for one in order}), *args]
         return super().parse_args(ctx, args)
 
 

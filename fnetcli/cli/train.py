@@ -64,13 +64,13 @@ def train(
     check_run_folder(run, resume=resume)
     plan = plan_run(name, run, given, images.given)
     plan = plan_registration(plan, registration)
+    chosen = choose_device(device.device)
+    if chosen.kind == "cuda" and chosen.index is None and team.has_team():
+        chosen = choose_device(f"cuda:{team.local_rank()}")
     pairs, validation_pairs = find_pairs(plan, console)
     init = initial_weights(plan, given)
     if init is not None:
         console.notice(f"training starts from {init.name}")
-    chosen = choose_device(device.device)
-    if chosen.kind == "cuda" and chosen.index is None and team.has_team():
-        chosen = choose_device(f"cuda:{team.local_rank()}")
     console.notice(f"{len(pairs)} pairs, device {chosen}, run folder {run}")
     observer = _Observer(console, Board(run) if given.tensorboard and leads else None)
     try:

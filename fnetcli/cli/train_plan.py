@@ -41,13 +41,13 @@ def write_recipe(name: str, out: Path | None) -> Path:
     """Write a recipe that ships with fnet to a file; return its path. Raise UsageError."""
     from fnetcli.errors import UsageError
     from fnetcli.files.durable import atomic_write
-    from fnetcli.training.recipes import recipe_text, shipped_recipes
+    from fnetcli.text import near_miss
+    from fnetcli.training.recipes import listed_recipes, recipe_text, shipped_recipes
 
     source = shipped_recipes().get(name)
     if source is None:
-        raise UsageError(
-            f"--write-recipe {name}: no such recipe; give one of {', '.join(shipped_recipes())}"
-        )
+        todo = near_miss(name, shipped_recipes()) or f"give one of {listed_recipes()}"
+        raise UsageError(f"--write-recipe {name}: no such recipe; {todo}")
     path = out or Path(source.name)
     path = path / source.name if path.is_dir() else path
     if os.path.lexists(path):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from fnetcli.engine.device import Device, choose_device
-from fnetcli.engine.engine import Allocate, Engine
+from fnetcli.engine.engine import Allocate, Engine, Fuser
 from fnetcli.engine.executors.base import LARGEST_FEATURE
 from fnetcli.engine.options import EngineOptions
 from fnetcli.models.base import Fusion, Maps, Wanted
@@ -14,6 +14,7 @@ __all__ = [
     "Device",
     "Engine",
     "EngineOptions",
+    "Fuser",
     "Fusion",
     "Maps",
     "Wanted",

@@ -5,13 +5,15 @@ from __future__ import annotations
 import os
 import re
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import psutil
 
-from fnetcli.cores import core_quota, usable_cores
+from fnetcli.cores import THREADS, core_quota, usable_cores
 from fnetcli.errors import UsageError
 
 if TYPE_CHECKING:
@@ -19,7 +21,6 @@ if TYPE_CHECKING:
 
 # Device files of a GPU driver: NVIDIA's, AMD's, NVIDIA's under WSL.
 TRACES = ("/dev/nvidiactl", "/proc/driver/nvidia/version", "/dev/kfd", "/dev/dxg")
-THREADS = "OMP_NUM_THREADS"
 
 
 @dataclass(frozen=True)
@@ -37,9 +38,32 @@ class Device:
         """Return the torch device. Switch TF32 off, so that float32 means float32 everywhere."""
         import torch
 
-        torch.backends.cudnn.allow_tf32 = False
-        torch.backends.cuda.matmul.allow_tf32 = False
+        _allow_tf32(allowed=False)
         return torch.device(str(self))
+
+    @contextmanager
+    def at_work(self, *, with_tf32: bool = False) -> Iterator[None]:
+        """Compute here: on a GPU make it this thread's, whose copies then need no other GPU."""
+        if self.kind != "cuda":
+            yield
+            return
+        import torch
+
+        with torch.cuda.device(self.in_torch()):
+            _allow_tf32(allowed=with_tf32)
+            try:
+                yield
+            finally:
+                _allow_tf32(allowed=False)
+
+    def has_tensor_cores(self) -> bool:
+        """Whether it multiplies TF32 and bfloat16 in hardware (not emulated)."""
+        if self.kind != "cuda":
+            return False
+        import torch
+
+        with torch.cuda.device(self.in_torch()):
+            return bool(torch.cuda.is_bf16_supported(including_emulation=False))
 
 
 def choose_device(text: str) -> Device:
@@ -92,6 +116,23 @@ def count_threads() -> int:
         return int(told)
     usable = usable_cores()
     return min(usable, psutil.cpu_count(logical=False) or usable)
+
+
+def _allow_tf32(*, allowed: bool) -> None:
+    """Set the precision of float32 convolutions and products on CUDA devices.
+
+    `allow_tf32 = False` alone would leave convolutions to ``torch.backends.fp32_precision``, where
+    torch has it and a program has set it; with the new switches alone, torch refuses to read the
+    old ones.
+    """
+    import torch
+
+    backends: Any = torch.backends  # some of its attributes are hidden from type checkers
+    backends.cudnn.allow_tf32 = allowed
+    backends.cuda.matmul.allow_tf32 = allowed
+    if not allowed and hasattr(backends, "fp32_precision"):
+        for operation in (backends.cudnn.conv, backends.cudnn.rnn, backends.cuda.matmul):
+            operation.fp32_precision = "ieee"
 
 
 def _best() -> Device:

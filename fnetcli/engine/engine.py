@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from fnetcli.engine import memory
 from fnetcli.engine.device import Device
 from fnetcli.engine.executors.base import NOWHERE, Executor, Inner, Into, SceneExecutor
-from fnetcli.engine.executors.table import choose_executor
+from fnetcli.engine.executors.table import ROUNDED, choose_executor
 from fnetcli.engine.options import EngineOptions, Precision
 from fnetcli.engine.tiles import SMALLEST, Span, Tile, Tiling, fitting
 from fnetcli.errors import NotFiniteError, PairError, UsageError
@@ -27,6 +27,15 @@ BLENDED = 32  # pixels, on either side of their border, over which neighbouring 
 
 def _in_memory(shape: tuple[int, ...]) -> NDArray[np.float16]:
     return np.empty(shape, np.float16)
+
+
+class Fuser(Protocol):
+    """Fuses luminances as `Engine.run` does: an engine, or a baseline in place of a network."""
+
+    def run(
+        self, first: Maps, second: Maps, wanted: Wanted = ..., allocate: Allocate = ...
+    ) -> Fusion[NDArray[Any]]:
+        """Fuse luminances in [0, 1], each (N, H, W) float32."""
 
 
 class Engine:
@@ -48,7 +57,7 @@ class Engine:
         self.options = options or EngineOptions()
         self.on_notice = on_notice
         self.notices: list[str] = []
-        self.precision: Precision = "bf16" if self._takes_bfloat16() else "fp32"
+        self.precision = self._actual_precision()
         self._learned: int | None = None  # bytes that proved available after memory ran out
         self._mentioned = set[str]()
 
@@ -70,19 +79,19 @@ class Engine:
     def _dtype(self) -> np.dtype[Any]:
         return next(iter(self.network.arrays.values())).dtype
 
-    def _takes_bfloat16(self) -> bool:
-        if self.options.precision == "fp32":
-            return False
-        if self.device.kind == "cuda":
-            import torch
-
-            if torch.cuda.is_bf16_supported():
-                return True
-        self.notices.append(
-            f"--precision bf16: no faster than float32 on this {self.device.kind} device; "
-            "float32 is used"
-        )
-        return False
+    def _actual_precision(self) -> Precision:
+        """Return the precision asked for if it is faster here, else float32, with a notice."""
+        asked = self.options.precision
+        if asked == "fp32":
+            return "fp32"
+        if not self.device.has_tensor_cores():
+            why = f"no faster than float32 on this {self.device.kind} device"
+        elif asked == "bf16" and self.network.spec.name not in ROUNDED:
+            why = "not for this network"
+        else:
+            return asked
+        self.notices.append(f"--precision {asked}: {why}; float32 is used")
+        return "fp32"
 
     def require_memory(self, wanted: Wanted = PARTS_ONLY) -> None:
         """Raise UsageError if --max-memory is less than the minimum for large images."""
@@ -111,15 +120,27 @@ class Engine:
             plan = self._plan(count - start, height, width, wanted)
             some = slice(start, start + plan.images)
             self._mention_margins(plan.tiling)
-            try:
-                self._run_tiles(plan, some, (first, second), result)
-            except (MemoryError, RuntimeError) as error:
-                if not _is_out_of_memory(error):
-                    raise
+            if self._has_memory_for(plan, some, (first, second), result):
+                start += plan.images
+            else:
                 self._go_smaller(plan, wanted)
-                continue
-            start += plan.images
         return result.fusion()
+
+    def _has_memory_for(
+        self, plan: _Plan, images: slice, pair: tuple[Maps, Maps], result: _Result
+    ) -> bool:
+        """Run all tiles; return False if memory ran out.
+
+        The error is gone afterwards: it would hold the arrays of the function that raised it.
+        """
+        try:
+            with self.device.at_work(with_tf32=self.precision == "tf32"):
+                self._run_tiles(plan, images, pair, result)
+        except (MemoryError, RuntimeError) as error:
+            if not _is_out_of_memory(error):
+                raise
+            return False
+        return True
 
     def _run_tiles(
         self, plan: _Plan, images: slice, pair: tuple[Maps, Maps], result: _Result
@@ -447,4 +468,5 @@ def _is_out_of_memory(error: Exception) -> bool:
         or "out of memory" in text
         or "not enough memory" in text
         or "could not create a primitive" in text  # oneDNN's words for it
+        or "STATUS_ALLOC_FAILED" in text  # cuDNN's and cuBLAS's
     )

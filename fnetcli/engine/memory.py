@@ -18,7 +18,10 @@ def budget(device: Device, *, takes_all: bool = False) -> int:
     if device.kind == "cuda":
         import torch
 
-        free, _ = torch.cuda.mem_get_info(device.in_torch())
-        return int(free * SHARE_OF_DEVICE)
+        place = device.in_torch()
+        free, _ = torch.cuda.mem_get_info(place)
+        # what torch keeps of earlier images counts as used there, but is at hand
+        kept = torch.cuda.memory_reserved(place) - torch.cuda.memory_allocated(place)
+        return int((free + kept) * SHARE_OF_DEVICE)
     share = int(free_memory() * SHARE)
     return share if takes_all else min(MOST, share)

@@ -8,14 +8,14 @@ from typing import Literal
 from fnetcli.engine.tiles import SMALLEST
 from fnetcli.errors import UsageError
 
-Precision = Literal["fp32", "bf16"]
+Precision = Literal["fp32", "tf32", "bf16"]
 
 
 @dataclass(frozen=True)
 class EngineOptions:
     """How an engine works; nothing here changes its results beyond rounding."""
 
-    precision: Precision = "fp32"  # bf16: for operands of the convolutions, if that is faster
+    precision: Precision = "fp32"  # others: of convolutions' operands, where that is faster
     tile: int | None = None  # side in pixels; 0: the whole image at once; None: as memory allows
     max_memory: int | None = None  # bytes for one tile; None: as much as is free
 

@@ -9,13 +9,14 @@ from __future__ import annotations
 import io
 import os
 import stat
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
 from fnetcli.errors import FnetError, UsageError
+from fnetcli.text import near_miss
 
 # Even if the file is replaced between checking and opening it, opening does not block.
 FLAGS = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
@@ -44,6 +45,7 @@ class FileKind:
     error: type[FnetError] = UsageError
     missing: type[FnetError] = UsageError
     missing_todo: str = "check the path"
+    names: Collection[str] = ()  # that may stand for files of this kind
 
 
 class OrdinaryFile(io.BufferedReader):
@@ -98,7 +100,8 @@ def open_file(path: Path, kind: FileKind) -> Iterator[BinaryIO]:
             _require_size(os.fstat(file.fileno()).st_size, kind)
             yield file
     except (FileNotFoundError, NotADirectoryError):
-        raise kind.missing(f"{path}: no such file; {kind.missing_todo}") from None
+        todo = near_miss(str(path), kind.names) or kind.missing_todo
+        raise kind.missing(f"{path}: no such file; {todo}") from None
     except RefusedError as refused:
         raise kind.error(f"{path}: {refused.what}; {kind.todo}") from None
     except OSError as error:

@@ -32,7 +32,7 @@ from fnetcli.modalities import BY_NAME
 from fnetcli.models.base import Fusion, Maps
 from fnetcli.pictures.fuse import PIXELS_VERSION, FuseOptions, finish
 from fnetcli.pictures.prepare import Luminance, Prepared, prepare
-from fnetcli.runs.network import LoadedNetwork
+from fnetcli.runs.network import LoadedMethod
 
 PIECE_FRAMES = 50  # what a killed run loses at most, and how far players have to seek
 FINEST = {"mpeg4": 60_000}  # units per second that a codec can count
@@ -112,7 +112,7 @@ class FilmRun:
     """One run: `look` finds out what is done already, `work` does the rest."""
 
     job: FilmJob
-    network: LoadedNetwork
+    network: LoadedMethod
     on_frame: Callable[[], None] = lambda: None
     made_of: dict[str, Any] = field(default_factory=dict)
     is_done: bool = False  # the film is there already, made of the same
@@ -143,7 +143,7 @@ class FilmRun:
                 modality: hashes[sequence.path]
                 for modality, sequence in zip(job.options.modalities, job.sequences, strict=True)
             },
-            "weights": self.network.record(),
+            **self.network.record(),
             "options": job.record(),
             "pixels_version": PIXELS_VERSION,
             "ffmpeg": ffmpeg_versions(),

@@ -49,7 +49,7 @@ from fnetcli.pictures.prepare import Prepared, PrepareOptions, prepare, read_cas
 from fnetcli.products import Products, gain_list
 
 if TYPE_CHECKING:  # reading and preparing starts without torch
-    from fnetcli.engine import Engine
+    from fnetcli.engine import Fuser
 
 # Increased whenever the same command would compute other pixels than before: results of older
 # versions of fnet are then computed again.
@@ -150,7 +150,7 @@ class Fused:
         return self.image
 
 
-def fuse(first: Image, second: Image, engine: Engine, options: FuseOptions) -> Fused:
+def fuse(first: Image, second: Image, engine: Fuser, options: FuseOptions) -> Fused:
     """Fuse two images of the modalities named in the options. Raise PairError."""
     prepared = prepare(first, second, options.prepare)
     fusion = engine.run(*prepared.luminances, options.wanted())
@@ -234,7 +234,7 @@ class Pictures:
 
     def work(
         self,
-        engine: Engine,
+        engine: Fuser,
         prepared: Prepared,
         paths: PicturePaths,
         in_place: InPlace,

@@ -432,10 +432,14 @@ def _totals(summary: Record) -> list[tuple[str, int]]:
 
 def _facts(summary: Record) -> list[tuple[str, str]]:
     """Return the facts about the whole run, as terms and texts, without empty ones."""
-    weights, versions = summary["weights"], summary["versions"]
+    weights, versions = summary.get("weights"), summary["versions"]
     facts = [
         ("command", shlex.join(summary["command"])),
-        ("weights", f"{weights['name']}, sha256 {weights['sha256'][:SHORT_SHA]}"),
+        (
+            "weights",
+            f"{weights['name']}, sha256 {weights['sha256'][:SHORT_SHA]}" if weights else "",
+        ),
+        ("method", summary.get("method", "")),
         ("date", _date(summary["started"])),
         ("took", f"{summary['seconds']:,.1f} s"),
         ("device", summary["device"]),

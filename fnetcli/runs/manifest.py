@@ -20,7 +20,13 @@ MANIFEST_FILE, RUN_FILE = "manifest.jsonl", "run.json"
 PARTS_FOLDER = "parts"
 DONE, FAILED = "done", "failed"
 BEGUN = "begun"  # of a part's case whose older record, elsewhere, no longer holds
-DECIDING = ("weights", "options", "outputs", "pixels_version")  # besides the inputs' content
+DECIDING = (
+    "weights",
+    "method",
+    "options",
+    "outputs",
+    "pixels_version",
+)  # besides the inputs' content
 REST = 20.0  # pause between two saves, as a multiple of the time that saving took
 MIN_REST = 1.0  # seconds
 

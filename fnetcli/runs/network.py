@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 from fnetcli.checkpoints.loading import WEIGHTS, Weights, load_weights, weights_of
 from fnetcli.checkpoints.shipped import DEFAULT, DEFAULT_NAME, default_name, find_weights
@@ -14,6 +15,7 @@ from fnetcli.errors import UsageError
 from fnetcli.files.guarded import read_bytes
 from fnetcli.models.base import Wanted
 from fnetcli.products import Products
+from fnetcli.runs.baseline import BaselineSource, LoadedBaseline
 
 
 @dataclass(frozen=True)
@@ -41,14 +43,36 @@ class LoadedNetwork:
         choice = [self.choice] if self.choice else []
         return [*choice, *self.weights.notices(), *self.engine.notices]
 
+    @property
+    def title(self) -> str:
+        """What it is, in a few words."""
+        return f"weights {self.weights.name}"
+
+    @property
+    def at_work(self) -> str:
+        """What runs it, in a few words."""
+        return f"network: {self.engine.path}, {self.engine.precision}"
+
+    @property
+    def subject(self) -> str:
+        """How messages call it."""
+        return "this network"
+
+    @property
+    def words(self) -> str:
+        """How results say what they were fused by."""
+        model = self.weights.network.spec.name
+        return f"a neural network ({model}, weights {self.weights.name})"
+
     def require_memory(self, wanted: Wanted) -> None:
         """Raise UsageError if --max-memory is less than the minimum for large images."""
         self.engine.require_memory(wanted)
 
-    def record(self) -> dict[str, str]:
+    def record(self) -> dict[str, Any]:
         """Return the manifest's entry: name, hash, and precision if it is not fp32."""
         further = {} if self.precision == "fp32" else {"precision": self.precision}
-        return {"name": self.weights.name, "sha256": self.weights.sha256, **further}
+        known = {"name": self.weights.name, "sha256": self.weights.sha256, **further}
+        return {"weights": known}
 
 
 @dataclass(frozen=True)
@@ -83,22 +107,49 @@ class NetworkSource:
         here = replace(self, device="cpu", options=replace(self.options, precision="fp32"))
         return replace(here.load(), precision_elsewhere=self.options.precision)
 
+    @property
+    def files(self) -> list[Path]:
+        """Its files. Raise CheckpointError if none ship."""
+        return [find_weights(self.weights, self.modalities)]
+
+    @property
+    def precision(self) -> Precision:
+        """The precision that is asked for."""
+        return self.options.precision
+
+    def of(self, modalities: tuple[str, ...]) -> NetworkSource:
+        """Return the source for images of these modalities, which decide what the default is."""
+        return replace(self, modalities=modalities)
+
+    def on(self, device: str) -> NetworkSource:
+        """Return the source of the same network on another device."""
+        return replace(self, device=device)
+
     def with_content(self) -> NetworkSource:
         """Return the source with its file's content, for processes that may not see the file."""
         path = find_weights(self.weights, self.modalities)
         return replace(self, weights=path, content=read_bytes(path, WEIGHTS))
 
 
+LoadedMethod = LoadedNetwork | LoadedBaseline  # what fuses
+MethodSource = NetworkSource | BaselineSource
+
+
 def require_products(
-    products: Products, *, maps: str | None = None, has_gains: bool = False, features: bool = False
+    products: Products,
+    *,
+    maps: str | None = None,
+    has_gains: bool = False,
+    features: bool = False,
+    of: str = "this network",
 ) -> None:
-    """Raise UsageError if outputs are requested that the network does not have.
+    """Raise UsageError if outputs are requested that a network, or a baseline, does not have.
 
     `maps` is the requested choice, or None.
     """
     if maps is not None and not products.images:
-        raise UsageError(f"--maps {maps}: this network has no parts or maps; leave it out")
+        raise UsageError(f"--maps {maps}: {of} has no parts or maps; leave it out")
     if has_gains and not products.parts:
-        raise UsageError("--gain: this network's fused image is not a sum of parts; leave it out")
+        raise UsageError(f"--gain: {of}'s fused image is not a sum of parts; leave it out")
     if features and not products.features:
-        raise UsageError("--features: this network has no features to write; leave it out")
+        raise UsageError(f"--features: {of} has no features to write; leave it out")

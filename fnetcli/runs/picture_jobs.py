@@ -20,7 +20,7 @@ from fnetcli.pictures.mix import MixOptions
 from fnetcli.pictures.outputs import Depth, MapsKind, OutputOptions, PicturePaths
 from fnetcli.pictures.prepare import Prepared, PrepareOptions
 from fnetcli.pictures.survey import Scope, fitting_kind, lost_depth, survey
-from fnetcli.runs.network import LoadedNetwork, require_products
+from fnetcli.runs.network import LoadedMethod, require_products
 from fnetcli.runs.plan import Existing, Job
 from fnetcli.runs.protect import require_outside
 
@@ -60,7 +60,7 @@ def default_workers() -> int:
 def picture_job(
     pairing: Pairing,
     prepare: PrepareOptions,
-    network: LoadedNetwork,
+    method: LoadedMethod,
     out: Path,
     options: PictureRunOptions,
     *,
@@ -84,7 +84,11 @@ def picture_job(
     )
     has_gains = bool(options.mix.gains)
     require_products(
-        network.products, maps=options.maps, has_gains=has_gains, features=options.with_features
+        method.products,
+        maps=options.maps,
+        has_gains=has_gains,
+        features=options.with_features,
+        of=method.subject,
     )
     require_outside(out, pairing)
     pairing.require_cases()
@@ -95,12 +99,12 @@ def picture_job(
         output = replace(output, kind=fitting)
         notices += [reason] if reason else []
     notices += lost_depth(found, output)
-    fuse_options = FuseOptions(found.options, network.products, options.mix, output)
+    fuse_options = FuseOptions(found.options, method.products, options.mix, output)
     job: PictureJob = Job(
         pairing=pairing,
         pipeline=Pictures(fuse_options),
         out=out,
-        weights=network.record(),
+        method=method.record(),
         is_file=file_kind is not None,
         existing=options.existing,
     )

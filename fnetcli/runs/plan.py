@@ -8,7 +8,7 @@ from array import array
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Generic, Literal
+from typing import Any, Generic, Literal
 
 import numpy as np
 
@@ -29,7 +29,7 @@ class Job(Generic[PathsT, PreparedT, MadeT]):
     pairing: Pairing
     pipeline: Pipeline[PathsT, PreparedT, MadeT]
     out: Path
-    weights: Mapping[str, str]  # name, sha256
+    method: Mapping[str, Any]  # of the manifest: weights (name, sha256), or the name of a baseline
     is_file: bool = False
     existing: Existing = "skip"
     part: Part | None = None  # process only this share of the cases
@@ -56,7 +56,7 @@ class Job(Generic[PathsT, PreparedT, MadeT]):
     def task(self, case: Case) -> CaseTask[PathsT, PreparedT, MadeT]:
         """Return everything needed to fuse one of the cases."""
         paths = self.paths(case)
-        return CaseTask(case, self.pipeline, paths, self.out, self.pairing.roots, self.weights)
+        return CaseTask(case, self.pipeline, paths, self.out, self.pairing.roots, self.method)
 
 
 @dataclass(frozen=True)

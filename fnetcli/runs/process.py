@@ -12,7 +12,7 @@ import threading
 import time
 from collections.abc import Callable, Mapping
 from contextlib import nullcontext, suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
 
@@ -25,10 +25,11 @@ from fnetcli.runs.batch import in_words
 from fnetcli.runs.crew.base import Hello, Place, own_node, own_processor, own_versions
 from fnetcli.runs.crew.witness import Room, Witness
 from fnetcli.runs.manifest import DONE, FAILED, Record, relative_path
-from fnetcli.runs.network import NetworkSource
+from fnetcli.runs.network import MethodSource
 
 if TYPE_CHECKING:
     from fnetcli.engine import Engine
+    from fnetcli.runs.baseline import BaselineEngine
 
 _known_hashes: dict[tuple[Path, int, int], str] = {}  # of the last sequence
 OnSlices = Callable[[int, int, int], None]  # slices just done; done of this volume; its total
@@ -80,7 +81,7 @@ class Pipeline(Protocol[PathsT, PreparedT, MadeT]):
 
     def work(
         self,
-        engine: Engine,
+        engine: Engine | BaselineEngine,
         prepared: PreparedT,
         paths: PathsT,
         in_place: InPlace,
@@ -101,7 +102,7 @@ class CaseTask(Generic[PathsT, PreparedT, MadeT]):
     paths: PathsT
     out: Path
     roots: tuple[Path, Path]  # the folders that the images' recorded paths are relative to
-    weights: Mapping[str, str]  # of the manifest: name, sha256
+    method: Mapping[str, Any]  # see `Job`
 
     def inputs(self) -> Record:
         """Return what is known about the case's files before they are opened."""
@@ -148,7 +149,7 @@ class CaseTask(Generic[PathsT, PreparedT, MadeT]):
         return {
             "case": self.case.name,
             "inputs": inputs,
-            "weights": dict(self.weights),
+            **self.method,
             "options": self.pipeline.record(),
             "pixels_version": PIXELS_VERSION,
             "outputs": {
@@ -199,7 +200,7 @@ class Outcome:
 class FuseWork:
     """A worker's work: fuse cases, several at a time, one of them in the network."""
 
-    source: NetworkSource
+    source: MethodSource
     wanted: Wanted
     witness: Witness
     precision: str = "fp32"  # that the records tell
@@ -207,7 +208,7 @@ class FuseWork:
     def begin(self, place: Place) -> Hello:
         """See `Work`."""
         self.witness.require_seen()
-        self._network = replace(self.source, device=place.device).load()
+        self._network = self.source.on(place.device).load()
         engine = self._network.engine
         if engine.precision != self.precision:
             raise ClusterError(
@@ -261,7 +262,7 @@ def read_case(task: CaseTask[PathsT, PreparedT, MadeT], inputs: Record) -> CaseR
 
 def work_on_case(
     task: CaseTask[PathsT, PreparedT, MadeT],
-    engine: Engine,
+    engine: Engine | BaselineEngine,
     read: CaseRead[PreparedT],
     in_place: InPlace = nullcontext,
     on_slices: OnSlices = lambda *_: None,
@@ -271,7 +272,8 @@ def work_on_case(
     try:
         made = task.pipeline.work(engine, read.prepared, task.paths, in_place, on_slices)
     except PairError as error:
-        of = f", weights {task.weights['name']}" if isinstance(error, NotFiniteError) else ""
+        weights = task.method.get("weights")
+        of = f", weights {weights['name']}" if weights and isinstance(error, NotFiniteError) else ""
         raise PairError(f"{task.case.first} and {task.case.second}{of}: {error}") from None
     return CaseMade(read, made, time.perf_counter() - started)
 

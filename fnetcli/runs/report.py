@@ -9,7 +9,7 @@ from typing import Literal
 
 from fnetcli.inputs.pairing import Case
 from fnetcli.runs.manifest import Record
-from fnetcli.runs.network import LoadedNetwork
+from fnetcli.runs.network import LoadedMethod
 from fnetcli.runs.plan import Job
 from fnetcli.runs.process import MadeT, PathsT, PreparedT, ResultPaths
 from fnetcli.runs.run import FusionRun
@@ -80,7 +80,7 @@ class _Teller:
 
 def run_job(
     job: Job[PathsT, PreparedT, MadeT],
-    network: LoadedNetwork,
+    network: LoadedMethod,
     *,
     workers: int,
     stops_at_failure: bool = False,

@@ -19,7 +19,7 @@ from fnetcli.runs.batch import Batch, Handout, Report, Stages
 from fnetcli.runs.crew.options import CrewOptions
 from fnetcli.runs.crew.witness import witness
 from fnetcli.runs.manifest import MANIFEST_FILE, Manifest, Record, part_folders, write_run
-from fnetcli.runs.network import NetworkSource
+from fnetcli.runs.network import MethodSource
 from fnetcli.runs.parts import remove_parts
 from fnetcli.runs.plan import Job, RunPlan, make_plan
 from fnetcli.runs.process import (
@@ -40,6 +40,7 @@ from fnetcli.runs.process import (
 
 if TYPE_CHECKING:
     from fnetcli.engine import Engine
+    from fnetcli.runs.baseline import BaselineEngine
     from fnetcli.runs.crew.crew import Crew
 
 AnyTask = CaseTask[Any, Any, Any]
@@ -86,7 +87,7 @@ class FusionRun(Generic[PathsT, PreparedT, MadeT]):
 
     def work(
         self,
-        engine: Engine,
+        engine: Engine | BaselineEngine,
         *,
         workers: int = 2,
         stops_at_failure: bool = False,
@@ -117,7 +118,7 @@ class FusionRun(Generic[PathsT, PreparedT, MadeT]):
     def hand_out(
         self,
         options: CrewOptions,
-        source: NetworkSource,
+        source: MethodSource,
         wanted: Wanted,
         on_notice: Callable[[str], None] = lambda _: None,
         *,
@@ -137,7 +138,7 @@ class FusionRun(Generic[PathsT, PreparedT, MadeT]):
             try:
                 with ExitStack() as stack:
                     seen = stack.enter_context(witness(out, inputs))
-                    work = FuseWork(source, wanted, seen, source.options.precision)
+                    work = FuseWork(source, wanted, seen, source.precision)
                     crew: Crew[AnyTask, Outcome] = stack.enter_context(
                         options.hire(work, len(self.plan.todo), on_notice)
                     )
@@ -170,7 +171,7 @@ class FusionRun(Generic[PathsT, PreparedT, MadeT]):
             "versions": {name: version(name) for name in ("fnetcli", "torch", "numpy")}
             | {"python": platform.python_version()},
             "device": self._device,
-            "weights": dict(self.job.weights),
+            **self.job.method,
             "options": self.job.pipeline.record(),
             "inputs": {
                 modality: str(root)
@@ -279,7 +280,7 @@ class FusionRun(Generic[PathsT, PreparedT, MadeT]):
         return read_case(task, inputs)
 
     def _work(
-        self, engine: Engine, case: Case, read: CaseRead[PreparedT]
+        self, engine: Engine | BaselineEngine, case: Case, read: CaseRead[PreparedT]
     ) -> CaseMade[PreparedT, MadeT]:
         task = self.plan.task(case)
         return work_on_case(task, engine, read, self._in_place, self.events.slices)

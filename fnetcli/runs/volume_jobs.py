@@ -8,7 +8,7 @@ from pathlib import Path
 from fnetcli.inputs.pairing import Pairing
 from fnetcli.models.base import Fusion, Maps
 from fnetcli.pictures.outputs import MapsKind
-from fnetcli.runs.network import LoadedNetwork, require_products
+from fnetcli.runs.network import LoadedMethod, require_products
 from fnetcli.runs.plan import Existing, Job
 from fnetcli.runs.protect import require_outside
 from fnetcli.volumes.fuse import VolumeFuseOptions, Volumes
@@ -33,17 +33,18 @@ class VolumeRunOptions:
 def volume_job(
     pairing: Pairing,
     prepare: VolumePrepareOptions,
-    network: LoadedNetwork,
+    method: LoadedMethod,
     out: Path,
     options: VolumeRunOptions,
 ) -> VolumeJob:
     """Return the job. Raise UsageError, also for outputs that the network does not have."""
-    products = network.products
-    require_products(products, maps=options.maps, has_gains=bool(options.mix.gains))
+    products = method.products
+    has_gains = bool(options.mix.gains)
+    require_products(products, maps=options.maps, has_gains=has_gains, of=method.subject)
     require_outside(out, pairing)
     pairing.require_cases()
     with_maps = None if options.maps is None else options.maps != "none"
-    output = VolumeOutputOptions(options.target, with_maps, options.keeps_shear)
+    output = VolumeOutputOptions(options.target, with_maps, options.keeps_shear, method.words)
     require_target(pairing.cases, prepare, output)
     pipeline = Volumes(VolumeFuseOptions(prepare, products, options.mix, output))
-    return Job(pairing, pipeline, out, network.record(), existing=options.existing)
+    return Job(pairing, pipeline, out, method.record(), existing=options.existing)

@@ -7,9 +7,9 @@ import json
 import math
 import signal
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
@@ -18,21 +18,18 @@ import torch
 from torch import Tensor, nn
 
 from fnetcli.checkpoints.loading import Weights, save_weights
-from fnetcli.errors import TrainingError, UsageError
+from fnetcli.errors import TrainingError
 from fnetcli.files.durable import atomic_write
-from fnetcli.files.guarded import FileKind, open_file, read_text
+from fnetcli.files.guarded import read_text
 from fnetcli.modalities import ORDINALS, shown_name
 from fnetcli.models.base import Network
-from fnetcli.training.base import Procedure, Stage, let_learn, without_frozen
+from fnetcli.training.base import Procedure, Stage, let_learn
 from fnetcli.training.config import LOG, Recipe
-from fnetcli.training.health import Health
-from fnetcli.training.optimizers import Muon
+from fnetcli.training.state import Progress, State
 from fnetcli.training.table import procedure_of
 from fnetcli.training.team import TeamLostError, joined, team, working_on
 from fnetcli.training.validation import METRICS, summarise
 
-STATE_VERSION = 2
-STATE = FileKind("a training state", 64 << 30, "start again in another folder", TrainingError)
 STATE_FILE, LOG_FILE, RECIPE_FILE = "state.pt", "log.jsonl", "recipe.toml"
 BEST_FILE, LAST_FILE = "best.safetensors", "last.safetensors"
 STRIPS = "validation"  # folder of pictures
@@ -70,17 +67,6 @@ class Observer(Protocol):
         """Hear of something that is possibly wrong."""
 
 
-@dataclass
-class Progress:
-    """How far a run is, beside what its modules and optimisers hold."""
-
-    stage: int = 1
-    iteration: int = 0  # finished ones of this stage
-    best_loss: float = math.inf
-    seconds: float = 0.0  # spent so far, all sessions together
-    health: Health = field(default_factory=Health)
-
-
 class Stopped(Exception):  # noqa: N818  it is a way to end, not an error
     """Training was asked to stop; the state is on disk."""
 
@@ -107,196 +93,35 @@ def train(
     from; a resumed run has its own. A batch is worked on in `accumulate` pieces, and by all
     processes that torchrun has started; the first of them writes.
     """
-    with joined(device) as others:
-        for stage in recipe.stages:
-            if stage.iterations:
-                replace(others, pieces=accumulate).require_batch(stage.batch)
-        _train(
-            recipe,
-            pairs,
-            validation,
-            run,
-            device=device,
-            resume=resume,
-            observer=observer,
-            init=init,
-            accumulate=accumulate,
-        )
-
-
-def _train(
-    recipe: Recipe,
-    pairs: PairList,
-    validation: PairList | None,
-    run: Path,
-    *,
-    device: torch.device,
-    resume: bool,
-    observer: Observer,
-    init: Weights | None,
-    accumulate: int,
-) -> None:
-    torch.manual_seed(recipe.seed)
     lists = {
         "training": pairs.list_sha256(),
         "validation": validation.list_sha256() if validation else "",
     }
-    procedure = procedure_of(recipe, pairs, validation, device)
-    if init is not None:
-        start_from(procedure, init.network)
-    with procedure.working(observer.message):
-        state = _State(recipe, procedure, lists, _origin(init))
+    with ExitStack() as stack:
+        members = stack.enter_context(joined(device))
+        for stage in recipe.stages:
+            if stage.iterations:
+                replace(members, pieces=accumulate).require_batch(stage.batch)
+        torch.manual_seed(recipe.seed)
+        procedure = procedure_of(recipe, pairs, validation, device)
+        origin = None
+        if init is not None:
+            start_from(procedure, init.network)
+            origin = {"name": init.name, "sha256": init.sha256}
+        stack.enter_context(procedure.working(observer.message))
+        state = State(recipe, procedure, lists, origin)
         if resume:
             state.load(run / STATE_FILE, device)
-        team().copy_from_leader(procedure.modules.values())
-        team().copy_from_leader(procedure.averages.values())
-        with ExitStack() as stack:
-            log = None
-            if team().leads:
-                atomic_write(run / RECIPE_FILE, lambda file: file.write(recipe.to_toml().encode()))
-                log = stack.enter_context(_open_log(run / LOG_FILE, state.progress))
-            stop_asked = stack.enter_context(_stop_signals())
-            trainer = _Trainer(run, state, pairs, len(validation or ()), observer, log)
-            trainer.pieces = accumulate
-            trainer.run(stop_asked)
-
-
-# --- state ----------------------------------------------------------------------------------------
-
-
-MUST_STAY = ("seed", "precision", "optimizer", "network", "inverse", "keep_inverse")
-
-
-@dataclass
-class _State:
-    """Everything that the next iteration depends on."""
-
-    recipe: Recipe
-    procedure: Procedure
-    lists: dict[str, str]  # hashes of the training and validation pairs
-    init: dict[str, str] | None = None  # name and hash of the weights that training started from
-    progress: Progress = field(default_factory=Progress)
-    optimizers: dict[str, torch.optim.Optimizer] = field(default_factory=dict)
-
-    def __post_init__(self) -> None:
-        self.optimizers = self._optimizers()
-
-    @property
-    def stages(self) -> list[Stage]:
-        """All stages, without what is frozen in them."""
-        network = self.procedure.modules["network"]
-        return [without_frozen(stage, network) for stage in self.procedure.stages]
-
-    @property
-    def stage(self) -> Stage:
-        """The stage at work."""
-        return self.stages[self.progress.stage - 1]
-
-    @property
-    def next_stage(self) -> int | None:
-        """The number of the next stage that has iterations."""
-        later = enumerate(self.procedure.stages[self.progress.stage :], self.progress.stage + 1)
-        return next((number for number, stage in later if stage.config.iterations), None)
-
-    def enter(self, number: int) -> None:
-        """Start a later stage, with new optimisers unless it keeps those that there are."""
-        self.progress.stage, self.progress.iteration = number, 0
-        self.progress.health.enter_stage()
-        if self.stage.starts_from_average:
-            for name, average in self.procedure.averages.items():
-                self.procedure.modules[name].load_state_dict(average.state_dict())
-        before, self.optimizers = self.optimizers, self._optimizers()
-        if self.stage.keeps_optimizers:
-            self.optimizers |= {
-                name: optimizer
-                for name, optimizer in before.items()
-                if _learning(optimizer) == _learning(self.optimizers.get(name))
-            }
-
-    def _optimizers(self) -> dict[str, torch.optim.Optimizer]:
-        return {name: self._optimizer(group) for name, group in self.stage.groups.items()}
-
-    def _optimizer(self, parameters: Sequence[nn.Parameter]) -> torch.optim.Optimizer:
-        if self.recipe.optimizer == "muon":
-            return Muon(parameters)
-        return torch.optim.Adam(parameters)
-
-    def save(self, path: Path) -> None:
-        """Write the state, whole. Raise OutputError."""
-        modules, averages = self.procedure.modules, self.procedure.averages
-        content = {
-            "version": STATE_VERSION,
-            "model": self.recipe.model,
-            "recipe": json.dumps(self.recipe.as_dict()),
-            "modules": {name: module.state_dict() for name, module in modules.items()},
-            "averages": {name: module.state_dict() for name, module in averages.items()},
-            "optimizers": {name: one.state_dict() for name, one in self.optimizers.items()},
-            "extra": self.procedure.extra_state(),
-            "lists": self.lists,
-            "init": self.init,
-            "progress": asdict(self.progress),
-            "random": torch.get_rng_state(),
-        }
-        atomic_write(path, lambda file: torch.save(content, file))
-
-    def load(self, path: Path, device: torch.device) -> None:
-        """Go on from a state on disk. Raise UsageError, TrainingError."""
-        if not path.exists():
-            raise UsageError(f"{path}: nothing to resume; start without --resume")
-        try:
-            with open_file(path, STATE) as file:
-                content = torch.load(file, map_location=device, weights_only=True)
-            _check_version(path, content["version"])
-            self._check_recipe(path, content["model"], json.loads(content["recipe"]))
-            self._check_lists(path, content["lists"])
-            self._check_init(path, content.get("init"))
-            for kind in ("modules", "averages"):
-                for name, module in getattr(self.procedure, kind).items():
-                    module.load_state_dict(content[kind][name])
-            self.progress = _read_progress(content["progress"])
-            self.optimizers = self._optimizers()
-            for name, optimizer in self.optimizers.items():
-                optimizer.load_state_dict(content["optimizers"][name])
-            self.procedure.restore(content["extra"])
-            torch.set_rng_state(content["random"].cpu())
-        except TrainingError:
-            raise
-        except Exception as error:  # noqa: BLE001  damage shows as many kinds of exception
-            raise TrainingError(
-                f"{path}: damaged state ({type(error).__name__}); start again in another folder"
-            ) from None
-
-    def _check_recipe(self, path: Path, model: str, before: dict[str, Any]) -> None:
-        """Refuse to go on with another network, seed or optimiser; stages' numbers may change."""
-        now = json.loads(json.dumps(self.recipe.as_dict()))
-        plain = type(self.recipe)().as_dict()  # what states of older versions do not name
-        changed = [key for key in MUST_STAY if now.get(key) != before.get(key, plain.get(key))]
-        if model != self.recipe.model:
-            changed.insert(0, "model")
-        if changed:
-            raise TrainingError(
-                f"{path}: was trained with another {', '.join(changed)}; resume with the same "
-                f"{', '.join(key for key in MUST_STAY if key in now)} or use another folder"
-            )
-
-    def _check_lists(self, path: Path, before: dict[str, str]) -> None:
-        """Refuse to go on with other pictures: the best loss would be of a mixture."""
-        for name, digest in self.lists.items():
-            if digest != before[name]:
-                raise TrainingError(
-                    f"{path}: the {name} pairs have changed since; resume with the same pictures "
-                    "or use another folder"
-                )
-
-    def _check_init(self, path: Path, before: dict[str, str] | None) -> None:
-        """Refuse to go on with other initial weights than those that the run started from."""
-        if self.init is not None and self.init["sha256"] != (before or {}).get("sha256"):
-            origin = f"from {before['name']}" if before else "without initial weights"
-            raise TrainingError(
-                f"{path}: training started {origin}, not from {self.init['name']}; leave --init "
-                "out or use another folder"
-            )
-        self.init = before
+        members.copy_from_leader(procedure.modules.values())
+        members.copy_from_leader(procedure.averages.values())
+        log = None
+        if members.leads:
+            atomic_write(run / RECIPE_FILE, lambda file: file.write(recipe.to_toml().encode()))
+            log = stack.enter_context(_open_log(run / LOG_FILE, state.progress))
+        stop_asked = stack.enter_context(_stop_signals())
+        _Trainer(run, state, pairs, len(validation or ()), observer, log, accumulate).run(
+            stop_asked
+        )
 
 
 def start_from(procedure: Procedure, network: Network[Any]) -> None:
@@ -306,50 +131,25 @@ def start_from(procedure: Procedure, network: Network[Any]) -> None:
         modules["network"].load_state_dict(modules["network"].state_dict() | state)
 
 
-def _origin(init: Weights | None) -> dict[str, str] | None:
-    return None if init is None else {"name": init.name, "sha256": init.sha256}
-
-
-def _learning(optimizer: torch.optim.Optimizer | None) -> list[int]:
-    """Return the identities of the parameters that an optimiser moves."""
-    groups = [] if optimizer is None else optimizer.param_groups
-    return [id(parameter) for group in groups for parameter in group["params"]]
-
-
-def _read_progress(content: dict[str, Any]) -> Progress:
-    """Return the progress; of what older versions did not keep, nothing bad is believed."""
-    health = content.get("health", {"initial_share": 0.0})
-    return Progress(**content | {"health": Health(**health)})
-
-
-def _check_version(path: Path, version: int) -> None:
-    if version != STATE_VERSION:
-        raise TrainingError(
-            f"{path}: a state of another version of fnet; start again in another folder"
-        )
-
-
-# --- the run --------------------------------------------------------------------------------------
-
-
 class _Trainer:
     """One run; the state is the only thing that changes."""
 
     def __init__(
         self,
         folder: Path,
-        state: _State,
+        state: State,
         pairs: PairList,
         validation_pairs: int,
         observer: Observer,
         log: io.FileIO | None,
+        pieces: int,
     ) -> None:
         self.folder, self.state, self.observer, self.log = folder, state, observer, log
         self.recipe, self.procedure = state.recipe, state.procedure
         self.pairs, self.validation_pairs = pairs, validation_pairs
         kinds = pairs.kinds
         self.shown = partial(shown_name, modalities=kinds[0] if len(kinds) == 1 else ORDINALS)
-        self.pieces = 1  # of a process's share of a batch
+        self.pieces = pieces  # of a process's share of a batch
         self._is_stopping = False
 
     def run(self, stop_asked: list[bool]) -> None:
@@ -450,7 +250,7 @@ class _Trainer:
             self._tell_health()
         self._write_log(row | {"seconds": round(progress.seconds, 2)})
         if is_last or not self._goes_on(stage):
-            self._end_stage(stage)
+            self._tell_early_end(stage)
         if is_last or progress.iteration % recipe.checkpoint_every == 0:
             self._save()
 
@@ -466,7 +266,7 @@ class _Trainer:
             health.is_lagging_told = True
             self.observer.warning(f"{health.lag()}; lower ema, or set ema_warmup = true")
 
-    def _end_stage(self, stage: Stage) -> None:
+    def _tell_early_end(self, stage: Stage) -> None:
         progress = self.state.progress
         if progress.iteration < stage.config.iterations:
             self.observer.message(

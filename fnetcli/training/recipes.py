@@ -34,6 +34,12 @@ def shipped_recipes() -> dict[str, Path]:
     return {}
 
 
+def listed_recipes() -> str:
+    """Return the names of the shipped recipes, those of the paper's ablations as one."""
+    names = [name for name in shipped_recipes() if "/" not in name]
+    return ", ".join([*names, "ablations/..."])
+
+
 def fine_tuning_recipe(init: str) -> str:
     """Return the name of the recipe that fine-tunes these weights. Raise CheckpointError."""
     return load_weights(find_weights(init)).network.spec.name + FINE_TUNING
@@ -84,7 +90,8 @@ def recipe_text(path: Path) -> str:
         todo="give a TOML file",
         error=ConfigError,
         missing=ConfigError,
-        missing_todo=f"give a TOML file, or a recipe by name ({', '.join(shipped_recipes())})",
+        missing_todo=f"give a TOML file, or a recipe by name ({listed_recipes()})",
+        names=tuple(shipped_recipes()),
     )
     return read_text(path, kind)
 

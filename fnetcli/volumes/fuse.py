@@ -43,7 +43,7 @@ from fnetcli.volumes.prepare import (
 )
 
 if TYPE_CHECKING:
-    from fnetcli.engine import Engine
+    from fnetcli.engine import Fuser
 
 OnSlices = Callable[
     [int, int, int], None
@@ -86,7 +86,7 @@ class VolumeFuseOptions:
 
 
 def fuse_prepared(
-    engine: Engine,
+    engine: Fuser,
     prepared: PreparedVolumes,
     options: VolumeFuseOptions,
     beside: Path,
@@ -128,7 +128,7 @@ def fuse_prepared(
 
 
 def _fuse_slab(
-    engine: Engine,
+    engine: Fuser,
     luminances: tuple[Pixels, Pixels],
     has_data: HasData,
     products: Products,
@@ -236,7 +236,7 @@ class Volumes:
 
     def work(
         self,
-        engine: Engine,
+        engine: Fuser,
         prepared: PreparedVolumes,
         paths: VolumePaths,
         in_place: InPlace,
@@ -257,7 +257,12 @@ class Volumes:
         with in_place():
             write_volumes(prepared, fusion, paths, self.options.mix, self.options.output)
         ranges = {
-            modality: {"low": window.limits[0], "high": window.limits[1], "invalid": _holes(image)}
+            modality: {
+                "low": window.limits[0],
+                "high": window.limits[1],
+                **({} if window.name is None else {"window": window.name}),
+                "invalid": _holes(image),
+            }
             for modality, window, image in zip(
                 self.modalities, prepared.windows, prepared.on_grid, strict=True
             )

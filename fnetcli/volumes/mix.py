@@ -17,6 +17,7 @@ from fnetcli.imaging.intensity import to_stored
 from fnetcli.modalities import BY_NAME, TABLE
 from fnetcli.models.base import Maps
 from fnetcli.products import Gains
+from fnetcli.text import near_miss
 from fnetcli.volumes.prepare import PreparedVolumes, slabs, unit_slab, unit_slices
 
 Below = Literal["fused", "anatomy"]
@@ -45,9 +46,9 @@ class VolumeMixOptions:
     def require_fitting(self, modalities: tuple[str, str]) -> None:
         """Raise UsageError for an impossible choice, and for one without anything to colour."""
         if self.colormap is not None and self.colormap not in color.COLORMAPS:
-            raise UsageError(
-                f"--colormap {self.colormap}: unknown; use one of {', '.join(color.COLORMAPS)}"
-            )
+            known = color.COLORMAPS
+            todo = near_miss(self.colormap, known) or f"use one of {', '.join(known)}"
+            raise UsageError(f"--colormap {self.colormap}: unknown; {todo}")
         if self.opacity is not None and not 0 <= self.opacity <= 1:
             raise UsageError(f"--opacity {self.opacity:g}: give a number from 0 to 1")
         chosen = {

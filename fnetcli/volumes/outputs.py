@@ -26,6 +26,7 @@ from fnetcli.inputs.pairing import Case
 from fnetcli.modalities import shown_name
 from fnetcli.models.base import Fusion, Maps
 from fnetcli.products import CLASS_MAPS, Products
+from fnetcli.volumes.color_bar import color_bar
 from fnetcli.volumes.mix import VolumeMixOptions, in_color
 from fnetcli.volumes.prepare import FINEST, PreparedVolumes, VolumePrepareOptions
 from fnetcli.volumes.preview import write_preview
@@ -57,6 +58,7 @@ class VolumeOutputOptions:
     target: Target = "nifti"
     with_maps: bool | None = None  # None: if the network has parts or maps
     keeps_shear: bool = False  # else volumes in one file are on grids at right angles
+    maker: str = "fnet"  # what fused, as DICOM describes it
 
     def has_maps(self, products: Products) -> bool:
         """Whether parts or maps are written besides the fused volume."""
@@ -164,7 +166,8 @@ def write_volumes(
                 _write_file(paths.maps[name], values, reference, shown_range, output)
     colored = in_color(prepared, fused, mix, paths.fused)
     if colored is not None and paths.color is not None:
-        _write_volume(paths.color, colored, prepared, output)
+        bar = color_bar(prepared, mix, colored.shape[2]) if output.target == "dicom" else None
+        _write_volume(paths.color, colored, prepared, output, bar)
     shown = fused[..., None] if colored is None else colored
     write_preview(paths.preview, prepared, prepared.order.apply(shown), mix)
     if paths.transform is not None and prepared.transform is not None:
@@ -200,8 +203,13 @@ def _write_file(
 
 
 def _write_volume(
-    path: Path, values: NDArray[Any], prepared: PreparedVolumes, output: VolumeOutputOptions
+    path: Path,
+    values: NDArray[Any],
+    prepared: PreparedVolumes,
+    output: VolumeOutputOptions,
+    below: NDArray[np.uint8] | None = None,
 ) -> None:
+    """Write a volume as the target has it; `below` is put below each slice in DICOM."""
     reference, target = prepared.sources[prepared.reference], output.target
     if target in ONE_FILE:
         _write_file(path, values, reference, OF_MAPS, output)
@@ -209,8 +217,8 @@ def _write_volume(
     with atomic_folder(path) as folder:
         try:
             if target == "dicom":
-                derivation = _derivation(prepared.modalities)
-                write_dicom(folder, values, reference, prepared.sources, derivation)
+                derivation = _derivation(prepared, output.maker)
+                write_dicom(folder, values, reference, prepared.sources, derivation, below)
             else:
                 kind: Literal["png", "tiff"] = "png" if target == "png" else "tiff"
                 _write_slices(folder, prepared.order.apply(values), kind)
@@ -218,9 +226,10 @@ def _write_volume(
             raise type(error)(str(error).replace(str(folder), str(path))) from None
 
 
-def _derivation(modalities: tuple[str, str]) -> str:
-    first, second = modalities
-    return f"{second.upper()} and {first.upper()} fused by FNet"
+def _derivation(prepared: PreparedVolumes, maker: str) -> str:
+    first, second = prepared.modalities
+    fused = f"{second.upper()} and {first.upper()} fused by {maker}"
+    return "; ".join([fused, *prepared.denoised])
 
 
 def _write_slices(folder: Path, values: NDArray[Any], kind: Literal["png", "tiff"]) -> None:

@@ -17,6 +17,7 @@ from fnetcli.imaging.intensity import Limits, Scaling, percent, to_unit
 from fnetcli.inputs.pairing import Case
 from fnetcli.interruption import require_wanted
 from fnetcli.modalities import BY_NAME
+from fnetcli.volumes.denoise import denoised, parse_denoising
 from fnetcli.volumes.registration import register
 from fnetcli.volumes.resample import (
     Axis,
@@ -46,6 +47,7 @@ class VolumePrepareOptions:
     windows: tuple[str | None, str | None] = (None, None)
     limits: tuple[Limits | None, Limits | None] = (None, None)  # stored units; not with a window
     are_inverted: tuple[bool, bool] = (False, False)
+    denoise: tuple[str | None, str | None] = (None, None)  # as `denoise.parse_denoising` takes it
     reference: str | None = None  # modality, "finest", or None: the MRI, else the CT
     interpolation: Interpolation = "linear"
     axis: Axis = "auto"
@@ -57,6 +59,9 @@ class VolumePrepareOptions:
 
     def __post_init__(self) -> None:
         """Raise UsageError if a choice is unknown, or two contradict each other."""
+        for modality, filtering in zip(self.modalities, self.denoise, strict=True):
+            if filtering is not None:
+                parse_denoising(modality, filtering)
         for modality, window, limits in zip(
             self.modalities, self.windows, self.limits, strict=True
         ):
@@ -86,6 +91,7 @@ class VolumePrepareOptions:
             "windows": list(self.windows),
             "limits": [None if limits is None else list(limits) for limits in self.limits],
             "inverted": list(self.are_inverted),
+            **({"denoise": list(self.denoise)} if any(self.denoise) else {}),
             "reference": self.reference,
             "interpolation": self.interpolation,
             "axis": self.axis,
@@ -116,8 +122,10 @@ class PreparedVolumes:
     reference: int  # which of the two defines the grid
     order: Reordering
     transform: Matrix | None = None  # that registration applied
+    by_headers: Image | None = None  # the moving volume there, if a transform was looked for
     info: tuple[str, ...] = ()  # good to know
     notices: tuple[str, ...] = ()  # possibly not what the user wanted
+    denoised: tuple[str, ...] = ()  # sentences
     facts: dict[str, Any] = field(default_factory=dict)  # for the manifest: numbers, nothing else
 
     @property
@@ -206,7 +214,9 @@ def prepare_volumes(
     require_wanted()
     info, notices = _trust(kept, moving, options)
     notices += _not_numbers(modalities, sources)
-    transform = options.transform
+    sources, filtered = _denoised(sources, options)
+    kept, moving = sources[reference], sources[1 - reference]
+    transform, by_headers = options.transform, moving
     if options.registers:
         ours = modalities[reference], modalities[1 - reference]
         found = register(kept, moving, ours, distrusts_headers=options.distrusts_headers)
@@ -251,10 +261,28 @@ def prepare_volumes(
         reference=reference,
         order=to_axis(kept.grid, options.axis),
         transform=transform if options.registers else None,
-        info=tuple(info),
+        by_headers=None if transform is None else by_headers,
+        info=(*filtered, *info),
+        denoised=filtered,
         notices=tuple(notices),
         facts=facts,
     )
+
+
+def _denoised(
+    sources: tuple[Image, Image], options: VolumePrepareOptions
+) -> tuple[tuple[Image, Image], tuple[str, ...]]:
+    """Denoise what is to be denoised; return also a sentence about each."""
+    images, sentences = list(sources), []
+    for i, (modality, filtering) in enumerate(
+        zip(options.modalities, options.denoise, strict=True)
+    ):
+        if filtering is not None:
+            images[i], sentence = denoised(
+                sources[i], modality, parse_denoising(modality, filtering)
+            )
+            sentences.append(sentence)
+    return (images[0], images[1]), tuple(sentences)
 
 
 def _not_numbers(modalities: tuple[str, str], sources: tuple[Image, Image]) -> list[str]:

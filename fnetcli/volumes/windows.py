@@ -21,6 +21,7 @@ from fnetcli.imaging.image import Image, Mask
 from fnetcli.imaging.intensity import Limits, ScalingOptions, percent, valid_pixels
 from fnetcli.imaging.ranges import find_emptiness
 from fnetcli.modalities import BY_NAME, Windows
+from fnetcli.text import near_miss
 
 STRETCH = (0.5, 99.5)  # percentiles within the body
 HOUNSFIELD = "HU"
@@ -39,6 +40,7 @@ class Window:
     limits: Limits
     sentence: str  # "CT window soft: -160 to 240 HU"
     notices: tuple[str, ...] = ()
+    name: str | None = None  # "soft"; None: none of the named ones
 
     def scaling(self, is_inverted: bool = False) -> ScalingOptions:
         """Return the window as options of `intensity`."""
@@ -62,9 +64,10 @@ def parse_window(text: str, modality: str = "ct") -> Limits | None:
         with np.errstate(over="ignore", invalid="ignore"):  # as float32, like voxels
             reach = np.float32(centre + width / 2) - np.float32(centre - width / 2)
         if not 0 < reach < math.inf:
+            names = [*known, "auto"]
+            todo = f"use {', '.join(names)} or WIDTH,CENTER (two numbers, width above 0)"
             raise UsageError(
-                f"--window {modality}={text}: not a window; use {', '.join([*known, 'auto'])} or "
-                "WIDTH,CENTER (two numbers, width above 0)"
+                f"--window {modality}={text}: not a window; {near_miss(text, names) or todo}"
             )
         size = width, centre
     return _ends(size)
@@ -112,14 +115,15 @@ def window_of(
 def _ct_window(image: Image, known: Windows, choice: str | None, asked: Limits | None) -> Window:
     usual = next(name for name, size in known.named.items() if size == known.default)
     label, limits = choice or usual, asked or _ends(known.default)
+    name = label if label in known.named else None
     if image.unit == HOUNSFIELD:
-        return Window(limits, f"CT window {label}: {_span(limits, ' HU')}")
+        return Window(limits, f"CT window {label}: {_span(limits, ' HU')}", name=name)
     if choice is not None and choice not in known.named:  # numbers apply to any unit
         return Window(limits, f"CT window {label}: {_span(limits, '')}")
     low, high = _range(image)
     if MIN_HU <= low < AIR and BONE < high <= MAX_HU:
         notice = f"no unit in the file: its numbers ({_span((low, high), '')}) are taken as HU"
-        return Window(limits, f"CT window {label}: {_span(limits, ' HU')}", (notice,))
+        return Window(limits, f"CT window {label}: {_span(limits, ' HU')}", (notice,), name)
     found = f"the numbers ({_span((low, high), '')}) do not look like HU"
     if choice is not None:
         raise ImageError(

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from typer.testing import CliRunner, Result
 
 from fnetcli.checkpoints.loading import save_weights
@@ -13,6 +16,8 @@ from fnetcli.cli.app import app
 from fnetcli.models.fnet.config import FNetConfig
 from fnetcli.models.fnet.network import FNet
 from tests.networks import resting
+
+Arrays = dict[str, NDArray[Any]]
 
 
 def fnet(*arguments: object) -> Result:
@@ -42,3 +47,22 @@ def log_rows(run: Path) -> list[dict[str, float]]:
         {key: value for key, value in json.loads(line).items() if key != "seconds"}
         for line in lines
     ]
+
+
+def inspected(*arguments: object) -> Result:
+    """Return the result of `fnet inspect`, which must succeed."""
+    result = fnet("inspect", *arguments)
+    assert result.exit_code == 0, result.output
+    return result
+
+
+def feature_arrays(folder: Path) -> Arrays:
+    """Return the arrays that `fnet inspect` wrote."""
+    with np.load(folder / "features.npz", allow_pickle=False) as found:
+        return dict(found)
+
+
+def record(path: Path) -> dict[str, Any]:
+    """Return what a JSON file holds."""
+    found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    return found

@@ -6,6 +6,7 @@ import json
 import os
 import random
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -21,7 +22,11 @@ from tests.cli.command import error_line, fnet, tiny_weights
 from tests.drawn_pictures import write_pairs
 
 PAIRS = 60
-ENVIRONMENT = {**os.environ, "RAY_USAGE_STATS_ENABLED": "0"}
+ENVIRONMENT = {
+    **os.environ,
+    "RAY_USAGE_STATS_ENABLED": "0",
+    "RAY_worker_niceness": "0",  # 15 by default: workers would wait for everything else here
+}
 ENVIRONMENT.pop("RAY_ADDRESS", None)
 
 
@@ -249,10 +254,28 @@ def test_one_network_in_one_process_only(tmp_path: Path) -> None:
     assert "only fnet fuse and fnet eval use several devices" in error_line(result.stderr)
 
 
-def test_a_cluster_that_does_not_answer(tmp_path: Path, small: list[str]) -> None:
-    result = fnet(*small, tmp_path / "out", "--cluster", "ray://127.0.0.1:9")
+@pytest.mark.parametrize("address", ["ray://127.0.0.1:9", "127.0.0.1:9", "ray", "auto"])
+def test_a_cluster_that_does_not_answer(
+    tmp_path: Path, small: list[str], address: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("RAY_ADDRESS", "127.0.0.1:9")  # for the last two
+    result = fnet(*small, tmp_path / "out", "--cluster", address)
     assert result.exit_code == 1
-    assert "nothing answers there" in error_line(result.stderr)
+    line = error_line(result.stderr)
+    assert f"--cluster {address}: nothing answers at " in line
+    assert ":9; start Ray" in line
+    assert not list((tmp_path / "out").rglob(".fnet-*"))
+
+
+@pytest.mark.long
+def test_what_answers_is_not_a_ray_that_wants_us(tmp_path: Path, small: list[str]) -> None:
+    """As a head that wants a token, or has another version."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        address = f"127.0.0.1:{server.getsockname()[1]}"
+        process = started(*small, tmp_path / "out", "--cluster", address)
+        _, stderr = process.communicate()
+    assert process.returncode == 1
+    assert "set RAY_AUTH_MODE=token" in error_line(stderr)
     assert not list((tmp_path / "out").rglob(".fnet-*"))
 
 

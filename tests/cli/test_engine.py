@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import shutil
 from pathlib import Path
@@ -76,10 +77,15 @@ def test_another_tile_is_no_reason_to_fuse_again(tmp_path: Path, arguments: list
     assert "0 fused, 1 skipped" in result.stderr
 
 
-def test_bf16_that_brings_nothing_is_said(tmp_path: Path, arguments: list[object]) -> None:
-    result = fnet(*arguments, "-o", tmp_path / "out", "--precision", "bf16", "--device", "cpu")
+@pytest.mark.parametrize("precision", ["tf32", "bf16"])
+def test_a_precision_that_brings_nothing_is_said(
+    tmp_path: Path, arguments: list[object], precision: str
+) -> None:
+    result = fnet(*arguments, "-o", tmp_path / "out", "--precision", precision, "--device", "cpu")
     assert result.exit_code == 0
-    assert "--precision bf16: no faster than float32 on this cpu device" in result.stderr
+    assert f"--precision {precision}: no faster than float32 on this cpu device" in result.stderr
+    (record,) = (tmp_path / "out/manifest.jsonl").read_text().splitlines()
+    assert "precision" not in json.loads(record)["weights"]
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,8 @@ import typer
 from typer.testing import CliRunner
 
 from fnetcli.cli.app import app as fnet_app
-from fnetcli.cli.options.group import OnceCommand, OptionGroup, takes_groups
+from fnetcli.cli.options.group import OptionGroup, StrictCommand, takes_groups
+from fnetcli.errors import UsageError
 from fnetcli.modalities import MODALITIES
 from tests.cli.command import fnet
 from tests.drawn_pictures import smooth_noise, write
@@ -37,7 +38,7 @@ class Sizes(OptionGroup):
 app = typer.Typer(pretty_exceptions_enable=False)
 
 
-@app.command(cls=OnceCommand)
+@app.command(cls=StrictCommand)
 @takes_groups
 def paint(
     colours: Colours,
@@ -72,8 +73,8 @@ def test_options_of_groups() -> None:
 )
 def test_given_twice(twice: tuple[str, ...]) -> None:
     result = CliRunner().invoke(app, twice)
-    assert result.exit_code == 2
-    assert "given twice" in result.stderr
+    assert isinstance(result.exception, UsageError)
+    assert "given twice" in str(result.exception)
 
 
 def test_a_flag_may_repeat() -> None:

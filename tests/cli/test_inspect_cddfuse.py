@@ -2,20 +2,16 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
-from typing import Any
 
 import imageio.v3 as iio
 import numpy as np
 import pytest
-from numpy.typing import NDArray
-from typer.testing import Result
 
 from fnetcli.checkpoints.loading import load_weights
 from fnetcli.engine import Engine, Wanted
 from fnetcli.models.cddfuse.network import CDDFuse
-from tests.cli.command import fnet
+from tests.cli.command import Arrays, feature_arrays, fnet, inspected, record
 from tests.cli.test_batch import errors
 from tests.drawn_pictures import smooth_noise, write
 from tests.reports.test_inspect_page import Written
@@ -24,8 +20,6 @@ from tests.small_cddfuse import NAMES, SMALL, save
 HEIGHT, WIDTH = 24, 30
 PICTURES = {"base.png", "detail.png", "agreement.png", "differences.png", "histograms.png"}
 FILES = {"features.npz", "report.html", *PICTURES, *(f"feature_{name}.png" for name in NAMES)}
-
-Arrays = dict[str, NDArray[Any]]
 
 
 @pytest.fixture
@@ -40,22 +34,6 @@ def weights(tmp_path: Path) -> Path:
     return save(tmp_path, trained={"pairs": 3})
 
 
-def done(*arguments: object) -> Result:
-    result = fnet("inspect", *arguments)
-    assert result.exit_code == 0, result.output
-    return result
-
-
-def arrays(folder: Path) -> Arrays:
-    with np.load(folder / "features.npz", allow_pickle=False) as found:
-        return dict(found)
-
-
-def record(path: Path) -> dict[str, Any]:
-    found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-    return found
-
-
 def features_of(images: list[object], weights: Path) -> Arrays:
     grey = iio.imread(str(images[1])) @ np.array([0.299, 0.587, 0.114])
     first, second = (
@@ -68,13 +46,13 @@ def features_of(images: list[object], weights: Path) -> Arrays:
 
 class TestPair:
     def test_files(self, tmp_path: Path, images: list[object], weights: Path) -> None:
-        result = done(*images, "--weights", weights, "-o", tmp_path / "o")
+        result = inspected(*images, "--weights", weights, "-o", tmp_path / "o")
         assert {path.name for path in (tmp_path / "o").iterdir()} == FILES
         for name in FILES:
             assert f"{tmp_path / 'o' / name}: " in result.stdout
         for name in PICTURES:
             assert iio.imread(tmp_path / "o" / name).ndim == 3
-        found = arrays(tmp_path / "o")
+        found = feature_arrays(tmp_path / "o")
         shared = {"fused", "base_correlation", "detail_correlation"}
         energies = {f"{name}_{what}" for name in NAMES for what in ("energy", "energy_map")}
         assert found.keys() == {*NAMES, *shared, *energies}
@@ -82,8 +60,10 @@ class TestPair:
             np.testing.assert_allclose(found[name], feature, atol=1e-2)
 
     def test_numbers(self, tmp_path: Path, images: list[object], weights: Path) -> None:
-        done(*images, "--weights", weights, "-o", tmp_path / "o", "--json", tmp_path / "n.json")
-        numbers, found = record(tmp_path / "n.json"), arrays(tmp_path / "o")
+        inspected(
+            *images, "--weights", weights, "-o", tmp_path / "o", "--json", tmp_path / "n.json"
+        )
+        numbers, found = record(tmp_path / "n.json"), feature_arrays(tmp_path / "o")
         assert numbers["model"] == "cddfuse"
         features = features_of(images, weights)
         decomposition = numbers["decomposition"]
@@ -117,7 +97,7 @@ class TestPair:
         }
 
     def test_the_terminal(self, tmp_path: Path, images: list[object], weights: Path) -> None:
-        lines = done(*images, "--weights", weights, "-o", tmp_path / "o").stdout.splitlines()
+        lines = inspected(*images, "--weights", weights, "-o", tmp_path / "o").stdout.splitlines()
         for start in (
             "correlation of ir and vis: ",
             "features: mean L2 norm",
@@ -129,7 +109,7 @@ class TestPair:
         assert max(len(line) for line in lines if str(tmp_path) not in line) <= 80
 
     def test_the_page(self, tmp_path: Path, images: list[object], weights: Path) -> None:
-        done(*images, "--weights", weights, "-o", tmp_path / "o")
+        inspected(*images, "--weights", weights, "-o", tmp_path / "o")
         page = Written(tmp_path / "o" / "report.html")
         assert list(page.data["codes"]) == list(NAMES)
         assert page.data["parts"] == []
@@ -149,8 +129,8 @@ class TestPair:
     def test_without_features_kept(
         self, tmp_path: Path, images: list[object], weights: Path
     ) -> None:
-        done(*images, "--weights", weights, "-o", tmp_path / "o", "--no-codes")
-        found = arrays(tmp_path / "o")
+        inspected(*images, "--weights", weights, "-o", tmp_path / "o", "--no-codes")
+        found = feature_arrays(tmp_path / "o")
         assert not found.keys() & set(NAMES)
         assert {"base_first_energy", "detail_correlation"} <= found.keys()
 
@@ -161,23 +141,23 @@ class TestPair:
         weights: Path,
         monkeypatch: pytest.MonkeyPatch,
     ) -> None:
-        done(*images, "--weights", weights, "-o", tmp_path / "in_memory")
+        inspected(*images, "--weights", weights, "-o", tmp_path / "in_memory")
         monkeypatch.setattr("fnetcli.files.scratch.MAX_IN_MEMORY", 0)
-        done(*images, "--weights", weights, "-o", tmp_path / "o")
-        for name, array in arrays(tmp_path / "in_memory").items():
-            assert np.array_equal(arrays(tmp_path / "o")[name], array)
+        inspected(*images, "--weights", weights, "-o", tmp_path / "o")
+        for name, array in feature_arrays(tmp_path / "in_memory").items():
+            assert np.array_equal(feature_arrays(tmp_path / "o")[name], array)
 
     def test_constant_images(self, tmp_path: Path, weights: Path) -> None:
         """Where nothing varies there is no correlation."""
         for name in ("a.png", "b.png"):
             write(tmp_path / name, np.zeros((1, 1), np.uint8))
         pair = ["--vis", tmp_path / "a.png", "--ir", tmp_path / "b.png", "--range", "ir=0,255"]
-        done(*pair, "--weights", weights, "-o", tmp_path / "o",
+        inspected(*pair, "--weights", weights, "-o", tmp_path / "o",
              "--json", tmp_path / "n.json")  # fmt: skip
         agreement = record(tmp_path / "n.json")["decomposition"]["agreement"]["base"]
         assert agreement["per_channel"] == [None] * SMALL.dim
         assert agreement["mean"] == 0
-        assert np.isnan(arrays(tmp_path / "o")["base_correlation"]).all()
+        assert np.isnan(feature_arrays(tmp_path / "o")["base_correlation"]).all()
 
     def test_iterations_are_refused(
         self, tmp_path: Path, images: list[object], weights: Path
@@ -206,7 +186,7 @@ class TestPair:
 
 class TestWeights:
     def test_facts(self, tmp_path: Path, weights: Path) -> None:
-        result = done(weights, "--json", tmp_path / "facts.json")
+        result = inspected(weights, "--json", tmp_path / "facts.json")
         facts = record(tmp_path / "facts.json")
         network = load_weights(weights).network
         assert facts["model"] == "cddfuse"
@@ -230,7 +210,7 @@ class TestWeights:
         assert any(line.startswith("conditions ") for line in lines)
 
     def test_pictures(self, tmp_path: Path, weights: Path) -> None:
-        result = done(weights, "-o", tmp_path / "o")
+        result = inspected(weights, "-o", tmp_path / "o")
         names = {"temperatures.png", "kernels.png"}
         assert {path.name for path in (tmp_path / "o").iterdir()} == names
         for name in names:

@@ -2,21 +2,17 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import imageio.v3 as iio
 import numpy as np
 import pytest
-from numpy.typing import NDArray
-from typer.testing import Result
 
 from fnetcli.checkpoints.loading import load_weights, save_weights
 from fnetcli.engine import Engine, Wanted
 from tests import tiny_models
-from tests.cli.command import fnet
+from tests.cli.command import feature_arrays, fnet, inspected, record
 from tests.cli.test_batch import errors
 from tests.drawn_pictures import smooth_noise, write
 from tests.reports.test_inspect_page import Written
@@ -25,8 +21,6 @@ from tests.tiny_models import BARE, MAPS, TINY
 HEIGHT, WIDTH, CHANNELS = 20, 30, 4
 COMMON_FILES = {"differences.png", "features.npz", "histograms.png", "report.html"}
 TINY_FILES = COMMON_FILES | {"features.png", "maps.png", "feature_activity.png"}
-
-Arrays = dict[str, NDArray[Any]]
 
 
 @pytest.fixture(autouse=True)
@@ -51,29 +45,13 @@ def bare(tmp_path: Path) -> Path:
     return tiny_models.save(tmp_path, BARE, CHANNELS)
 
 
-def done(*arguments: object) -> Result:
-    result = fnet("inspect", *arguments)
-    assert result.exit_code == 0, result.output
-    return result
-
-
 def files(folder: Path) -> set[str]:
     return {path.name for path in folder.iterdir()}
 
 
-def arrays(folder: Path) -> Arrays:
-    with np.load(folder / "features.npz", allow_pickle=False) as found:
-        return dict(found)
-
-
-def record(path: Path) -> dict[str, Any]:
-    found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-    return found
-
-
 class TestPair:
     def test_files(self, tmp_path: Path, images: list[object], tiny: Path) -> None:
-        result = done(*images, "--weights", tiny, "-o", tmp_path / "o")
+        result = inspected(*images, "--weights", tiny, "-o", tmp_path / "o")
         assert files(tmp_path / "o") == TINY_FILES
         for name in files(tmp_path / "o"):
             assert f"{tmp_path / 'o' / name}: " in result.stdout
@@ -81,8 +59,8 @@ class TestPair:
             assert iio.imread(tmp_path / "o" / name).ndim == 3
 
     def test_what_the_network_made(self, tmp_path: Path, images: list[object], tiny: Path) -> None:
-        done(*images, "--weights", tiny, "-o", tmp_path / "o")
-        found = arrays(tmp_path / "o")
+        inspected(*images, "--weights", tiny, "-o", tmp_path / "o")
+        found = feature_arrays(tmp_path / "o")
         energies = {"activity_energy", "activity_energy_map"}
         assert found.keys() == {"fused", *MAPS, "activity", *energies}
         first = (iio.imread(tmp_path / "in" / "b.png") / 255).astype(np.float32)
@@ -101,8 +79,8 @@ class TestPair:
         )
 
     def test_numbers(self, tmp_path: Path, images: list[object], tiny: Path) -> None:
-        done(*images, "--weights", tiny, "-o", tmp_path / "o", "--json", tmp_path / "n.json")
-        numbers, found = record(tmp_path / "n.json"), arrays(tmp_path / "o")
+        inspected(*images, "--weights", tiny, "-o", tmp_path / "o", "--json", tmp_path / "n.json")
+        numbers, found = record(tmp_path / "n.json"), feature_arrays(tmp_path / "o")
         assert numbers["model"] == "tiny"
         assert numbers["modalities"] == ["ir", "vis"]
         assert numbers["size"] == [HEIGHT, WIDTH]
@@ -125,7 +103,7 @@ class TestPair:
         assert {"misalignment", "said", "notices", "weights"} <= numbers.keys()
 
     def test_the_terminal(self, tmp_path: Path, images: list[object], tiny: Path) -> None:
-        lines = done(*images, "--weights", tiny, "-o", tmp_path / "o").stdout.splitlines()
+        lines = inspected(*images, "--weights", tiny, "-o", tmp_path / "o").stdout.splitlines()
         for title in ("sources: ", "fused: ", "maps: ", "features: ", "fused pixels clipped: "):
             assert any(line.startswith(title) for line in lines)
         assert not any(line.startswith("parts: ") for line in lines)
@@ -135,8 +113,8 @@ class TestPair:
         assert max(map(len, shown)) <= 80
 
     def test_the_page(self, tmp_path: Path, images: list[object], tiny: Path) -> None:
-        done(*images, "--weights", tiny, "-o", tmp_path / "o")
-        page, found = Written(tmp_path / "o" / "report.html"), arrays(tmp_path / "o")
+        inspected(*images, "--weights", tiny, "-o", tmp_path / "o")
+        page, found = Written(tmp_path / "o" / "report.html"), feature_arrays(tmp_path / "o")
         shown = ["weight_ir", "weight_vis", "detail", "difference_ir", "difference_vis"]
         assert list(page.data["maps"]) == ["first", "second", "fused", *shown]
         assert page.data["parts"] == []
@@ -158,17 +136,17 @@ class TestPair:
         assert f"--weights {tiny}" in page.data["command"]
 
     def test_without_features_kept(self, tmp_path: Path, images: list[object], tiny: Path) -> None:
-        done(*images, "--weights", tiny, "-o", tmp_path / "o", "--no-codes")
-        assert "activity" not in arrays(tmp_path / "o")
-        assert "activity_energy" in arrays(tmp_path / "o")
+        inspected(*images, "--weights", tiny, "-o", tmp_path / "o", "--no-codes")
+        assert "activity" not in feature_arrays(tmp_path / "o")
+        assert "activity_energy" in feature_arrays(tmp_path / "o")
         assert files(tmp_path / "o") == TINY_FILES
 
     def test_a_model_that_shows_nothing(
         self, tmp_path: Path, images: list[object], bare: Path
     ) -> None:
-        result = done(*images, "--weights", bare, "-o", tmp_path / "o")
+        result = inspected(*images, "--weights", bare, "-o", tmp_path / "o")
         assert files(tmp_path / "o") == COMMON_FILES
-        assert arrays(tmp_path / "o").keys() == {"fused"}
+        assert feature_arrays(tmp_path / "o").keys() == {"fused"}
         assert "maps: " not in result.stdout
         page = Written(tmp_path / "o" / "report.html")
         assert page.links == ["#compare", "#separated", "#plots", "#numbers"]
@@ -176,11 +154,11 @@ class TestPair:
     def test_features_too_large_for_memory(
         self, tmp_path: Path, images: list[object], tiny: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        done(*images, "--weights", tiny, "-o", tmp_path / "in_memory")
+        inspected(*images, "--weights", tiny, "-o", tmp_path / "in_memory")
         monkeypatch.setattr("fnetcli.files.scratch.MAX_IN_MEMORY", 0)
-        done(*images, "--weights", tiny, "-o", tmp_path / "o")
-        for name, array in arrays(tmp_path / "in_memory").items():
-            assert np.array_equal(arrays(tmp_path / "o")[name], array)
+        inspected(*images, "--weights", tiny, "-o", tmp_path / "o")
+        for name, array in feature_arrays(tmp_path / "in_memory").items():
+            assert np.array_equal(feature_arrays(tmp_path / "o")[name], array)
         assert files(tmp_path / "o") == TINY_FILES
 
     def test_values_beyond_float16(self, tmp_path: Path, images: list[object], tiny: Path) -> None:
@@ -189,10 +167,10 @@ class TestPair:
         changed["encode.weight"] *= 1e7
         odd = tmp_path / "odd.safetensors"
         save_weights(odd, replace(network, arrays=changed), {})
-        result = done(*images, "--weights", odd, "-o", tmp_path / "o")
+        result = inspected(*images, "--weights", odd, "-o", tmp_path / "o")
         assert "feature activity: " in result.stderr
         assert "are beyond 65504" in result.stderr
-        assert np.isfinite(arrays(tmp_path / "o")["activity"]).all()
+        assert np.isfinite(feature_arrays(tmp_path / "o")["activity"]).all()
 
     def test_iterations_are_refused(self, tmp_path: Path, images: list[object], tiny: Path) -> None:
         result = fnet("inspect", *images, "--weights", tiny, "--iterations", "-o", tmp_path / "o")
@@ -217,7 +195,7 @@ class TestPair:
 
 class TestWeights:
     def test_facts(self, tmp_path: Path, tiny: Path) -> None:
-        result = done(tiny, "--json", tmp_path / "facts.json")
+        result = inspected(tiny, "--json", tmp_path / "facts.json")
         facts = record(tmp_path / "facts.json")
         loaded = load_weights(tiny)
         assert (facts["name"], facts["layout"], facts["model"]) == (tiny.name, "tiny", "tiny")
@@ -245,4 +223,4 @@ class TestWeights:
         words = "weights of 'bare' have no pictures to draw; leave it out"
         assert line == f"error: -o {tmp_path / 'o'}: {words}"
         assert not (tmp_path / "o").exists()
-        assert done(bare).stdout.startswith("name           bare.safetensors\n")
+        assert inspected(bare).stdout.startswith("name           bare.safetensors\n")

@@ -14,33 +14,26 @@ import psutil
 import pytest
 import torch
 
-from fnetcli.models.fnet import shaped
 from tests.cli.command import error_line, fnet, log_rows
 from tests.cli.test_train_cddfuse import RECIPE as CDDFUSE
 from tests.cli.test_train_labelled import RECIPE as UAAFUSION
 from tests.cli.test_train_labelled import write_labels
+from tests.cli.tiny_recipes import FNET_NETWORKS, PAIRS
 from tests.drawn_pictures import write_pairs
 
-FNET = """
+pytestmark = pytest.mark.usefixtures("eager")
+
+FNET = (
+    """
 seed = 5
 optimizer = "{optimizer}"
 ema_warmup = true
 validate_every = 10
 checkpoint_every = 10
-[data]
-vis = "data/vis"
-ir = "data/ir"
-[validation]
-vis = "data/vis"
-ir = "data/ir"
-[network]
-atoms = 4
-kernel_size = 3
-iterations = 2
-[inverse]
-atoms = 4
-kernel_size = 3
-iterations = 1
+"""
+    + PAIRS
+    + FNET_NETWORKS
+    + """
 [stage_1]
 iterations = 20
 batch = 3
@@ -52,13 +45,8 @@ batch = 4
 crop = 16
 learning_rate = 1e-4
 """
+)
 ENVIRONMENT = {**os.environ, "TORCHDYNAMO_DISABLE": "1"}  # compiling takes longer than these runs
-
-
-@pytest.fixture(autouse=True)
-def eager(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Compiling takes longer than these runs; tests/models compares both."""
-    monkeypatch.setattr(shaped, "compile_threshold", lambda: None)
 
 
 def recipe_of(folder: Path, text: str) -> Path:

@@ -21,34 +21,27 @@ import torch
 from fnetcli.checkpoints.loading import load_weights
 from fnetcli.imaging.intensity import ScalingOptions
 from fnetcli.metrics import to_grey8
-from fnetcli.models.fnet import shaped
 from fnetcli.models.fnet.config import IFNetConfig
 from fnetcli.models.table import INVERSES
 from fnetcli.training.data import Pairs, read_luminance
 from tests.cli.command import error_line, fnet, log_rows
+from tests.cli.tiny_recipes import FNET_NETWORKS, PAIRS, change
 from tests.drawn_pictures import smooth_noise, write, write_pairs
 
-RECIPE = """
+pytestmark = pytest.mark.usefixtures("eager")
+
+RECIPE = (
+    """
 seed = 5
 ema = 0.5
 precision = "{precision}"
 optimizer = "{optimizer}"
 validate_every = 4
 checkpoint_every = 3
-[data]
-vis = "data/vis"
-ir = "data/ir"
-[validation]
-vis = "data/vis"
-ir = "data/ir"
-[network]
-atoms = 4
-kernel_size = 3
-iterations = 2
-[inverse]
-atoms = 4
-kernel_size = 3
-iterations = 1
+"""
+    + PAIRS
+    + FNET_NETWORKS
+    + """
 [stage_1]
 iterations = 4
 batch = 2
@@ -62,12 +55,7 @@ learning_rate = 1e-3
 warmup = 2
 decay = 3
 """
-
-
-@pytest.fixture(autouse=True)
-def eager(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Compiling takes longer than these runs; tests/models compares both."""
-    monkeypatch.setattr(shaped, "compile_threshold", lambda: None)
+)
 
 
 @pytest.fixture
@@ -130,7 +118,7 @@ def test_separation_weight(tmp_path: Path, recipe: Path) -> None:
     assert after[0]["intensity"] == before[0]["intensity"]  # the same start
     assert after[0]["separation"] > 0
     assert after[3]["validation"] > before[3]["validation"]
-    recipe.write_text(recipe.read_text().replace("_weight = 20", "_weight = -1"))
+    change(recipe, ("_weight = 20", "_weight = -1"))
     result = fnet("train", recipe, "-o", tmp_path / "bad")
     assert result.exit_code != 0
     assert "separation_weight must not be negative" in error_line(result.stderr)
@@ -241,7 +229,7 @@ def test_existing_run_folder(tmp_path: Path, recipe: Path) -> None:
     assert again.exit_code == 2
     assert "--resume" in error_line(again.stderr)
     assert (run / "state.pt").read_bytes() == before
-    recipe.write_text(recipe.read_text().replace("seed = 5", "seed = 6"))
+    change(recipe, ("seed = 5", "seed = 6"))
     other = fnet("train", recipe, "-o", run, "--resume")
     assert other.exit_code == 1
     assert "another seed" in error_line(other.stderr)
@@ -281,7 +269,7 @@ def test_a_damaged_log_does_not_hide_the_error(tmp_path: Path, recipe: Path) -> 
     assert fnet("train", recipe, "-o", run).exit_code == 0
     with (run / "log.jsonl").open("a") as log:
         log.write('{"stage": 2, "iter')
-    recipe.write_text(recipe.read_text().replace("seed = 5", "seed = 6"))
+    change(recipe, ("seed = 5", "seed = 6"))
     result = fnet("train", recipe, "-o", run, "--resume")
     assert "another seed" in error_line(result.stderr)
 
@@ -311,8 +299,8 @@ def test_command_line_folders_replace_validation_too(tmp_path: Path, recipe: Pat
 def test_longer_recipe_goes_on(tmp_path: Path, recipe: Path) -> None:
     run = tmp_path / "run"
     assert fnet("train", recipe, "-o", run).exit_code == 0
-    recipe.write_text(recipe.read_text().replace("iterations = 8", "iterations = 10"))
-    recipe.write_text(recipe.read_text().replace("decay = 3", "decay = 2\nssim_weight = 30.0"))
+    change(recipe, ("iterations = 8", "iterations = 10"))
+    change(recipe, ("decay = 3", "decay = 2\nssim_weight = 30.0"))
     assert fnet("train", recipe, "-o", run, "--resume").exit_code == 0
     assert log_rows(run)[-1]["iteration"] == 10
 
@@ -330,7 +318,7 @@ def test_damaged_state(tmp_path: Path, recipe: Path, content: bytes) -> None:
 
 class TestWrongData:
     def test_unknown_key(self, recipe: Path) -> None:
-        recipe.write_text(recipe.read_text().replace("crop = 16", "crob = 16"))
+        change(recipe, ("crop = 16", "crob = 16"))
         result = fnet("train", recipe)
         assert result.exit_code == 2
         assert "did you mean 'crop'" in error_line(result.stderr)
@@ -409,8 +397,8 @@ def test_compiled_run_resumes_to_the_same_numbers(
     recipe.write_text(RECIPE.format(precision="bf16", optimizer="muon"))
     whole, parts, short = tmp_path / "whole", tmp_path / "parts", tmp_path / "short.toml"
     short.write_text(recipe.read_text().replace("iterations = 8", "iterations = 5"))
-    recipe.write_text(recipe.read_text().replace("decay = 3", "decay = 0"))
-    short.write_text(short.read_text().replace("decay = 3", "decay = 0"))
+    change(recipe, ("decay = 3", "decay = 0"))
+    change(short, ("decay = 3", "decay = 0"))
     assert fnet("train", recipe, "-o", whole).exit_code == 0
     assert fnet("train", short, "-o", parts).exit_code == 0
     torch._dynamo.reset()
@@ -421,7 +409,7 @@ def test_compiled_run_resumes_to_the_same_numbers(
 
 @pytest.mark.slow
 def test_ctrl_c_in_a_real_process(tmp_path: Path, recipe: Path) -> None:
-    recipe.write_text(recipe.read_text().replace("iterations = 8", "iterations = 100000"))
+    change(recipe, ("iterations = 8", "iterations = 100000"))
     run = tmp_path / "run"
     command = [sys.executable, "-m", "fnetcli", "train", str(recipe), "-o", str(run)]
     env = os.environ | {"TORCHDYNAMO_DISABLE": "1"}  # compiling takes longer than this test

@@ -15,10 +15,12 @@ from fnetcli.training.cddfuse.recipe import CDDFuseRecipe, CDDFuseStageConfig
 from fnetcli.training.data import Pairs
 from fnetcli.training.recipes import read_recipe
 from tests.cli.command import error_line, fnet, log_rows
+from tests.cli.tiny_recipes import CDDFUSE_NETWORK, PAIRS, change
 from tests.drawn_pictures import write, write_pairs
 
 CONFIGS = Path(__file__).parents[2] / "configs"
-RECIPE = """
+RECIPE = (
+    """
 model = "cddfuse"
 seed = 5
 ema = 0.5
@@ -27,17 +29,10 @@ checkpoint_every = 2
 validation_crop = 20
 carried_rate = 0.5
 min_contrast = {min_contrast}
-[data]
-vis = "data/vis"
-ir = "data/ir"
-[validation]
-vis = "data/vis"
-ir = "data/ir"
-[network]
-dim = 8
-heads = 2
-encoder_blocks = 1
-decoder_blocks = 1
+"""
+    + PAIRS
+    + CDDFUSE_NETWORK
+    + """
 [stage_1]
 iterations = 3
 batch = 2
@@ -55,6 +50,7 @@ batch = 1
 crop = 24
 learning_rate = 1e-3
 """
+)
 
 
 @pytest.fixture
@@ -142,7 +138,7 @@ def test_flat_pictures_do_not_break_training(
     ],
 )
 def test_wrong_recipes(recipe: Path, before: str, after: str, message: str) -> None:
-    recipe.write_text(recipe.read_text().replace(before, after))
+    change(recipe, (before, after))
     result = fnet("train", recipe)
     assert result.exit_code == 2
     assert message in error_line(result.stderr)

@@ -8,27 +8,24 @@ import imageio.v3 as iio
 import pytest
 import torch
 
-from fnetcli.models.fnet import shaped
 from fnetcli.training.config import StageConfig
 from fnetcli.training.fnet.losses import fusion_loss
 from tests.cli.command import error_line, fnet, log_rows
+from tests.cli.tiny_recipes import FNET_NETWORKS, PAIRS, change
 from tests.drawn_pictures import write_pairs
 
-RECIPE = """
+pytestmark = pytest.mark.usefixtures("eager")
+
+RECIPE = (
+    """
 seed = 5
 ema = 0.5
 optimizer = "muon"
 validate_every = 2
-[data]
-vis = "data/vis"
-ir = "data/ir"
-[validation]
-vis = "data/vis"
-ir = "data/ir"
-[network]
-atoms = 4
-kernel_size = 3
-iterations = 1
+"""
+    + PAIRS
+    + FNET_NETWORKS
+    + """
 [stage_1]
 iterations = 2
 batch = 2
@@ -40,12 +37,7 @@ batch = 2
 crop = 16
 learning_rate = 1e-3
 """
-
-
-@pytest.fixture(autouse=True)
-def eager(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Compiling takes longer than these runs."""
-    monkeypatch.setattr(shaped, "compile_threshold", lambda: None)
+)
 
 
 @pytest.fixture
@@ -54,14 +46,6 @@ def recipe(tmp_path: Path) -> Path:
     path = tmp_path / "tiny.toml"
     path.write_text(RECIPE)
     return path
-
-
-def change(recipe: Path, *pairs: tuple[str, str]) -> None:
-    text = recipe.read_text()
-    for before, after in pairs:
-        assert before in text
-        text = text.replace(before, after)
-    recipe.write_text(text)
 
 
 def test_six_metrics_and_a_strip_in_both_stages(tmp_path: Path, recipe: Path) -> None:

@@ -17,7 +17,7 @@ from fnetcli.models.base import Network
 from fnetcli.models.cddfuse import CDDFUSE
 from fnetcli.models.cddfuse.config import CDDFuseConfig
 from fnetcli.models.cddfuse.network import CDDFuse
-from fnetcli.models.fnet import FNET, shaped
+from fnetcli.models.fnet import FNET
 from fnetcli.models.fnet.config import FNetConfig
 from fnetcli.models.fnet.network import FNet
 from fnetcli.models.torch_arrays import at_rest
@@ -28,20 +28,21 @@ from fnetcli.training import recipes
 from fnetcli.training.data import Pairs
 from fnetcli.training.labelled import LabelledPairs
 from tests.cli.command import error_line, fnet, log_rows
+from tests.cli.tiny_recipes import PAIRS, change
 from tests.drawn_pictures import write_pairs
 
-RECIPE = """
+pytestmark = pytest.mark.usefixtures("eager")
+
+RECIPE = (
+    """
 model = "{model}"
 init = "start.safetensors"
 seed = 5
 ema = 0.5
 validate_every = 2
-[data]
-vis = "data/vis"
-ir = "data/ir"
-[validation]
-vis = "data/vis"
-ir = "data/ir"
+"""
+    + PAIRS
+    + """
 [stage_1]
 iterations = 0
 [stage_2]
@@ -53,15 +54,10 @@ crop = 16
 learning_rate = 1e-2
 freeze = ["{freeze}"]
 """
+)
 FROZEN = {"fnet": "encode_u", "cddfuse": "encoder", "uaafusion": "segmentation"}
 STAGE = {"fnet": 3, "cddfuse": 4, "uaafusion": 3}  # the number of [fine_tune]
 EVERY_MODEL = pytest.mark.parametrize("model", FROZEN)
-
-
-@pytest.fixture(autouse=True)
-def eager(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Compiling takes longer than these runs."""
-    monkeypatch.setattr(shaped, "compile_threshold", lambda: None)
 
 
 def small_network(model: str) -> Network[Any]:
@@ -214,14 +210,14 @@ class TestRefused:
     )
     def test_recipes(self, tmp_path: Path, before: str, after: str, message: str) -> None:
         recipe = prepare(tmp_path, "fnet")
-        recipe.write_text(recipe.read_text().replace(before, after))
+        change(recipe, (before, after))
         assert message in self.refused(recipe, "-o", tmp_path / "run")
         assert not (tmp_path / "run" / "last.safetensors").exists()
 
     def test_nothing_left_to_learn(self, tmp_path: Path) -> None:
         recipe = prepare(tmp_path, "cddfuse")
         everything = '["encoder", "decoder", "base_fusion", "detail_fusion"]'
-        recipe.write_text(recipe.read_text().replace('["encoder"]', everything))
+        change(recipe, ('["encoder"]', everything))
         assert "nothing is left to learn" in self.refused(recipe, "-o", tmp_path / "run")
 
     def test_no_weights(self, tmp_path: Path) -> None:
@@ -235,7 +231,7 @@ class TestRefused:
 
     def test_labels_are_needed_where_the_segmentation_learns(self, tmp_path: Path) -> None:
         recipe = prepare(tmp_path, "uaafusion")
-        recipe.write_text(recipe.read_text().replace('["segmentation"]', "[]"))
+        change(recipe, ('["segmentation"]', "[]"))
         assert "and freeze segmentation" in self.refused(recipe, "-o", tmp_path / "run")
 
     def test_other_classes(self, tmp_path: Path) -> None:

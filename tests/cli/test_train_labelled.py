@@ -14,9 +14,11 @@ import torch
 from fnetcli.checkpoints.loading import load_weights
 from fnetcli.training.labelled import LabelledPairs
 from tests.cli.command import error_line, fnet, log_rows
+from tests.cli.tiny_recipes import PAIRS, UAAFUSION_NETWORK, change
 from tests.drawn_pictures import smooth_noise, write, write_pairs
 
-RECIPE = """
+RECIPE = (
+    """
 model = "uaafusion"
 seed = 5
 precision = "{precision}"
@@ -27,22 +29,15 @@ labelled_share = 0.5
 attribution_every = 2
 attribution_pixels = 400
 validation_crop = 20
-[data]
-vis = "data/vis"
-ir = "data/ir"
-[validation]
-vis = "data/vis"
-ir = "data/ir"
+"""
+    + PAIRS
+    + """
 [unlabelled]
 vis = "more/vis"
 ir = "more/ir"
-[classes]
-names = ["left", "right"]
-[network]
-stages = 2
-channels = 4
-path_steps = 2
-segmentation = "small"
+"""
+    + UAAFUSION_NETWORK
+    + """
 [stage_1]
 iterations = 3
 batch = 2
@@ -56,6 +51,7 @@ learning_rate = 1e-3
 warmup = 2
 decay = 3
 """
+)
 
 
 def write_labels(folder: Path, count: int, height: int = 24, width: int = 32) -> Path:
@@ -190,7 +186,7 @@ class TestWrongLabels:
         assert "unknown key 'labels'" in self.refused(other)
 
     def test_no_classes(self, tmp_path: Path, recipe: Path) -> None:
-        recipe.write_text(recipe.read_text().replace('["left", "right"]', "[]"))
+        change(recipe, ('["left", "right"]', "[]"))
         line = self.refused(recipe, "--labels", tmp_path / "labels")
         assert "under [classes]" in line
 
@@ -205,7 +201,7 @@ class TestWrongLabels:
         ],
     )
     def test_class_names(self, tmp_path: Path, recipe: Path, names: str, message: str) -> None:
-        recipe.write_text(recipe.read_text().replace('["left", "right"]', names))
+        change(recipe, ('["left", "right"]', names))
         line = self.refused(recipe, "--labels", tmp_path / "labels")
         assert message in line
         assert "tiny.toml" in line

@@ -36,7 +36,7 @@ def test_written_to_be_edited(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
 def test_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     for arguments, message in (
-        (["none"], "--write-recipe none: no such recipe; give one of ablations/ae01, "),
+        (["none"], "--write-recipe none: no such recipe; give one of cddfuse-finetune, "),
         (["fnet", "-o", "none/x.toml"], "none/x.toml: its folder does not exist"),
         (["fnet", "-o", "there.toml"], "there.toml: exists already; name another file with -o"),
     ):
@@ -55,6 +55,6 @@ def test_a_name_wins_over_a_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     assert "fnet: not valid TOML" in error_line(result.stderr)
     by_name = fnet("train", "fnet", "--vis", "data/vis", "--ir", "data/ir")
     assert "smaller than the crop of 128" in error_line(by_name.stderr)
-    missing = fnet("train", "nett", "--vis", "data/vis", "--ir", "data/ir")
+    missing = fnet("train", "zzz", "--vis", "data/vis", "--ir", "data/ir")
     assert missing.exit_code == 2
-    assert "give a TOML file, or a recipe by name (ablations/ae01, " in error_line(missing.stderr)
+    assert "give a TOML file, or a recipe by name (cddfuse-finetune, " in error_line(missing.stderr)

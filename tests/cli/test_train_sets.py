@@ -8,10 +8,12 @@ from pathlib import Path
 import pytest
 
 from fnetcli.checkpoints.loading import load_weights
-from fnetcli.models.fnet import shaped
 from tests.cli.command import error_line, fnet, log_rows
 from tests.cli.test_train_labelled import write_labels
+from tests.cli.tiny_recipes import CDDFUSE_NETWORK, FNET_NETWORKS, UAAFUSION_NETWORK, change
 from tests.drawn_pictures import write_pairs
+
+pytestmark = pytest.mark.usefixtures("eager")
 
 RECIPE = """
 model = "{model}"
@@ -41,17 +43,10 @@ crop = 16
 learning_rate = 1e-3
 """
 NETWORKS = {
-    "fnet": "[network]\natoms = 4\nkernel_size = 3\niterations = 1",
-    "cddfuse": "[network]\ndim = 8\nheads = 2\nencoder_blocks = 1\ndecoder_blocks = 1",
-    "uaafusion": '[classes]\nnames = ["left", "right"]\n'
-    '[network]\nstages = 2\nchannels = 4\npath_steps = 2\nsegmentation = "small"',
+    "fnet": FNET_NETWORKS,
+    "cddfuse": CDDFUSE_NETWORK,
+    "uaafusion": UAAFUSION_NETWORK,
 }
-
-
-@pytest.fixture(autouse=True)
-def eager(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Compiling takes longer than these runs."""
-    monkeypatch.setattr(shaped, "compile_threshold", lambda: None)
 
 
 def prepare(folder: Path, model: str = "fnet", top: str = "") -> Path:
@@ -95,7 +90,7 @@ def test_validation_of_every_two_modalities(tmp_path: Path) -> None:
     (tmp_path / "vis/vis").rename(folder / "vis")
     (tmp_path / "ir/ir").rename(folder / "ir")
     (tmp_path / "nir/ir").rename(folder / "nir")
-    recipe.write_text(recipe.read_text().replace("match = ", "# "))
+    change(recipe, ("match = ", "# "))
     for path in sorted((tmp_path / "b/vis").iterdir()):
         path.rename(path.with_stem(path.stem.removesuffix("_RGB")))
     result = fnet("train", recipe, "--validation", folder, "-o", run)
@@ -132,9 +127,7 @@ def test_the_command_line_replaces_all_sets(tmp_path: Path) -> None:
 )
 def test_mistakes(tmp_path: Path, before: str, after: str, message: str) -> None:
     recipe = prepare(tmp_path)
-    text = recipe.read_text()
-    assert before in text
-    recipe.write_text(text.replace(before, after, 1))
+    change(recipe, (before, after))
     result = fnet("train", recipe, "-o", tmp_path / "run")
     assert result.exit_code in {1, 2}
     assert message in error_line(result.stderr)

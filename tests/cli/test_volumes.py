@@ -478,6 +478,17 @@ class TestResults:
         assert preview.ndim == 2
         assert preview.max() > 0
 
+    def test_windows_are_recorded_by_name(self, study: Study) -> None:
+        def recorded(*further: object) -> tuple[object, ...]:
+            study.fused("--maps", "none", *further)
+            known = records(study.out)["P1"]["ranges"]["ct"]
+            return known.get("window"), known["low"], known["high"]
+
+        assert recorded() == ("soft", -160, 240)
+        assert recorded("--window", "ct=liver") == ("liver", -15, 135)
+        assert recorded("--window", "ct=150,60") == (None, -15, 135)
+        assert recorded("--range", "ct=-160,240") == (None, -160, 240)
+
     def test_preview_has_inputs_letters_and_no_empty_slices(
         self, study: Study, tmp_path: Path
     ) -> None:
@@ -1003,6 +1014,49 @@ class TestRegistration:
         study.fused(*how, "--distrust-headers", ct=ct, mri=mri)
         assert records(study.out)["A"]["registration"]["refused"] is False
 
+    def test_preview_has_chequerboards_before_and_after(
+        self, study: Study, tmp_path: Path, bodies: tuple[Volume, Volume, Matrix, Matrix]
+    ) -> None:
+        """Of equal volumes, moved apart: an edge at a field's border before, none afterwards."""
+        body = bodies[1].astype(np.int16)
+        matrix, moved = bodies[2], bodies[2].copy()
+        moved[:3, 3] += (0, 16, 0)
+        mri = write_nifti(tmp_path / "mr.nii", body, matrix)
+        ct = write_nifti(tmp_path / "ct.nii", body, moved)
+        ranges = ("--range", "ct=0,160", "--range", "mri=0,160", "--maps", "none", "--name", "A")
+        study.fused(*ranges, ct=ct, mri=mri)
+        plain = iio.imread(study.out / "preview" / "A.png")
+        shift = sitk.TranslationTransform(3, (0, -16, 0))  # LPS
+        sitk.WriteTransform(shift, str(tmp_path / "shift.tfm"))
+        for how, name in (
+            (("--transform", tmp_path / "shift.tfm"), "transform"),
+            (("--register", "rigid"), "registered"),
+        ):
+            study.out = tmp_path / name
+            study.fused(*ranges, *how, ct=ct, mri=mri)
+            sheet = iio.imread(study.out / "preview" / "A.png")
+            side = 80  # 40 pixels, enlarged
+            assert sheet.size > 1.4 * plain.size  # five tiles a slice instead of three
+            middle = sheet[sheet.shape[0] // 2 // (side + 2) * (side + 2) :][:side, : 5 * side]
+            mri_tile, before, after = (
+                middle[16:, i * side : (i + 1) * side].astype(int) for i in (0, 3, 4)
+            )
+            assert np.abs(after - mri_tile).mean() < 3
+            assert np.abs(before - mri_tile).mean() > 15
+
+    def test_refused_ones_have_one_chequerboard(
+        self, study: Study, tmp_path: Path, bodies: tuple[Volume, Volume, Matrix, Matrix]
+    ) -> None:
+        mri = write_series(tmp_path / "mr", bodies[0], bodies[2], "MR")
+        ct = write_series(tmp_path / "ct", bodies[1], bodies[3], "CT")
+        how = ("--maps", "none", "--name", "A", "--window", "ct=auto")
+        study.fused(*how, ct=ct, mri=mri)
+        plain = iio.imread(study.out / "preview" / "A.png")
+        study.fused(*how, "--register", "rigid", ct=ct, mri=mri)
+        assert records(study.out)["A"]["registration"]["refused"] is True
+        sheet = iio.imread(study.out / "preview" / "A.png")
+        assert 1.2 * plain.size < sheet.size < 1.4 * plain.size
+
     def test_without_anything_in_common_it_is_refused(
         self, study: Study, tmp_path: Path, bodies: tuple[Volume, Volume, Matrix, Matrix]
     ) -> None:
@@ -1101,6 +1155,55 @@ class TestColour:
         source = pydicom.dcmread(study.mri / "IM0000")
         np.testing.assert_allclose(first.ImagePositionPatient, source.ImagePositionPatient)
         assert "fused_color" not in {path.name for path in (study.out / "fused").iterdir()}
+
+    def test_captures_have_a_colour_bar_below(self, study: Study, tmp_path: Path) -> None:
+        """Outside of the grid: the patient lies where the reference has them."""
+        shape = (4, 40, 110)
+        scan = np.zeros(shape, np.int16)
+        scan[1:3, 8:30, 20:80] = 200
+        mri = write_series(tmp_path / "mr", scan, PLACE, "MR")
+        pet = write_series(tmp_path / "pt", (scan // 25).astype(np.int16), PLACE, "PT", Units="GML")
+        given = ("--pet", pet, "--mri", mri, "-o", study.out, "--weights", study.weights)
+        uids = set()
+        for further, is_turned in (((), False), (("--invert", "pet"), True)):
+            succeeds(*given, "--to", "dicom", "--maps", "none", "--name", "A", *further)
+            first = pydicom.dcmread(study.out / "fused_color" / "A" / "0001.dcm")
+            assert (first.Rows, first.Columns) == (40 + 26, 110)
+            bar = first.pixel_array[40 + 8].astype(int)
+            cold, hot = (bar[-1], bar[0]) if is_turned else (bar[0], bar[-1])
+            assert not cold.any()
+            assert tuple(hot) == (255, 255, 0)
+            assert first.pixel_array[-12:, :40].max() > 200  # pet 0
+            assert first.pixel_array[-12:, 70:].max() > 200  # 10 SUVbw
+            (matrix, _), (expected, _) = (
+                itk_grid(folder) for folder in (study.out / "fused_color" / "A", mri)
+            )
+            np.testing.assert_allclose(matrix, expected, atol=1e-6)
+            plain = pydicom.dcmread(study.out / "fused" / "A" / "0001.dcm")
+            assert (plain.Rows, plain.Columns) == (40, 110)
+            uids.add(first.SeriesInstanceUID)
+        assert len(uids) == 2
+
+    @pytest.mark.parametrize("below", ["fused", "anatomy"])
+    @pytest.mark.parametrize("name", ["hot", "hot-iron", "inferno", "magma", "rainbow"])
+    def test_colours_say_how_much_whatever_lies_below(
+        self, study: Study, tmp_path: Path, name: str, below: str
+    ) -> None:
+        """What the colours have beyond their grey part is the same on black and on white."""
+        pet = np.tile(np.arange(100, dtype=np.int16), (4, 8, 1))
+        scan = np.repeat(np.arange(0, 800, 100, dtype=np.int16), 100).reshape(1, 8, 100)
+        given = ("--name", "A", "--colormap", name, "--below", below, "--maps", "none")
+        succeeds(
+            *("--pet", write_nifti(tmp_path / "pet.nii", pet, PLACE), "-o", study.out),
+            *("--mri", write_nifti(tmp_path / "mr.nii", np.tile(scan, (4, 1, 1)), PLACE)),
+            *("--weights", study.weights, "--range", "pet=0,99", "--range", "mri=0,700", *given),
+        )
+        found = self.colors(study.out)[:, :, 1]  # columns, rows, channels
+        hue = found - found.min(axis=-1, keepdims=True)
+        for row in range(1, 8):
+            np.testing.assert_allclose(hue[:, row], hue[:, 0], atol=3 / 255)
+        steps = np.abs(np.diff(hue[:, 0][::10], axis=0)).max(axis=-1)
+        assert steps[1:].min() > 4 / 255  # and differs from SUV to SUV
 
     @pytest.mark.parametrize(("target", "suffix"), [("png", "png"), ("tiff", "tif")])
     def test_as_pictures(self, study: Study, tmp_path: Path, target: str, suffix: str) -> None:

@@ -129,6 +129,7 @@ def test_commands_are_spelled_as_the_program_knows_them(
     page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("fnetcli.cli.options.network.limit_threads", lambda _: None)
     Path("study.toml").write_text("decimals = 2\n")  # the only file that is read
     for line in shown_commands(page):
         name, *arguments = shlex.split(line)[1:]

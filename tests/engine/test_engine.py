@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import threading
+import weakref
 from typing import Any
 
 import numpy as np
@@ -11,10 +12,12 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
+from fnetcli.checkpoints.loading import load_weights
 from fnetcli.engine import Device, Engine, EngineOptions, Wanted, memory
 from fnetcli.engine.executors.base import NOWHERE, Executor, Inner, Into
 from fnetcli.engine.executors.fnet import native
 from fnetcli.engine.executors.fnet.building import NoLibraryError
+from fnetcli.engine.options import Precision
 from fnetcli.errors import PairError, UsageError
 from fnetcli.models.base import Network
 from fnetcli.models.fnet.config import FNetConfig
@@ -240,6 +243,7 @@ def test_memory_that_runs_out_means_smaller_tiles(path: str) -> None:
         torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20 GiB"),
         RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory: you tried"),
         RuntimeError("could not create a primitive"),
+        RuntimeError("cuDNN error: CUDNN_STATUS_ALLOC_FAILED"),
     ],
 )
 def test_memory_that_is_not_there_at_all(path: str, error: Exception) -> None:
@@ -250,6 +254,33 @@ def test_memory_that_is_not_there_at_all(path: str, error: Exception) -> None:
     ):
         engine.run(*random_pair(1, 500, 520))
     assert greedy.least <= (64 + 2 * (48 + 63)) ** 2, path  # it was tried
+
+
+def test_what_ran_out_of_memory_lets_go_of_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A traceback would hold its arrays while the cache of a device is emptied."""
+
+    errors: list[weakref.ref[MemoryError]] = []
+
+    class HeldError(MemoryError):
+        def __init__(self) -> None:
+            errors.append(weakref.ref(self))
+
+    def fail(*_: object) -> None:
+        raise HeldError
+
+    engine = Engine(small_network(), CPU)
+    monkeypatch.setattr(engine, "_run_tiles", fail)
+    go_smaller, was_alive = engine._go_smaller, []
+
+    def look(*given: Any) -> None:
+        was_alive.append(errors[-1]() is not None)
+        go_smaller(*given)
+
+    monkeypatch.setattr(engine, "_go_smaller", look)
+    with pytest.raises(PairError, match="not enough memory"):
+        engine.run(*random_pair(1, 8, 8))
+    assert was_alive
+    assert not any(was_alive)
 
 
 def test_no_thread_to_be_had_is_no_obstacle(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -278,12 +309,27 @@ def test_weights_that_are_not_finite(path: str) -> None:
     assert path
 
 
-def test_bf16_on_a_processor_is_left_out_and_said() -> None:
-    engine = Engine(small_network(), CPU, EngineOptions(precision="bf16"))
+@pytest.mark.parametrize("precision", ["tf32", "bf16"])
+def test_rounding_on_a_processor_is_left_out_and_said(precision: Precision) -> None:
+    engine = Engine(small_network(), CPU, EngineOptions(precision=precision))
     assert engine.precision == "fp32"
     assert engine.notices == [
-        "--precision bf16: no faster than float32 on this cpu device; float32 is used"
+        f"--precision {precision}: no faster than float32 on this cpu device; float32 is used"
     ]
+
+
+@pytest.mark.parametrize("precision", ["fp32", "tf32", "bf16"])
+def test_each_network_in_the_precisions_that_it_has(
+    precision: Precision, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Device, "has_tensor_cores", lambda _: True)
+    options, device = EngineOptions(precision=precision), Device("cuda")
+    assert Engine(small_network(), device, options).precision == precision
+    other = Engine(load_weights("uaafusion").network, device, options)
+    is_left_out = precision == "bf16"
+    assert other.precision == ("fp32" if is_left_out else precision)
+    said = "--precision bf16: not for this network; float32 is used"
+    assert other.notices == [said] * is_left_out
 
 
 def test_options_that_make_no_sense() -> None:

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from fnetcli.baselines import BASELINES, Baseline, average
+from fnetcli.baselines import BASELINES, Baseline, average, blend_average
 from fnetcli.checkpoints.loading import load_weights
 from fnetcli.engine import EngineOptions
 from fnetcli.errors import CheckpointError, EvaluationError, FnetError, UsageError
@@ -141,7 +141,9 @@ class TestFailures:
         assert "1000000000x1000000000" in str(error)
 
     def test_anything_else(self) -> None:
-        error = failure(lambda: measure_cost("x", Baseline("own", average, "own"), (8, 8)))
+        error = failure(
+            lambda: measure_cost("x", Baseline("own", average, blend_average, "own"), (8, 8))
+        )
         assert type(error) is EvaluationError
         assert "StopIteration" in str(error)
 

@@ -42,7 +42,7 @@ ALLOWED = {
     ("evaluation/cost.py", "load"): "JSON of our own from a stream",
     ("evaluation/cache.py", "connect"): "SQLite opens by itself; what is no file is refused before",
     ("checkpoints/pth.py", "load"): "bytes in memory",
-    ("training/loop.py", "load"): "a file that was opened guarded",
+    ("training/state.py", "load"): "a file that was opened guarded",
     ("training/loop.py", "FileIO"): "appends to what was just written",
     ("reports/inspect_page.py", "open"): "bytes in memory",
     ("formats/dicom/files.py", "dcmread"): "a file that was opened guarded",

@@ -298,7 +298,7 @@ class TestHeader:
             item = got.SourceImageSequence[1]
             assert item.ReferencedSOPClassUID == UIDS["mri"]
             assert item.PurposeOfReferenceCodeSequence[0].CodeValue == "121322"
-            assert "learned image fusion of CT and MR" in got.DerivationDescription
+            assert "image fusion of CT and MR" in got.DerivationDescription
             assert got.DerivationDescription.endswith(" Window soft.")
 
     def test_frames_of_a_multi_frame_source_are_numbered(self, tmp_path: Path) -> None:

@@ -48,6 +48,7 @@ RECORDS = st.fixed_dictionaries(
             {name: st.fixed_dictionaries({"path": st.text(), "sha256": HASHES}) for name in "xy"}
         ),
         "weights": st.dictionaries(st.text(max_size=3), st.text(max_size=3), max_size=2),
+        "method": st.text(max_size=3),
         "options": st.dictionaries(st.text(max_size=3), JSON, max_size=3),
         "outputs": st.dictionaries(st.text(max_size=3), st.text(max_size=3), max_size=2),
         "pixels_version": st.integers(1, 3),

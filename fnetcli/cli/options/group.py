@@ -5,9 +5,12 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Mapping
 from dataclasses import MISSING, Field, dataclass, fields
+from itertools import takewhile
 from typing import Any, Self, get_type_hints
 
 from typer.core import TyperCommand
+
+from fnetcli.errors import UsageError
 
 
 @dataclass(frozen=True)
@@ -64,17 +67,37 @@ def takes_groups(command: Callable[..., int]) -> Callable[..., int]:
     return flattened
 
 
-class OnceCommand(TyperCommand):
-    """A command that refuses a repeated option if only the last one would count."""
+class StrictCommand(TyperCommand):
+    """A command that refuses words which its parser would take for something else.
+
+    These are a repeated option of which only the last one would count, an option in place of a
+    value, and -out, which would be -o with the value ut.
+    """
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
-        """Parse the arguments. Raise click's UsageError."""
-        if args:
-            _, _, order = self.make_parser(ctx).parse_args(args=list(args))
-            given = set[str]()
-            for one in order:
-                may_repeat = one.multiple or getattr(one, "is_flag", True)
-                if one.name in given and not may_repeat:
-                    ctx.fail(f"{one.opts[-1]}: given twice; leave one out")
-                given.add(one.name)
+        """Parse the arguments. Raise UsageError."""
+        if args and not ctx.resilient_parsing:
+            self.require_clear(ctx, args)
         return super().parse_args(ctx, args)
+
+    def require_clear(self, ctx: Any, args: list[str]) -> None:
+        """Raise UsageError for words that would be taken for something else."""
+        options = {option for one in self.get_params(ctx) for option in one.opts}
+        for word in takewhile(lambda word: word != "--", args):
+            long = f"-{word.partition('=')[0]}"
+            if long in options:
+                raise UsageError(f"{long[1:]}: unknown option; did you mean {long}?")
+        values, _, order = self.make_parser(ctx).parse_args(args=list(args))
+        given = set[str]()
+        for one in order:
+            name = one.opts[-1]
+            may_repeat = one.multiple or getattr(one, "is_flag", True)
+            if one.name in given and not may_repeat:
+                raise UsageError(f"{name}: given twice; leave one out")
+            given.add(one.name)
+            value = values.get(one.name)
+            for text in value if isinstance(value, list) else [value]:
+                if text in options and f"{name}={text}" not in args:
+                    raise UsageError(
+                        f"{name}: no value given, {text} follows; write one after {name}"
+                    )

@@ -12,19 +12,25 @@ import typer
 
 from fnetcli.cli.options.group import OptionGroup
 from fnetcli.cli.options.values import byte_count
+from fnetcli.cores import limit_threads
 from fnetcli.errors import UsageError
 
 if TYPE_CHECKING:
     from fnetcli.engine import EngineOptions
+    from fnetcli.runs.network import MethodSource
 
 PANEL = "Running the network"
 MAX_DIGITS = 9  # of a pixel count
+NETWORK = "network"
+BASELINES = ("average", "maximum", "laplacian")  # their module is slow to import
+SHORT_NAMES = {"max": "maximum"}
 
 
 class PrecisionChoice(StrEnum):
     """The precision of the network's multiplications."""
 
     fp32 = "fp32"
+    tf32 = "tf32"
     bf16 = "bf16"
 
 
@@ -50,6 +56,60 @@ class GivenWeights(OptionGroup):
         return find_weights(self.weights, modalities)
 
 
+def _limited(threads: int | None) -> int | None:
+    """Limit the threads while options are parsed, before any library counts cores."""
+    if threads is not None:
+        limit_threads(threads)
+    return threads
+
+
+@dataclass(frozen=True)
+class GivenMethod(OptionGroup):
+    """What fuses: a network, or a baseline."""
+
+    method: Annotated[
+        str,
+        typer.Option(
+            "--method",
+            metavar="NAME",
+            help="What fuses: network, or a baseline that has learned nothing, for comparison: "
+            "average, max, laplacian. Everything else, grids, colours and formats, stays.",
+        ),
+    ] = NETWORK
+
+    def source(
+        self,
+        weights: GivenWeights,
+        device: GivenDevice,
+        precision: GivenPrecision,
+        tiles: GivenTiles,
+    ) -> MethodSource:
+        """Return where it comes from. Raise UsageError for options that only a network has."""
+        from fnetcli.runs.baseline import BaselineSource
+        from fnetcli.runs.network import NetworkSource
+
+        if self.method == NETWORK:
+            options = tiles.options(precision.precision)
+            return NetworkSource(weights.weights, device.device, options)
+        name = SHORT_NAMES.get(self.method, self.method)
+        if name not in BASELINES:
+            raise UsageError(
+                f"--method {self.method}: unknown; use {NETWORK}, average, max or laplacian"
+            )
+        of_networks = {
+            "--weights": weights.weights is not None,
+            f"--device {device.device}": device.device not in {"auto", "cpu"},
+            "--precision": precision.precision is not PrecisionChoice.fp32,
+            "--tile": tiles.tile != "auto",
+            "--max-memory": tiles.max_memory is not None,
+        }
+        for option in (option for option, is_given in of_networks.items() if is_given):
+            raise UsageError(
+                f"{option} and --method {self.method}: there is no network; leave one out"
+            )
+        return BaselineSource(name)
+
+
 @dataclass(frozen=True)
 class GivenDevice(OptionGroup):
     """Where to compute."""
@@ -64,6 +124,20 @@ class GivenDevice(OptionGroup):
             rich_help_panel=PANEL,
         ),
     ] = "auto"
+    threads: Annotated[
+        int | None,
+        typer.Option(
+            "--threads",
+            metavar="N",
+            min=1,
+            max=1024,
+            help="Computing threads. Default: OMP_NUM_THREADS, else one per core. Ray workers have "
+            "--cpus-per-worker.",
+            callback=_limited,
+            show_default=False,
+            rich_help_panel=PANEL,
+        ),
+    ] = None
 
 
 @dataclass(frozen=True)
@@ -74,8 +148,9 @@ class GivenPrecision(OptionGroup):
         PrecisionChoice,
         typer.Option(
             "--precision",
-            help="bf16 is faster on CUDA devices that support it, and within one grey level "
-            "almost everywhere; other devices use fp32.",
+            help="fp32 is float32 throughout, without TF32. tf32 and bf16 round what is "
+            "multiplied, to 10 and 7 bits, on CUDA devices that are faster so; other devices use "
+            "fp32.",
             rich_help_panel=PANEL,
         ),
     ] = PrecisionChoice.fp32

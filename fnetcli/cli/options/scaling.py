@@ -19,6 +19,7 @@ from fnetcli.cli.options.values import (
     whole_number,
 )
 from fnetcli.errors import UsageError
+from fnetcli.text import near_miss
 
 if TYPE_CHECKING:
     from fnetcli.imaging.intensity import ScalingOptions
@@ -191,7 +192,8 @@ def _require_palette(modality: str, name: str) -> None:
     from fnetcli.modalities import BY_NAME
 
     if name not in CHOICES:
-        raise UsageError(f"--palette {modality}={name}: unknown; use one of {', '.join(CHOICES)}")
+        todo = near_miss(name, CHOICES) or f"use one of {', '.join(CHOICES)}"
+        raise UsageError(f"--palette {modality}={name}: unknown; {todo}")
     if BY_NAME[modality].carries_color and name != NONE:
         raise UsageError(
             f"--palette {modality}={name}: the colours of {modality} are kept; leave it out"

@@ -198,6 +198,17 @@ class GivenVolume(OptionGroup):
             rich_help_panel=PANEL,
         ),
     ] = None
+    denoise: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--denoise",
+            metavar="MODALITY=FILTER",
+            help="Filter a CT or MRI before everything else, keeping edges: ct=median, or "
+            "ct=median:MM for all voxels within a radius in millimetres. Default: no filter.",
+            show_default=False,
+            rich_help_panel=PANEL,
+        ),
+    ] = None
     axis: Annotated[
         AxisChoice,
         typer.Option(
@@ -215,6 +226,7 @@ class GivenVolume(OptionGroup):
             "--volume": self.volume,
             "--spacing": self.spacing,
             "--window": self.window,
+            "--denoise": self.denoise,
             "--axis": self.axis is not AxisChoice.auto,
         }
 
@@ -229,6 +241,7 @@ class GivenVolume(OptionGroup):
         from fnetcli.volumes.prepare import VolumePrepareOptions
 
         windows = per_modality("--window", self.window, modalities)
+        denoise = per_modality("--denoise", self.denoise, modalities)
         first, second = modalities
         return VolumePrepareOptions(
             modalities=modalities,
@@ -236,6 +249,7 @@ class GivenVolume(OptionGroup):
             windows=(windows.get(first), windows.get(second)),
             limits=(scaling[0].limits, scaling[1].limits),
             are_inverted=(scaling[0].is_inverted, scaling[1].is_inverted),
+            denoise=(denoise.get(first), denoise.get(second)),
             reference=reference,
             axis=self.axis.value,
         )

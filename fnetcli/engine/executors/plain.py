@@ -60,7 +60,10 @@ def _numbers_a_pixel(network: Network[Any]) -> int:
 
 
 def to_device(image: Values, device: torch.device) -> Tensor:
-    """Return (N, H, W) as (N, 1, H, W) on the network's device."""
+    """Return (N, H, W) as (N, 1, H, W) on the network's device.
+
+    A CUDA device copies it from pinned memory, in the order of its stream, while we go on.
+    """
     tensor = torch.from_numpy(image)[:, None]
     if device.type == "cuda":
         tensor = tensor.pin_memory()
@@ -68,21 +71,36 @@ def to_device(image: Values, device: torch.device) -> Tensor:
 
 
 def to_arrays(found: Fusion[Tensor], inner: Inner) -> Fusion[Values]:
-    """Return the inner part of a tile as arrays."""
+    """Return the inner part of a tile as arrays.
+
+    A CUDA device copies all images to pinned memory; we wait for it once.
+    """
 
     def image(tensor: Tensor) -> Values:
-        values: Values = tensor.detach()[:, 0, inner.rows, inner.columns].cpu().numpy()
+        values: Values = _to_host(tensor.detach()[:, 0, inner.rows, inner.columns]).numpy()
         return values
 
     def features(tensor: Tensor) -> Values:
         return as_half(tensor.detach()[:, :, inner.rows, inner.columns])
 
-    return Fusion(
+    arrays = Fusion(
         None if found.whole is None else image(found.whole),
         {name: image(part) for name, part in found.parts.items()},
         {name: image(one) for name, one in found.maps.items()},
         {name: features(one) for name, one in found.features.items()},
     )
+    tensors = (found.whole, *found.parts.values(), *found.maps.values())
+    for device in {one.device for one in tensors if one is not None and one.is_cuda}:
+        torch.cuda.current_stream(device).synchronize()  # before, arrays hold anything
+    return arrays
+
+
+def _to_host(image: Tensor) -> Tensor:
+    """Return a tensor on the CPU; from a CUDA device it is there once the stream is done."""
+    if image.device.type != "cuda":
+        return image.cpu()
+    pinned = torch.empty(image.shape, dtype=image.dtype, pin_memory=True)
+    return pinned.copy_(image, non_blocking=True)
 
 
 def as_half(features: Tensor) -> NDArray[np.float16]:

@@ -24,6 +24,9 @@ EXECUTORS: dict[str, Choose] = {
 }
 
 
+ROUNDED = {"fnet", "cddfuse"}  # whose executors multiply in bfloat16 if they are told to
+
+
 def choose_executor(
     network: Network[Any], device: Device, precision: Precision, on_notice: Callable[[str], None]
 ) -> tuple[Executor, str]:

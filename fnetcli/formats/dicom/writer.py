@@ -160,6 +160,7 @@ class _Result:
     sop_class: str
     digest: bytes
     description: str
+    below: NDArray[np.uint8] | None = None
 
     @property
     def is_color(self) -> bool:
@@ -177,13 +178,15 @@ def write_dicom(
     reference: Image,
     sources: Sequence[Image] = (),
     derivation: str = "",
+    below: NDArray[np.uint8] | None = None,
 ) -> list[Path]:
     """Write a fused volume as a series of files 0001.dcm, 0002.dcm, ... in a folder; create it.
 
     `values` is float32 in [0, 1], (slices, height, width[, 1]), or uint8 (..., 3), on the grid of
     `reference`, an image as read from DICOM. `sources` are the fused volumes, in their position on
     it; those from DICOM, and the reference, are referenced as sources, slice by slice, as far as
-    they overlap it. `derivation` is added to the derivation description, in ASCII. Grey is stored
+    they overlap it. `derivation` is added to the derivation description, in ASCII. `below`, (rows,
+    width, 3), is put below every slice in colour, outside of the grid. Grey is stored
     in 16 bits; its rescaled values are WHITE times those in [0, 1]. MR has no rescale, which its
     class does not define and many viewers ignore: it is stored as these values, rounded.
 
@@ -203,7 +206,9 @@ def write_dicom(
     stored = _stored(values, reference.grid, highest)
     paths = []
     with quiet:
-        result = _result(stored, sop_class, reference, reference.series, tuple(sources), derivation)
+        result = _result(
+            *(stored, sop_class, reference, reference.series, tuple(sources), derivation), below
+        )
         for index in range(reference.grid.shape[0]):
             path = folder / f"{index + 1:04d}.dcm"
             content = _encoded(path, result, index)
@@ -244,6 +249,7 @@ def _result(
     series: DicomSeries,
     sources: tuple[Image, ...],
     derivation: str,
+    below: NDArray[np.uint8] | None,
 ) -> _Result:
     others = tuple(one for one in sources if one.series is not series)
     digest = hashlib.sha256(np.ascontiguousarray(stored).data)
@@ -256,12 +262,16 @@ def _result(
         if image.series is not None
     ]
     text = (
-        f"fnet {version(PACKAGE)}: learned image fusion of {' and '.join(kinds)}, computed for "
+        f"fnet {version(PACKAGE)}: image fusion of {' and '.join(kinds)}, computed for "
         f"research; values are not those of the sources. {derivation}"
     )
     description = text.encode("ascii", "replace").decode().strip()[:1024]
     digest.update(description.encode())
-    return _Result(stored, reference, series, others, sop_class, digest.digest(), description)
+    if below is not None:
+        digest.update(below.tobytes())
+    return _Result(
+        *(stored, reference, series, others, sop_class, digest.digest(), description), below
+    )
 
 
 def _encoded(path: Path, result: _Result, index: int) -> bytes:
@@ -420,6 +430,8 @@ def _decimals(values: Any) -> list[str]:
 
 def _put_pixels(made: Dataset, result: _Result, index: int) -> None:
     plane = result.stored[index]
+    if result.is_color and result.below is not None:
+        plane = np.vstack([plane, result.below])
     made.Rows, made.Columns = plane.shape[:2]
     made.PixelRepresentation = 0
     if result.is_color:

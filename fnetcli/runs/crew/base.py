@@ -18,7 +18,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Protocol
 
-from fnetcli.engine.device import THREADS
+from fnetcli.cores import limit_threads
 from fnetcli.errors import FnetError
 
 
@@ -33,10 +33,7 @@ class Place:
     def settle(self) -> None:
         """Prepare this process, before any native library counts its threads."""
         if self.threads is not None:
-            os.environ[THREADS] = str(self.threads)
-            torch = sys.modules.get("torch")
-            if torch is not None:
-                torch.set_num_threads(self.threads)
+            limit_threads(self.threads)
         if self.folder.is_dir():
             os.chdir(self.folder)
 

@@ -10,6 +10,7 @@ import os
 import signal
 import socket
 import threading
+import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future
 from contextlib import contextmanager, suppress
@@ -19,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from fnetcli.errors import ClusterError, FnetError, UsageError
+from fnetcli.quiet import native_silence
 from fnetcli.runs.crew.base import ClusterOptions, Hello, Place, Staff, Work, WorkerLostError
 from fnetcli.runs.crew.crew import IN_HAND
 
@@ -28,6 +30,12 @@ THREADS = 2  # of a worker on CPUs
 MAX_SECONDS = 5.0  # to connect, and to end
 PULSE = 2.0  # seconds between two looks at the head
 MAX_MISSES = 3  # looks in a row without an answer
+START = "start it (ray start --head) or check the address"
+REFUSED = (
+    "something answers there: install the head's versions of Ray and Python, or, if it wants a "
+    "token (Ray 2.52 and later), copy ~/.ray/auth_token from the head and set RAY_AUTH_MODE=token"
+)
+NO_LOCAL = "check free memory and the space in /tmp, where Ray keeps its files"
 INSTALL = "install it: pip install 'fnetcli[cluster]'"
 
 
@@ -107,15 +115,16 @@ class _Cluster:
         started: dict[str, Any] = {}
         if address == "local":
             started = {"include_dashboard": False, "object_store_memory": STORE_BYTES}
-        elif address.startswith("ray://"):
-            _require_open(address, address.removeprefix("ray://").split("?")[0])
-        with _own_signals():
+        else:
+            address = self._place_of(address)
+            _require_open(options.address, address.removeprefix("ray://").split("?")[0])
+        with _own_signals(), warnings.catch_warnings(action="ignore"), native_silence:
             try:
                 ray.init(address, log_to_driver=False, logging_level=logging.ERROR, **started)
             except Exception as error:  # noqa: BLE001  of many kinds
                 raise ClusterError(
                     f"--cluster {options.address}: Ray cannot be reached "
-                    f"({_first_line(error)}); start it (ray start --head) or check the address"
+                    f"({_first_line(error)}); {REFUSED if not started else NO_LOCAL}"
                 ) from None
         self._pulse = (
             address.removeprefix("ray://")
@@ -127,6 +136,15 @@ class _Cluster:
         """Keep Ray's words about dead workers off stdout, which is for results."""
         with suppress(AttributeError):
             self._ray._private.worker.print_to_stdstream = lambda *_, **__: None  # noqa: SLF001
+
+    def _place_of(self, address: str) -> str:
+        """Return the host:port of `auto`: Ray itself tries a head that is gone for minutes."""
+        if address != "auto":
+            return address
+        try:
+            return str(self._ray._private.services.canonicalize_bootstrap_address_or_die("auto"))  # noqa: SLF001
+        except Exception as error:  # noqa: BLE001  of many kinds
+            raise ClusterError(f"--cluster auto: {_first_line(error)}; {START}") from None
 
     def nodes(self) -> list[Mapping[str, float]]:
         """Return the resources of the nodes that are alive."""
@@ -266,8 +284,8 @@ def _first_line(error: Exception) -> str:
 def _require_open(address: str, place: str) -> None:
     if not _is_open(place):
         raise ClusterError(
-            f"--cluster {address}: nothing answers there; start Ray (ray start --head) or check "
-            "host and port (of Ray's client: 10001)"
+            f"--cluster {address}: nothing answers at {place}; start Ray (ray start --head) or "
+            "check host and port (of Ray's client: 10001)"
         )
 
 

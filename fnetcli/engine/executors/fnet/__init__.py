@@ -33,5 +33,11 @@ def choose_fnet(
             why = f"torch (the compiled path, several times faster: {error})"
     from fnetcli.engine.executors.fnet.bands import Bands
 
-    is_rounded = precision == "bf16" and device.kind != "cpu"
-    return Bands(blocks, device, is_rounded=is_rounded), why or f"torch on {device.kind}"
+    executor = Bands(
+        blocks,
+        device,
+        is_rounded=precision == "bf16" and device.kind != "cpu",
+        # cuDNN's float32 convolutions without tensor cores suit channels that come first
+        channels_last=device.kind != "cuda" or precision != "fp32",
+    )
+    return executor, why or f"torch on {device.kind}"

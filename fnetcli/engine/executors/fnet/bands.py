@@ -57,9 +57,9 @@ class Synthesis(Protocol):
 class PlainSynthesis:
     """One convolution, for whole codes."""
 
-    def __init__(self, kernels: Tensor) -> None:
+    def __init__(self, kernels: Tensor, layout: torch.memory_format) -> None:
         self.outputs, _, self.size, _ = kernels.shape
-        self.kernels = kernels.contiguous(memory_format=torch.channels_last)
+        self.kernels = kernels.contiguous(memory_format=layout)
 
     def add(self, code: Tensor, maps: Tensor, row: int) -> None:
         """See `Synthesis`."""
@@ -72,10 +72,10 @@ class PlainSynthesis:
 class SynthesisByRows:
     """M -> k C with a 1 x k kernel, then k additions; needs no halo around a band."""
 
-    def __init__(self, kernels: Tensor) -> None:
+    def __init__(self, kernels: Tensor, layout: torch.memory_format) -> None:
         self.outputs, atoms, self.size, _ = kernels.shape
         by_row = kernels.permute(2, 0, 1, 3).reshape(-1, atoms, 1, self.size)
-        self.kernels = by_row.contiguous(memory_format=torch.channels_last)
+        self.kernels = by_row.contiguous(memory_format=layout)
 
     def add(self, code: Tensor, maps: Tensor, row: int) -> None:
         """See `Synthesis`."""
@@ -157,6 +157,7 @@ class Block:
         device: torch.device,
         synthesis: type[PlainSynthesis | SynthesisByRows],
         operands: torch.dtype,
+        layout: torch.memory_format,
     ) -> None:
         self.steps = []
         for k in range(block.last + 1):
@@ -164,11 +165,11 @@ class Block:
             kernels = torch.cat([_tensor(one, device) for one in block.maps_of(k)])
             self.steps.append(
                 Step(
-                    _analysis_kernels(block, k, device).to(operands),
+                    _analysis_kernels(block, k, device, layout).to(operands),
                     tuple(block.source(k, age) for age in range(len(kernel_factors))),
                     tuple(code_factors),
                     Shrink(block.config, block.theta[k], _offset(block, k, device)),
-                    synthesis(kernels.to(operands)),
+                    synthesis(kernels.to(operands), layout),
                 )
             )
         self.slots = max(1, *(len(step.code_scales) for step in self.steps))
@@ -195,15 +196,17 @@ def _tensor(kernels: Array, device: torch.device) -> Tensor:
     return torch.from_numpy(kernels).to(device)
 
 
-def _analysis_kernels(block: at_rest.Block, k: int, device: torch.device) -> Tensor:
-    """Return A_k and the scaled B_k, B'_k side by side, (M, maps, k, k), channels-last."""
+def _analysis_kernels(
+    block: at_rest.Block, k: int, device: torch.device, layout: torch.memory_format
+) -> Tensor:
+    """Return A_k and the scaled B_k, B'_k side by side, (M, maps, k, k)."""
     scaled = [
         factor * _tensor(one, device)
         for factor, one in zip(block.factors(k)[1], block.analysis(k), strict=True)
     ]
     kernels = torch.cat([_tensor(block.iteration(k).encode, device), *scaled], dim=1)
     # clone: with one map `contiguous` would keep strides from which torch cannot tell the format
-    return kernels.clone(memory_format=torch.channels_last)
+    return kernels.clone(memory_format=layout)
 
 
 def _offset(block: at_rest.Block, k: int, device: torch.device) -> Tensor:
@@ -237,12 +240,14 @@ class Bands:
         device: Device,
         *,
         is_rounded: bool = False,
+        channels_last: bool = True,
         band_rows: int | None = None,
     ) -> None:
         """Prepare the kernels on a device.
 
         If `is_rounded`, kernels and arrays are rounded to bfloat16 for the convolutions only:
-        sums, thresholds and codes keep the network's type. `band_rows` is for measurements.
+        sums, thresholds and codes keep the network's type. `channels_last` decides how codes lie in
+        memory. `band_rows` is for measurements.
         """
         self.config, self.device = blocks.config, device.in_torch()
         self.dtype = torch.from_numpy(blocks.z.readout[0]).dtype
@@ -253,9 +258,10 @@ class Bands:
         # torch rounds the result of a convolution to the type of its operands. For the maps this is
         # too coarse (0.25 % of a picture's pixels change by a grey level); by rows, sums are exact.
         synthesis = SynthesisByRows if self._in_bands or is_rounded else PlainSynthesis
+        self._layout = torch.channels_last if channels_last else torch.contiguous_format
         with torch.inference_mode():
             self._u, self._v, self._z = (
-                Block(block, self.device, synthesis, self._operands)
+                Block(block, self.device, synthesis, self._operands, self._layout)
                 for block in (blocks.u, blocks.v, blocks.z)
             )
 
@@ -319,8 +325,9 @@ class Bands:
         return min(count, max(1, rows // height)), -(-height // bands)
 
     def _new_codes(self, like: Tensor, count: int, rows: int) -> Tensor:
-        """Return an array for `rows` rows of `count` codes, (N, M, rows, W) channels-last."""
-        return like.new_empty(count, rows, like.shape[3], self.config.atoms).permute(0, 3, 1, 2)
+        """Return an array for `rows` rows of `count` codes, (N, M, rows, W)."""
+        shape = (count, self.config.atoms, rows, like.shape[3])
+        return torch.empty(shape, dtype=like.dtype, device=like.device, memory_format=self._layout)
 
     def _run_together(
         self, x: Tensor, y: Tensor, codes: Sequence[Tensor], older: Tensor, spare: Tensor

@@ -106,6 +106,18 @@ def test_few_iterations(momentum: Momentum, iterations: int, device_kind: str) -
     assert device_kind
 
 
+def test_however_codes_lie_in_memory(device_kind: str) -> None:
+    """As on a CUDA device in float32, where channels come first."""
+    torch.manual_seed(3)
+    network, images = FNet(FNetConfig(6, 5, 3)).double(), pair(20, 13, batch=2)
+    first, second = (image.double() for image in images)
+    parts, codes = separate(in_bands(network, channels_last=False), first, second)
+    expected = plainly(network, first, second)
+    for fast, slow in zip((*parts, *codes), (*expected[0], *expected[1]), strict=True):
+        torch.testing.assert_close(fast, slow, atol=1e-11, rtol=1e-11)
+    assert codes.z.is_contiguous() or device_kind == "bands"
+
+
 @pytest.mark.parametrize("kernel_size", [1, 3, 9, 11])
 @pytest.mark.parametrize("atoms", [1, 7])
 def test_every_kernel_size_and_count_of_atoms(
