@@ -237,16 +237,16 @@ def _draw_boxes(
     picture = PIL.Image.fromarray(image.repeat(ZOOM, axis=0).repeat(ZOOM, axis=1)).convert("RGB")
     pen = PIL.ImageDraw.Draw(picture)
 
-    def frame(left: float, top: float, right: float, bottom: float, color: str) -> None:
-        sides = (max(0.0, left), max(0.0, top), max(left, right), max(top, bottom))
-        pen.rectangle([ZOOM * side for side in sides], outline=color)
+    def frame(sides: Sequence[float], color: str) -> None:
+        left, top, right, bottom = (max(0.0, ZOOM * side) for side in sides)
+        pen.rectangle((left, top, max(left, right), max(top, bottom)), outline=color)
 
     for box in scenes.boxes[index]:
         if box.kind in classes:
-            frame(box.left - 1, box.top - 1, box.right + 1, box.bottom + 1, LABELLED)
+            frame((box.left - 1, box.top - 1, box.right + 1, box.bottom + 1), LABELLED)
     for number, (boxes, scores) in enumerate(detect(network, image)):
         for sides in boxes[scores >= DRAWN_ABOVE].tolist():
-            frame(*sides, COLORS[number % len(COLORS)])
+            frame(sides, COLORS[number % len(COLORS)])
     return picture
 
 

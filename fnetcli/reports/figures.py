@@ -262,6 +262,9 @@ def _draw_histogram(axes: Axes, panel: HistogramPanel) -> None:
         inner.tick_params(labelsize=6)
         axes.indicate_inset_zoom(inner, edgecolor="#777777")
         lowest, highest = axes.get_ylim()
+        shares = [tick for tick in axes.get_yticks() if tick <= 1]
+        axes.set_yticks(shares)
+        axes.minorticks_off()
         axes.set_ylim(lowest, highest * (highest / lowest) ** INSET_ROOM)
     for mark in panel.marks:
         axes.axvline(mark, color="#777777", linestyle=":", linewidth=1)
@@ -314,7 +317,7 @@ def _plot(count: int) -> tuple[Plot, Sequence[Axes]]:
     panels = plot.subplots(rows, columns, squeeze=False).ravel()
     for unused in panels[count:]:
         unused.set_axis_off()
-    return plot, panels[:count]
+    return plot, [*panels[:count]]
 
 
 def _plotted(figure: Plot) -> bytes:
