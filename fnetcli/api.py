@@ -43,6 +43,7 @@ from fnetcli.volumes.mix import Below, VolumeMixOptions
 from fnetcli.volumes.outputs import Target
 from fnetcli.volumes.prepare import VolumePrepareOptions
 from fnetcli.volumes.resample import Axis, Interpolation, Matrix
+from fnetcli.volumes.sequence import each_volume as split_volumes
 
 ARRAY_TYPES = [np.dtype(name) for name in ("u1", "i1", "u2", "i2", "u4", "i4", "f2", "f4", "f8")]
 
@@ -318,6 +319,7 @@ def fuse_volumes(
     name: str | None = None,
     series: Mapping[str, str] | None = None,
     volumes: Mapping[str, int] | None = None,
+    each_volume: bool = False,
     windows: Mapping[str, str] | None = None,
     limits: Mapping[str, tuple[float, float]] | None = None,
     inverted: Iterable[str] = (),
@@ -343,7 +345,8 @@ def fuse_volumes(
     """Fuse volumes, DICOM or NIfTI: what `fnet fuse --ct DIR --mri DIR -o OUT` does.
 
     ``fuse_volumes(network, "out", {"ct": "CT_DIR", "mri": "scan.nii.gz"})``: two of ct, mri, pet
-    and spect, each a series, a file, or a folder of cases (`layout`). `windows` are texts as for
+    and spect, each a series, a file, or a folder of cases (`layout`). `volumes` chooses among the
+    volumes of 4-D files and series, `each_volume` fuses all as cases. `windows` are texts as for
     --window, `limits` stored numbers that become black and white; `transform` is a file
     (ITK) or a 4x4 matrix in RAS+ millimetres from points of the reference to points of the other
     volume; with `strict`, a refused registration fails its case. All other options are those of
@@ -380,6 +383,9 @@ def fuse_volumes(
         ),
         assumes_aligned=assume_aligned,
     )
+    pairing = found.pairing
+    if each_volume:
+        pairing = split_volumes(pairing, prepare.readings, modalities)
     options = VolumeRunOptions(
         mix=VolumeMixOptions(
             _gains(gains, network.products, modalities), colormap, opacity, below, gray
@@ -390,9 +396,7 @@ def fuse_volumes(
         keeps_shear=keep_shear,
     )
     return run_job(
-        replace(
-            volume_job(found.pairing, prepare, network, Path(out), options), part=_part(settings)
-        ),
+        replace(volume_job(pairing, prepare, network, Path(out), options), part=_part(settings)),
         network,
         workers=settings.get("workers") or default_workers(),
         stops_at_failure=settings.get("stops_at_failure", False),

@@ -34,6 +34,7 @@ from fnetcli.cli.options.results import GivenResults, GivenRun
 from fnetcli.cli.options.scaling import GivenScaling, GivenScope, GivenSize
 from fnetcli.cli.options.talking import GivenQuiet, GivenVerbosity
 from fnetcli.cli.options.volumes import (
+    FoundInputs,
     GivenAlignment,
     GivenLayout,
     GivenVolume,
@@ -47,12 +48,14 @@ from fnetcli.runs.batch import EXIT_DONE, EXIT_FAILED
 
 if TYPE_CHECKING:
     from fnetcli.engine import Wanted
+    from fnetcli.imaging.intensity import ScalingOptions
     from fnetcli.pictures.fuse import FuseOptions
     from fnetcli.runs.crew.options import CrewOptions
     from fnetcli.runs.network import LoadedMethod, MethodSource
     from fnetcli.runs.plan import Job
     from fnetcli.runs.process import MadeT, PathsT, PreparedT
     from fnetcli.runs.protect import ResultFiles
+    from fnetcli.volumes.prepare import VolumePrepareOptions
 
 
 @exits_properly
@@ -142,8 +145,12 @@ def fuse(
             }
         )
     else:
-        refuse_for_pictures(*of_volumes)
+        refuse_for_pictures({"--each-volume": layout.each_volume}, *of_volumes)
     scalings = scaling.options(modalities)
+    found, volumes = _of_volumes(
+        *(console, found, layout, volume, alignment, registration, scalings, reading),
+        is_strict=pairing.strict,
+    )
     require_outside(out, found.pairing)
     tell_pairing(console, found.pairing)
     found.pairing.require_cases()
@@ -167,11 +174,9 @@ def fuse(
         Wanted(features=results.features),
         view,
     )
-    if found.has_volumes:
+    if volumes is not None:
         from fnetcli.runs.volume_jobs import VolumeRunOptions, volume_job
 
-        plain = volume.options(modalities, scalings, reading.pixel_limit, registration.reference)
-        volumes = alignment.applied_to(plain, registration, is_strict=pairing.strict)
         network = session.load(len(found.pairing.cases))
         options = VolumeRunOptions(
             mix=volume_results.mix(
@@ -219,6 +224,29 @@ def fuse(
         console.warning(warning)
     session.save_transform(surveyed.job, surveyed.options)
     return session.run(replace(surveyed.job, part=part), network, surveyed.options)
+
+
+def _of_volumes(
+    console: Console,
+    found: FoundInputs,
+    layout: GivenLayout,
+    volume: GivenVolume,
+    alignment: GivenAlignment,
+    registration: GivenRegistration,
+    scalings: tuple[ScalingOptions, ScalingOptions],
+    reading: GivenReading,
+    *,
+    is_strict: bool,
+) -> tuple[FoundInputs, VolumePrepareOptions | None]:
+    """Return the cases, all volumes of a sequence among them, and options; None for pictures."""
+    if not found.has_volumes:
+        return found, None
+    plain = volume.options(found.modalities, scalings, reading.pixel_limit, registration.reference)
+    options = alignment.applied_to(plain, registration, is_strict=is_strict)
+    if layout.each_volume:
+        with Progress(len(found.pairing.cases), "cases", console) as progress:
+            found = found.with_each_volume(options, progress.step)
+    return found, options
 
 
 @dataclass(frozen=True)

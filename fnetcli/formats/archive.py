@@ -48,6 +48,7 @@ def read_zip(
     series: str | None,
     pixel_limit: int,
     *,
+    volume: int | None = None,
     modality: str | None = None,
     refuses_uneven: bool = False,
 ) -> Image:
@@ -57,7 +58,10 @@ def read_zip(
         names = _unpack(path, folder, pixel_limit)
         try:
             return read_dicom(
-                *(folder, series, pixel_limit), modality=modality, refuses_uneven=refuses_uneven
+                *(folder, series, pixel_limit),
+                volume=volume,
+                modality=modality,
+                refuses_uneven=refuses_uneven,
             )
         except ReadError as error:  # nobody has heard of the temporary folder
             text = re.sub(

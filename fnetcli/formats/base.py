@@ -294,3 +294,19 @@ def _helps(error: Exception, words: str) -> bool:
     )
     is_vague = "not identified" in words
     return is_message and words.isprintable() and len(words) <= LONGEST_DETAIL and not is_vague
+
+
+def chosen_volume(wanted: int | None, count: int, words: str = "") -> int:
+    """Return which of several volumes, as `words` describe them, is meant, from 0 on.
+
+    Raise ContentError.
+    """
+    if wanted is None and count > 1:
+        raise ContentError(
+            f"holds {words or f'{count} volumes'}",
+            f"choose one with --volume, a number from 1 to {count}, or fuse all with --each-volume",
+        )
+    if wanted is not None and not 1 <= wanted <= count:
+        many = f"{count} volumes" if count > 1 else "1 volume"
+        raise ContentError(f"holds {many}, not a number {wanted}", "correct --volume")
+    return (wanted or 1) - 1

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fnetcli.files.durable import atomic_write
-from fnetcli.formats.base import COPY_AGAIN, ContentError
+from fnetcli.formats.base import COPY_AGAIN, ContentError, chosen_volume
 from fnetcli.formats.border import opened, reading
 from fnetcli.formats.nifti.reader import values_of
 from fnetcli.formats.stored import (
@@ -24,7 +24,6 @@ from fnetcli.formats.stored import (
     Matrix,
     Packing,
     affine_of,
-    chosen_volume,
     data_path,
     numbered_names,
     read_stored,
@@ -76,7 +75,8 @@ def read_metaimage(path: Path, volume: int | None, pixel_limit: int) -> Image:
         _require_volume(fields, sizes)
         dtype = _dtype(fields, channels)
         require_voxels(math.prod(sizes[:3]), pixel_limit)
-        index = chosen_volume(volume, math.prod(sizes[3:]))
+        count = math.prod(sizes[3:])
+        index = chosen_volume(volume, count)
         affine, notices = _affine(fields, len(sizes))
         files = _data(path, fields, names, start)
     with reading(path, KIND):
@@ -90,9 +90,9 @@ def read_metaimage(path: Path, volume: int | None, pixel_limit: int) -> Image:
             if channels == 4:
                 alpha = native[..., 3].astype(np.float32) / np.float32(255)
             colors = np.ascontiguousarray(native[..., :3])
-            return Image(colors, grid, alpha=alpha, notices=notices)
+            return Image(colors, grid, alpha=alpha, notices=notices, volumes=count)
         pixels, _, valid = values_of(native[..., 0], 1.0, 0.0)
-        return Image(pixels, grid, valid=valid, notices=notices)
+        return Image(pixels, grid, valid=valid, notices=notices, volumes=count)
 
 
 # --- header ---------------------------------------------------------------------------------------

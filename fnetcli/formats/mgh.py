@@ -9,7 +9,7 @@ from pathlib import Path
 import nibabel as nib
 import numpy as np
 
-from fnetcli.formats.base import COPY_AGAIN, ContentError, require_place
+from fnetcli.formats.base import COPY_AGAIN, ContentError, chosen_volume, require_place
 from fnetcli.formats.border import opened, reading
 from fnetcli.formats.nifti.reader import GZIP, inflated, values_of
 from fnetcli.formats.stored import (
@@ -18,7 +18,6 @@ from fnetcli.formats.stored import (
     DataFile,
     Matrix,
     Packing,
-    chosen_volume,
     read_stored,
     require_voxels,
 )
@@ -58,7 +57,11 @@ def read_mgh(path: Path, volume: int | None, pixel_limit: int) -> Image:
         stored = read_stored([file], dtype, shape, KIND)
         pixels, _, valid = values_of(stored.astype(dtype.newbyteorder("=")), 1.0, 0.0)
         return Image(
-            pixels, Grid(shape, affine), valid=valid, notices=(NOWHERE,) * (affine is None)
+            pixels,
+            Grid(shape, affine),
+            valid=valid,
+            notices=(NOWHERE,) * (affine is None),
+            volumes=frames,
         )
 
 

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fnetcli.files.durable import atomic_write
-from fnetcli.formats.base import COPY_AGAIN, ContentError
+from fnetcli.formats.base import COPY_AGAIN, ContentError, chosen_volume
 from fnetcli.formats.border import opened, reading
 from fnetcli.formats.nifti.reader import values_of
 from fnetcli.formats.stored import (
@@ -24,7 +24,6 @@ from fnetcli.formats.stored import (
     Matrix,
     Packing,
     affine_of,
-    chosen_volume,
     data_path,
     numbered_names,
     read_stored,
@@ -91,7 +90,8 @@ def read_nrrd(path: Path, volume: int | None, pixel_limit: int) -> Image:
         axes, colors = _axes(fields, sizes)
         require_voxels(math.prod(sizes[axis] for axis in axes), pixel_limit)
         others = [i for i in range(len(sizes)) if i not in {*axes, colors}]
-        index = chosen_volume(volume, math.prod(sizes[i] for i in others))
+        count = math.prod(sizes[i] for i in others)
+        index = chosen_volume(volume, count)
         affine, notices = _affine(fields, axes)
         files = _data(path, fields, names, start)
     with reading(path, KIND):
@@ -111,10 +111,11 @@ def read_nrrd(path: Path, volume: int | None, pixel_limit: int) -> Image:
                 if native.shape[-1] == 4
                 else None,
                 notices=notices,
+                volumes=count,
             )
         pixels, _, valid = values_of(native, 1.0, 0.0)
         grid = Grid((shape[0], shape[1], shape[2]), affine)
-        return Image(pixels, grid, valid=valid, notices=notices)
+        return Image(pixels, grid, valid=valid, notices=notices, volumes=count)
 
 
 # --- header ---------------------------------------------------------------------------------------

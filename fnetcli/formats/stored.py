@@ -191,18 +191,6 @@ def require_voxels(count: int, limit: int) -> None:
         )
 
 
-def chosen_volume(wanted: int | None, count: int) -> int:
-    """Return which of several volumes is meant, from 0 on. Raise ContentError."""
-    if wanted is None and count > 1:
-        raise ContentError(
-            f"holds {count} volumes", f"choose one with --volume, a number from 1 to {count}"
-        )
-    if wanted is not None and not 1 <= wanted <= count:
-        many = f"{count} volumes" if count > 1 else "1 volume"
-        raise ContentError(f"holds {many}, not a number {wanted}", "correct --volume")
-    return (wanted or 1) - 1
-
-
 def affine_of(directions: Matrix, origin: Matrix, to_ras: Matrix) -> Matrix:
     """Return the affine from (slice, row, column), in RAS+ millimetres.
 

@@ -11,7 +11,7 @@ from fnetcli.errors import ReadError
 from fnetcli.files.guarded import RefusedError, open_ordinary
 from fnetcli.formats.archive import is_zip_file, read_zip
 from fnetcli.formats.base import COPY_AGAIN
-from fnetcli.formats.border import opened
+from fnetcli.formats.border import opened, reading
 from fnetcli.formats.dicom import dicom_files, is_dicom_file, is_named_dicom, read_dicom
 from fnetcli.formats.dicom.files import DIRECTORY, MAX_FILES, MISNAMED, search
 from fnetcli.formats.metaimage import is_metaimage, metaimage_files, read_metaimage
@@ -29,7 +29,7 @@ class VolumeOptions:
     """Which volume of a path to read, and how much at most.
 
     `series` chooses a DICOM series by UID, SeriesNumber or description, `volume` a volume of a 4-D
-    file, counted from 1. `pixel_limit` counts all voxels of a volume.
+    file or series, counted from 1. `pixel_limit` counts all voxels of a volume.
     """
 
     series: str | None = None
@@ -152,10 +152,9 @@ def read_volume(path: Path, options: VolumeOptions = DEFAULT_OPTIONS) -> Image:
         if is_named_dicom(path):
             raise ReadError(f"{path}: {MISNAMED}; {COPY_AGAIN}")
         raise ReadError(f"{path}: not a volume ({KINDS}); convert it to NIfTI")
-    if options.volume is not None:
-        raise ReadError(f"{path}: DICOM has series, not numbered volumes; use --series")
     return read_dicom(
         *(path, options.series, options.pixel_limit),
+        volume=options.volume,
         modality=options.modality,
         refuses_uneven=options.refuses_uneven,
     )
@@ -164,10 +163,9 @@ def read_volume(path: Path, options: VolumeOptions = DEFAULT_OPTIONS) -> Image:
 def _read_file(path: Path, options: VolumeOptions) -> Image | None:
     """Read a file that is a volume of its own; None for DICOM."""
     if is_zip_file(path):
-        if options.volume is not None:
-            raise ReadError(f"{path}: DICOM has series, not numbered volumes; use --series")
         return read_zip(
             *(path, options.series, options.pixel_limit),
+            volume=options.volume,
             modality=options.modality,
             refuses_uneven=options.refuses_uneven,
         )
@@ -187,3 +185,10 @@ def volume_files(path: Path) -> tuple[Path, ...]:
         return tuple(dicom_files(path))
     field = _field(path)
     return nifti_files(path) if field is None else field.files(path)
+
+
+def volume_state(path: Path) -> object:
+    """Return the sizes and times of a volume's files: equal means unchanged. Raise ReadError."""
+    with reading(path, "file"):
+        states = [(file, file.stat()) for file in volume_files(path)]
+    return tuple((file, state.st_size, state.st_mtime_ns) for file, state in states)

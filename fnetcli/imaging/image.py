@@ -146,6 +146,7 @@ class Image:
     celsius: tuple[float, float] | None = None  # °C = stored number x the first + the second
     alignment: Alignment | None = None  # in the visible picture of the same camera
     details: tuple[str, ...] = ()  # what else the file says, good to know
+    volumes: int = 1  # that the file or series holds; this is one of them
 
     def __post_init__(self) -> None:
         """Set the stored type to that of the pixels by default."""

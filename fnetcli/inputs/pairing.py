@@ -39,13 +39,15 @@ class Source:
 class Case:
     """One pair of files; its name becomes the name of every output ("day/7" lies in a folder).
 
-    `page` is the frame, from 1 on, of a sequence that holds several cases.
+    `page` is the frame, from 1 on, of a sequence that holds several cases; `volumes` are the
+    volumes, from 1 on, of series or files that do, else None.
     """
 
     name: str
     first: Path
     second: Path
     page: int | None = field(default=None, kw_only=True)
+    volumes: tuple[int | None, int | None] = field(default=(None, None), kw_only=True)
 
     @property
     def files(self) -> str:

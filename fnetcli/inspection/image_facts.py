@@ -176,6 +176,7 @@ def volume_facts(path: Path, options: VolumeOptions) -> ImageFacts:
         numbers=_numbers(image),
         scaling=[_window(image, modality) for modality in _modalities(image)],
         notices=list(image.notices),
+        details=list(image.details),
     )
 
 

@@ -21,6 +21,7 @@ from fnetcli.errors import UsageError
 from fnetcli.files.output_folder import InPlace
 from fnetcli.files.scratch import scratch_array
 from fnetcli.formats import content_sha256
+from fnetcli.formats.border import reading
 from fnetcli.formats.writers import PICTURE_KINDS, Details, kind_of_suffix
 from fnetcli.imaging.corrections import facts_words
 from fnetcli.imaging.image import Image
@@ -206,6 +207,12 @@ class Pictures:
         """Return the paths of a case's results."""
         known = (self.options.modalities, self.options.products, self.options.output)
         return paths_beside_file(out, *known) if is_file else paths_in_folder(case, out, *known)
+
+    def state(self, path: Path) -> object:
+        """Return the size and time of a file. Raise ReadError."""
+        with reading(path, "file"):
+            state = path.stat()
+        return path, state.st_size, state.st_mtime_ns
 
     def sha256(self, path: Path) -> str:
         """Return the hash of a file. Raise ReadError."""

@@ -31,7 +31,8 @@ if TYPE_CHECKING:
     from fnetcli.engine import Engine
     from fnetcli.runs.baseline import BaselineEngine
 
-_known_hashes: dict[tuple[Path, int, int], str] = {}  # of the last sequence
+_known_hashes: dict[object, str] = {}  # of the last sequences, by their state
+MAX_HASHES = 8
 OnSlices = Callable[[int, int, int], None]  # slices just done; done of this volume; its total
 
 
@@ -66,6 +67,9 @@ class Pipeline(Protocol[PathsT, PreparedT, MadeT]):
 
     def paths(self, case: Case, out: Path, *, is_file: bool) -> PathsT:
         """Return the paths of a case's results, in a folder or beside a file."""
+
+    def state(self, path: Path) -> object:
+        """Return sizes and times of an input's files: equal means unchanged. Raise ReadError."""
 
     def sha256(self, path: Path) -> str:
         """Return a hash of the whole content of an input. Raise ReadError."""
@@ -111,11 +115,13 @@ class CaseTask(Generic[PathsT, PreparedT, MadeT]):
                 "path": relative_path(path, path.parent if path == root else root),
                 "sha256": None,
                 **({} if self.case.page is None else {"page": self.case.page}),
+                **({} if volume is None else {"volume": volume}),
             }
-            for modality, path, root in zip(
+            for modality, path, root, volume in zip(
                 self.pipeline.modalities,
                 (self.case.first, self.case.second),
                 self.roots,
+                self.case.volumes,
                 strict=True,
             )
         }
@@ -129,18 +135,15 @@ class CaseTask(Generic[PathsT, PreparedT, MadeT]):
             known["sha256"] = hashes[path]
 
     def _hash(self, path: Path) -> str:
-        """Return a file's hash; that of a sequence is computed once, not for every frame."""
-        if self.case.page is None:
+        """Return a file's hash; that of a sequence is computed once, not for every case of it."""
+        if self.case.page is None and self.case.volumes == (None, None):
             return self.pipeline.sha256(path)
-        try:
-            state = path.stat()
-        except OSError:
-            return self.pipeline.sha256(path)
-        key = (path, state.st_size, state.st_mtime_ns)
+        key = self.pipeline.state(path)
         found = _known_hashes.get(key)
         if found is None:
             found = self.pipeline.sha256(path)
-            _known_hashes.clear()
+            if len(_known_hashes) >= MAX_HASHES:
+                _known_hashes.clear()
             _known_hashes[key] = found
         return found
 

@@ -19,6 +19,7 @@ import numpy as np
 from fnetcli.errors import UsageError
 from fnetcli.files.output_folder import InPlace
 from fnetcli.files.scratch import scratch_array
+from fnetcli.formats.volumes import volume_state
 from fnetcli.imaging.image import Image, Pixels
 from fnetcli.inputs.pairing import Case
 from fnetcli.models.base import Fusion, Maps, Wanted
@@ -212,6 +213,10 @@ class Volumes:
             *(case, out, options.modalities, options.products, options.mix, options.output),
             is_registered=options.prepare.registers,
         )
+
+    def state(self, path: Path) -> object:
+        """Return the sizes and times of a volume's files. Raise ReadError."""
+        return volume_state(path)
 
     def sha256(self, path: Path) -> str:
         """Return the hash of a file, or of all files of a folder. Raise ReadError."""

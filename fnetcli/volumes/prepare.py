@@ -31,6 +31,7 @@ from fnetcli.volumes.resample import (
     spacing,
     to_axis,
 )
+from fnetcli.volumes.sequence import window_of_all
 from fnetcli.volumes.windows import Window, parse_window, window_of
 
 SLAB = 1 << 19  # approximate pixels fused together; an interrupt waits for them
@@ -80,6 +81,15 @@ class VolumePrepareOptions:
             require_one_alignment(has_transform=self.transform is not None)
         elif self.distrusts_headers:
             raise UsageError("--distrust-headers: goes with --register rigid; leave it out")
+
+    @property
+    def readings(self) -> tuple[VolumeOptions, VolumeOptions]:
+        """How both volumes are read, by modality among several series."""
+        first, second = (
+            replace(reading, modality=BY_NAME[name].dicom)
+            for reading, name in zip(self.reading, self.modalities, strict=True)
+        )
+        return first, second
 
     def record(self) -> dict[str, Any]:
         """Return everything that changes voxels, ready for JSON."""
@@ -164,18 +174,25 @@ OnReference = Callable[[str, Image], None]
 def read_volumes(
     case: Case, options: VolumePrepareOptions, on_reference: OnReference = lambda *_: None
 ) -> PreparedVolumes:
-    """Read both volumes of a case and put them on one grid. Raise ImageError."""
-    first, second = (
-        read_volume(path, replace(reading, modality=BY_NAME[name].dicom))
-        for path, reading, name in zip(
-            (case.first, case.second), options.reading, options.modalities, strict=True
-        )
-    )
-    for path, image in ((case.first, first), (case.second, second)):
+    """Read both volumes of a case and put them on one grid. Raise ImageError.
+
+    Volumes of a sequence have one window.
+    """
+    images, windows = list[Image](), list[Window | None]()
+    for i, path in enumerate((case.first, case.second)):
+        number, modality = case.volumes[i], options.modalities[i]
+        reading = options.readings[i]
+        image = read_volume(path, reading if number is None else replace(reading, volume=number))
         if image.valid is not None and not image.valid.any():
             raise ReadError(f"{path}: no voxel has data; export it again, or give another volume")
+        is_shared = number is not None and options.limits[i] is None
+        images.append(image)
+        windows.append(
+            window_of_all(path, reading, image, modality, options.windows[i]) if is_shared else None
+        )
+    first, second = images
     try:
-        return prepare_volumes(first, second, options, on_reference)
+        return prepare_volumes(first, second, options, on_reference, (windows[0], windows[1]))
     except ReadError:
         raise
     except ImageError as error:
@@ -187,8 +204,9 @@ def prepare_volumes(
     second: Image,
     options: VolumePrepareOptions,
     on_reference: OnReference = lambda *_: None,
+    windows: tuple[Window | None, Window | None] = (None, None),
 ) -> PreparedVolumes:
-    """Choose windows and a grid, and resample the volume that is not on it.
+    """Choose windows, where none are given, and a grid; resample the volume that is not on it.
 
     `on_reference` is called with the volume that defines the grid, before any slow step; it may
     refuse it with a PairError. Raise ImageError, UsageError.
@@ -205,14 +223,16 @@ def prepare_volumes(
     kept, moving = sources[reference], sources[1 - reference]
     on_reference(modalities[reference], kept)
     window_first, window_second = (
-        window_of(image, modality, choice, limits)
-        for image, modality, choice, limits in zip(
-            sources, modalities, options.windows, options.limits, strict=True
+        window or window_of(image, modality, choice, limits)
+        for window, image, modality, choice, limits in zip(
+            windows, sources, modalities, options.windows, options.limits, strict=True
         )
     )
     facts = dict[str, Any]()
     require_wanted()
     info, notices = _trust(kept, moving, options)
+    for name, image in zip(modalities, sources, strict=True):
+        info += [f"{name}: {words}" for words in image.details]
     notices += _not_numbers(modalities, sources)
     sources, filtered = _denoised(sources, options)
     kept, moving = sources[reference], sources[1 - reference]

@@ -9,7 +9,8 @@ PET in other units and SPECT have a true zero, and their white is a percentile w
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -40,6 +41,7 @@ class Window:
     limits: Limits
     sentence: str  # "CT window soft: -160 to 240 HU"
     notices: tuple[str, ...] = ()
+    is_measured: bool = False  # on the volume's numbers: another volume may have another window
     name: str | None = None  # "soft"; None: none of the named ones
 
     def scaling(self, is_inverted: bool = False) -> ScalingOptions:
@@ -123,7 +125,7 @@ def _ct_window(image: Image, known: Windows, choice: str | None, asked: Limits |
     low, high = _range(image)
     if MIN_HU <= low < AIR and BONE < high <= MAX_HU:
         notice = f"no unit in the file: its numbers ({_span((low, high), '')}) are taken as HU"
-        return Window(limits, f"CT window {label}: {_span(limits, ' HU')}", (notice,), name)
+        return Window(limits, f"CT window {label}: {_span(limits, ' HU')}", (notice,), name=name)
     found = f"the numbers ({_span((low, high), '')}) do not look like HU"
     if choice is not None:
         raise ImageError(
@@ -132,14 +134,14 @@ def _ct_window(image: Image, known: Windows, choice: str | None, asked: Limits |
         )
     automatic = _percentile_window(image, "ct")
     notice = f"{found}: stretched by percentiles; --window or --range sets another range"
-    return Window(automatic.limits, automatic.sentence, (notice, *automatic.notices))
+    return replace(automatic, notices=(notice, *automatic.notices))
 
 
 def _percentile_window(image: Image, modality: str) -> Window:
     name, unit = _title(modality), _unit(image)
     values, valid = _sample(image)
     if not valid.any():
-        return Window((0.0, 0.0), f"{name}: no voxel has data: black")
+        return Window((0.0, 0.0), f"{name}: no voxel has data: black", is_measured=True)
     body = body_mask(values, valid, modality)
     low, high = (float(value) for value in np.percentile(values[body], STRETCH))
     words = f"percentiles {STRETCH[0]:g} to {STRETCH[1]:g} within the body"
@@ -148,10 +150,22 @@ def _percentile_window(image: Image, modality: str) -> Window:
     if low < high:
         is_emission = BY_NAME[modality].is_emission  # a few organs may hold nearly all of it
         doubts = () if is_emission else _doubts(values[body], (low, high), modality)
-        return Window((low, high), f"{name} {words}: {_span((low, high), unit)}", doubts)
+        sentence = f"{name} {words}: {_span((low, high), unit)}"
+        return Window((low, high), sentence, doubts, is_measured=True)
     low, high = float(values[valid].min()), float(values[valid].max())
     notice = "almost all voxels are equal: stretched from the lowest to the highest value"
-    return Window((low, high), f"{name} lowest to highest: {_span((low, high), unit)}", (notice,))
+    sentence = f"{name} lowest to highest: {_span((low, high), unit)}"
+    return Window((low, high), sentence, (notice,), is_measured=True)
+
+
+def joined(windows: Sequence[Window]) -> Window:
+    """Return the window of several volumes: from the lowest black to the highest white."""
+    known = [window for window in windows if window.limits[0] < window.limits[1]] or windows
+    limits = min(one.limits[0] for one in known), max(one.limits[1] for one in known)
+    start = known[0].sentence.partition(": ")[0]
+    notices = dict.fromkeys(words for one in windows for words in one.notices)
+    sentence = f"{start}, of all {len(windows)} volumes: {_span(limits, '')}"
+    return Window(limits, sentence, tuple(notices), is_measured=True)
 
 
 def _doubts(body: NDArray[Any], limits: Limits, modality: str) -> tuple[str, ...]:

@@ -49,7 +49,9 @@ from tests.drawn_volumes import (
     load_nifti,
     nuclear,
     rotation,
+    save,
     save_one,
+    slices,
     spacing,
     to_nifti,
     write_nifti,
@@ -343,6 +345,14 @@ def made(out: Path) -> list[str]:
     )
 
 
+def echoes(folder: Path, count: int, **attributes: Any) -> Path:
+    """Write a series of MRI with several echoes, in one folder."""
+    for echo in range(1, count + 1):
+        headers = slices(positive(echo), PLACE, "MR", EchoTime=5 * echo, **attributes)
+        save(headers, folder, f"E{echo}-{{:04d}}")
+    return folder
+
+
 class TestResults:
     def test_names_and_what_is_said(self, study: Study) -> None:
         result = study.fused()
@@ -360,7 +370,7 @@ class TestResults:
             assert words in result.stderr
         assert "warning" not in result.stderr
         record = records(study.out)["P1"]
-        assert record["ranges"]["ct"] == {"low": -160, "high": 240, "invalid": 0}
+        assert record["ranges"]["ct"] == {"low": -160, "high": 240, "invalid": 0, "window": "soft"}
         assert record["reference"] == "mri"
         assert record["spacing_mm"] == [3, 2, 2]
         assert record["inputs"]["ct"]["path"] == "CT"
@@ -836,6 +846,28 @@ class TestOptions:
         study.fused("--volume", "mri=1", "--name", "first", mri=scan)
         study.fused("--name", "first", mri=study.scan)
         assert "not a number 3" in one_line(study.fuse("--volume", "mri=3", mri=scan), 1)
+
+    def test_volume_of_a_series(self, study: Study, tmp_path: Path) -> None:
+        series = echoes(tmp_path / "echoes", 2)
+        line = one_line(study.fuse("--name", "A", mri=series), 1)
+        words = "holds 2 volumes that differ in echo time (1: 5 ms, 2: 10 ms); choose one with"
+        words += " --volume, a number from 1 to 2, or fuse all with --each-volume"
+        assert line == f"{series}: {words}"
+        result = study.fused("--volume", "mri=2", "--name", "A", mri=series)
+        assert "A: mri: volume 2 of 2, echo time 10 ms" in result.stderr
+        found = values(study.out / "fused" / "A.nii.gz")[0]
+        study.fused("--name", "B", mri=write_series(tmp_path / "B", positive(2), PLACE, "MR"))
+        np.testing.assert_array_equal(found, values(study.out / "fused" / "B.nii.gz")[0])
+        words = "holds 2 volumes, not a number 3; correct --volume"
+        assert words in one_line(study.fuse("--volume", "mri=3", mri=series), 1)
+
+    def test_series_are_listed_with_what_differs(self, study: Study, tmp_path: Path) -> None:
+        home = echoes(tmp_path / "study", 2, SeriesNumber=4)
+        write_series(home, positive(0), PLACE, "MR", SeriesNumber=5, SeriesInstanceUID="1.2.3.5")
+        line = one_line(study.fuse("--name", "A", mri=home), 1)
+        assert "4 MR (10 slices of 12x14, 2 volumes that differ in echo time (1: 5 ms, " in line
+        assert "5 MR (5 slices of 12x14)" in line
+        study.fused("--series", "mri=4", "--volume", "mri=1", "--name", "A", mri=home)
 
     def test_frames_of_reference(self, study: Study, tmp_path: Path) -> None:
         other = write_series(tmp_path / "CT", grey(0), PLACE, "CT", FrameOfReferenceUID="1.2.3")
@@ -1931,7 +1963,8 @@ class TestRefusals:
 
     def test_options_of_the_other_format(self, study: Study) -> None:
         assert "NIfTI has no series" in one_line(study.fuse("--series", "mri=1", mri=study.scan), 1)
-        assert "use --series" in one_line(study.fuse("--volume", "mri=1"), 1)
+        words = "holds 1 volume, not a number 2; correct --volume"
+        assert words in one_line(study.fuse("--volume", "mri=2"), 1)
 
     def test_too_many_voxels(self, study: Study) -> None:
         assert "raise the limit with --max-pixels" in one_line(
@@ -1942,6 +1975,112 @@ class TestRefusals:
         path = tmp_path / "bent.tfm"
         sitk.WriteTransform(sitk.BSplineTransform(3, 3), str(path))
         assert "deformable" in one_line(study.fuse("--transform", path), 1)
+
+
+# --- sequences ------------------------------------------------------------------------------------
+
+
+class TestEachVolume:
+    def test_a_series_with_a_single_volume(self, study: Study, tmp_path: Path) -> None:
+        series = echoes(tmp_path / "echoes", 3)
+        given = ("--each-volume", "--name", "A", "--maps", "none")
+        result = study.fused(*given, mri=series)
+        names = [f"A/{number:04d}" for number in (1, 2, 3)]
+        assert result.stdout.split() == [
+            str(study.out / "fused" / f"{name}.nii.gz") for name in names
+        ]
+        found = records(study.out)
+        assert [*found] == names
+        for number, name in enumerate(names, 1):
+            assert found[name]["inputs"]["mri"]["volume"] == number
+            assert "volume" not in found[name]["inputs"]["ct"]
+            assert (study.out / "preview" / f"{name}.png").is_file()
+        assert "0 fused, 3 skipped" in study.fused(*given, mri=series).stderr
+        (study.out / "fused" / "A" / "0002.nii.gz").unlink()
+        assert "1 fused, 2 skipped" in study.fused(*given, mri=series).stderr
+
+    def test_one_window_for_all(self, study: Study, tmp_path: Path) -> None:
+        several = np.stack([positive(1), 3 * positive(1), positive(1)], axis=-1)
+        scan = tmp_path / "several.nii.gz"
+        nib.save(
+            nib.Nifti1Image(several.transpose(2, 1, 0, 3), load_nifti(study.scan).affine), scan
+        )
+        result = study.fused("--each-volume", "--maps", "none", mri=scan)
+        found = records(study.out)
+        ranges = [found[f"several/000{number}"]["ranges"]["mri"] for number in (1, 2, 3)]
+        assert ranges[0] == ranges[1] == ranges[2]
+        alone = study.fused("--volume", "mri=2", "--name", "alone", "--maps", "none", mri=scan)
+        whole = records(study.out)["alone"]["ranges"]["mri"]
+        assert (ranges[0]["low"], ranges[0]["high"]) == (whole["low"] / 3, whole["high"])
+        assert "within the body, of all 3 volumes: " in result.stderr
+        assert "of all" not in alone.stderr
+        first, last = (
+            values(study.out / "fused" / "several" / f"000{n}.nii.gz")[0] for n in (1, 3)
+        )
+        np.testing.assert_array_equal(first, last)
+
+    def test_two_sequences(self, study: Study, tmp_path: Path) -> None:
+        mri = echoes(tmp_path / "P2" / "MR", 2)
+        ct = tmp_path / "P2" / "CT"
+        for number in (1, 2):
+            headers = slices(grey(number), PLACE, "CT", TemporalPositionIdentifier=number)
+            save(headers, ct, f"T{number}-{{:04d}}")
+        study.fused("--each-volume", ct=ct, mri=mri)
+        found = records(study.out)["P2/0002"]["inputs"]
+        assert (found["ct"]["volume"], found["mri"]["volume"]) == (2, 2)
+        line = one_line(study.fuse("--each-volume", ct=ct, mri=echoes(tmp_path / "x", 3)))
+        words = "3 volumes of mri and 2 of ct do not make pairs; choose one with --volume mri=N or"
+        assert words in line
+        study.fused("--each-volume", "--volume", "ct=1", "--name", "B", ct=ct, mri=mri)
+        assert records(study.out)["B/0002"]["inputs"]["mri"]["volume"] == 2
+
+    def test_dicom_series_are_distinct(self, study: Study, tmp_path: Path) -> None:
+        series = echoes(tmp_path / "echoes", 2)
+        study.fused("--each-volume", "--name", "A", "--to", "dicom", mri=series)
+        uids = set()
+        for name in ("0001", "0002"):
+            (path, *_) = sorted((study.out / "fused" / "A" / name).iterdir())
+            header = pydicom.dcmread(path)
+            uids.add(header.SeriesInstanceUID)
+            (source,) = {
+                one.ReferencedSOPInstanceUID
+                for one in header.SourceImageSequence
+                if one.ReferencedSOPClassUID == CLASSES["MR"]
+            }
+            assert source in {
+                pydicom.dcmread(one).SOPInstanceUID for one in series.glob(f"E{int(name)}-*")
+            }
+        assert len(uids) == 2
+
+    def test_a_volume_that_fails_stops_no_other(self, study: Study, tmp_path: Path) -> None:
+        series = echoes(tmp_path / "echoes", 3)
+        (series / "E3-0002").unlink()
+        result = study.fuse("--each-volume", "--name", "A", mri=series)
+        assert "volume 3 lacks 1 of its slices" in one_line(result, 1)
+        assert "2 fused, 0 skipped, 1 failed" in result.stderr
+
+    def test_single_volumes_stay_as_they_are(self, study: Study) -> None:
+        study.fused("--each-volume")
+        assert [*records(study.out)] == ["P1"]
+
+    def test_parts_of_a_sequence(self, study: Study, tmp_path: Path) -> None:
+        series = echoes(tmp_path / "echoes", 2)
+        for part in ("1/2", "2/2"):
+            study.fused("--each-volume", "--name", "A", "--part", part, mri=series)
+        study.fused("--each-volume", "--name", "A", "--merge-parts", mri=series)
+        assert [*records(study.out)] == ["A/0001", "A/0002"]
+
+    def test_wrong_choices(self, study: Study, tmp_path: Path) -> None:
+        line = one_line(study.fuse("--each-volume", "--volume", "ct=1", "--volume", "mri=1"))
+        assert line.startswith("--each-volume and --volume: ")
+        for name in ("a.png", "b.png"):
+            iio.imwrite(tmp_path / name, np.zeros((8, 9), np.uint8))
+        pictures = ("--ct", tmp_path / "a.png", "--mri", tmp_path / "b.png")
+        given = ("-o", tmp_path / "pictures", "--weights", study.weights, "--each-volume")
+        words = "--each-volume: applies only to volumes (DICOM, NIfTI), but pictures are fused"
+        assert words in one_line(fnet("fuse", *pictures, *given))
+        visible = ("--vis", tmp_path / "a.png", "--ir", tmp_path / "b.png")
+        assert "--each-volume: applies only to two of" in one_line(fnet("fuse", *visible, *given))
 
 
 # --- patients -------------------------------------------------------------------------------------

@@ -333,7 +333,7 @@ class TestRefusal:
 
     def test_enhanced_time_points(self, tmp_path: Path) -> None:
         header = enhanced(phantom(), PLAIN, [0, 1, 2, 0, 1, 2])
-        words = "3 of its 6 slices are at the position of another"
+        words = "holds 2 volumes that only the order of its images tells apart; choose one with"
         assert words in refused(save_one(header, tmp_path / "four.dcm"))
 
     def test_nuclear_energy_windows_and_projections(self, tmp_path: Path) -> None:

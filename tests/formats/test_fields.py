@@ -554,7 +554,8 @@ class TestZip:
         path = zipped(tmp_path / "a.zip", {"a": one.read_bytes()})
         np.testing.assert_array_equal(read_volume(path).pixels, read_volume(one).pixels)
         assert "fnet-" not in refused(path, VolumeOptions(series="none of them"))
-        assert refused(path, VolumeOptions(volume=1)).endswith("use --series")
+        assert read_volume(path, VolumeOptions(volume=1)).volumes == 1
+        assert "holds 1 volume, not a number 2" in refused(path, VolumeOptions(volume=2))
         with pytest.raises(ReadError, match="no series matches"):
             read_volume(path, VolumeOptions(series="none of them"))
 

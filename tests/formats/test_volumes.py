@@ -121,7 +121,8 @@ class TestOptions:
         assert_same_in_space(read_volume(folder, VolumeOptions(series="4")), phantom(), PLAIN)
         assert_same_in_space(read_volume(scan, VolumeOptions(volume=1)), phantom(), PLAIN)
         assert "NIfTI has no series" in refused(scan, VolumeOptions(series="4"))
-        assert "DICOM has series, not numbered volumes" in refused(folder, VolumeOptions(volume=1))
+        assert_same_in_space(read_volume(folder, VolumeOptions(volume=1)), phantom(), PLAIN)
+        assert "holds 1 volume, not a number 2" in refused(folder, VolumeOptions(volume=2))
         for path in (folder, scan):
             assert "--max-pixels" in refused(path, VolumeOptions(pixel_limit=200))
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from pathlib import Path
@@ -105,10 +106,23 @@ class GivenLayout(OptionGroup):
             rich_help_panel=PANEL,
         ),
     ] = None
+    each_volume: Annotated[
+        bool,
+        typer.Option(
+            "--each-volume",
+            help="Fuse all volumes of 4-D files and series (time points, echoes, b-values), as "
+            "cases CASE/0001, CASE/0002, ... with one window for all of them.",
+            rich_help_panel=PANEL,
+        ),
+    ] = False
 
     def given(self) -> dict[str, object]:
         """Return the given options with their values."""
-        return {"--layout": self.layout is not LayoutChoice.auto, "--name": self.name}
+        return {
+            "--layout": self.layout is not LayoutChoice.auto,
+            "--name": self.name,
+            "--each-volume": self.each_volume,
+        }
 
 
 @dataclass(frozen=True)
@@ -119,6 +133,22 @@ class FoundInputs:
     pairing: Pairing
     has_volumes: bool
     info: str | None = None  # how the paths were understood
+
+    def with_each_volume(
+        self, options: VolumePrepareOptions, on_step: Callable[[], None]
+    ) -> FoundInputs:
+        """Return a case for every volume of series and files that hold several.
+
+        Raise UsageError.
+        """
+        from fnetcli.volumes.sequence import each_volume
+
+        if None not in [reading.volume for reading in options.reading]:
+            raise UsageError(
+                "--each-volume and --volume: of both sides one volume is chosen; leave one out"
+            )
+        found = each_volume(self.pairing, options.readings, options.modalities, on_step)
+        return replace(self, pairing=found)
 
 
 def find_inputs(
@@ -133,10 +163,11 @@ def find_inputs(
     kind: Literal["auto", "pairs", "series", "cases"]
     kind, name = (layout.layout.value, layout.name) if layout else ("auto", None)
     if pairing.pairs is not None or not {*images} <= {*VOLUMETRIC}:
-        if kind != "auto" or name is not None:
+        given = {} if layout is None else layout.given()
+        if option := next((name for name, value in given.items() if value), None):
             raise UsageError(
-                f"{'--name' if kind == 'auto' else '--layout'}: applies only to two of "
-                f"{', '.join(VOLUMETRIC)}, without --pairs; leave it out"
+                f"{option}: applies only to two of {', '.join(VOLUMETRIC)}, without --pairs; leave "
+                "it out"
             )
         return FoundInputs(*pairing.find(images, reading), has_volumes=False)
     from fnetcli.inputs.layout import read_layout  # slow to import, and only volumes need it
@@ -171,7 +202,7 @@ class GivenVolume(OptionGroup):
         typer.Option(
             "--volume",
             metavar="MODALITY=N",
-            help="Volume of a 4-D file, counted from 1.",
+            help="Volume of a 4-D file or series (time point, echo, b-value), counted from 1.",
             show_default=False,
             rich_help_panel=PANEL,
         ),

@@ -1,8 +1,9 @@
 """DICOM series as volumes: a folder, or a file of one or many frames (PS3.3, PS3.5, PS3.10).
 
 The pipeline for a series: `files` (which files are DICOM) -> `choice` (choose one series) ->
-`geometry` (order of slices, one affine) -> `values` (meaning of numbers; `suv` for PET) -> `pixels`
-(decoding, with `codecs`) -> Image. All headers are checked before any pixel is decoded.
+`several` (choose a time point, an echo, ...) -> `geometry` (order of slices, one affine) ->
+`values` (meaning of numbers; `suv` for PET) -> `pixels` (decoding, with `codecs`) -> Image. All
+headers are checked before any pixel is decoded.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydicom import Dataset, FileDataset
 
-from fnetcli.formats.base import COPY_AGAIN, ContentError, require_room
+from fnetcli.formats.base import COPY_AGAIN, ContentError, chosen_volume, require_room
 from fnetcli.formats.border import reading
 from fnetcli.formats.dicom.attributes import printable, text, texts, whole
 from fnetcli.formats.dicom.choice import Series, SeriesChoiceError, choose, find_series
@@ -41,6 +42,7 @@ from fnetcli.formats.dicom.geometry import (
     stack,
 )
 from fnetcli.formats.dicom.pixels import FrameDecoder
+from fnetcli.formats.dicom.several import BY_ORDER, find_volumes
 from fnetcli.formats.dicom.values import ValuePlan, plan_values
 from fnetcli.imaging.image import DicomSeries, Grid, Image, Mask
 from fnetcli.interruption import require_wanted
@@ -58,6 +60,7 @@ __all__ = [
 ]
 
 MAX_SLICES = 65_536
+DOUBTFUL = f"only {BY_ORDER} tells its volumes apart: look at the result"
 IN_FRAME_ORDER = (
     "its SliceVector is missing: slices are taken in the order of its frames, along their normal"
 )
@@ -95,21 +98,25 @@ def read_dicom(
     wanted: str | None,
     pixel_limit: int,
     *,
+    volume: int | None = None,
     modality: str | None = None,
     refuses_uneven: bool = False,
 ) -> Image:
     """Read one series from a file, or from a folder and its sub-folders; raise ReadError.
 
     `wanted` chooses among several: a UID, a SeriesNumber or a description; without it, the only one
-    of a modality (as in DICOM) is chosen. Slices are sorted along
-    their normal; pixels, after rescale, are int16 or int32 if that is exact, else float32; RGB is
-    uint8 or uint16. `pixel_limit` counts the pixels of all slices. Slices of uneven spacing are
-    resampled to even ones, or refused.
+    of a modality (as in DICOM) is chosen. `volume`, counted from 1, chooses among the volumes of a
+    series (time points, echoes, b-values). Slices are sorted along their normal; pixels, after
+    rescale, are int16 or int32 if that is exact, else float32; RGB is uint8 or uint16.
+    `pixel_limit` counts the pixels of all slices. Slices of uneven spacing are resampled to even
+    ones, or refused.
     """
     found, others = _searched(path)
-    chosen, notice = choose(path, found, wanted, modality)
+    series, notice = choose(path, found, wanted, modality, _volumes_of)
     with reading(path, KIND):
-        frames, notices = _frames(chosen.files, pixel_limit)
+        one = _chosen(series, volume)
+        frames = one.frames
+        _require_few_pixels(sum(math.prod(frame.size) for frame in frames), pixel_limit)
         _require_one_space(frames)
         stacked = stack(frames)
         if stacked.places is not None and refuses_uneven:
@@ -130,8 +137,8 @@ def read_dicom(
             valid=valid,
             notices=(
                 *([notice] if notice else []),
-                *_strangers(chosen, others),
-                *notices,
+                *_strangers(series, others),
+                *one.notices,
                 *stacked.notices,
                 *plan.notices,
             ),
@@ -140,6 +147,8 @@ def read_dicom(
             series=DicomSeries(
                 tuple(frame.header for frame in frames), tuple(frame.number for frame in frames)
             ),
+            details=one.titles,
+            volumes=one.count,
         )
 
 
@@ -154,7 +163,102 @@ def _strangers(chosen: Series, others: Sequence[Path]) -> list[str]:
     return [f"{words}: look for a damaged slice"]
 
 
-def _frames(files: Iterable[Path], pixel_limit: int) -> tuple[list[Frame], list[str]]:
+# --- several volumes ------------------------------------------------------------------------------
+
+Member = tuple[Path, int]  # a file, and the number of a frame in it
+
+
+@dataclass(frozen=True)
+class _Split:
+    """The volumes of a series: their slices, and what to tell about each."""
+
+    members: tuple[frozenset[Member], ...]
+    titles: tuple[str, ...]
+    missing: tuple[int, ...]
+    notices: tuple[str, ...]
+    words: str
+
+
+_known_splits: dict[tuple[object, ...], _Split] = {}  # of the last series, by the state of files
+MAX_SPLITS = 4
+
+
+def _volumes_of(series: Series) -> str:
+    """Return how many volumes a series holds and in what they differ; "" for a single one."""
+    try:
+        split = _split(series, _frames(series.files)[0])
+    except ContentError:
+        return ""
+    return "" if split is None else split.words
+
+
+@dataclass(frozen=True)
+class _Chosen:
+    """The slices of one volume, what to tell, and how many volumes the series holds."""
+
+    frames: list[Frame]
+    notices: list[str]
+    titles: tuple[str, ...] = ()
+    count: int = 1
+
+
+def _chosen(series: Series, volume: int | None) -> _Chosen:
+    """Return the volume to read of a series. Raise ContentError."""
+    known = _known_splits.get(_state(series)) if volume is not None else None
+    if known is not None:  # headers of the other volumes need not be read again
+        index = chosen_volume(volume, len(known.members))
+        paths = {path for path, _ in known.members[index]}
+        frames, notices = _frames(path for path in series.files if path in paths)
+        split: _Split | None = known
+    else:
+        frames, notices = _frames(series.files)
+        split = _split(series, frames)
+    if split is None:
+        chosen_volume(volume, 1)
+        return _Chosen(frames, notices)
+    count = len(split.members)
+    index = chosen_volume(volume, count, split.words)
+    if split.missing[index]:
+        raise ContentError(
+            f"volume {index + 1} lacks {split.missing[index]} of its slices",
+            "choose another one with --volume",
+        )
+    members = split.members[index]
+    kept = [frame for frame in frames if (frame.path, frame.number) in members]
+    return _Chosen(kept, [*notices, *split.notices], (split.titles[index],), count)
+
+
+def _split(series: Series, frames: Sequence[Frame]) -> _Split | None:
+    found = find_volumes(frames)
+    if found is None:
+        return None
+    made = _Split(
+        tuple(
+            frozenset((frames[i].path, frames[i].number) for i in some) for some in found.members
+        ),
+        tuple(map(found.title, range(len(found.members)))),
+        found.missing,
+        (DOUBTFUL,) * found.is_by_order,
+        found.words,
+    )
+    if len(_known_splits) >= MAX_SPLITS:
+        _known_splits.clear()
+    _known_splits[_state(series)] = made
+    return made
+
+
+def _state(series: Series) -> tuple[object, ...]:
+    found: list[object] = [series.uid]
+    for path in series.files:
+        status = path.stat()
+        found.append((path, status.st_size, status.st_mtime_ns))
+    return tuple(found)
+
+
+# --- slices ---------------------------------------------------------------------------------------
+
+
+def _frames(files: Iterable[Path]) -> tuple[list[Frame], list[str]]:
     """Return the slices of a series from their headers, without copies and localisers."""
     frames: list[Frame] = []
     notices: list[str] = []
@@ -163,7 +267,7 @@ def _frames(files: Iterable[Path], pixel_limit: int) -> tuple[list[Frame], list[
     for path in files:
         header = read_header(path)
         with reading(path, KIND):
-            found = _frames_of(path, header, pixel_limit)
+            found = _frames_of(path, header)
             uid = text(header, "SOPInstanceUID")
             if uid in seen and _are_copies(found, seen[uid]):
                 copies += 1
@@ -174,9 +278,6 @@ def _frames(files: Iterable[Path], pixel_limit: int) -> tuple[list[Frame], list[
             kept = [one for one in found if not is_localiser(header, one.number)]
             localisers += len(found) - len(kept)
             frames += kept
-        pixels = sum(one.size[0] * one.size[1] for one in frames)
-        if pixels > pixel_limit:
-            raise _too_large(pixels, pixel_limit)
     if not frames:
         raise ContentError("a localiser, not an image", "choose another series")
     if copies:
@@ -186,7 +287,7 @@ def _frames(files: Iterable[Path], pixel_limit: int) -> tuple[list[Frame], list[
     return frames, notices
 
 
-def _frames_of(path: Path, header: FileDataset, pixel_limit: int) -> list[Frame]:
+def _frames_of(path: Path, header: FileDataset) -> list[Frame]:
     rows, columns = whole(header, "Rows"), whole(header, "Columns")
     count = whole(header, "NumberOfFrames") or 1
     if rows is None or columns is None:
@@ -197,8 +298,6 @@ def _frames_of(path: Path, header: FileDataset, pixel_limit: int) -> list[Frame]
         )
     if min(rows, columns, count) < 1 or count > MAX_SLICES:
         raise ContentError(f"has an impossible size ({columns}x{rows}, {count} frames)", COPY_AGAIN)
-    if count * rows * columns > pixel_limit:
-        raise _too_large(count * rows * columns, pixel_limit)
     require_bytes_of_frames(header, path.stat().st_size, count, (rows, columns))
     return [
         Frame(path, header, number, count, (rows, columns), place)
@@ -217,11 +316,13 @@ def _are_copies(some: Sequence[Frame], others: Sequence[Frame]) -> bool:
     )
 
 
-def _too_large(pixels: int, limit: int) -> ContentError:
-    return ContentError(
-        f"{pixels / 1e6:.6g} million voxels are more than the limit of {limit / 1e6:.6g} million",
-        "raise the limit with --max-pixels",
-    )
+def _require_few_pixels(pixels: int, limit: int) -> None:
+    if pixels > limit:
+        raise ContentError(
+            f"{pixels / 1e6:.6g} million voxels are more than the limit of {limit / 1e6:.6g} "
+            "million",
+            "raise the limit with --max-pixels",
+        )
 
 
 def _require_one_space(frames: Sequence[Frame]) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -83,12 +83,13 @@ class Series:
     size: str  # width x height
     refusal: str | None = None  # what it is, if not an image
 
-    def line(self, *, with_uid: bool) -> str:
-        """Describe it, without anything that identifies the patient."""
+    def line(self, *, with_uid: bool, volumes: str = "") -> str:
+        """Describe it and its `volumes`, without anything that identifies the patient."""
         name = "without number" if self.number is None else str(self.number)
         words = [name, short(self.modality) or "?"]
         words += [f"'{short(self.description)}'"] if self.description else []
-        words += [f"({self.slices} slice{'s' * (self.slices != 1)} of {self.size})"]
+        slices = f"{self.slices} slice{'s' * (self.slices != 1)} of {self.size}"
+        words += [f"({slices}{', ' * bool(volumes)}{volumes})"]
         return " ".join([*words, *([self.uid] if with_uid else [])])
 
 
@@ -171,19 +172,30 @@ def _refusal(headers: Sequence[Dataset]) -> str | None:
     return None
 
 
+Describe = Callable[[Series], str]  # returns words on the volumes of a series
+
+
+def _alike(_: Series) -> str:
+    return ""
+
+
 def choose(
-    path: Path, found: Sequence[Series], wanted: str | None, modality: str | None = None
+    path: Path,
+    found: Sequence[Series],
+    wanted: str | None,
+    modality: str | None = None,
+    describe: Describe = _alike,
 ) -> tuple[Series, str | None]:
     """Return the series to read, and a notice about ignored ones.
 
     `wanted` is a UID, a SeriesNumber, or a description (whole, or a part that only one has; in any
     case). Without it, the only series of a modality (as in DICOM) is chosen among several. Raise
-    ReadError if it matches none or several.
+    ReadError if it matches none or several; `describe` then tells of their volumes.
     """
     if not found:
         raise ReadError(f"{path}: contains no DICOM images; give another folder")
     if wanted is not None:
-        return _wanted(path, found, wanted), None
+        return _wanted(path, found, wanted, describe), None
     images = [one for one in found if one.refusal is None]
     others = sorted({one.refusal for one in found if one.refusal is not None})
     if not images:
@@ -196,11 +208,11 @@ def choose(
             f"{chosen.slices} slices of {chosen.size}"
         )
     if len(images) > 1:
-        raise SeriesChoiceError(path, f"holds {len(images)} series", _listing(images))
+        raise SeriesChoiceError(path, f"holds {len(images)} series", _listing(images, describe))
     return images[0], f"{' and '.join(others)} in the same folder was ignored" if others else None
 
 
-def _wanted(path: Path, found: Sequence[Series], wanted: str) -> Series:
+def _wanted(path: Path, found: Sequence[Series], wanted: str, describe: Describe) -> Series:
     plain = " ".join(wanted.split()).casefold()
     tests = (
         [one for one in found if one.uid == wanted],
@@ -211,16 +223,17 @@ def _wanted(path: Path, found: Sequence[Series], wanted: str) -> Series:
     fitting = next((some for some in tests if some), [])
     images = [one for one in fitting if one.refusal is None]
     if len(images) > 1:
-        raise SeriesChoiceError(path, f"{len(images)} series match {wanted!r}", _listing(images))
+        problem = f"{len(images)} series match {wanted!r}"
+        raise SeriesChoiceError(path, problem, _listing(images, describe))
     if images:
         return images[0]
     if fitting:
         raise ReadError(f"{path}: series {wanted!r} is {fitting[0].refusal}; choose another one")
-    raise SeriesChoiceError(path, f"no series matches {wanted!r}", _listing(found))
+    raise SeriesChoiceError(path, f"no series matches {wanted!r}", _listing(found, describe))
 
 
-def _listing(some: Sequence[Series]) -> str:
+def _listing(some: Sequence[Series], describe: Describe) -> str:
     """Return lines for users, with UIDs only if numbers do not distinguish the series."""
     numbers = [one.number for one in some]
     is_plain = None not in numbers and len({*numbers}) == len(numbers)
-    return ", ".join(one.line(with_uid=not is_plain) for one in some)
+    return ", ".join(one.line(with_uid=not is_plain, volumes=describe(one)) for one in some)

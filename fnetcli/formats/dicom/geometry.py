@@ -169,7 +169,8 @@ def _nuclear_steps(header: Dataset) -> _Steps | None:
         return None
     for keyword in OTHER_VECTORS:
         vector = numbers(header, keyword, count) if keyword in header else None
-        if vector is not None and np.ptp(vector) > 0:
+        are_apart = len(np.unique(slices)) == count  # else each is a volume of its own (`several`)
+        if vector is not None and np.ptp(vector) > 0 and are_apart:
             raise ContentError(
                 "its frames differ in energy window, time, phase or detector, not only in place",
                 ONE_OF_THEM,

@@ -25,6 +25,7 @@ from fnetcli.formats.base import (
     COPY_AGAIN,
     DEFLATE_RATIO,
     ContentError,
+    chosen_volume,
     file_length,
     require_place,
     require_room,
@@ -88,7 +89,7 @@ def read_nifti(path: Path, volume: int | None, pixel_limit: int) -> Image:
     with opened(header_path, KIND) as raw, inflated(raw) as file:
         header, version, is_pair = _header(file.stream)
         shape, count = _shape(header, pixel_limit)
-        index = _index(volume, count)
+        index = chosen_volume(volume, count)
         space, affine, notices = _space(header, shape, version)
         dtype = _number_type(header)
         slope, intercept = _scaling(header)
@@ -105,6 +106,7 @@ def read_nifti(path: Path, volume: int | None, pixel_limit: int) -> Image:
             valid=valid,
             notices=notices,
             nifti=space,
+            volumes=count,
         )
 
 
@@ -231,17 +233,6 @@ def _shape(header: Header, pixel_limit: int) -> tuple[tuple[int, int, int], int]
             "raise the limit with --max-pixels",
         )
     return shape, sizes[3]
-
-
-def _index(volume: int | None, count: int) -> int:
-    if volume is None and count > 1:
-        raise ContentError(
-            f"holds {count} volumes", f"choose one with --volume, a number from 1 to {count}"
-        )
-    if volume is not None and not 1 <= volume <= count:
-        many = f"{count} volumes" if count > 1 else "1 volume"
-        raise ContentError(f"holds {many}, not a number {volume}", "correct --volume")
-    return (volume or 1) - 1
 
 
 def _number_type(header: Header) -> np.dtype[Any]:
