@@ -186,6 +186,7 @@ def fuse(
             maps=results.maps_kind,
             existing=results.existing.value,
             keeps_shear=volume_results.keep_shear,
+            is_multi_frame=volume_results.multi_frame,
         )
         job = volume_job(found.pairing, volumes, network, out, options)
         return session.run(replace(job, part=part), network, counts_slices=True)

@@ -373,7 +373,7 @@ def _by_time(one: _Side, two: _Side, most: int) -> tuple[Matches, list[str], lis
     if found:
         widest = max(abs(first[a] - second[b]) for a, b in found) / SECOND
         words = "EXIF" if source == "EXIF" else "names"
-        notices.append(f"paired by the time in {words}, at most {widest:.9g} s apart")
+        notices.append(f"paired by the time in {words}; no pair is more than {widest:.9g} s apart")
     if doubtful:
         notices.append(
             f"{len(doubtful)} files are as near in time to two others, and left out (the first: "

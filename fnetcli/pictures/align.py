@@ -27,8 +27,8 @@ def onto_one_grid(
     sizes = f"{modalities[0]} is {one.size}, {modalities[1]} is {other.size}"
     if resize_to is None:
         raise PairError(
-            f"sizes differ: {sizes}; align them, or keep one size with "
-            f"--resize {modalities[0]} or --resize {modalities[1]}"
+            f"sizes differ: {sizes}; register them (--register similarity), or, if both show the "
+            f"same view, scale one with --resize {modalities[0]} or --resize {modalities[1]}"
         )
     stretch = _aspect(one) / _aspect(other)
     if max(stretch, 1 / stretch) > LARGEST_STRETCH:

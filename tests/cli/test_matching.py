@@ -222,7 +222,7 @@ class TestTimes:
         with_exif(tmp_path / "ir" / "1.png", "2024:01:31 12:00:09", "75")
         with_exif(tmp_path / "ir" / "2.jpg", "2024:01:31 12:00:01")
         result = fnet("fuse", *sides(tmp_path), "--nearest-time", "2s", "--dry-run")
-        assert "paired by the time in EXIF, at most 0.5 s apart" in result.stderr
+        assert "paired by the time in EXIF; no pair is more than 0.5 s apart" in result.stderr
         assert planned(tmp_path, *sides(tmp_path), "--nearest-time", "2s") == [
             ("a", "ir/2.jpg", "vis/a.jpg"),
             ("b", "ir/1.png", "vis/b.jpg"),

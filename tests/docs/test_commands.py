@@ -27,8 +27,10 @@ PAGES = [*(page for page in sorted(DOCS.rglob("*.md")) if page.name != "cli.md")
 SMALLER = {
     "night-street": {},
     "two-cameras": {
-        "--count 3": "--count 1 --size 96",
-        "ir is 160x160, vis is 320x320": "ir is 48x48, vis is 96x96",
+        "--count 3": "--count 2 --size 160",
+        "ir is 160x160, vis is 320x320": "ir is 80x80, vis is 160x160",
+        "scaled by 1.801, rotated by -1.0 degrees": "scaled by 1.8",
+        "3 of 3 pairs": "2 of 2 pairs",
     },
     "ct-and-mri": {},
     "compare-methods": {"--count 20 --size 128": "--count 2 --size 48", "96x128": "16x16"},

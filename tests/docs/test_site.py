@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 import runpy
+import tomllib
 from pathlib import Path
 from typing import Any
 
@@ -44,3 +46,10 @@ def test_every_page_is_in_the_navigation() -> None:
     navigation = (ROOT / "mkdocs.yml").read_text(encoding="utf-8").split("nav:\n", 2)[-1]
     for page in DOCS.rglob("*.md"):
         assert str(page.relative_to(DOCS)) in navigation, f"{page.name}: add it to mkdocs.yml"
+
+
+def test_every_extra_for_users_is_described() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    extras = {*project["optional-dependencies"]} - {"browser", "check", "docs", "release", "test"}
+    table = (DOCS / "install.md").read_text(encoding="utf-8").split("## Extras")[1]
+    assert set(re.findall(r"^\| `([a-z-]+)` \|", table, re.MULTILINE)) == extras

@@ -423,6 +423,14 @@ class GivenVolumeResults(OptionGroup):
         ),
     ] = BelowChoice.fused
 
+    multi_frame: Annotated[
+        bool,
+        typer.Option(
+            "--multi-frame",
+            help="With --to dicom: write captures in colour as one file with a frame per slice.",
+            rich_help_panel=PANEL,
+        ),
+    ] = False
     keep_shear: Annotated[
         bool,
         typer.Option(
@@ -440,6 +448,7 @@ class GivenVolumeResults(OptionGroup):
             "--colormap": self.colormap,
             "--opacity": self.opacity is not None,
             "--below": self.below is not BelowChoice.fused,
+            "--multi-frame": self.multi_frame,
             "--keep-shear": self.keep_shear,
         }
 
