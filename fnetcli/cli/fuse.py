@@ -132,7 +132,6 @@ def fuse(
         require_folder(out)
         refuse_for_volumes(
             {
-                **pairing.of_names(),
                 "--page": reading.page,
                 "--band": reading.band,
                 **scaling.of_pictures(),

@@ -1687,8 +1687,6 @@ class TestRefusals:
     @pytest.mark.parametrize(
         "option",
         [
-            ("--suffix", "ct=_a"),
-            ("--recursive",),
             ("--page", "2"),
             ("--bits", "ct=12"),
             ("--stretch", "1,99"),
