@@ -72,6 +72,7 @@ TABLE = (
     Modality("nir", "near infrared", "Near infrared"),
     Modality("ct", "CT", "CT", dicom="CT", windows=CT_WINDOWS),
     Modality("mri", "MRI", "MRI", dicom="MR"),
+    Modality("mri2", "second MRI", "Another MRI, such as FLAIR beside T1", dicom="MR"),
     Modality(
         *("pet", "PET", "PET, colour kept"),
         carries_color=True,
@@ -92,6 +93,7 @@ PAIRS = (
     ("mri", "ct"),
     ("mri", "pet"),
     ("mri", "spect"),
+    ("mri", "mri2"),
     ("ct", "pet"),
     ("ct", "spect"),
 )

@@ -22,7 +22,7 @@ def test_pairs_and_partners_agree() -> None:
 
 def test_what_dicom_knows_comes_as_volumes() -> None:
     volumes = {name for name in MODALITIES if BY_NAME[name].is_volumetric}
-    assert volumes == {"ct", "mri", "pet", "spect"}
+    assert volumes == {"ct", "mri", "mri2", "pet", "spect"}
     for first, second in PAIRS:
         assert (first in volumes) == (second in volumes)
 

@@ -30,14 +30,14 @@ PLACEHOLDERS = {"path": "PATH", "text": "TEXT", "integer": "N", "float": "NUMBER
 # What most people need, in this order. Commands that are not here show all options.
 EVERYDAY = {
     "fuse": (
-        *("vis", "ir", "nir", "ct", "mri", "pet", "spect", "flir"),
+        *("vis", "ir", "nir", "ct", "mri", "mri2", "pet", "spect", "flir"),
         *("out", "kind", "maps", "gain", "report"),
         *("weights", "pairs", "recursive", "suffix", "dry_run"),
         *("value_range", "resize"),
         *("register", "to", "device", "verbose", "quiet"),
     ),
     "eval": (
-        *("vis", "ir", "nir", "ct", "mri", "pet", "spect"),
+        *("vis", "ir", "nir", "ct", "mri", "mri2", "pet", "spect"),
         *("fused", "weights", "baselines", "metrics", "convention", "all_cases", "cost"),
         *("csv_file", "json_file", "markdown_file", "latex_file", "html_file"),
         *("pairs", "recursive", "suffix", "resize", "verbose", "quiet"),

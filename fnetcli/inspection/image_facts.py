@@ -17,7 +17,7 @@ from fnetcli.imaging.corrections import palette_words
 from fnetcli.imaging.image import Image, Stored
 from fnetcli.imaging.intensity import ScalingOptions, seen_pixels, valid_pixels
 from fnetcli.inputs.pairing import Case
-from fnetcli.modalities import MODALITIES, TABLE, VOLUMETRIC
+from fnetcli.modalities import MODALITIES, TABLE
 from fnetcli.pictures.prepare import PrepareOptions
 from fnetcli.pictures.sources import scale_source
 from fnetcli.pictures.survey import survey
@@ -181,10 +181,10 @@ def volume_facts(path: Path, options: VolumeOptions) -> ImageFacts:
 
 
 def _modalities(image: Image) -> list[str]:
-    """Return the modality that the file declares, else all that are possible."""
+    """Return the modality that the file declares, else all that are possible; MRI once."""
     kind = "" if image.series is None else str(image.series.headers[0].get("Modality", ""))
-    known = [one.name for one in TABLE if one.dicom == kind]
-    return known or [*VOLUMETRIC]
+    names = {one.dicom: one.name for one in TABLE[::-1] if one.is_volumetric}  # the first of a kind
+    return [names[kind]] if kind in names else [*names.values()][::-1]
 
 
 def _window(image: Image, modality: str) -> Way:

@@ -18,7 +18,7 @@ from fnetcli.inputs.pairing import Case
 from fnetcli.interruption import require_wanted
 from fnetcli.modalities import BY_NAME
 from fnetcli.volumes.denoise import denoised, parse_denoising
-from fnetcli.volumes.registration import register
+from fnetcli.volumes.registration import ADVICE, register
 from fnetcli.volumes.resample import (
     Axis,
     Interpolation,
@@ -178,6 +178,7 @@ def read_volumes(
 
     Volumes of a sequence have one window.
     """
+    _require_two(case, options)
     images, windows = list[Image](), list[Window | None]()
     for i, path in enumerate((case.first, case.second)):
         number, modality = case.volumes[i], options.modalities[i]
@@ -197,6 +198,17 @@ def read_volumes(
         raise
     except ImageError as error:
         raise PairError(f"{case.first} and {case.second}: {error}") from None
+
+
+def _require_two(case: Case, options: VolumePrepareOptions) -> None:
+    """Raise PairError if both volumes of a case are one and the same."""
+    one, other = options.readings
+    if one == other and case.volumes[0] == case.volumes[1] and case.first.samefile(case.second):
+        first, second = options.modalities
+        raise PairError(
+            f"{case.first}: the same for {first} and {second}, which would be fused with itself; "
+            "give two volumes, or choose among several with --series or --volume"
+        )
 
 
 def prepare_volumes(
@@ -241,10 +253,12 @@ def prepare_volumes(
         ours = modalities[reference], modalities[1 - reference]
         found = register(kept, moving, ours, distrusts_headers=options.distrusts_headers)
         if found.refusal is not None and options.requires_registration:
-            raise PairError(found.refusal)
+            raise PairError(f"{found.refusal}; {ADVICE}, or leave --strict out")
         transform = found.transform
         info += [found.sentence] if found.sentence else []
-        notices += [*found.notices, *([found.refusal] if found.refusal else [])]
+        notices += found.notices
+        if found.refusal is not None:
+            notices.append(f"{found.refusal}: the positions in the headers are kept; {ADVICE}")
         facts["registration"] = {
             "transform": found.transform.tolist(),
             "mutual_information": [found.before, found.after],

@@ -42,7 +42,7 @@ def convolve(
             rows = slice(i * dilation, i * dilation + height, stride)
             columns = slice(j * dilation, j * dilation + width, stride)
             found = found + np.tensordot(kernels[:, :, i, j], x[:, :, rows, columns], axes=(1, 1))
-    return np.moveaxis(found, 0, 1) + np.reshape(bias, (-1, 1, 1))
+    return np.asarray(np.moveaxis(found, 0, 1) + np.reshape(bias, (-1, 1, 1)))
 
 
 def sigmoid(x: Array) -> Array:
@@ -174,7 +174,8 @@ class UAAFusion:
         shift = 0.5 if self.config.path_rule == "midpoint" else 0.0
         points = [(step - shift) / steps for step in range(1, steps + 1)]
         mean = sum(self.s.pull(t * image, factors) for t in points) / steps
-        return np.maximum((image * mean * regions).sum(axis=(1, 2)), 0) / sizes
+        effect = (image * mean * regions).sum(axis=(1, 2))
+        return np.asarray(np.maximum(effect, 0) / sizes)
 
     def weigh(self, infrared: Array, visible: Array, mask: Array) -> Array:
         """Return the weight of the infrared image, one number for each class's region."""
