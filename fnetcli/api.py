@@ -28,6 +28,7 @@ from fnetcli.inputs.lists import pair_list, pair_rows
 from fnetcli.inputs.names import name_rules
 from fnetcli.inputs.pairing import Pairing, PairingOptions, pair_paths
 from fnetcli.modalities import MODALITIES, VOLUMETRIC, network_order
+from fnetcli.models.base import Wanted
 from fnetcli.pictures.fuse import Fused, FuseOptions
 from fnetcli.pictures.fuse import fuse as fuse_images
 from fnetcli.pictures.mix import MixOptions
@@ -36,6 +37,7 @@ from fnetcli.pictures.place import CAMERA_KIND, PlaceOptions
 from fnetcli.pictures.prepare import PrepareOptions
 from fnetcli.pictures.survey import Scope
 from fnetcli.products import Products
+from fnetcli.runs.crew.base import ClusterOptions
 from fnetcli.runs.network import LoadedNetwork, NetworkSource, require_products
 from fnetcli.runs.parts import Part, parse_part
 from fnetcli.runs.picture_jobs import PictureRunOptions, default_workers, picture_job
@@ -201,7 +203,8 @@ class RunSettings(TypedDict, total=False):
 
     `existing` decides about existing results: "skip" those made from the same files with the same
     options, "overwrite" all, or raise an "error". `workers` threads read and write while the
-    network runs. `part` is a share of the cases, such as "3/16": see `fnet fuse --part`.
+    network runs. `part` is a share of the cases, such as "3/16": see `fnet fuse --part`. `cluster`
+    lets Ray workers do the cases: an address as for `fnet fuse --cluster`, or `ClusterOptions`.
     `on_progress` is called at every step, in the calling thread.
     """
 
@@ -209,6 +212,7 @@ class RunSettings(TypedDict, total=False):
     workers: int | None
     stops_at_failure: bool
     part: str | None
+    cluster: str | ClusterOptions | None
     on_progress: OnProgress
 
 
@@ -312,6 +316,8 @@ def fuse_folder(
         stops_at_failure=settings.get("stops_at_failure", False),
         notices=[*surveyed.notices, *surveyed.warnings],
         on_progress=on_progress,
+        cluster=_cluster(settings),
+        wanted=Wanted(features=features),
     )
 
 
@@ -413,6 +419,7 @@ def fuse_volumes(
             stops_at_failure=settings.get("stops_at_failure", False),
             notices=[found.sentence],
             on_progress=settings.get("on_progress", _silent),
+            cluster=_cluster(settings),
         )
 
 
@@ -453,6 +460,11 @@ def _volume_file(source: VolumeArray, name: str, folder: Path) -> Path:
 def _part(settings: RunSettings) -> Part | None:
     text = settings.get("part")
     return parse_part(text) if text else None
+
+
+def _cluster(settings: RunSettings) -> ClusterOptions | None:
+    given = settings.get("cluster")
+    return ClusterOptions(given) if isinstance(given, str) else given
 
 
 def _silent(_: Progress) -> None:

@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
+import sys
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import imageio.v3 as iio
@@ -14,6 +18,7 @@ import torch
 
 import fnetcli
 from fnetcli import (
+    ClusterOptions,
     Progress,
     ScalingOptions,
     fuse,
@@ -23,9 +28,10 @@ from fnetcli import (
     load_network,
     read_image,
 )
-from fnetcli.errors import FnetError, PairError, ReadError, UsageError
+from fnetcli.errors import ClusterError, FnetError, PairError, ReadError, UsageError
 from fnetcli.pictures.outputs import Depth
 from fnetcli.products import Products
+from fnetcli.runs.crew.options import CrewOptions
 from fnetcli.runs.network import require_products
 from tests import flir_files
 from tests.cli.command import fnet, tiny_weights
@@ -75,7 +81,10 @@ def load(path: Path) -> Any:
 
 
 def test_everything_is_listed() -> None:
-    assert {*fnetcli.__all__} <= {*dir(fnetcli)}
+    public = {name for name in dir(fnetcli) if not name.startswith("_")}
+    modules = {name for name in public if isinstance(getattr(fnetcli, name), ModuleType)}
+    assert public - modules == {*fnetcli.__all__} == {*fnetcli.HOMES}
+    assert all(getattr(fnetcli, name) for name in fnetcli.__all__)
 
 
 def test_tensors_have_their_channels_first(tmp_path: Path) -> None:
@@ -387,6 +396,81 @@ def test_what_was_scaled_is_not_scaled_again(tmp_path: Path) -> None:
     fused = fuse(network, vis=unit / 2, ir=unit)
     again = fuse(network, vis=fused.image, ir=unit)
     assert again.ranges["vis"] == {"low": 0, "high": 1, "invalid": 0}
+
+
+class TestCluster:
+    @pytest.fixture
+    def images(self, tmp_path: Path) -> dict[str, Path]:
+        write_pairs(tmp_path, 3)
+        return {"vis": tmp_path / "vis", "ir": tmp_path / "ir"}
+
+    @pytest.mark.slow
+    def test_workers_write_what_this_process_writes(
+        self, tmp_path: Path, images: dict[str, Path], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """As with Ray, but by a process of this machine, which starts faster."""
+        (images["ir"] / "1.png").write_bytes(b"no picture")
+        network = load_network(tiny_weights(tmp_path), device="cpu")
+        one = fuse_folder(network, tmp_path / "one", images)
+        asked: list[ClusterOptions] = []
+
+        def crew(options: ClusterOptions) -> CrewOptions:
+            asked.append(options)
+            return CrewOptions(devices=("cpu",))
+
+        monkeypatch.setattr("fnetcli.runs.report.CrewOptions", crew)
+        two = fuse_folder(network, tmp_path / "two", images, cluster="ray")
+        assert asked == [ClusterOptions("ray")]
+        assert list(one.done) == list(two.done) == ["0", "2"]
+        assert list(one.failed) == list(two.failed) == ["1"]
+        assert two.done["0"]["worker"]["device"] == "cpu"
+        for name in ("0", "2"):
+            assert one.fused[name].read_bytes() == two.fused[name].read_bytes()
+
+    @pytest.mark.long
+    def test_a_list_of_pairs_over_ray(self, tmp_path: Path, images: dict[str, Path]) -> None:
+        program = tmp_path / "program.py"
+        program.write_text(
+            "import sys\n"
+            "from fnetcli import ClusterOptions, fuse_folder, load_network\n"
+            "vis, ir, weights, out = sys.argv[1:]\n"
+            'pairs = [{"vis": f"{vis}/{i}.png", "ir": f"{ir}/{i}.png"} for i in (2, 0)]\n'
+            "network = load_network(weights)\n"
+            "for address in ('ray', ClusterOptions('ray', cpus=0.5)):\n"
+            "    report = fuse_folder(network, out, pairs=pairs, cluster=address,\n"
+            "                         existing='overwrite')\n"
+            "    print(*report.done)\n"
+        )
+        found = subprocess.run(
+            [sys.executable, program, *images.values(), tiny_weights(tmp_path), tmp_path / "out"],
+            check=True,
+            capture_output=True,
+            text=True,
+            env={**os.environ, "RAY_worker_niceness": "0"},
+        )
+        assert found.stdout == "0 2\n0 2\n"
+
+    def test_what_is_wrong(self, tmp_path: Path, images: dict[str, Path]) -> None:
+        weights = tiny_weights(tmp_path)
+        network = load_network(weights, device="cpu")
+        with pytest.raises(ClusterError, match=r"nothing answers at 127\.0\.0\.1:9"):
+            fuse_folder(network, tmp_path / "out", images, cluster="ray://127.0.0.1:9")
+        weights.write_bytes(weights.read_bytes() + b" ")
+        with pytest.raises(UsageError, match="has changed since it was loaded; load it again"):
+            fuse_folder(network, tmp_path / "out", images, cluster="ray")
+
+    @pytest.mark.parametrize(
+        ("options", "message"),
+        [
+            ({"device": "mps"}, "--device mps: with --cluster, Ray chooses the device"),
+            ({"cpus": 0.0}, "--cpus-per-worker 0: use at least 0.1"),
+            ({"gpus": -1.0}, "--gpus-per-worker -1: Ray gives parts of one GPU"),
+            ({"gpus": 1.0, "device": "cpu"}, "use no GPU; leave it out"),
+        ],
+    )
+    def test_options_that_do_not_fit(self, options: dict[str, Any], message: str) -> None:
+        with pytest.raises(UsageError, match=message):
+            ClusterOptions("ray", **options)
 
 
 class TestThermalCameras:

@@ -359,8 +359,8 @@ def _by_name(one: _Side, two: _Side) -> tuple[Matches, list[str]]:
         differing = found if form is _folded else []
         matches += found
         left = [
-            [key for key in keys if key not in {*used}]
-            for keys, used in zip(left, _columns(found), strict=True)
+            [key for key in keys if key not in used]
+            for keys, used in zip(left, map(set, _columns(found)), strict=True)
         ]
     if not differing:
         return matches, []
