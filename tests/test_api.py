@@ -75,6 +75,11 @@ def test_arrays_of_other_depths_are_scaled_as_files_are(tmp_path: Path) -> None:
     assert "1 pixels" in " ".join(fuse(network, vis=vis, ir=holed).notices)
 
 
+def load(path: Path) -> Any:
+    """Return what nibabel reads."""
+    return nib.load(path)
+
+
 def test_everything_is_listed() -> None:
     public = {name for name in dir(fnetcli) if not name.startswith("_")}
     modules = {name for name in public if isinstance(getattr(fnetcli, name), ModuleType)}
@@ -303,6 +308,53 @@ class TestFolders:
             fuse_volumes(network, tmp_path / "no", {"vis": tmp_path, "ir": tmp_path})
         with pytest.raises(UsageError, match="--window ct=wide"):
             fuse_volumes(network, tmp_path / "no", images, windows={"ct": "wide"})
+
+    def test_volumes_as_arrays(self, tmp_path: Path) -> None:
+        """They give what the same numbers in files give, and need no network for what is done."""
+        network = load_network(tiny_weights(tmp_path), device="cpu")
+        affine = np.diag([-2.0, 1.5, 3, 1])
+        voxels = {
+            name: np.stack([smooth_noise(12, 10, seed + i) for i in range(3)], axis=-1)
+            for name, seed in (("ct", 1), ("mri", 5))
+        }
+        for name, array in voxels.items():
+            nib.save(nib.Nifti1Image(array, affine), tmp_path / f"{name}.nii.gz")
+        files = {name: tmp_path / f"{name}.nii.gz" for name in voxels}
+        by_file = fuse_volumes(network, tmp_path / "a", files, windows={"ct": "auto"})
+        arrays: Any = {name: (array, affine) for name, array in voxels.items()}
+        tensors: Any = {"ct": arrays["ct"], "mri": (torch.from_numpy(voxels["mri"]), affine)}
+        mixed: Any = {"ct": arrays["ct"], "mri": files["mri"]}
+        expected = load(by_file.fused["ct"]).get_fdata()
+        for number, given in enumerate((arrays, tensors, mixed)):
+            report = fuse_volumes(
+                network, tmp_path / f"b{number}", given, windows={"ct": "auto"}, name="mine"
+            )
+            found = load(report.fused["mine"])
+            np.testing.assert_array_equal(found.get_fdata(), expected)
+            np.testing.assert_array_equal(found.affine, affine)
+        (record,) = report.done.values()
+        assert record["inputs"]["ct"]["path"] == "ct.nii"
+        again = fuse_volumes(network, tmp_path / "b2", mixed, windows={"ct": "auto"}, name="mine")
+        assert [*again.skipped] == ["mine"]
+        several: Any = arrays | {"mri": (np.stack([voxels["mri"]] * 2, axis=-1), affine)}
+        report = fuse_volumes(network, tmp_path / "c", several, each_volume=True, maps="none")
+        assert [*report.fused] == ["ct/0001", "ct/0002"]
+
+    @pytest.mark.parametrize(
+        ("volume", "message"),
+        [
+            (np.zeros((3, 4, 5)), r"mri: neither a path nor \(array, affine\)"),
+            ((np.zeros((4, 5)), np.eye(4)), r"mri: an array of float64 \(4, 5\); give integers"),
+            ((np.zeros((3, 4, 5), complex), np.eye(4)), "mri: an array of complex128"),
+            ((np.zeros((3, 4, 5)), np.eye(3)), "mri: its affine is no 4x4 matrix of finite"),
+            ((np.zeros((3, 4, 5)), np.full((4, 4), np.nan)), "mri: its affine is no 4x4 matrix"),
+        ],
+    )
+    def test_no_volumes(self, tmp_path: Path, volume: Any, message: str) -> None:
+        network = load_network(tiny_weights(tmp_path), device="cpu")
+        images: Any = {"ct": (np.zeros((3, 4, 5)), np.eye(4)), "mri": volume}
+        with pytest.raises(PairError, match=message):
+            fuse_volumes(network, tmp_path / "out", images)
 
     def test_wrong_calls(self, tmp_path: Path) -> None:
         write_pairs(tmp_path, 1)

@@ -25,6 +25,7 @@ from fnetcli.formats.volumes import (
     is_volume,
     is_volume_file,
     volume_stem,
+    without_directory,
 )
 from fnetcli.inputs.pairing import Case, Contents, Pairing, PairingOptions, pair_paths
 from fnetcli.inputs.scan import DEEPER, LINKED, Ignored
@@ -77,6 +78,7 @@ def read_layout(
     for path in (first, second):
         if not _exists(path):
             raise UsageError(f"{path}: no such file or folder; check the path")
+    first, second = without_directory(first), without_directory(second)
     kind = _kind(first, second) if layout == "auto" else layout
     if kind == "pairs":
         found = _pairs(first, second, pairing)

@@ -131,6 +131,21 @@ class TestFolders:
             "P2": ("P2/MR_T1", "P2/CT"),
         }
 
+    def test_subjects_and_sessions_of_bids(self) -> None:
+        for subject in ("sub-01", "sub-02"):
+            for session in ("ses-1", "ses-2"):
+                start = f"{subject}_{session}"
+                draw(f"bids/{subject}/{session}/ct/{start}_ct.nii.gz")
+                draw(f"bids/{subject}/{session}/anat/{start}_run-1_T1w.nii.gz")
+        given = ("--ct", "bids", "--mri", "bids")
+        rules = ("--match", "ct={}/{ses}/ct/*_ct", "--match", "mri={}/{ses}/anat/*_T1w")
+        found = fused(*given, *rules)
+        assert [*found] == [f"sub-0{i}/ses-{j}" for i in (1, 2) for j in (1, 2)]
+        assert found["sub-02/ses-1"] == (
+            "sub-02/ses-1/anat/sub-02_ses-1_run-1_T1w.nii.gz",
+            "sub-02/ses-1/ct/sub-02_ses-1_ct.nii.gz",
+        )
+
     def test_what_is_ignored_is_recorded(self) -> None:
         draw("in/A_ct.nii", "in/A_T1w.nii", "in/deep/B_ct.nii")
         Path("in/notes.txt").write_text("no")

@@ -889,6 +889,24 @@ class TestOptions:
         study.fused("--name", "first", mri=study.scan)
         assert "not a number 3" in one_line(study.fuse("--volume", "mri=3", mri=scan), 1)
 
+    def test_a_dicomdir_is_its_folder(self, study: Study) -> None:
+        study.fused("--name", "A")
+        expected = values(study.out / "fused" / "A.nii.gz")[0]
+        for folder in (study.ct, study.mri):
+            (folder / "DICOMDIR").write_bytes(bytes(128) + b"DICM")
+        directories = {"ct": study.ct / "DICOMDIR", "mri": study.mri / "DICOMDIR"}
+        result = study.fused("--name", "B", **directories)
+        assert "warning" not in result.stderr
+        np.testing.assert_array_equal(values(study.out / "fused" / "B.nii.gz")[0], expected)
+        study.fused(**directories)
+        assert {*records(study.out)} == {"P1", "A", "B"}
+        result = fnet("inspect", study.ct / "DICOMDIR")
+        assert "14 pixels, 5 slices" in result.stdout, result.output
+        for path in study.ct.glob("IM*"):
+            path.unlink()
+        line = one_line(study.fuse("--name", "C", **directories))
+        assert "contains no volume" in line
+
     def test_volume_of_a_series(self, study: Study, tmp_path: Path) -> None:
         series = echoes(tmp_path / "echoes", 2)
         line = one_line(study.fuse("--name", "A", mri=series), 1)

@@ -36,7 +36,7 @@ REFUSED = (
     "something answers there: install the head's versions of Ray and Python, or, if it wants a "
     "token (Ray 2.52 and later), copy ~/.ray/auth_token from the head and set RAY_AUTH_MODE=token"
 )
-NO_LOCAL = "check free memory and the space in /tmp, where Ray keeps its files"
+NO_LOCAL = "try again when this machine is less busy; Ray needs memory, and space in /tmp"
 INSTALL = "install it: pip install 'fnetcli[cluster]'"
 
 
