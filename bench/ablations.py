@@ -5,7 +5,8 @@
 Every row is trained on the same pairs, from the same seed, with the same crops, batches, optimiser
 and number of iterations; the recipes under configs/ablations/ decide the rest. `short` is an
 excerpt of configs/fnet.toml, meant for a quarter of an hour per row on two cores; `full` is the
-published recipe, for a GPU. `--iterations` replaces the lengths of both stages. What is trained
+published recipe, for a GPU. `--iterations`, `--batch` and `--crop` replace those of both stages.
+`--seeds` trains FNet with other seeds as well: how far its rows differ is noise. What is trained
 already is not trained again, and an interrupted row goes on. Writes OUT/NAME/, OUT/scores.json and
 OUT/table.md. docs/ablations.md says what may be concluded.
 """
@@ -17,6 +18,7 @@ import dataclasses
 import subprocess
 import sys
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from fnetcli.checkpoints.loading import load_weights
@@ -28,14 +30,28 @@ WHOLE = "fnet"  # the row without ablation
 NAMES = [WHOLE, *sorted(path.stem for path in (CONFIGS / "ablations").glob("*.toml"))]
 BUDGETS = {"short": (CONFIGS / "fnet.toml", (200, 1200)), "full": (CONFIGS / "paper.toml", None)}
 KEPT = ("network", "inverse")  # what an ablation decides by itself
+SEED = "-seed-"  # between the name of a row and its seed, if it is not the recipe's
 
 
-def recipe_of(name: str, budget: str, iterations: tuple[int, int] | None) -> FNetRecipe:
-    """Return the recipe of an ablation, trained with a budget."""
-    base_path, usual = BUDGETS[budget]
+@dataclass(frozen=True)
+class Budget:
+    """What every row is trained with; None: as the budget of that name has it."""
+
+    name: str
+    iterations: tuple[int, int] | None = None  # of both stages
+    batch: int | None = None
+    crop: int | None = None  # pixels, square
+
+
+def recipe_of(row: str, budget: Budget) -> FNetRecipe:
+    """Return the recipe of a row, "ae01" or "fnet-seed-2", trained with a budget."""
+    name, _, seed = row.partition(SEED)
+    base_path, usual = BUDGETS[budget.name]
     base = _read(base_path)
     wanted = FNetRecipe() if name == WHOLE else _read(CONFIGS / "ablations" / f"{name}.toml")
-    first, second = iterations or usual or (base.stage_1.iterations, base.stage_2.iterations)
+    usual = usual or (base.stage_1.iterations, base.stage_2.iterations)
+    first, second = budget.iterations or usual
+    sizes = {key: getattr(budget, key) for key in ("batch", "crop") if getattr(budget, key)}
     has_first = wanted.stage_1.iterations > 0
     weights = {
         one.name: getattr(wanted.stage_2, one.name)
@@ -45,17 +61,21 @@ def recipe_of(name: str, budget: str, iterations: tuple[int, int] | None) -> FNe
     return dataclasses.replace(
         base,
         **{key: getattr(wanted, key) for key in KEPT},
+        seed=int(seed or base.seed),
+        checkpoint_every=max(1, min(base.checkpoint_every, second // 4)),
         stage_1=dataclasses.replace(
             base.stage_1,
             iterations=first if has_first else 0,
             warmup=min(base.stage_1.warmup, first // 8),
             decay=min(base.stage_1.decay, first // 2),
+            **sizes,
         ),
         stage_2=dataclasses.replace(
             base.stage_2,
             iterations=second,
             warmup=min(base.stage_2.warmup, second // 8),
             decay=min(base.stage_2.decay, second // 2),
+            **sizes,
             **weights,
         ),
         data=(),
@@ -95,16 +115,21 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--budget", choices=BUDGETS, default="short")
     parser.add_argument("--iterations", nargs=2, type=int, metavar=("STAGE_1", "STAGE_2"))
+    parser.add_argument("--batch", type=int, metavar="CROPS")
+    parser.add_argument("--crop", type=int, metavar="PIXELS")
+    parser.add_argument("--seeds", nargs="+", type=int, default=[], metavar="SEED")
     parser.add_argument("--only", nargs="+", choices=NAMES, default=NAMES, metavar="NAME")
     for option in ("--vis", "--ir", "--test-vis", "--test-ir"):
         parser.add_argument(option, required=True, metavar="DIR")
     parser.add_argument("-o", "--out", type=Path, default=Path("runs/ablations"))
     given = parser.parse_args(arguments)
     iterations = tuple(given.iterations) if given.iterations else None
-    for name in given.only:
-        recipe = recipe_of(name, given.budget, iterations)
+    budget = Budget(given.budget, iterations, given.batch, given.crop)
+    names = [f"{WHOLE}{SEED}{seed}" for seed in given.seeds] + given.only
+    for name in names:
+        recipe = recipe_of(name, budget)
         train(name, recipe, ("--vis", given.vis, "--ir", given.ir), given.out)
-    rows = [f"{_title(name)}={given.out / name / 'last.safetensors'}" for name in given.only]
+    rows = [f"{_title(name)}={given.out / name / 'last.safetensors'}" for name in names]
     _fnet(
         *("eval", "--vis", given.test_vis, "--ir", given.test_ir),
         *(word for row in rows for word in ("--weights", row)),
@@ -112,8 +137,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
     )
 
 
-def _title(name: str) -> str:
-    return "FNet" if name == WHOLE else f"AE{int(name[2:])}"
+def _title(row: str) -> str:
+    name, _, seed = row.partition(SEED)
+    title = "FNet" if name == WHOLE else f"AE{int(name[2:])}"
+    return f"{title} (seed {seed})" if seed else title
 
 
 if __name__ == "__main__":

@@ -7,7 +7,8 @@ writes them; `--boxes NAME` names another file in them (COCO's JSON) or a folder
 For the visible images alone, the infrared ones alone, their average and what each network makes of
 them, a small detector is trained from the same start with the same crops, and tested on TEST.
 `--save FOLDER` keeps the detectors, `--detector-weights FILE` tests one of them on every kind of
-image instead of training. Numbers of drawn scenes say nothing of photographs.
+image instead of training. `--draw PNG` draws what was found in every kind of image, for the scenes
+of TEST with the most objects. Numbers of drawn scenes say nothing of photographs.
 """
 
 from __future__ import annotations
@@ -18,6 +19,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import PIL.Image
+import PIL.ImageDraw
+import PIL.ImageFont
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
@@ -38,6 +42,10 @@ from fnetcli.training.labelled import LabelledPair
 CLASSES = ("person", "car", "sign")
 STRIDE = 4  # pixels of a cell of the detector's output
 MOST = 100  # boxes of an image
+DRAWN = 3  # scenes in a picture of what was found
+DRAWN_ABOVE = 0.3  # score of a box that is drawn
+ZOOM, CAPTION, LABELLED = 2, 14, "#ffffff"
+COLORS = ("#e69f00", "#56b4e9", "#009e73", "#d55e00", "#0072b2", "#cc79a7", "#f0e442")
 
 
 @dataclass(frozen=True)
@@ -209,6 +217,45 @@ def measure(network: Detector, scenes: Scenes, classes: Sequence[str]) -> list[f
     return values
 
 
+def draw_found(
+    network: Detector, scenes: Scenes, classes: Sequence[str], which: Sequence[int], title: str
+) -> PIL.Image.Image:
+    """Draw scenes, one below the other: labels in white, found boxes in their class's colour."""
+    column = [_draw_boxes(network, scenes, classes, index) for index in which]
+    width, height = (max(one.size[side] for one in column) for side in (0, 1))
+    sheet = PIL.Image.new("RGB", (width, CAPTION + height * len(column)), "white")
+    PIL.ImageDraw.Draw(sheet).text((2, 1), title, "black", PIL.ImageFont.load_default(11))
+    for row, picture in enumerate(column):
+        sheet.paste(picture, (0, CAPTION + row * height))
+    return sheet
+
+
+def _draw_boxes(
+    network: Detector, scenes: Scenes, classes: Sequence[str], index: int
+) -> PIL.Image.Image:
+    image = scenes.images[index]
+    picture = PIL.Image.fromarray(image.repeat(ZOOM, axis=0).repeat(ZOOM, axis=1)).convert("RGB")
+    pen = PIL.ImageDraw.Draw(picture)
+
+    def frame(sides: Sequence[float], color: str) -> None:
+        left, top, right, bottom = (max(0.0, ZOOM * side) for side in sides)
+        pen.rectangle((left, top, max(left, right), max(top, bottom)), outline=color)
+
+    for box in scenes.boxes[index]:
+        if box.kind in classes:
+            frame((box.left - 1, box.top - 1, box.right + 1, box.bottom + 1), LABELLED)
+    for number, (boxes, scores) in enumerate(detect(network, image)):
+        for sides in boxes[scores >= DRAWN_ABOVE].tolist():
+            frame(sides, COLORS[number % len(COLORS)])
+    return picture
+
+
+def fullest(boxes: Sequence[Sequence[Box]], classes: Sequence[str]) -> list[int]:
+    """Return the scenes with the most objects of these classes, at most DRAWN."""
+    counts = [sum(box.kind in classes for box in some) for some in boxes]
+    return sorted(range(len(counts)), key=lambda index: (-counts[index], index))[:DRAWN]
+
+
 def save(network: Detector, path: Path) -> None:
     """Write a detector. Raise WriteError."""
     arrays = {name: value.numpy() for name, value in network.state_dict().items()}
@@ -251,11 +298,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--steps", type=int, default=600)
     parser.add_argument("--detector-weights", type=Path)
     parser.add_argument("--save", type=Path)
+    parser.add_argument("--draw", type=Path, metavar="PNG")
     given = parser.parse_args(arguments)
     names, how = list(given.classes), Training(given.steps)
     learn, check = (read_scenes(folder, given.boxes) for folder in (given.train, given.test))
     print(f"{len(learn[0])} scenes to train on, {len(check[0])} to test; {how}")
     print(f"| images | {' | '.join(names)} | mAP@.5 |\n|{'---|' * (len(names) + 2)}")
+    columns: list[PIL.Image.Image] = []
     for kind, make in kinds_of_images(given.weights).items():
         if given.detector_weights is not None:
             network = load(given.detector_weights, len(names))
@@ -263,11 +312,26 @@ def main(arguments: Sequence[str] | None = None) -> None:
             network = train(Scenes([make(pair) for pair in learn[0]], learn[1]), names, how)
         if given.save is not None:
             save(network, given.save / f"{kind.replace(' ', '-')}.safetensors")
-        values = measure(network, Scenes([make(pair) for pair in check[0]], check[1]), names)
+        scenes = Scenes([make(pair) for pair in check[0]], check[1])
+        if given.draw is not None:
+            which = fullest(scenes.boxes, names)
+            columns.append(draw_found(network, scenes, names, which, kind))
+        values = measure(network, scenes, names)
         known = [value for value in values if not np.isnan(value)]
         mean = float(np.mean(known)) if known else float("nan")
         shown = ["n/a" if np.isnan(one) else f"{one:.3f}" for one in (*values, mean)]
         print(f"| {kind} | {' | '.join(shown)} |", flush=True)
+    if columns:
+        write_sheet(columns, given.draw)
+
+
+def write_sheet(columns: Sequence[PIL.Image.Image], path: Path) -> None:
+    """Write pictures side by side. Raise WriteError."""
+    width, height = columns[0].size
+    sheet = PIL.Image.new("RGB", (width * len(columns), height), "white")
+    for place, column in enumerate(columns):
+        sheet.paste(column, (place * width, 0))
+    atomic_write(path, lambda file: sheet.save(file, "PNG"))
 
 
 if __name__ == "__main__":

@@ -1,15 +1,16 @@
 """Measure how far a run goes: workers and parts against one process, and very many cases.
 
     python -m bench.scaling ways [--pairs 200] [--side 256] [--threads 2]
+    python -m bench.scaling sizes [--sides 256 512 1024]
     python -m bench.scaling plan [--cases 1000000]
     python -m bench.scaling skip [--cases 100000]
 
 `ways` fuses the same folder by one process, by one and two workers (processes, Ray) and by one and
 two parts, with the same number of threads in all. Every way runs for all pairs and for a few: the
 difference is the time of pairs, the rest is the start. Processor time, of all processes below this
-one, depends less than seconds on what else the machine does. `plan` measures the planning of cases
-that exist in memory alone; `skip` a whole command over results that are all there, from folders of
-links to a few files.
+one, depends less than seconds on what else the machine does. `sizes` does the same for one thread
+and pairs of several sizes. `plan` measures the planning of cases that exist in memory alone; `skip`
+a whole command over results that are all there, from folders of links to a few files.
 """
 
 from __future__ import annotations
@@ -152,6 +153,23 @@ def measure_ways(folder: Path, pairs: int, side: int, threads: int) -> None:
         )
 
 
+def measure_sizes(folder: Path, sides: Sequence[int]) -> None:
+    """Print the time of a pair of each size by one thread."""
+    for side in sides:
+        seconds, used = [], []
+        more = max(2, 1_000_000 // side**2)
+        for count in (1, 1 + more):
+            vis, ir = write_pairs(folder / f"{side}-{count}", count, side)
+            started = time.perf_counter()
+            with ProcessorTime() as time_below:
+                out = folder / f"out-{side}-{count}"
+                fnet("fuse", "-q", "--vis", vis, "--ir", ir, "-o", out, threads=1)
+            seconds.append(time.perf_counter() - started)
+            used.append(time_below.seconds)
+        each, work = ((some[1] - some[0]) / more for some in (seconds, used))
+        print(f"{side}x{side}: {each:.3f} s per pair, processor {work:.3f} s", flush=True)
+
+
 class ProcessorTime:
     """Adds up the processor time of all processes below this one while it is entered."""
 
@@ -247,12 +265,16 @@ def main() -> None:
     ways.add_argument("--pairs", type=int, default=200)
     ways.add_argument("--side", type=int, default=256)
     ways.add_argument("--threads", type=int, default=2)
+    sizes = what.add_parser("sizes")
+    sizes.add_argument("--sides", type=int, nargs="+", default=[256, 512, 1024])
     what.add_parser("plan").add_argument("--cases", type=int, default=1_000_000)
     what.add_parser("skip").add_argument("--cases", type=int, default=100_000)
     given = parser.parse_args()
     with tempfile.TemporaryDirectory() as name:
         if given.what == "ways":
             measure_ways(Path(name), given.pairs, given.side, given.threads)
+        elif given.what == "sizes":
+            measure_sizes(Path(name), given.sides)
         elif given.what == "plan":
             measure_plan(given.cases)
         else:

@@ -165,7 +165,9 @@ def draw_figure(folder: Path, out: Path) -> None:
             sheet.paste(shown, (left, top + 20))
             left += width + GAP
         top += height + GAP
-    sheet.quantize(200, dither=Image.Dither.NONE).save(folder / "medical.png", optimize=True)
+    sheet.quantize(256, Image.Quantize.MAXCOVERAGE, dither=Image.Dither.NONE).save(
+        folder / "medical.png", optimize=True
+    )
 
 
 def main() -> None:

@@ -11,15 +11,34 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from fnetcli.api import fuse, fuse_folder, fuse_many, fuse_volumes, load_network
-    from fnetcli.formats import read_image
+    from fnetcli.api import (
+        RunSettings,
+        fuse,
+        fuse_folder,
+        fuse_many,
+        fuse_volumes,
+        load_network,
+    )
+    from fnetcli.errors import FnetError
+    from fnetcli.formats import ReadOptions, read_image
+    from fnetcli.imaging.image import Image
     from fnetcli.imaging.intensity import Corrections, ScalingOptions
+    from fnetcli.pictures.fuse import Fused
+    from fnetcli.pictures.place import PlaceOptions
+    from fnetcli.runs.crew.base import ClusterOptions
     from fnetcli.runs.report import Progress, RunReport
 
 __all__ = [
+    "ClusterOptions",
     "Corrections",
+    "FnetError",
+    "Fused",
+    "Image",
+    "PlaceOptions",
     "Progress",
+    "ReadOptions",
     "RunReport",
+    "RunSettings",
     "ScalingOptions",
     "fuse",
     "fuse_folder",
@@ -28,11 +47,19 @@ __all__ = [
     "load_network",
     "read_image",
 ]
+OWN = ("HOMES", "OWN", "TYPE_CHECKING", "annotations", "import_module")
 # Imported on first use, so that the command line starts fast.
 HOMES = {
+    "ClusterOptions": "fnetcli.runs.crew.base",
     "Corrections": "fnetcli.imaging.intensity",
+    "FnetError": "fnetcli.errors",
+    "Fused": "fnetcli.pictures.fuse",
+    "Image": "fnetcli.imaging.image",
+    "PlaceOptions": "fnetcli.pictures.place",
     "Progress": "fnetcli.runs.report",
+    "ReadOptions": "fnetcli.formats",
     "RunReport": "fnetcli.runs.report",
+    "RunSettings": "fnetcli.api",
     "ScalingOptions": "fnetcli.imaging.intensity",
     "fuse": "fnetcli.api",
     "fuse_folder": "fnetcli.api",
@@ -51,5 +78,5 @@ def __getattr__(name: str) -> object:
 
 
 def __dir__() -> list[str]:
-    """Return what there is, imported or not."""
-    return sorted({*globals(), *__all__})
+    """Return what there is, imported or not, without this module's own tools."""
+    return sorted({*globals(), *__all__} - {*OWN})

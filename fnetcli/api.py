@@ -5,11 +5,14 @@ Nothing here prints or handles signals; all errors are `fnetcli.errors.FnetError
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+import tempfile
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, TypedDict, Unpack
 
+import nibabel as nib
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
@@ -25,6 +28,7 @@ from fnetcli.inputs.lists import pair_list, pair_rows
 from fnetcli.inputs.names import name_rules
 from fnetcli.inputs.pairing import Pairing, PairingOptions, pair_paths
 from fnetcli.modalities import MODALITIES, VOLUMETRIC, network_order
+from fnetcli.models.base import Wanted
 from fnetcli.pictures.fuse import Fused, FuseOptions
 from fnetcli.pictures.fuse import fuse as fuse_images
 from fnetcli.pictures.mix import MixOptions
@@ -33,6 +37,7 @@ from fnetcli.pictures.place import CAMERA_KIND, PlaceOptions
 from fnetcli.pictures.prepare import PrepareOptions
 from fnetcli.pictures.survey import Scope
 from fnetcli.products import Products
+from fnetcli.runs.crew.base import ClusterOptions
 from fnetcli.runs.network import LoadedNetwork, NetworkSource, require_products
 from fnetcli.runs.parts import Part, parse_part
 from fnetcli.runs.picture_jobs import PictureRunOptions, default_workers, picture_job
@@ -48,6 +53,8 @@ from fnetcli.volumes.sequence import each_volume as split_volumes
 ARRAY_TYPES = [np.dtype(name) for name in ("u1", "i1", "u2", "i2", "u4", "i4", "f2", "f4", "f8")]
 
 OneImage = str | Path | Image | ArrayLike
+VolumeArray = tuple[ArrayLike, ArrayLike]  # numbers (i, j, k), and the affine to RAS+ millimetres
+OneVolume = str | Path | VolumeArray
 Pair = tuple[str, str]
 Reading = tuple[ReadOptions, ReadOptions]
 
@@ -196,7 +203,8 @@ class RunSettings(TypedDict, total=False):
 
     `existing` decides about existing results: "skip" those made from the same files with the same
     options, "overwrite" all, or raise an "error". `workers` threads read and write while the
-    network runs. `part` is a share of the cases, such as "3/16": see `fnet fuse --part`.
+    network runs. `part` is a share of the cases, such as "3/16": see `fnet fuse --part`. `cluster`
+    lets Ray workers do the cases: an address as for `fnet fuse --cluster`, or `ClusterOptions`.
     `on_progress` is called at every step, in the calling thread.
     """
 
@@ -204,6 +212,7 @@ class RunSettings(TypedDict, total=False):
     workers: int | None
     stops_at_failure: bool
     part: str | None
+    cluster: str | ClusterOptions | None
     on_progress: OnProgress
 
 
@@ -307,13 +316,15 @@ def fuse_folder(
         stops_at_failure=settings.get("stops_at_failure", False),
         notices=[*surveyed.notices, *surveyed.warnings],
         on_progress=on_progress,
+        cluster=_cluster(settings),
+        wanted=Wanted(features=features),
     )
 
 
 def fuse_volumes(
     network: LoadedNetwork,
     out: str | Path,
-    images: Mapping[str, str | Path],
+    images: Mapping[str, OneVolume],
     *,
     layout: AskedKind = "auto",
     name: str | None = None,
@@ -345,7 +356,10 @@ def fuse_volumes(
     """Fuse volumes, DICOM or NIfTI: what `fnet fuse --ct DIR --mri DIR -o OUT` does.
 
     ``fuse_volumes(network, "out", {"ct": "CT_DIR", "mri": "scan.nii.gz"})``: two of ct, mri, pet
-    and spect, each a series, a file, or a folder of cases (`layout`). `volumes` chooses among the
+    and spect, or mri and mri2, each a series, a file, or a folder of cases (`layout`); or an array
+    with its affine, as nibabel has them: ``{"ct": (array, affine), "mri": "scan.nii.gz"}``, where
+    the affine maps (i, j, k) to millimetres (RAS+). `name` names a single case; one of two arrays
+    is called like its second modality. `volumes` chooses among the
     volumes of 4-D files and series, `each_volume` fuses all as cases. `windows` are texts as for
     --window, `limits` stored numbers that become black and white; `transform` is a file
     (ITK) or a 4x4 matrix in RAS+ millimetres from points of the reference to points of the other
@@ -355,59 +369,102 @@ def fuse_volumes(
     modalities = first, second = _modalities(images)
     if not {first, second} <= {*VOLUMETRIC}:
         raise UsageError(f"{first} and {second}: come as pictures only; use fuse_folder")
-    found = read_layout(Path(images[first]), Path(images[second]), layout, name)
-    if found.kind == "pairs":
-        raise UsageError(f"{found.sentence}, not volumes; use fuse_folder")
-    texts, numbers, ranges = windows or {}, volumes or {}, limits or {}
-    for given in (series or {}, texts, numbers, ranges, dict.fromkeys(inverted)):
-        _require_known(given, modalities)
+    with _volume_files(images) as files:
+        found = read_layout(files[first], files[second], layout, name)
+        if found.kind == "pairs":
+            raise UsageError(f"{found.sentence}, not volumes; use fuse_folder")
+        texts, numbers, ranges = windows or {}, volumes or {}, limits or {}
+        for given in (series or {}, texts, numbers, ranges, dict.fromkeys(inverted)):
+            _require_known(given, modalities)
 
-    def reading(modality: str) -> VolumeOptions:
-        return VolumeOptions((series or {}).get(modality), numbers.get(modality), pixel_limit)
+        def reading(modality: str) -> VolumeOptions:
+            return VolumeOptions((series or {}).get(modality), numbers.get(modality), pixel_limit)
 
-    black = {*inverted}
-    prepare = VolumePrepareOptions(
-        modalities=modalities,
-        reading=(reading(first), reading(second)),
-        windows=(texts.get(first), texts.get(second)),
-        limits=(ranges.get(first), ranges.get(second)),
-        are_inverted=(first in black, second in black),
-        reference=reference,
-        interpolation=interpolation,
-        axis=axis,
-        registers=register,
-        distrusts_headers=distrust_headers,
-        requires_registration=strict,
-        transform=(
-            read_transform(Path(transform)) if isinstance(transform, str | Path) else transform
-        ),
-        assumes_aligned=assume_aligned,
-    )
-    pairing = found.pairing
-    if each_volume:
-        pairing = split_volumes(pairing, prepare.readings, modalities)
-    options = VolumeRunOptions(
-        mix=VolumeMixOptions(
-            _gains(gains, network.products, modalities), colormap, opacity, below, gray
-        ),
-        target=to,
-        maps=maps,
-        existing=settings.get("existing", "skip"),
-        keeps_shear=keep_shear,
-    )
-    return run_job(
-        replace(volume_job(pairing, prepare, network, Path(out), options), part=_part(settings)),
-        network,
-        workers=settings.get("workers") or default_workers(),
-        stops_at_failure=settings.get("stops_at_failure", False),
-        notices=[found.sentence],
-        on_progress=settings.get("on_progress", _silent),
-    )
+        black = {*inverted}
+        prepare = VolumePrepareOptions(
+            modalities=modalities,
+            reading=(reading(first), reading(second)),
+            windows=(texts.get(first), texts.get(second)),
+            limits=(ranges.get(first), ranges.get(second)),
+            are_inverted=(first in black, second in black),
+            reference=reference,
+            interpolation=interpolation,
+            axis=axis,
+            registers=register,
+            distrusts_headers=distrust_headers,
+            requires_registration=strict,
+            transform=(
+                read_transform(Path(transform)) if isinstance(transform, str | Path) else transform
+            ),
+            assumes_aligned=assume_aligned,
+        )
+        pairing = found.pairing
+        if each_volume:
+            pairing = split_volumes(pairing, prepare.readings, modalities)
+        options = VolumeRunOptions(
+            mix=VolumeMixOptions(
+                _gains(gains, network.products, modalities), colormap, opacity, below, gray
+            ),
+            target=to,
+            maps=maps,
+            existing=settings.get("existing", "skip"),
+            keeps_shear=keep_shear,
+        )
+        return run_job(
+            replace(
+                volume_job(pairing, prepare, network, Path(out), options), part=_part(settings)
+            ),
+            network,
+            workers=settings.get("workers") or default_workers(),
+            stops_at_failure=settings.get("stops_at_failure", False),
+            notices=[found.sentence],
+            on_progress=settings.get("on_progress", _silent),
+            cluster=_cluster(settings),
+        )
+
+
+@contextmanager
+def _volume_files(images: Mapping[str, OneVolume]) -> Iterator[dict[str, Path]]:
+    """Yield the paths of volumes; arrays are in files of a temporary folder. Raise PairError."""
+    with tempfile.TemporaryDirectory(prefix="fnet-") as folder:
+        yield {
+            name: Path(source)
+            if isinstance(source, str | Path)
+            else _volume_file(source, name, Path(folder))
+            for name, source in images.items()
+        }
+
+
+def _volume_file(source: VolumeArray, name: str, folder: Path) -> Path:
+    """Write an array with its affine as a file; equal arrays are equal files."""
+    if not isinstance(source, tuple) or len(source) != 2:
+        raise PairError(f"{name}: neither a path nor (array, affine); give one of them")
+    values, affine = _values(source[0]), np.asarray(source[1])
+    if values.dtype.newbyteorder("=") not in ARRAY_TYPES or values.ndim not in (3, 4):
+        raise PairError(
+            f"{name}: an array of {values.dtype} {values.shape}; give integers of 8 to 32 bits or "
+            "floats, (i, j, k) or (i, j, k, volumes), as nibabel has them"
+        )
+    if affine.shape != (4, 4) or affine.dtype.kind not in "iuf" or not np.isfinite(affine).all():
+        raise PairError(
+            f"{name}: its affine is no 4x4 matrix of finite numbers; give the one from (i, j, k) "
+            "to millimetres (RAS+)"
+        )
+    if values.dtype.itemsize == 2 and values.dtype.kind == "f":
+        values = values.astype(np.float32)
+    path = folder / f"{name}.nii"
+    nib.save(nib.Nifti2Image(values, affine.astype(np.float64)), path)
+    return path
 
 
 def _part(settings: RunSettings) -> Part | None:
     text = settings.get("part")
     return parse_part(text) if text else None
+
+
+def _cluster(settings: RunSettings) -> ClusterOptions | None:
+    given = settings.get("cluster")
+    return ClusterOptions(given) if isinstance(given, str) else given
 
 
 def _silent(_: Progress) -> None:

@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
+import sys
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import imageio.v3 as iio
@@ -14,6 +18,7 @@ import torch
 
 import fnetcli
 from fnetcli import (
+    ClusterOptions,
     Progress,
     ScalingOptions,
     fuse,
@@ -23,9 +28,10 @@ from fnetcli import (
     load_network,
     read_image,
 )
-from fnetcli.errors import FnetError, PairError, ReadError, UsageError
+from fnetcli.errors import ClusterError, FnetError, PairError, ReadError, UsageError
 from fnetcli.pictures.outputs import Depth
 from fnetcli.products import Products
+from fnetcli.runs.crew.options import CrewOptions
 from fnetcli.runs.network import require_products
 from tests import flir_files
 from tests.cli.command import fnet, tiny_weights
@@ -69,8 +75,16 @@ def test_arrays_of_other_depths_are_scaled_as_files_are(tmp_path: Path) -> None:
     assert "1 pixels" in " ".join(fuse(network, vis=vis, ir=holed).notices)
 
 
+def load(path: Path) -> Any:
+    """Return what nibabel reads."""
+    return nib.load(path)
+
+
 def test_everything_is_listed() -> None:
-    assert {*fnetcli.__all__} <= {*dir(fnetcli)}
+    public = {name for name in dir(fnetcli) if not name.startswith("_")}
+    modules = {name for name in public if isinstance(getattr(fnetcli, name), ModuleType)}
+    assert public - modules == {*fnetcli.__all__} == {*fnetcli.HOMES}
+    assert all(getattr(fnetcli, name) for name in fnetcli.__all__)
 
 
 def test_tensors_have_their_channels_first(tmp_path: Path) -> None:
@@ -295,6 +309,53 @@ class TestFolders:
         with pytest.raises(UsageError, match="--window ct=wide"):
             fuse_volumes(network, tmp_path / "no", images, windows={"ct": "wide"})
 
+    def test_volumes_as_arrays(self, tmp_path: Path) -> None:
+        """They give what the same numbers in files give, and need no network for what is done."""
+        network = load_network(tiny_weights(tmp_path), device="cpu")
+        affine = np.diag([-2.0, 1.5, 3, 1])
+        voxels = {
+            name: np.stack([smooth_noise(12, 10, seed + i) for i in range(3)], axis=-1)
+            for name, seed in (("ct", 1), ("mri", 5))
+        }
+        for name, array in voxels.items():
+            nib.save(nib.Nifti1Image(array, affine), tmp_path / f"{name}.nii.gz")
+        files = {name: tmp_path / f"{name}.nii.gz" for name in voxels}
+        by_file = fuse_volumes(network, tmp_path / "a", files, windows={"ct": "auto"})
+        arrays: Any = {name: (array, affine) for name, array in voxels.items()}
+        tensors: Any = {"ct": arrays["ct"], "mri": (torch.from_numpy(voxels["mri"]), affine)}
+        mixed: Any = {"ct": arrays["ct"], "mri": files["mri"]}
+        expected = load(by_file.fused["ct"]).get_fdata()
+        for number, given in enumerate((arrays, tensors, mixed)):
+            report = fuse_volumes(
+                network, tmp_path / f"b{number}", given, windows={"ct": "auto"}, name="mine"
+            )
+            found = load(report.fused["mine"])
+            np.testing.assert_array_equal(found.get_fdata(), expected)
+            np.testing.assert_array_equal(found.affine, affine)
+        (record,) = report.done.values()
+        assert record["inputs"]["ct"]["path"] == "ct.nii"
+        again = fuse_volumes(network, tmp_path / "b2", mixed, windows={"ct": "auto"}, name="mine")
+        assert [*again.skipped] == ["mine"]
+        several: Any = arrays | {"mri": (np.stack([voxels["mri"]] * 2, axis=-1), affine)}
+        report = fuse_volumes(network, tmp_path / "c", several, each_volume=True, maps="none")
+        assert [*report.fused] == ["ct/0001", "ct/0002"]
+
+    @pytest.mark.parametrize(
+        ("volume", "message"),
+        [
+            (np.zeros((3, 4, 5)), r"mri: neither a path nor \(array, affine\)"),
+            ((np.zeros((4, 5)), np.eye(4)), r"mri: an array of float64 \(4, 5\); give integers"),
+            ((np.zeros((3, 4, 5), complex), np.eye(4)), "mri: an array of complex128"),
+            ((np.zeros((3, 4, 5)), np.eye(3)), "mri: its affine is no 4x4 matrix of finite"),
+            ((np.zeros((3, 4, 5)), np.full((4, 4), np.nan)), "mri: its affine is no 4x4 matrix"),
+        ],
+    )
+    def test_no_volumes(self, tmp_path: Path, volume: Any, message: str) -> None:
+        network = load_network(tiny_weights(tmp_path), device="cpu")
+        images: Any = {"ct": (np.zeros((3, 4, 5)), np.eye(4)), "mri": volume}
+        with pytest.raises(PairError, match=message):
+            fuse_volumes(network, tmp_path / "out", images)
+
     def test_wrong_calls(self, tmp_path: Path) -> None:
         write_pairs(tmp_path, 1)
         network = load_network(tiny_weights(tmp_path), device="cpu")
@@ -335,6 +396,81 @@ def test_what_was_scaled_is_not_scaled_again(tmp_path: Path) -> None:
     fused = fuse(network, vis=unit / 2, ir=unit)
     again = fuse(network, vis=fused.image, ir=unit)
     assert again.ranges["vis"] == {"low": 0, "high": 1, "invalid": 0}
+
+
+class TestCluster:
+    @pytest.fixture
+    def images(self, tmp_path: Path) -> dict[str, Path]:
+        write_pairs(tmp_path, 3)
+        return {"vis": tmp_path / "vis", "ir": tmp_path / "ir"}
+
+    @pytest.mark.slow
+    def test_workers_write_what_this_process_writes(
+        self, tmp_path: Path, images: dict[str, Path], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """As with Ray, but by a process of this machine, which starts faster."""
+        (images["ir"] / "1.png").write_bytes(b"no picture")
+        network = load_network(tiny_weights(tmp_path), device="cpu")
+        one = fuse_folder(network, tmp_path / "one", images)
+        asked: list[ClusterOptions] = []
+
+        def crew(options: ClusterOptions) -> CrewOptions:
+            asked.append(options)
+            return CrewOptions(devices=("cpu",))
+
+        monkeypatch.setattr("fnetcli.runs.report.CrewOptions", crew)
+        two = fuse_folder(network, tmp_path / "two", images, cluster="ray")
+        assert asked == [ClusterOptions("ray")]
+        assert list(one.done) == list(two.done) == ["0", "2"]
+        assert list(one.failed) == list(two.failed) == ["1"]
+        assert two.done["0"]["worker"]["device"] == "cpu"
+        for name in ("0", "2"):
+            assert one.fused[name].read_bytes() == two.fused[name].read_bytes()
+
+    @pytest.mark.long
+    def test_a_list_of_pairs_over_ray(self, tmp_path: Path, images: dict[str, Path]) -> None:
+        program = tmp_path / "program.py"
+        program.write_text(
+            "import sys\n"
+            "from fnetcli import ClusterOptions, fuse_folder, load_network\n"
+            "vis, ir, weights, out = sys.argv[1:]\n"
+            'pairs = [{"vis": f"{vis}/{i}.png", "ir": f"{ir}/{i}.png"} for i in (2, 0)]\n'
+            "network = load_network(weights)\n"
+            "for address in ('ray', ClusterOptions('ray', cpus=0.5)):\n"
+            "    report = fuse_folder(network, out, pairs=pairs, cluster=address,\n"
+            "                         existing='overwrite')\n"
+            "    print(*report.done)\n"
+        )
+        found = subprocess.run(
+            [sys.executable, program, *images.values(), tiny_weights(tmp_path), tmp_path / "out"],
+            check=True,
+            capture_output=True,
+            text=True,
+            env={**os.environ, "RAY_worker_niceness": "0"},
+        )
+        assert found.stdout == "0 2\n0 2\n"
+
+    def test_what_is_wrong(self, tmp_path: Path, images: dict[str, Path]) -> None:
+        weights = tiny_weights(tmp_path)
+        network = load_network(weights, device="cpu")
+        with pytest.raises(ClusterError, match=r"nothing answers at 127\.0\.0\.1:9"):
+            fuse_folder(network, tmp_path / "out", images, cluster="ray://127.0.0.1:9")
+        weights.write_bytes(weights.read_bytes() + b" ")
+        with pytest.raises(UsageError, match="has changed since it was loaded; load it again"):
+            fuse_folder(network, tmp_path / "out", images, cluster="ray")
+
+    @pytest.mark.parametrize(
+        ("options", "message"),
+        [
+            ({"device": "mps"}, "--device mps: with --cluster, Ray chooses the device"),
+            ({"cpus": 0.0}, "--cpus-per-worker 0: use at least 0.1"),
+            ({"gpus": -1.0}, "--gpus-per-worker -1: Ray gives parts of one GPU"),
+            ({"gpus": 1.0, "device": "cpu"}, "use no GPU; leave it out"),
+        ],
+    )
+    def test_options_that_do_not_fit(self, options: dict[str, Any], message: str) -> None:
+        with pytest.raises(UsageError, match=message):
+            ClusterOptions("ray", **options)
 
 
 class TestThermalCameras:

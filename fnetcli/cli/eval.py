@@ -182,7 +182,7 @@ def evaluate(
         if tables.caption or tables.label or tables.wide
         else None
     )
-    write_files(files, scored_all.contents(costs, pictures, of_float), errors, console)
+    write_files(files, scored_all.contents(costs, pictures, insets, of_float), errors, console)
     if results.figures is not None:
         with kept(errors):
             write_figures(results.figures, scored_all, pictures, insets, console)

@@ -108,7 +108,13 @@ class Results:
                 tables.p_rows(evaluation, summary),
             )
 
-    def contents(self, costs: list[Cost], pictures: Pictures, of_float: Float | None) -> Contents:
+    def contents(
+        self,
+        costs: list[Cost],
+        pictures: Pictures,
+        insets: Mapping[str, Inset],
+        of_float: Float | None,
+    ) -> Contents:
         """Return a function for each result file that generates its content."""
         from fnetcli.reports import tables
         from fnetcli.reports.eval_page import eval_page
@@ -117,7 +123,9 @@ class Results:
         options = self.options
 
         def page() -> Iterable[bytes]:
-            return eval_page(evaluation, summary, pictures, details=details, costs=costs)
+            return eval_page(
+                evaluation, summary, pictures, details=details, costs=costs, insets=insets
+            )
 
         def latex() -> Iterable[bytes]:
             return _encoded(tables.to_latex(evaluation, summary, costs, options, of_float))

@@ -132,7 +132,6 @@ def fuse(
         require_folder(out)
         refuse_for_volumes(
             {
-                **pairing.of_names(),
                 "--page": reading.page,
                 "--band": reading.band,
                 **scaling.of_pictures(),
@@ -186,6 +185,7 @@ def fuse(
             maps=results.maps_kind,
             existing=results.existing.value,
             keeps_shear=volume_results.keep_shear,
+            is_multi_frame=volume_results.multi_frame,
         )
         job = volume_job(found.pairing, volumes, network, out, options)
         return session.run(replace(job, part=part), network, counts_slices=True)

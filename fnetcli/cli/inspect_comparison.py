@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import shlex
+import sys
+from dataclasses import replace
+from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -18,7 +22,9 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from fnetcli.engine import EngineOptions
-    from fnetcli.inspection.base import Comparer
+    from fnetcli.inspection.base import Comparer, Comparison
+    from fnetcli.inspection.subject import Subject
+    from fnetcli.reports.comparison_page import ComparisonPage
     from fnetcli.runs.network import LoadedNetwork
 
 
@@ -32,7 +38,10 @@ def inspect_two(
     """Compare two FNets on a pair, write figures and print tables; return the exit code."""
     with leaving_at_once():
         from fnetcli.files.scratch import scratch_array
-        from fnetcli.reports.inspection_files import write_figures
+        from fnetcli.inspection.base import PAGE_FILE
+        from fnetcli.inspection.wording import not_aligned
+        from fnetcli.pictures.misalignment import estimate_misalignment
+        from fnetcli.reports.inspection_files import write_comparison
         from fnetcli.reports.inspection_text import terminal_tables
         from fnetcli.runs.network import NetworkSource
 
@@ -49,13 +58,16 @@ def inspect_two(
         for text in results.weights or []
     }
     comparer = _comparer(networks)
-    require_places(out, comparer.pictures, results.json_file, inputs)
+    require_places(out, (*comparer.pictures, PAGE_FILE), results.json_file, inputs)
     subject = read()
-    for notice in subject.info:
+    notices = [*subject.info, *(text for one in networks.values() for text in one.notices)]
+    for notice in notices:
         console.notice(notice)
-    for network in networks.values():
-        for notice in network.notices:
-            console.notice(notice)
+    misalignment = estimate_misalignment(*subject.luminances)
+    words = misalignment.describe(*found.modalities)
+    warnings = [not_aligned(words)] if misalignment.is_large else []
+    for text in warnings:
+        console.warning(text)
     engines = dict(zip(_names(networks), [one.engine for one in networks.values()], strict=True))
     configs = [one.weights.network.config for one in networks.values()]
 
@@ -66,7 +78,10 @@ def inspect_two(
         comparison = comparer.compare(
             engines, subject.luminances, found.modalities, allocate, progress.step
         )
-        scales = write_figures(out, comparison.figures)
+        page = _page(subject, found.modalities, networks, comparison)
+        scales = write_comparison(
+            out, comparison, replace(page, warnings=warnings, notices=notices)
+        )
         progress.step()
     for table in comparison.tables:
         console.table(table.title, *terminal_tables(table, console.width))
@@ -83,10 +98,39 @@ def inspect_two(
         "size": list(subject.luminances[0].shape),
         "weights": weights,
         **comparison.record,
+        "misalignment": misalignment.record(),
         "said": list(subject.info),
     }
     write_json(results.json_file, record)
     return EXIT_DONE
+
+
+def _page(
+    subject: Subject,
+    modalities: tuple[str, str],
+    networks: dict[str, LoadedNetwork],
+    comparison: Comparison,
+) -> ComparisonPage:
+    """Return the page, without plots and what is said of the pair."""
+    from fnetcli.reports.comparison_page import ComparisonPage, Network
+
+    weights = [one.weights for one in networks.values()]
+    return ComparisonPage(
+        title=subject.name,
+        modalities=modalities,
+        sources=subject.sources,
+        networks=[
+            Network(name, comparison.colors[name], f"{one.name}: {comparison.facts[name]}")
+            for name, one in zip(comparison.fused, weights, strict=True)
+        ],
+        fused=comparison.fused,
+        tables=comparison.tables,
+        details={
+            "command": shlex.join(["fnet", *sys.argv[1:]]),
+            **{one.name: f"sha256 {one.sha256}" for one in weights},
+            "version": f"fnet {version('fnetcli')}",
+        },
+    )
 
 
 def _refuse(given: GivenPair) -> None:

@@ -7,7 +7,7 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from fnetcli.cli.console import Console, tell_pairing
+from fnetcli.cli.console import Console, Progress, tell_pairing
 from fnetcli.cli.options.files import GivenPairing, GivenReading
 from fnetcli.cli.options.registration import GivenRegistration
 from fnetcli.cli.options.training import GivenTraining
@@ -280,7 +280,8 @@ def _pairs(plan: Recipe, data: DataSet, console: Console, smallest: int = 1) -> 
         )
     place = GivenRegistration.of_words(plan.registration).place(None, of_camera=False)
     prepare = PrepareOptions(modalities, reading=reading.options(modalities), place=place)
-    found = survey(pairing.cases, prepare)
+    with Progress(None, "headers and ranges", console) as progress:
+        found = survey(pairing.cases, prepare, on_step=progress.step)
     for notice in found.notices:
         console.notice(notice)
     for warning in found.warnings:
@@ -293,7 +294,8 @@ def _pairs(plan: Recipe, data: DataSet, console: Console, smallest: int = 1) -> 
         reading=prepare.reading,
         place=found.options.place,
     )
-    pairs.check()
+    with Progress(len(pairs), "pairs read", console) as progress:
+        pairs.check(progress.step)
     warnings = [(path, text) for path, texts in pairs.warnings.items() for text in texts]
     for path, text in warnings[:SHOWN_WARNINGS]:
         console.warning(f"{path}: {text}")

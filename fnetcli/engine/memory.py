@@ -18,7 +18,7 @@ def budget(device: Device, *, takes_all: bool = False) -> int:
     if device.kind == "cuda":
         import torch
 
-        place = device.in_torch()
+        place = torch.device(str(device))  # `in_torch` would switch TF32 off within a run
         free, _ = torch.cuda.mem_get_info(place)
         # what torch keeps of earlier images counts as used there, but is at hand
         kept = torch.cuda.memory_reserved(place) - torch.cuda.memory_allocated(place)

@@ -224,7 +224,8 @@ def _network(path: Path, size: tuple[int, int], device: str, options: dict[str, 
     if chosen.kind == "cuda":
         how += f", {_cuda_name(chosen)}"
     elif chosen.kind == "cpu":
-        how += f", {count_threads()} threads"
+        threads = count_threads()
+        how += f", {threads} thread{'s' if threads > 1 else ''}"
     random = np.random.default_rng(0)
     first, second = (random.random((1, *size), dtype=np.float32) for _ in range(2))
     multiply_adds = network.config.multiply_adds

@@ -89,7 +89,8 @@ class Evaluation:
             some = slice(start, start + one.count)
             start += one.count
             cases = self.cases[some]
-            problems = tuple(problem for problem in self.problems if problem.case in set(cases))
+            known = set(cases)
+            problems = tuple(problem for problem in self.problems if problem.case in known)
             yield (
                 one.name,
                 replace(

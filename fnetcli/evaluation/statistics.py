@@ -65,14 +65,16 @@ def summarise(evaluation: Evaluation, *, all_cases: bool = False) -> Summary:
 
 
 def summaries(evaluation: Evaluation, whole: Summary) -> list[tuple[str, Evaluation, Summary]]:
-    """Return each data set with its name and statistics, and the last time all together.
+    """Return each data set with its name and statistics, and then all together.
 
-    If there is only one data set, it has no name.
+    One data set alone is not repeated; without sets there is one without a name.
     """
     sets = [
         (name, part, summarise(part, all_cases=whole.all_cases))
         for name, part in evaluation.parts()
     ]
+    if len(sets) == 1:
+        return [(sets[0][0], evaluation, whole)]
     return [*sets, ("all sets" if sets else "", evaluation, whole)]
 
 

@@ -95,6 +95,15 @@ def _field(path: Path) -> VolumeFormat | None:
     return next((one for one in FIELDS if one.holds(path)), None)
 
 
+def without_directory(path: Path) -> Path:
+    """Return the folder that a DICOMDIR lists, any other path as it is."""
+    try:
+        is_directory = path.name.upper() == DIRECTORY and path.is_file()
+    except OSError:
+        is_directory = False
+    return path.parent if is_directory else path
+
+
 def volume_stem(path: Path) -> str:
     """Return the name of a file without .nii.gz and the like."""
     name = path.name
@@ -106,6 +115,7 @@ def volume_stem(path: Path) -> str:
 
 def volume_kind(path: Path) -> str:
     """Return what a volume is kept in, as people call it."""
+    path = without_directory(path)
     field = None if path.is_dir() else _field(path)
     if field is not None:
         return field.name
@@ -122,6 +132,7 @@ def is_volume(path: Path) -> bool:
 
     Folders are searched with their sub-folders, up to the first DICOM file.
     """
+    path = without_directory(path)
     try:
         if path.is_dir():
             return any(holds_dicom for _, holds_dicom in islice(search(path), MAX_FILES))
@@ -137,8 +148,9 @@ def read_volume(path: Path, options: VolumeOptions = DEFAULT_OPTIONS) -> Image:
 
     Pixels are values after rescale, in the image's `unit`; the grid's affine maps (slice, row,
     column) to millimetres (RAS+), or is None if the file has no position. Slices are those of the
-    file: DICOM's along their normal, NIfTI's k.
+    file: DICOM's along their normal, NIfTI's k. A DICOMDIR is read as its folder.
     """
+    path = without_directory(path)
     if not path.is_dir():
         with opened(path, "file"):
             pass  # missing files, pipes and empty files are refused below
@@ -146,8 +158,6 @@ def read_volume(path: Path, options: VolumeOptions = DEFAULT_OPTIONS) -> Image:
         found = _read_file(path, options)
         if found is not None:
             return found
-    if path.is_file() and path.name.upper() == DIRECTORY:
-        raise ReadError(f"{path}: a DICOMDIR, not an image; give its folder")
     if not (path.is_dir() or is_dicom_file(path)):
         if is_named_dicom(path):
             raise ReadError(f"{path}: {MISNAMED}; {COPY_AGAIN}")
@@ -181,6 +191,7 @@ def _read_file(path: Path, options: VolumeOptions) -> Image | None:
 
 def volume_files(path: Path) -> tuple[Path, ...]:
     """Return the files that a volume's content depends on, in order; raise ReadError."""
+    path = without_directory(path)
     if path.is_dir():
         return tuple(dicom_files(path))
     field = _field(path)

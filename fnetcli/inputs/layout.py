@@ -8,7 +8,7 @@ each. Otherwise, and if both sides are the same folder, it is searched for one v
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal, get_args
@@ -18,20 +18,24 @@ from fnetcli.files.guarded import RefusedError, open_ordinary
 from fnetcli.formats import DATA_SUFFIXES, FORMATS, IMAGE_SUFFIXES
 from fnetcli.formats.base import HEAD_BYTES
 from fnetcli.formats.border import opened
+from fnetcli.formats.dicom import is_dicom_file
 from fnetcli.formats.volumes import (
     FIELD_SUFFIXES,
     KINDS,
     is_volume,
     is_volume_file,
     volume_stem,
+    without_directory,
 )
-from fnetcli.inputs.pairing import Case, Pairing, PairingOptions, pair_paths
+from fnetcli.inputs.pairing import Case, Contents, Pairing, PairingOptions, pair_paths
+from fnetcli.inputs.scan import DEEPER, LINKED, Ignored
 
 InputKind = Literal["pairs", "series", "cases"]
 AskedKind = Literal["auto", "pairs", "series", "cases"]
 Content = Literal["picture", "volume", "unknown", "pictures", "series", "mixed", "children"]
 
 ASKED_KINDS: tuple[str, ...] = get_args(AskedKind)
+NO_VOLUME, HALF = "no volume by its suffix", "the data of a header beside it"
 FORCE = "choose with --layout pairs|series|cases"
 
 
@@ -67,15 +71,19 @@ def read_layout(
 ) -> InputLayout:
     """Find out what two files or folders mean. Raise UsageError, ReadError.
 
-    `name` replaces the name of a single case. `pairing` applies to pairs of pictures only. Nothing
-    is decoded; files are recognised by content, pictures in folders by suffix.
+    `name` replaces the name of a single case. `pairing` says how names are compared in folders of
+    pictures, and of volumes: then files and folders of DICOM are paired like pictures. Nothing is
+    decoded; files are recognised by content, pictures in folders by suffix.
     """
     for path in (first, second):
         if not _exists(path):
             raise UsageError(f"{path}: no such file or folder; check the path")
+    first, second = without_directory(first), without_directory(second)
     kind = _kind(first, second) if layout == "auto" else layout
     if kind == "pairs":
         found = _pairs(first, second, pairing)
+    elif pairing is not None and pairing.has_rules:
+        found = _ruled(first, second, pairing, layout)
     elif kind == "cases":
         found = _cases(first, second)
     else:
@@ -224,6 +232,54 @@ def _cases(first: Path, second: Path) -> InputLayout:
     pairing = Pairing("folders", cases, alone, (first, second))
     words = f"two folders of volumes: {_count(len(cases), 'case')} by name"
     return InputLayout("cases", pairing, words)
+
+
+def _ruled(first: Path, second: Path, options: PairingOptions, layout: AskedKind) -> InputLayout:
+    """Pair volume files and folders of DICOM by rules, as pictures are."""
+    if options.nearest is not None:
+        raise UsageError(
+            "--nearest-time: applies only to pictures, but volumes (DICOM, NIfTI) are fused; leave "
+            "it out"
+        )
+    are_folders = all(path.is_dir() and _content(path) != "series" for path in (first, second))
+    if layout == "series" or not are_folders:
+        raise UsageError(
+            "--recursive, --suffix, --prefix and --match: apply only to two folders of volumes; "
+            "leave them out"
+        )
+    pairing = pair_paths(first, second, options, VOLUMES)
+    words = f"two folders of volumes: {_count(len(pairing.cases), 'case')} by name"
+    return InputLayout("cases", pairing, words)
+
+
+def _scan_volumes(folder: Path, is_recursive: bool) -> Iterator[Path | Ignored]:
+    """Yield volume files and folders with DICOM directly inside, and what is passed over."""
+    children = _visible(folder)
+    for path in children:
+        if path.is_symlink() and path.is_dir():
+            yield Ignored(path, LINKED)
+        elif path.is_dir() and any(map(is_dicom_file, _files_in(path))):
+            yield path
+        elif path.is_dir() and is_recursive:
+            yield from _scan_volumes(path, is_recursive)
+        elif path.is_dir():
+            yield Ignored(path, DEEPER)
+        elif _is_own_volume(path) or path.suffix.lower() == ".zip":
+            is_half = path.name.lower().endswith((".img", ".img.gz"))
+            yield Ignored(path, HALF) if is_half else path
+        else:
+            yield Ignored(path, NO_VOLUME)
+
+
+def _files_in(folder: Path) -> list[Path]:
+    return [path for path in _visible(folder) if not path.is_dir()]
+
+
+def _stem(path: Path) -> str:
+    return path.name if path.is_dir() else volume_stem(path)
+
+
+VOLUMES = Contents(_scan_volumes, _stem, are_pictures=False)
 
 
 def _series(first: Path, second: Path) -> InputLayout:

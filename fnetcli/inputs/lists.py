@@ -197,7 +197,7 @@ def _listed(row: Mapping[str, str], modalities: tuple[str, str], folder: Path, w
         if not value:
             raise UsageError(f"{where}: no path of the {name} image; fill it in or remove the line")
         values.append(_inside(folder, value, where))
-    name = row.get(CASE_COLUMN) or Path(values[1]).stem
+    name = row.get(CASE_COLUMN) or Path(values[1].removesuffix(".gz")).stem
     if not _is_plain(name):
         raise UsageError(f"{where}: {name!r} is no name of a case; use one without / \\ and ..")
     return Case(name, folder / values[0], folder / values[1])

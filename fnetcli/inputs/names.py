@@ -47,9 +47,9 @@ class Pattern:
         """How many signs it fixes."""
         return len(re.sub(r"\{\w*\}|[*?]", "", self.text))
 
-    def name(self, place: PurePath) -> Name | None:
+    def name(self, place: PurePath, stem: str) -> Name | None:
         """Return what a file is called, or None where the pattern does not fit."""
-        for text in (place.with_suffix("").as_posix(), place.as_posix()):
+        for text in (place.with_name(stem).as_posix(), place.as_posix()):
             found = self.expression.fullmatch(nfc(text))
             if found is not None:
                 return self._name(found.groups())
@@ -138,14 +138,18 @@ class NameRule:
         shown = [f"{verb} with --{option} {text}" for verb, option, text in given if text]
         return f"does not {' and '.join(shown)}"
 
-    def name(self, place: PurePath) -> Name | None:
-        """Return what a file, placed below its folder, is called; None where it does not count."""
+    def name(self, place: PurePath, stem: str | None = None) -> Name | None:
+        """Return what a file, placed below its folder, is called; None where it does not count.
+
+        `stem` is its name without suffix, where that is not all before the last dot.
+        """
+        bare = place.stem if stem is None else stem
         if self.pattern is not None:
-            return self.pattern.name(place)
-        stem = self.stem(place.stem)
-        if stem is None:
+            return self.pattern.name(place, bare)
+        found = self.stem(bare)
+        if found is None:
             return None
-        name = place.with_name(stem).as_posix()
+        name = place.with_name(found).as_posix()
         return Name(name, name)
 
     def stem(self, stem: str) -> str | None:

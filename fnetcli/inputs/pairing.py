@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal
@@ -112,6 +112,12 @@ class PairingOptions:
     takes_same_file: bool = False  # each side reads other bands or another page of it
 
     @property
+    def has_rules(self) -> bool:
+        """Whether anything was said about names."""
+        are_plain = self.rules == (NameRule(), NameRule()) and self.nearest is None
+        return self.is_recursive or not are_plain
+
+    @property
     def of_names(self) -> str | None:
         """The option that only folders of pictures have, where one was given."""
         if self.nearest is not None:
@@ -126,7 +132,28 @@ def with_suffixes(first: str, second: str) -> tuple[NameRule, NameRule]:
     return NameRule(suffix=first), NameRule(suffix=second)
 
 
-def pair_paths(first: Path, second: Path, options: PairingOptions | None = None) -> Pairing:
+@dataclass(frozen=True)
+class Contents:
+    """What counts in a folder, and what it is called without suffix."""
+
+    scan: Callable[[Path, bool], Iterator[Path | Ignored]]  # folder, and whether to look deeper
+    stem: Callable[[Path], str]
+    are_pictures: bool = True
+
+
+def _scan_pictures(folder: Path, is_recursive: bool) -> Iterator[Path | Ignored]:
+    return scan(folder, is_recursive=is_recursive)
+
+
+PICTURES = Contents(_scan_pictures, lambda path: path.stem)
+
+
+def pair_paths(
+    first: Path,
+    second: Path,
+    options: PairingOptions | None = None,
+    contents: Contents = PICTURES,
+) -> Pairing:
     """Pair two files, or two folders by stem; raise UsageError where that makes no sense.
 
     In folders only images that the rules fit count, and two of one name are an error.
@@ -142,14 +169,14 @@ def pair_paths(first: Path, second: Path, options: PairingOptions | None = None)
         return _pair_files(first, second, options)
     rules = options.rules
     if first.samefile(second) and rules[0] == rules[1] and not options.takes_same_file:
-        advice = _advice(first, second, options)
+        advice = _advice(first, second, options) if contents.are_pictures else ""
         raise UsageError(
             f"{first}: both sides are the same folder, every file would be its own partner; "
             + f"{advice}; " * bool(advice)
-            + "give two folders, tell the files apart with --suffix or --match, or the bands of "
-            f"each file with {_bands(options)}"
+            + "give two folders, tell the files apart with --suffix or --match"
+            + f", or the bands of each file with {_bands(options)}" * contents.are_pictures
         )
-    return _pair_folders(first, second, options)
+    return _pair_folders(first, second, options, contents)
 
 
 def _pair_files(first: Path, second: Path, options: PairingOptions) -> Pairing:
@@ -193,11 +220,13 @@ class _Side:
 Matches = list[tuple[str, str]]  # keys of the first and the second side
 
 
-def _pair_folders(first: Path, second: Path, options: PairingOptions) -> Pairing:
+def _pair_folders(
+    first: Path, second: Path, options: PairingOptions, contents: Contents
+) -> Pairing:
     # In one folder, what fits the stricter rule belongs to that side alone.
     others = options.rules[::-1] if first.samefile(second) else (None, None)
     one, two = (
-        _side(folder, rule, other, is_recursive=options.is_recursive)
+        _side(folder, rule, other, contents, is_recursive=options.is_recursive)
         for folder, rule, other in zip((first, second), options.rules, others, strict=True)
     )
     timeless: list[Ignored] = []
@@ -219,7 +248,7 @@ def _pair_folders(first: Path, second: Path, options: PairingOptions) -> Pairing
         (first, second),
         ignored=list({it.path: it for it in ignored if it.path not in counted}.values()),
         notices=(*notices, *_beside(ignored)),
-        advice="" if cases else _advice(first, second, options),
+        advice="" if cases or not contents.are_pictures else _advice(first, second, options),
     )
 
 
@@ -277,19 +306,27 @@ def images_by_name(
 
     Raise UsageError for two of one name.
     """
-    side = _side(folder, NameRule(suffix=suffix), None, is_recursive=is_recursive)
+    side = _side(folder, NameRule(suffix=suffix), None, PICTURES, is_recursive=is_recursive)
     return {name: path for name, path in side.files.items() if not _is_data(path)}
 
 
-def _side(folder: Path, rule: NameRule, other: NameRule | None, *, is_recursive: bool) -> _Side:
+def _side(
+    folder: Path,
+    rule: NameRule,
+    other: NameRule | None,
+    contents: Contents,
+    *,
+    is_recursive: bool,
+) -> _Side:
     side = _Side({}, {}, [])
-    for path in scan(folder, is_recursive=is_recursive or rule.looks_deeper):
+    for path in contents.scan(folder, is_recursive or rule.looks_deeper):
         if isinstance(path, Ignored):
             side.ignored.append(path)
             continue
         place = path.relative_to(folder)
-        name = rule.name(place)
-        if name is None or _is_of_the_other(place, rule, other):
+        stem = contents.stem(path)
+        name = rule.name(place, stem)
+        if name is None or _is_of_the_other(place, stem, rule, other):
             side.ignored.append(Ignored(path, rule.words))
             continue
         known = side.files.get(name.key)
@@ -305,8 +342,8 @@ def _side(folder: Path, rule: NameRule, other: NameRule | None, *, is_recursive:
     return side
 
 
-def _is_of_the_other(place: Path, rule: NameRule, other: NameRule | None) -> bool:
-    return other is not None and other.weight > rule.weight and other.name(place) is not None
+def _is_of_the_other(place: Path, stem: str, rule: NameRule, other: NameRule | None) -> bool:
+    return other is not None and other.weight > rule.weight and other.name(place, stem) is not None
 
 
 # --- by name --------------------------------------------------------------------------------------
@@ -322,8 +359,8 @@ def _by_name(one: _Side, two: _Side) -> tuple[Matches, list[str]]:
         differing = found if form is _folded else []
         matches += found
         left = [
-            [key for key in keys if key not in {*used}]
-            for keys, used in zip(left, _columns(found), strict=True)
+            [key for key in keys if key not in used]
+            for keys, used in zip(left, map(set, _columns(found)), strict=True)
         ]
     if not differing:
         return matches, []

@@ -162,11 +162,19 @@ class WeightsFacts:
 
 @dataclass(frozen=True)
 class Comparison:
-    """What two networks have in common: numbers for `--json`, tables, figures by file name."""
+    """How two networks differ: numbers for `--json`, tables, figures by file name.
+
+    `fused` are their luminances (H, W) by name. `plots` names the figures on the page, each with a
+    title; `colors` are those of the networks in plots, `facts` a line on each.
+    """
 
     record: Mapping[str, Any]
     tables: tuple[NumberTable, ...]
     figures: Mapping[str, FigureData]
+    fused: Mapping[str, Map]
+    plots: Mapping[str, str]
+    colors: Mapping[str, str]
+    facts: Mapping[str, str]
 
 
 class Compare(Protocol):

@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fnetcli.errors import EvaluationError
 from fnetcli.evaluation.results import Evaluation
 from fnetcli.evaluation.statistics import Summary
 from fnetcli.files.durable import files_together
 from fnetcli.modalities import BY_NAME
 from fnetcli.reports.eval_page import ShownCase
+from fnetcli.reports.insets import Inset, corner_of, require_inside
 from fnetcli.text import printable
 
 if TYPE_CHECKING:
@@ -27,7 +27,6 @@ WIDTH = 7.16  # inches: both columns of a page
 COLUMNS = 3  # of box plots
 ROW, FOOT = 0.17, 0.5  # inches: of one box, of the rest of a plot
 MAX_CASES = 12  # rows of pictures
-INSET_SHARE = 0.45  # of a picture's width or height
 # Okabe and Ito's colours, as on the page.
 COLORS = ("#0072b2", "#e69f00", "#009e73", "#cc79a7", "#d55e00", "#56b4e9", "#a89600", "#868b95")
 FRAME = "#d7191c"
@@ -39,7 +38,6 @@ STYLE = {
 }
 UNDATED: Mapping[str, dict[str, None]] = {"svg": {"Date": None}, "pdf": {"CreationDate": None}}
 
-Inset = tuple[int, int, int, int]  # left, top, width, height in pixels
 Levels = NDArray[np.uint8]
 
 
@@ -144,16 +142,9 @@ def _draw_picture(axes: Axes, case: str, picture: Levels, inset: Inset | None) -
     if inset is None:
         return
     x, y, wide, high = inset
-    if x + wide > width or y + high > height:
-        raise EvaluationError(
-            f"--inset {case}={x},{y},{wide},{high}: leaves the picture, which is {width}x{height}; "
-            "give a rectangle inside"
-        )
-    scale = min(INSET_SHARE * width / wide, INSET_SHARE * height / high)
-    is_left, is_top = x + wide / 2 < width / 2, y + high / 2 < height / 2
-    share = (scale * wide / width, scale * high / height)  # in the corner opposite to the rectangle
-    place = (1 - share[0] if is_left else 0.0, 0.0 if is_top else 1 - share[1], *share)
-    large = axes.inset_axes(place)
+    require_inside(case, inset, width, height)
+    left, top, across, down = corner_of(inset, width, height)
+    large = axes.inset_axes((left, 1 - top - down, across, down))
     large.imshow(
         picture[y : y + high, x : x + wide], cmap="gray", vmin=0, vmax=255, interpolation="none"
     )

@@ -7,7 +7,7 @@ import io
 import json
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -20,6 +20,8 @@ from fnetcli.evaluation.statistics import BEST, SECOND, Place, Summary, summarie
 from fnetcli.files.durable import atomic_write
 from fnetcli.metrics.base import Metric
 from fnetcli.modalities import BY_NAME
+from fnetcli.reports.insets import Inset, corner_of, require_inside
+from fnetcli.reports.insets import Place as Rectangle
 from fnetcli.reports.page import printable, template
 from fnetcli.reports.tables import COST_HEADS, cost_caption, cost_rows, decimals
 
@@ -29,6 +31,7 @@ LONGEST_SIDE = 16_383  # that WebP can hold
 MAX_LISTED = 500  # problems, and notices
 MAX_OUTLIERS = 20  # drawn per box: the farthest ones
 MOST_IN_A_ROW, MOST_ON_PAPER = 5, 7  # pictures
+NO_INSETS: Mapping[str, Inset] = {}
 COLORS = 8  # distinguishable ones in the page's style; then they repeat
 
 MARK_NAMES = {BEST: "best", SECOND: "second"}
@@ -133,6 +136,15 @@ class Figure:
 
 
 @dataclass(frozen=True)
+class Enlarged:
+    """A rectangle of a picture and where it is enlarged, as CSS, with its pixels."""
+
+    frame: str
+    corner: str
+    data: str
+
+
+@dataclass(frozen=True)
 class Drawn:
     """A picture as a data URI, or a gap if it is missing."""
 
@@ -143,6 +155,7 @@ class Drawn:
     width: int = 0
     height: int = 0
     note: str = ""  # its original size
+    enlarged: Enlarged | None = None
 
 
 @dataclass(frozen=True)
@@ -163,12 +176,13 @@ def write_eval_page(
     *,
     details: Mapping[str, str],
     costs: Sequence[Cost] = (),
+    insets: Mapping[str, Inset] = NO_INSETS,
 ) -> None:
     """Write the report of an evaluation, see `eval_page`.
 
     Raise OutputError or WriteError if the page cannot be written.
     """
-    page = eval_page(evaluation, summary, shown, details=details, costs=costs)
+    page = eval_page(evaluation, summary, shown, details=details, costs=costs, insets=insets)
     atomic_write(path, lambda file: file.writelines(page))
 
 
@@ -179,15 +193,18 @@ def eval_page(
     *,
     details: Mapping[str, str],
     costs: Sequence[Cost] = (),
+    insets: Mapping[str, Inset] = NO_INSETS,
 ) -> Iterator[bytes]:
     """Return the report of an evaluation, piece by piece.
 
     `shown` may draw its pictures on demand: one case at a time is requested, and only encoded
     pictures are kept. `details` are labels and texts for the head: command, date, version. `costs`
-    become one table if they were measured.
+    become one table if they were measured. `insets` are by case.
+
+    Raise EvaluationError if an inset leaves its picture.
     """
     digits = [decimals(evaluation.values[:, :, i]) for i in range(len(evaluation.metrics))]
-    cases = [_shown(evaluation, one, digits) for one in shown]
+    cases = [_shown(evaluation, one, digits, insets.get(one.case)) for one in shown]
     page = template("eval.html").generate(
         evaluation=evaluation,
         summary=summary,
@@ -201,6 +218,7 @@ def eval_page(
             for name, part, one in summaries(evaluation, summary)
         ],
         is_chosen=any(one.place == "chosen" for one in cases),
+        has_insets=any(picture.enlarged for one in cases for picture in one.pictures),
         figures=_figures(evaluation, summary, digits),
         out_of=_left_out(evaluation, summary),
         has_gaps=not summary.all_cases and bool((summary.counts < summary.common.sum()).any()),
@@ -434,15 +452,45 @@ def _ticks(low: float, high: float) -> list[tuple[float, str]]:
 # --- pictures -------------------------------------------------------------------------------------
 
 
-def _shown(evaluation: Evaluation, one: ShownCase, digits: list[int]) -> Shown:
+def _shown(evaluation: Evaluation, one: ShownCase, digits: list[int], inset: Inset | None) -> Shown:
     """Encode the pictures of a case and put its scores under them."""
     names = [method.name for method in evaluation.methods]
     index = evaluation.cases.index(one.case) if one.case in evaluation.cases else None
     scores = [[] for _ in names] if index is None else _scores(evaluation, index, digits)
     modalities = evaluation.modalities if index is None else evaluation.modalities_of(index)
+    enlarged = {
+        name: _enlarged(one.case, inset, pixels)
+        for name, pixels in one.pictures.items()
+        if inset is not None
+    }
     drawn = [_drawn(BY_NAME[name].title, None, one.pictures.get(name), []) for name in modalities]
     drawn += [_drawn(name, i, one.pictures.get(name), scores[i]) for i, name in enumerate(names)]
+    drawn = [
+        replace(picture, enlarged=enlarged.get(name))
+        for picture, name in zip(drawn, (*modalities, *names), strict=True)
+    ]
     return Shown(index, one.case, one.place, drawn)
+
+
+def _enlarged(case: str, inset: Inset, pixels: NDArray[np.uint8]) -> Enlarged:
+    """Cut the rectangle out of a picture, at its full size."""
+    height, width = pixels.shape[:2]
+    require_inside(case, inset, width, height)
+    x, y, wide, high = inset
+    frame = (x / width, y / height, wide / width, high / height)
+    cut = PIL.Image.fromarray(np.ascontiguousarray(pixels[y : y + high, x : x + wide]))
+    file = io.BytesIO()
+    cut.save(file, "WEBP", lossless=True)
+    return Enlarged(_css(frame), _css(corner_of(inset, width, height)), _data_uri(file.getvalue()))
+
+
+def _css(place: Rectangle) -> str:
+    sides = zip(("left", "top", "width", "height"), place, strict=True)
+    return ";".join(f"{side}:{100 * share:.3f}%" for side, share in sides)
+
+
+def _data_uri(webp: bytes) -> str:
+    return f"data:image/webp;base64,{base64.b64encode(webp).decode()}"
 
 
 def _columns(count: int, most: int) -> int:
@@ -486,5 +534,4 @@ def _drawn(
         note = f"{width}\u00d7{height}, shown at {scale:.0%}"
     file = io.BytesIO()
     picture.save(file, "WEBP", quality=WEBP_QUALITY)
-    data = f"data:image/webp;base64,{base64.b64encode(file.getvalue()).decode()}"
-    return Drawn(label, method, scores, data, *picture.size, note)
+    return Drawn(label, method, scores, _data_uri(file.getvalue()), *picture.size, note)

@@ -47,7 +47,8 @@ Colors = NDArray[np.uint8]  # (H, W, 3)
 SHOWN_SHARE = 99.9  # percent of the values that are below the limit of a scale
 LONGEST_SIDE = 640  # of one of three pictures side by side, in pixels
 COLUMNS = 8  # of a sheet of channels
-MAX_IN_A_ROW = 3  # maps
+MAX_IN_A_ROW = 3  # maps, plots
+INSET_ROOM = 0.9  # above a histogram with an inset, in heights of it
 NARROWEST = 96  # pixels, so that a label fits
 MAX_TICKS = 12  # of a line plot
 BINS = 201  # of a histogram; odd, so that one is centred on 0
@@ -243,7 +244,8 @@ def draw_histograms(row: HistogramRow) -> Figure:
     figure, panels = _plot(len(row.panels))
     for data, axes in zip(row.panels, panels, strict=True):
         _draw_histogram(axes, data)
-    panels[0].set_ylabel("share of the values")
+    for axes in panels[::MAX_IN_A_ROW]:
+        axes.set_ylabel("share of the values")
     figure.suptitle(f"{row.title} ({row.scale})", fontsize=10)
     return Figure(_plotted(figure), row.scale)
 
@@ -252,15 +254,21 @@ def _draw_histogram(axes: Axes, panel: HistogramPanel) -> None:
     """Draw distributions in one plot."""
     low, high = panel.span or _symmetric(panel)
     _draw_distributions(axes, panel, low, high)
+    axes.set_yscale("log")
     if panel.inset is not None:
         inner = axes.inset_axes((0.62, 0.55, 0.36, 0.42))
         _draw_distributions(inner, panel, *panel.inset)
         inner.set(yscale="log", xlim=panel.inset)
         inner.tick_params(labelsize=6)
         axes.indicate_inset_zoom(inner, edgecolor="#777777")
+        lowest, highest = axes.get_ylim()
+        shares = [tick for tick in axes.get_yticks() if tick <= 1]
+        axes.set_yticks(shares)
+        axes.minorticks_off()
+        axes.set_ylim(lowest, highest * (highest / lowest) ** INSET_ROOM)
     for mark in panel.marks:
         axes.axvline(mark, color="#777777", linestyle=":", linewidth=1)
-    axes.set(yscale="log", xlim=(low, high), xlabel="value")
+    axes.set(xlim=(low, high), xlabel="value")
     axes.set_title(panel.title, fontsize=10)
     axes.legend(loc="upper left", frameon=False, fontsize=9)
 
@@ -301,11 +309,15 @@ def draw_lines(row: LineRow) -> Figure:
 
 
 def _plot(count: int) -> tuple[Plot, Sequence[Axes]]:
-    """Return an empty plot with `count` panels side by side."""
+    """Return an empty plot with `count` panels, some side by side."""
     from matplotlib.figure import Figure as Plot  # noqa: PLC0415  it takes a second to import
 
-    plot = Plot(figsize=(4.2 * count, 3.6), layout="constrained")
-    return plot, plot.subplots(1, count, squeeze=False)[0]
+    columns, rows = min(count, MAX_IN_A_ROW), math.ceil(count / MAX_IN_A_ROW)
+    plot = Plot(figsize=(4.2 * columns, 3.6 * rows), layout="constrained")
+    panels = plot.subplots(rows, columns, squeeze=False).ravel()
+    for unused in panels[count:]:
+        unused.set_axis_off()
+    return plot, [*panels[:count]]
 
 
 def _plotted(figure: Plot) -> bytes:

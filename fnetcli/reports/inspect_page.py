@@ -51,6 +51,11 @@ class Plot:
     png: bytes
     caption: str = ""
 
+    @property
+    def size(self) -> tuple[int, int]:
+        """Width and height in pixels."""
+        return PIL.Image.open(io.BytesIO(self.png)).size
+
 
 @dataclass(frozen=True)
 class PairPage:
@@ -207,7 +212,7 @@ def _contents(page: PairPage) -> dict[str, Any]:
     """Return the content for the template, with maps as large as the page's limit allows."""
     features = {name: _packed_feature(one) for name, one in _small_features(page).items()}
     plots = [
-        (name, plot.caption, _data_uri(plot.png, "png"), PIL.Image.open(io.BytesIO(plot.png)).size)
+        (name, plot.caption, data_uri(plot.png, "png"), plot.size)
         for name, plot in page.plots.items()
     ]
     fixed = sum(len(one.text) for one in features.values()) + sum(len(plot[2]) for plot in plots)
@@ -258,9 +263,9 @@ def _panes(page: PairPage, size: tuple[int, int]) -> list[Pane]:
         for name, one in page.maps.items()
     ]
     return [
-        Pane("first", first, "source", "first", _picture(page.sources[0], size)),
-        Pane("second", second, "source", "second", _picture(page.sources[1], size)),
-        Pane(FUSED, FUSED, page.words.fused, "sum", _picture(page.fused, size)),
+        Pane("first", first, "source", "first", picture_uri(page.sources[0], size)),
+        Pane("second", second, "source", "second", picture_uri(page.sources[1], size)),
+        Pane(FUSED, FUSED, page.words.fused, "sum", picture_uri(page.fused, size)),
         *maps,
     ]
 
@@ -397,14 +402,16 @@ def _deflated(values: NDArray[Any]) -> str:
     return base64.b64encode(zlib.compress(values.tobytes(), 6)).decode()
 
 
-def _picture(levels: Levels, size: tuple[int, int]) -> str:
+def picture_uri(levels: Levels, size: tuple[int, int]) -> str:
+    """Return a picture at this size as lossless WebP, in a data URI."""
     file = io.BytesIO()
     picture = PIL.Image.fromarray(np.ascontiguousarray(scaled(levels, size)))
     picture.save(file, "WEBP", lossless=True, method=2, quality=50)
-    return _data_uri(file.getvalue(), "webp")
+    return data_uri(file.getvalue(), "webp")
 
 
-def _data_uri(content: bytes, kind: str) -> str:
+def data_uri(content: bytes, kind: str) -> str:
+    """Return the bytes of a picture file as a data URI."""
     return f"data:image/{kind};base64,{base64.b64encode(content).decode()}"
 
 

@@ -4,18 +4,26 @@ from __future__ import annotations
 
 import io
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 
 import PIL.Image
 
 from fnetcli.files.durable import files_together
 from fnetcli.formats import write_npz
-from fnetcli.inspection.base import FEATURES_FILE, PAGE_FILE, Inspector, written_names
+from fnetcli.inspection.base import (
+    FEATURES_FILE,
+    PAGE_FILE,
+    Comparison,
+    Inspector,
+    written_names,
+)
 from fnetcli.inspection.figures import FigureData
 from fnetcli.inspection.pair import InspectedPair
 from fnetcli.inspection.subject import Subject
 from fnetcli.inspection.wording import not_aligned
 from fnetcli.modalities import shown_name
+from fnetcli.reports.comparison_page import ComparisonPage, write_comparison_page
 from fnetcli.reports.figures import Figure, draw
 from fnetcli.reports.inspect_page import PairPage, Plot, write_inspect_page
 from fnetcli.reports.registered import (
@@ -118,6 +126,27 @@ def _png(picture: PIL.Image.Image) -> bytes:
     file = io.BytesIO()
     picture.save(file, "PNG")
     return file.getvalue()
+
+
+# --- two networks ---------------------------------------------------------------------------------
+
+
+def write_comparison(out: Path, comparison: Comparison, page: ComparisonPage) -> dict[str, str]:
+    """Write the figures of a comparison and its page, all or none; return each file's scale.
+
+    The plots are put on the page. Raise OutputError, WriteError.
+    """
+    figures = {name: draw(one) for name, one in comparison.figures.items()}
+    plots = {
+        title: Plot(figures[name].png, figures[name].scale)
+        for name, title in comparison.plots.items()
+    }
+    with files_together(out, PAGE_FILE) as folder:
+        for name, figure in figures.items():
+            figure.save(folder / name)
+        write_comparison_page(folder / PAGE_FILE, replace(page, plots=plots))
+    scales = {name: figure.scale for name, figure in figures.items()}
+    return {**scales, PAGE_FILE: "opens in any browser"}
 
 
 # --- weights --------------------------------------------------------------------------------------

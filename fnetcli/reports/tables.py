@@ -31,6 +31,7 @@ LATEX = {
     "<": r"\textless{}",
     ">": r"\textgreater{}",
     "|": r"\textbar{}",
+    "µ": r"$\mu$",
     **{mark: f"\\{mark}" for mark in "&%$#_"},
 }
 FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")  # of cells that a spreadsheet would run
@@ -154,26 +155,50 @@ def p_rows(evaluation: Evaluation, summary: Summary) -> Iterator[Row]:
 def cost_rows(costs: Sequence[Cost]) -> Iterator[Row]:
     """Yield the cost of each method: parameters, multiply-adds, seconds per pair, peak memory."""
     for cost in costs:
-        adds = "-" if cost.multiply_adds is None else f"{cost.multiply_adds / 1e9:.3g} G"
+        adds = "-" if cost.multiply_adds is None else counted(cost.multiply_adds)
         yield Row(
             cost.method,
             (
                 Cell("-" if cost.parameters is None else f"{cost.parameters:,}"),
                 Cell(adds),
-                Cell(f"{cost.seconds:.3g} s"),
-                Cell(f"{cost.peak_bytes / 2**20:,.0f} MiB"),
+                Cell(duration(cost.seconds)),
+                Cell(f"{cost.peak_bytes / 1e6:,.0f} MB"),
                 Cell(f"{cost.device}, {cost.how}"),
             ),
         )
 
 
-COST_HEADS = ("method", "parameters", "multiply-adds", "a pair", "peak memory", "on")
+COST_HEADS = ("method", "parameters", "multiply-adds", "time", "peak memory", "on")
+
+
+def duration(seconds: float) -> str:
+    """Return a time with three digits, in the unit that people would say."""
+    if seconds >= 600:
+        return f"{_three(seconds / 60)} min"
+    for factor, unit in ((1, "s"), (1e3, "ms")):
+        if factor * seconds >= 0.9995:
+            return f"{_three(factor * seconds)} {unit}"
+    return f"{_three(1e6 * seconds)} µs"
+
+
+def counted(count: int) -> str:
+    """Return a large number with three digits: 129 G."""
+    for power, prefix in ((12, "T"), (9, "G"), (6, "M"), (3, "k")):
+        if count >= 0.9995 * 10**power:
+            return f"{_three(count / 10**power)} {prefix}"
+    return str(count)
+
+
+def _three(value: float) -> str:
+    """Return a number with three digits, or all before the point: never as a power of ten."""
+    return f"{value:.3g}" if value < 999.5 else f"{value:,.0f}"
 
 
 def caption(evaluation: Evaluation, summary: Summary) -> str:
     """Return a sentence or two on the cases that means are over, and on the convention."""
     sensors = ", ".join(f"{second} + {first}" for first, second in evaluation.all_modalities)
-    sets = f"{len(evaluation.sets)} data sets, " if evaluation.sets else ""
+    several = "s" if len(evaluation.sets) > 1 else ""
+    sets = f"{len(evaluation.sets)} data set{several}, " if evaluation.sets else ""
     kept, total = int(summary.common.sum()), len(evaluation.cases)
     cases = (
         "each method over its own cases"
@@ -372,7 +397,7 @@ def _sets(evaluation: Evaluation, summary: Summary) -> list[dict[str, Any]]:
                 for m, method in enumerate(part.methods)
             ],
         }
-        for name, part, one in summaries(evaluation, summary)[:-1]
+        for name, part, one in summaries(evaluation, summary)[: len(evaluation.sets)]
     ]
 
 

@@ -89,6 +89,10 @@ class LoadedBaseline:
     def require_memory(self, wanted: Wanted) -> None:
         """Accept any memory."""
 
+    def for_others(self) -> BaselineSource:
+        """Return the source for workers."""
+        return BaselineSource(self.name)
+
     def record(self) -> dict[str, Any]:
         """Return the manifest's entry."""
         return {"method": self.name}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -26,6 +27,7 @@ class LoadedNetwork:
     weights: Weights
     precision_elsewhere: Precision | None = None  # of the workers that run it instead
     choice: str = ""  # why these weights, if the images decided
+    source: NetworkSource | None = field(default=None, repr=False)
 
     @property
     def precision(self) -> Precision:
@@ -68,6 +70,15 @@ class LoadedNetwork:
         """Raise UsageError if --max-memory is less than the minimum for large images."""
         self.engine.require_memory(wanted)
 
+    def for_others(self) -> NetworkSource:
+        """Return the source of the same network for workers. Raise CheckpointError, UsageError."""
+        if self.source is None:
+            raise UsageError("workers need a network that comes from a file: use load_network")
+        source = self.source.on("auto").with_content()
+        if hashlib.sha256(source.content or b"").hexdigest() != self.weights.sha256:
+            raise UsageError(f"{source.weights}: has changed since it was loaded; load it again")
+        return source
+
     def record(self) -> dict[str, Any]:
         """Return the manifest's entry: name, hash, and precision if it is not fp32."""
         further = {} if self.precision == "fp32" else {"precision": self.precision}
@@ -93,7 +104,7 @@ class NetworkSource:
             weights = weights_of(Path(self.weights or ""), self.content)
         device = choose_device(self.device)
         engine = Engine(weights.network, device, self.options, on_notice)
-        return LoadedNetwork(engine, weights, choice=self._choice())
+        return LoadedNetwork(engine, weights, choice=self._choice(), source=self)
 
     def _choice(self) -> str:
         """Return why these weights, if the modalities decided."""

@@ -8,6 +8,9 @@ from pathlib import Path
 from typing import Literal
 
 from fnetcli.inputs.pairing import Case
+from fnetcli.models.base import Wanted
+from fnetcli.runs.crew.base import ClusterOptions
+from fnetcli.runs.crew.options import CrewOptions
 from fnetcli.runs.manifest import Record
 from fnetcli.runs.network import LoadedMethod
 from fnetcli.runs.plan import Job
@@ -26,6 +29,7 @@ class Progress:
     error: str = ""  # why it failed
 
 
+PARTS_ONLY = Wanted()
 OnProgress = Callable[[Progress], None]
 
 
@@ -86,8 +90,10 @@ def run_job(
     stops_at_failure: bool = False,
     notices: list[str],
     on_progress: OnProgress = lambda _: None,
+    cluster: ClusterOptions | None = None,
+    wanted: Wanted = PARTS_ONLY,
 ) -> RunReport:
-    """Run a job and return its report. Raise FnetError."""
+    """Run a job here or on a cluster, and return its report. Raise FnetError."""
     teller = _Teller(on_progress)
     run = FusionRun(job, teller)
     cases = job.cases
@@ -100,7 +106,11 @@ def run_job(
 
     run.look(compare)
     teller.total = len(run.plan.todo)
-    run.work(network.engine, workers=workers, stops_at_failure=stops_at_failure)
+    if cluster is None:
+        run.work(network.engine, workers=workers, stops_at_failure=stops_at_failure)
+    else:
+        crew, source = CrewOptions(cluster), network.for_others()
+        run.hand_out(crew, source, wanted, notices.append, stops_at_failure=stops_at_failure)
     records = {record["case"]: record for record in run.records()}
     done = [case.name for case in run.report.done]
     skipped = [case.name for case in run.plan.skipped]

@@ -13,7 +13,13 @@ from fnetcli.runs.plan import Existing, Job
 from fnetcli.runs.protect import require_outside
 from fnetcli.volumes.fuse import VolumeFuseOptions, Volumes
 from fnetcli.volumes.mix import VolumeMixOptions
-from fnetcli.volumes.outputs import Target, VolumeOutputOptions, VolumePaths, require_target
+from fnetcli.volumes.outputs import (
+    Target,
+    VolumeOutputOptions,
+    VolumePaths,
+    require_multi_frame,
+    require_target,
+)
 from fnetcli.volumes.prepare import PreparedVolumes, VolumePrepareOptions
 
 VolumeJob = Job[VolumePaths, PreparedVolumes, Fusion[Maps]]
@@ -28,6 +34,7 @@ class VolumeRunOptions:
     maps: MapsKind | None = None
     existing: Existing = "skip"
     keeps_shear: bool = False
+    is_multi_frame: bool = False
 
 
 def volume_job(
@@ -44,7 +51,10 @@ def volume_job(
     require_outside(out, pairing)
     pairing.require_cases()
     with_maps = None if options.maps is None else options.maps != "none"
-    output = VolumeOutputOptions(options.target, with_maps, options.keeps_shear, method.words)
+    output = VolumeOutputOptions(
+        *(options.target, with_maps, options.keeps_shear, options.is_multi_frame), method.words
+    )
+    require_multi_frame(output, options.mix, prepare.modalities)
     require_target(pairing.cases, prepare, output)
     pipeline = Volumes(VolumeFuseOptions(prepare, products, options.mix, output))
     return Job(pairing, pipeline, out, method.record(), existing=options.existing)

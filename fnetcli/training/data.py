@@ -205,10 +205,11 @@ class Pairs(PairSource):
         """Yield the pairs, in order."""
         return (self[index] for index in range(len(self)))
 
-    def check(self) -> None:
+    def check(self, on_step: Callable[[], None] = lambda: None) -> None:
         """Read every pair once, so that a bad one is known before hours of training."""
         for index in range(len(self)):
             self[index]
+            on_step()
 
     def list_sha256(self) -> str:
         """Return a hash over the names and contents of all files, in order."""

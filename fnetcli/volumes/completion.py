@@ -2,8 +2,9 @@
 
 Where one volume ends, the network would see an edge that is not anatomy, and equal tissue would be
 fused to two brightnesses. There the missing volume is estimated: by the mean of its values at
-voxels where the present one has the same value, plus what this estimate misses inside of the
-border, continued smoothly outwards. The estimate has no structure of its own. It only decides the
+voxels where the present one has the same value, times the factor by which this estimate is too
+small inside of the border, continued smoothly outwards. A factor, so that air stays black. The
+estimate has no structure of its own. It only decides the
 brightness of the fused volume; the parts attribute nothing to it.
 """
 
@@ -25,6 +26,7 @@ LEVELS = 256  # of the present volume's values
 WIDE = (0.5, 99.9)  # percentiles between which they are; a window would make air of dark fat
 BLUR = 1.0  # voxels within the slice: the present volume's noise is not structure
 SAMPLES = 1 << 21  # voxels, on a regular lattice, that decide
+DARK, MAX_FACTOR = 1e-3, 2.0  # an estimate that is hardly above 0 says nothing about a factor
 MIN_SHARED = 64  # of these with data in both volumes; with fewer nothing can be estimated
 FADE, SHARE = 4.0, 0.001  # levels, and weight, of neighbours: for values of which there are few
 
@@ -96,7 +98,7 @@ class Completion:
 
     present: _Present
     means: NDArray[np.float64]  # at LEVELS values from 0 to 1
-    misses: Pixels  # of the means, on a lattice of every `step`-th voxel, continued to everywhere
+    factors: Pixels  # of the means, on a lattice of every `step`-th voxel, continued to everywhere
     step: int
 
     def at(self, slab: slice) -> Pixels:
@@ -106,10 +108,10 @@ class Completion:
         found = np.interp(values, levels, self.means)
         found = ndimage.gaussian_filter(found, (0, BLUR, BLUR), mode="nearest")
         if self.step == 1:
-            found += self.misses[slab]
+            found *= self.factors[slab]
         else:
-            found += ndimage.affine_transform(
-                self.misses,
+            found *= ndimage.affine_transform(
+                self.factors,
                 np.full(3, 1 / self.step),
                 (slab.start / self.step, 0, 0),
                 output_shape=values.shape,
@@ -150,8 +152,13 @@ def _completions(
             missing[i] = unit_slab(images[own], slab, scalings[own])[0][0, ::step, ::step]
         means = _means(seen[shared], missing[shared])
         guess = np.interp(seen, np.linspace(0, 1, LEVELS), means)
-        misses = np.where(shared, missing - guess, 0).astype(np.float32)
-        return Completion(present, means, _continued(misses, shared.astype(np.float32)), step)
+        weights = shared.astype(np.float32)
+        here, there = (
+            _continued(np.where(shared, one, 0).astype(np.float32), weights)
+            for one in (missing, guess)
+        )
+        factors = np.clip(here / np.maximum(there, DARK), 0, MAX_FACTOR, dtype=np.float32)
+        return Completion(present, means, factors, step)
 
     return completion(0), completion(1)
 

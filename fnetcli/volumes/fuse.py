@@ -82,6 +82,7 @@ class VolumeFuseOptions:
             **self.mix.record(self.modalities),
             "maps": self.output.has_maps(self.products),
             "keep_shear": self.output.keeps_shear,
+            **({"multi_frame": True} if self.output.is_multi_frame else {}),
             "gains": gain_list(self.mix.gains, self.products.parts),
         }
 

@@ -58,6 +58,7 @@ class VolumeOutputOptions:
     target: Target = "nifti"
     with_maps: bool | None = None  # None: if the network has parts or maps
     keeps_shear: bool = False  # else volumes in one file are on grids at right angles
+    is_multi_frame: bool = False  # of captures in colour
     maker: str = "fnet"  # what fused, as DICOM describes it
 
     def has_maps(self, products: Products) -> bool:
@@ -78,6 +79,20 @@ def require_target(
     paths = [(case.first, case.second)[options.modalities.index(name)] for case in cases]
     if all(not holds_dicom(path) for path in paths):
         raise UsageError(NO_DICOM.format(name))
+
+
+def require_multi_frame(
+    output: VolumeOutputOptions, mix: VolumeMixOptions, modalities: tuple[str, str]
+) -> None:
+    """Raise UsageError if captures are to be one file, but there are none."""
+    if not output.is_multi_frame:
+        return
+    if output.target != "dicom":
+        raise UsageError("--multi-frame: is about DICOM captures in colour; add --to dicom")
+    if not mix.colors(modalities):
+        raise UsageError(
+            "--multi-frame: is about captures in colour, but none is written; leave it out"
+        )
 
 
 def require_reference(name: str, image: Image, output: VolumeOutputOptions) -> None:
@@ -218,7 +233,10 @@ def _write_volume(
         try:
             if target == "dicom":
                 derivation = _derivation(prepared, output.maker)
-                write_dicom(folder, values, reference, prepared.sources, derivation, below)
+                write_dicom(
+                    *(folder, values, reference, prepared.sources, derivation, below),
+                    is_multi_frame=output.is_multi_frame,
+                )
             else:
                 kind: Literal["png", "tiff"] = "png" if target == "png" else "tiff"
                 _write_slices(folder, prepared.order.apply(values), kind)

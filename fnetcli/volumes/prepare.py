@@ -18,7 +18,7 @@ from fnetcli.inputs.pairing import Case
 from fnetcli.interruption import require_wanted
 from fnetcli.modalities import BY_NAME
 from fnetcli.volumes.denoise import denoised, parse_denoising
-from fnetcli.volumes.registration import register
+from fnetcli.volumes.registration import ADVICE, register
 from fnetcli.volumes.resample import (
     Axis,
     Interpolation,
@@ -253,10 +253,12 @@ def prepare_volumes(
         ours = modalities[reference], modalities[1 - reference]
         found = register(kept, moving, ours, distrusts_headers=options.distrusts_headers)
         if found.refusal is not None and options.requires_registration:
-            raise PairError(found.refusal)
+            raise PairError(f"{found.refusal}; {ADVICE}, or leave --strict out")
         transform = found.transform
         info += [found.sentence] if found.sentence else []
-        notices += [*found.notices, *([found.refusal] if found.refusal else [])]
+        notices += found.notices
+        if found.refusal is not None:
+            notices.append(f"{found.refusal}: the positions in the headers are kept; {ADVICE}")
         facts["registration"] = {
             "transform": found.transform.tolist(),
             "mutual_information": [found.before, found.after],

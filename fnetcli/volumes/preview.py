@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from fnetcli.formats import write_png
 from fnetcli.imaging.image import Grid, Image, Pixels
-from fnetcli.imaging.intensity import to_stored
+from fnetcli.imaging.intensity import Scaling, to_stored
 from fnetcli.volumes.color_bar import color_bar
 from fnetcli.volumes.mix import VolumeMixOptions
 from fnetcli.volumes.mosaic import GAP, arrangement, resized, spread, tile_size
@@ -65,7 +65,7 @@ def preview(prepared: PreparedVolumes, shown: NDArray[Any], mix: VolumeMixOption
     for i in chosen:
         slab = slice(_source(i, turn, count), _source(i, turn, count) + 1)
         parts = [
-            unit_slab(prepared.order.image(image), slab, scaling)[0][..., None]
+            _seen(prepared.order.image(image), slab, scaling)
             for image, scaling in zip(prepared.on_grid, prepared.scalings, strict=True)
         ]
         levels = [_levels(turn, one) for one in (*parts, shown[slab])]
@@ -114,7 +114,13 @@ def _at(slab: slice, moving: Image, prepared: PreparedVolumes) -> Pixels:
     here = Grid((slab.stop - slab.start, *grid.shape[1:]), affine_of(grid) @ step)
     found = resample(moving, here, "nearest")  # which does not smooth the whole volume every time
     scaling = prepared.scalings[1 - prepared.reference]
-    return unit_slab(found, slice(None), scaling)[0][..., None]
+    return _seen(found, slice(None), scaling)
+
+
+def _seen(image: Image, slab: slice, scaling: Scaling) -> Pixels:
+    """Return slices in [0, 1], with a channel; black where there is no data."""
+    values, valid = unit_slab(image, slab, scaling)
+    return (values if valid is None else np.where(valid, values, np.float32(0)))[..., None]
 
 
 def _chequered(reference: Levels, moving: Levels, name: str) -> Levels:
@@ -168,5 +174,6 @@ def _written(tile: Levels, words: list[tuple[tuple[int, int], str]]) -> Levels:
     picture = PIL.Image.fromarray(tile if tile.shape[2] == 3 else tile[..., 0])
     draw = PIL.ImageDraw.Draw(picture)
     for place, text in words:
-        draw.text(place, text, (BRIGHT,) * 3 if tile.shape[2] == 3 else BRIGHT)
+        ink, edge = ((BRIGHT,) * 3, (0,) * 3) if tile.shape[2] == 3 else (BRIGHT, 0)
+        draw.text(place, text, ink, stroke_width=1, stroke_fill=edge)
     return np.asarray(picture, np.uint8).reshape(tile.shape)

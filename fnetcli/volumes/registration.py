@@ -33,6 +33,7 @@ MIN_OVERLAP = 0.05  # of the reference; below that the search starts from aligne
 CONVINCING = 0.05  # rise of the mutual information; with less the headers are kept
 BELIEVED = 2.0  # mm; a larger correction contradicts headers of one frame of reference
 APART = 2.5  # mm, or half of the largest step between voxels: within it two measures agree
+ADVICE = "give a transform with --transform"
 LATTICE = 13  # points along each side of the volume where transforms are compared
 
 
@@ -142,14 +143,12 @@ def _grey_volumes(
 
 
 def _refused(reason: str, before: float, *, has_overlap: bool) -> Registered:
-    advice = "give a transform with --transform"
     if not has_overlap:
         raise PairError(
             f"registration failed ({reason}), and by their headers the volumes hardly overlap; "
-            f"check that both show the same region, or {advice}"
+            f"check that both show the same region, or {ADVICE}"
         )
-    words = f"registration failed ({reason}): the positions in the headers are kept; {advice}"
-    return Registered(np.eye(4), before, before, refusal=words)
+    return Registered(np.eye(4), before, before, refusal=f"registration failed ({reason})")
 
 
 def _start(reference: Grid, moving: Grid) -> tuple[Matrix, tuple[str, ...]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from pathlib import Path
 
@@ -14,18 +15,24 @@ from tests.drawn_pictures import write_pairs
 
 def test_all_rows_have_one_budget() -> None:
     """They differ only in what their name says, and AE11 in having no first stage."""
-    rows = {name: ablations.recipe_of(name, "short", (40, 80)) for name in ablations.NAMES}
+    budget = ablations.Budget("short", (40, 80), batch=3, crop=48)
+    rows = {name: ablations.recipe_of(name, budget) for name in ablations.NAMES}
     assert len(rows) == 16
     whole = rows["fnet"]
     assert (whole.network, whole.inverse) == (FNetRecipe().network, FNetRecipe().inverse)
     for name, row in rows.items():
         assert row.stage_1.iterations == (0 if name == "ae11" else 40)
         assert row.stage_2.iterations == 80
+        stages = (row.stage_1, row.stage_2)
+        assert [(stage.batch, stage.crop) for stage in stages] == [(3, 48)] * 2
         for key in ("seed", "precision", "optimizer", "ema", "gradient_clip"):
             assert getattr(row, key) == getattr(whole, key)
         is_same = (row.stage_1, row.stage_2) == (whole.stage_1, whole.stage_2)
         assert is_same == (name not in {"ae11", "ae13", "ae14", "ae15"})
-    full = ablations.recipe_of("ae02", "full", None)
+    other = ablations.recipe_of("fnet-seed-7", budget)
+    assert other.seed == 7 != whole.seed
+    assert other == dataclasses.replace(whole, seed=7)
+    full = ablations.recipe_of("ae02", ablations.Budget("full"))
     assert full.network.threshold == full.inverse.threshold == "soft"
     assert (full.stage_1, full.stage_2) == (FNetRecipe().stage_1, FNetRecipe().stage_2)
 
@@ -35,8 +42,8 @@ def test_rows_are_trained_once_and_scored(tmp_path: Path, monkeypatch: pytest.Mo
     write_pairs(tmp_path / "data", 2)
     small = FNetRecipe().network.__class__(4, 3, 2)
 
-    def recipe_of(name: str, budget: str, iterations: tuple[int, int] | None) -> FNetRecipe:
-        recipe = original(name, budget, iterations)
+    def recipe_of(row: str, budget: ablations.Budget) -> FNetRecipe:
+        recipe = original(row, budget)
         inverse = recipe.inverse.__class__(4, 3, 2)
         stages = {
             key: getattr(recipe, key).__class__(**vars(getattr(recipe, key)) | {"crop": 16})
@@ -50,11 +57,11 @@ def test_rows_are_trained_once_and_scored(tmp_path: Path, monkeypatch: pytest.Mo
     given = [
         *("--vis", folders[0], "--ir", folders[1]),
         *("--test-vis", folders[0], "--test-ir", folders[1]),
-        *("--only", "fnet", "ae11", "-o", str(tmp_path / "out")),
+        *("--only", "fnet", "ae11", "--seeds", "2", "-o", str(tmp_path / "out")),
     ]
     ablations.main([*given, "--iterations", "2", "3"])
     scores = json.loads((tmp_path / "out" / "scores.json").read_text())
-    assert [method["name"] for method in scores["methods"]] == ["FNet", "AE11"]
+    assert [method["name"] for method in scores["methods"]] == ["FNet (seed 2)", "FNet", "AE11"]
     assert [metric["name"] for metric in scores["metrics"]] == [
         *("MI", "CE", "VIF", "Qabf", "Qcb", "SSIM"),
     ]

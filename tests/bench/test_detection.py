@@ -5,11 +5,22 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import imageio.v3 as iio
 import numpy as np
 import pytest
 import torch
 
-from bench.detection import STRIDE, Scenes, Training, main, measure, targets, train
+from bench.detection import (
+    CAPTION,
+    STRIDE,
+    ZOOM,
+    Scenes,
+    Training,
+    main,
+    measure,
+    targets,
+    train,
+)
 from fnetcli.errors import CheckpointError
 from fnetcli.formats.boxes import Box
 from tests.drawn_pictures import write_pairs
@@ -50,12 +61,19 @@ def test_a_row_for_each_kind_of_image(tmp_path: Path, capsys: pytest.CaptureFixt
         (tmp_path / name / "instances.json").write_text(json.dumps(content))
     given = [str(tmp_path / "train"), str(tmp_path / "test"), "--steps", "1"]
     classes = ["--classes", "car", "sign"]
-    main([*given, *classes, "--save", str(tmp_path / "kept")])
+    drawn = ["--draw", str(tmp_path / "found.png")]
+    main([*given, *classes, *drawn, "--save", str(tmp_path / "kept")])
     _, head, _, *rows = capsys.readouterr().out.splitlines()
     assert head == "| images | car | sign | mAP@.5 |"
     cells = [[cell.strip() for cell in row.strip("|").split("|")] for row in rows]
     assert [row[0] for row in cells] == ["visible alone", "infrared alone", "average"]
     assert all(row[2] == "n/a" and row[1] == row[3] for row in cells)
+    sheet = iio.imread(tmp_path / "found.png")
+    height, width = iio.imread(tmp_path / "test" / "vis" / "0.png").shape[:2]
+    assert sheet.shape == (CAPTION + 2 * ZOOM * height, 3 * ZOOM * width, 3)
+    frames = (sheet[CAPTION : CAPTION + ZOOM * height, : ZOOM * width] == 255).all(axis=-1)
+    assert frames[2, 2:30].all()
+    assert frames[2:26, 2].all()
     kept = tmp_path / "kept" / "average.safetensors"
     main([*given, *classes, "--detector-weights", str(kept)])
     again = capsys.readouterr().out.splitlines()[3:]

@@ -466,3 +466,26 @@ class TestUntrustedText:
         empty = evaluation_of(np.zeros((2, 0, len(METRICS))))
         page = open_page(write(tmp_path / "x.html", empty))
         assert page.locator("#found").inner_text() == "0 cases"
+
+
+def test_insets_are_left_out_while_zoomed(open_page: OpenPage, tmp_path: Path, values: Any) -> None:
+    evaluation = evaluation_of(values)
+    shown = shown_of(evaluation, 1, (48, 64))
+    path = tmp_path / "eval.html"
+    insets = {shown[0].case: (4, 4, 16, 12)}
+    summary = summarise(evaluation)
+    write_eval_page(path, evaluation, summary, shown, details={}, insets=insets)
+    page = open_page(path)
+    view = page.locator(".view").first
+    view.scroll_into_view_if_needed()
+    frame, inset = (view.locator(name) for name in (".frame", ".inset"))
+    outer, inner = view.bounding_box(), inset.bounding_box()
+    assert outer is not None
+    assert inner is not None
+    assert inner["x"] + inner["width"] == pytest.approx(outer["x"] + outer["width"], abs=1)
+    assert inner["width"] == pytest.approx(0.45 * outer["width"], rel=0.02)
+    view.dblclick(position={"x": 5, "y": 5})
+    assert not frame.is_visible()
+    assert not inset.is_visible()
+    page.emulate_media(media="print")
+    assert inset.is_visible()

@@ -742,6 +742,21 @@ class TestLooks:
         button.click()
         assert box_of(button)["width"] == before
 
+    def test_wide_tables_stay_in_their_boxes_on_paper(
+        self, open_page: OpenPage, tmp_path: Path
+    ) -> None:
+        wide = {f"gradients explained {i}": 0.123456 for i in range(8)}
+        numbers = {
+            "wide": {f"unique {name}": wide for name in ("ir", "vis")},
+            "narrow": {"unique ir": {"lowest": 0.1}},
+        }
+        page = other(open_page, tmp_path, pair_page(numbers=numbers))
+        page.set_viewport_size({"width": 1030, "height": 700})  # an A4 sheet without its margins
+        page.emulate_media(media="print")
+        for sheet in page.locator(".sheet").all():
+            table = sheet.locator("table")
+            assert box_of(table)["width"] <= box_of(sheet)["width"] + 1
+
     def test_upright_pictures_fit_the_window(self, open_page: OpenPage, tmp_path: Path) -> None:
         page = other(open_page, tmp_path, pair_page((400, 40)))
         for view in page.locator(".view").all():

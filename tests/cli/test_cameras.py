@@ -127,7 +127,9 @@ class TestOneFile:
         path = tmp_path / "a.jpg"
         path.write_bytes(made.flir_jpeg(without(ALIGNMENT)))
         (record,) = fuse(weights, tmp_path / "out", "--flir", path)
-        assert any("does not say how the two pictures lie" in one for one in record["notices"])
+        assert any(
+            "does not say how the two pictures are aligned" in one for one in record["notices"]
+        )
         assert record["alignment"]["source"] == "assumed"
 
     def test_turned_picture_is_a_warning(self, tmp_path: Path, weights: Path) -> None:

@@ -840,7 +840,7 @@ class TestCost:
         assert result.exit_code == 0, result.output
         lines = result.stdout.splitlines()
         assert "cost of a pair of 24x32 (height x width)" in "\n".join(lines)
-        names = [line.split()[0] for line in lines if " MiB" in line]
+        names = [line.split()[0] for line in lines if " MB" in line]
         assert names == ["tiny", "average", "maximum", "laplacian"]
 
     def test_with_scores(self, tmp_path: Path, sources: list[Any]) -> None:
@@ -869,7 +869,7 @@ class TestCost:
         table = text[text.index('<table id="costs">') :]
         table = table[: table.index("</table>")]
         assert table.index("419,916") < table.index("1,188,272")
-        assert "cost of a pair of 8x9 (height x width)" in text
+        assert "Cost of a pair of 8x9 (height x width)" in text
 
     def test_no_costs_no_table(self, tmp_path: Path, sources: list[Any]) -> None:
         page = tmp_path / "r.html"
@@ -914,7 +914,7 @@ class TestCost:
         assert result.exit_code == 1
         assert errors(result.stderr) == ["error: cost of average: memory ran out"]
         assert "4 of 4 cases" in result.stdout
-        assert [line.split()[0] for line in result.stdout.splitlines() if " MiB" in line] == [
+        assert [line.split()[0] for line in result.stdout.splitlines() if " MB" in line] == [
             "maximum", "laplacian",
         ]  # fmt: skip
         assert (tmp_path / "r.csv").is_file()

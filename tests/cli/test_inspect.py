@@ -923,7 +923,7 @@ class TestImage:
         assert (record["width"], record["height"], record["type"]) == (30, 24, "uint16")
         visible, other = record["scaling"]
         assert (visible["modalities"], visible["high"]) == (["vis"], 32767)
-        assert other["modalities"] == ["ir", "nir", "ct", "mri", "pet", "spect"]
+        assert other["modalities"] == ["ir", "nir", "ct", "mri", "mri2", "pet", "spect"]
         assert other["low"] == pytest.approx(low)
         assert record["numbers"]["percentiles"]["50"] == np.median(counts)
 

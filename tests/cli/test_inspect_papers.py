@@ -23,8 +23,10 @@ from tests.drawn_pictures import smooth_noise, write
 from tests.networks import resting
 
 HEIGHT, WIDTH = 20, 30
+LABELS = [("u", "unique to ir"), ("v", "unique to vis"), ("z", "common")]
 COMPARED = [
-    *("fused.png", "histograms_u.png", "histograms_v.png", "histograms_z.png", "sparsity.png"),
+    *("fused.png", "histograms_u.png", "histograms_v.png", "histograms_z.png"),
+    *("report.html", "sparsity.png"),
 ]
 
 
@@ -80,6 +82,17 @@ class TestTwoNetworks:
         assert soft["exactly_zero"] > record["networks"]["tiny"]["codes"]["u"][-1]["exactly_zero"]
         assert "u: unique to ir, after the threshold" in result.stdout
         assert re.search(r"^soft, k = 2 ", result.stdout, re.MULTILINE)
+        page = (out / "report.html").read_text()
+        assert "tiny.safetensors: sigmoidal threshold" in page
+        assert "soft.safetensors: soft threshold" in page
+        alts = re.findall(r'alt="(.*?)"', page)
+        assert alts[:5] == ["thermal infrared", "visible", "tiny", "soft", "difference"]
+        assert alts[5:] == [
+            "How sparse the codes are, and how large",
+            *(f"{letter}: {what}, values after each threshold" for letter, what in LABELS),
+        ]
+        largest = record["networks"]["soft"]["codes"]["z"][-1]["largest_magnitude"]
+        assert f"<td>{largest:.3f}</td></tr>" in page
 
     @pytest.mark.parametrize(
         ("options", "message"),
@@ -196,8 +209,12 @@ class TestInverse:
         assert "give it to fnet inspect --inverse" in error_line(result.stderr)
 
 
-def test_misaligned_pictures_are_the_first_thing_on_the_page(tmp_path: Path) -> None:
+@pytest.mark.parametrize("count", [1, 2])
+def test_misaligned_pictures_are_the_first_thing_on_the_page(tmp_path: Path, count: int) -> None:
     tiny_weights(tmp_path)
+    torch.manual_seed(0)
+    soft = FNetConfig(atoms=4, kernel_size=3, iterations=2, threshold="soft")
+    save_weights(tmp_path / "soft.safetensors", resting(FNet(soft)), {})
     scene = smooth_noise(128, 160, 3)
     random = np.random.default_rng(0)
     for _ in range(60):  # edges to match
@@ -206,8 +223,10 @@ def test_misaligned_pictures_are_the_first_thing_on_the_page(tmp_path: Path) -> 
     write(tmp_path / "in" / "a.png", scene[:100, :120])
     write(tmp_path / "in" / "b.png", scene[12:112, 15:135])
     images = ["--vis", tmp_path / "in" / "a.png", "--ir", tmp_path / "in" / "b.png"]
-    weights = ["--weights", tmp_path / "tiny.safetensors", "--no-codes"]
-    result = fnet("inspect", *images, *weights, "-o", tmp_path / "out")
+    names = ["tiny.safetensors", "soft.safetensors"][:count]
+    weights = [w for name in names for w in ("--weights", tmp_path / name)]
+    codes = ["--no-codes"] if count == 1 else []
+    result = fnet("inspect", *images, *weights, *codes, "-o", tmp_path / "out")
     assert result.exit_code == 0, result.output
     assert "warning: the images are not aligned" in result.stderr
     page = (tmp_path / "out" / "report.html").read_text()

@@ -5,10 +5,13 @@ from __future__ import annotations
 import os
 import sys
 from contextlib import suppress
+from pathlib import Path
 
 import pytest
 
 from fnetcli.cli.console import Console, Progress
+from tests.cli.command import fnet
+from tests.drawn_pictures import smooth_noise, write
 
 LOSSES = "first 0.123 second 0.456 fused 12.345"
 
@@ -40,3 +43,19 @@ def test_losses_of_a_training_are_seen(columns: int, monkeypatch: pytest.MonkeyP
     assert LOSSES in line
     assert "123/6000" in line
     assert len(line) <= columns
+
+
+def test_a_training_says_what_it_reads(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Registering and reading thousands of pairs takes minutes, before anything is learnt."""
+    monkeypatch.setattr(Progress, "SECONDS", -1)
+    for name, seed in (("vis", 1), ("ir", 2)):
+        for case in "ab":
+            write(tmp_path / name / f"{case}.png", smooth_noise(9, 9, seed))
+    folders = [word for name in ("vis", "ir") for word in (f"--{name}", tmp_path / name)]
+    recipe = tmp_path / "recipe.toml"
+    recipe.write_text("[stage_1]\niterations = 0\n[stage_2]\niterations = 1\nbatch = 1\ncrop = 8\n")
+    done = fnet("train", recipe, *folders, "-o", tmp_path / "run")
+    assert done.exit_code in {0, 1}, done.stderr  # one step is of no use
+    assert "1/2 pairs read" in done.stderr
+    assert "2/2 pairs read" in done.stderr
+    assert "headers and ranges" in done.stderr

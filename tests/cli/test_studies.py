@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import io
 import json
 import re
 import shutil
@@ -11,6 +13,7 @@ from typing import Any
 
 import imageio.v3 as iio
 import numpy as np
+import PIL.Image
 import pytest
 
 from tests.cli.command import error_line, fnet, tiny_weights
@@ -98,6 +101,16 @@ class TestSets:
         assert len(re.findall(r"^other +\d", result.stdout, re.MULTILINE)) == 3
         numbers = re.findall(r"^average +\d+ +(\S+)", result.stdout, re.MULTILINE)
         assert all(re.fullmatch(r"\d+\.\d[*+]?", text) for text in numbers)
+
+    def test_one_set_is_not_repeated(self, sets: list[Any]) -> None:
+        given = [*sets[:2], "--baselines", "--workers", 1, "--metrics", "MI"]
+        result = fnet("eval", *given)
+        assert result.exit_code == 0, result.output
+        assert "1 data set, vis + ir" in result.stdout
+        assert len(re.findall(r"^other +\d", result.stdout, re.MULTILINE)) == 1
+        assert "all sets" not in result.stdout
+        record = json.loads(fnet("eval", *given, "--json", "-").stdout)
+        assert [one["name"] for one in record["sets"]] == ["Roads"]
 
     def test_methods_across(self, tmp_path: Path, sets: list[Any]) -> None:
         options = ["--metrics", "MI,CE", "--methods-across", "--latex", tmp_path / "t.tex"]
@@ -270,6 +283,22 @@ class TestPaper:
         assert fnet("eval", *sets, *options).exit_code == 0
         assert {path.name: path.read_bytes() for path in (tmp_path / "f").iterdir()} == files
 
+    def test_an_inset_on_the_page(self, tmp_path: Path, sets: list[Any]) -> None:
+        """Every picture of the case has the pixels of its rectangle once more."""
+        page = tmp_path / "x.html"
+        options = ["--inset", "Roads/0=4,6,10,8", "--html", page]
+        assert fnet("eval", *sets, *options).exit_code == 0
+        text = page.read_text()
+        found = re.findall(r'class="inset" src="data:image/webp;base64,(.*?)" style="(.*?)"', text)
+        assert len(found) == 2 + 4
+        assert {style for _, style in found} == {
+            "left:55.000%;top:56.800%;width:45.000%;height:43.200%"
+        }
+        assert text.count('<i class="frame" style="left:8.333%;top:15.000%;') == len(found)
+        cut = np.asarray(PIL.Image.open(io.BytesIO(base64.b64decode(found[1][0]))))
+        visible = iio.imread(tmp_path / "Roads" / "vis" / "0.png")
+        np.testing.assert_array_equal(cut, visible[6:14, 4:14])
+
     def test_an_inset_outside(self, tmp_path: Path, sets: list[Any]) -> None:
         """Other results are written all the same; no figure is."""
         options = ["--figures", tmp_path / "f", "--inset", "Roads/0=40,6,10,8"]
@@ -279,6 +308,10 @@ class TestPaper:
         assert "--inset Roads/0=40,6,10,8: leaves the picture, which is 48x40" in line
         assert (tmp_path / "x.csv").is_file()
         assert not [*(tmp_path / "f").glob("*")]
+        of_page = fnet("eval", *sets, *options[2:], "--html", tmp_path / "x.html")
+        assert of_page.exit_code == 1
+        assert errors(of_page.stderr) == [line]
+        assert not (tmp_path / "x.html").exists()
 
     def test_chosen_cases_on_the_page(self, tmp_path: Path, sets: list[Any]) -> None:
         page = tmp_path / "x.html"

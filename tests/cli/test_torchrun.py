@@ -46,7 +46,11 @@ crop = 16
 learning_rate = 1e-4
 """
 )
-ENVIRONMENT = {**os.environ, "TORCHDYNAMO_DISABLE": "1"}  # compiling takes longer than these runs
+ENVIRONMENT = {
+    **os.environ,
+    "TORCHDYNAMO_DISABLE": "1",  # compiling takes longer than these runs
+    "TORCH_ELASTIC_SHUTDOWN_TIMEOUT": "600",  # a busy machine saves slowly
+}
 
 
 def recipe_of(folder: Path, text: str) -> Path:

@@ -29,6 +29,7 @@ from scipy import ndimage
 from typer.testing import Result
 
 from fnetcli.checkpoints.loading import save_weights
+from fnetcli.formats.volumes import read_volume
 from fnetcli.inputs.pairing import Case
 from fnetcli.interruption import GivenUpError, require_wanted
 from fnetcli.models.fnet.config import FNetConfig
@@ -198,6 +199,15 @@ def itk_grid(folder: Path) -> tuple[Matrix, tuple[int, int, int]]:
     return LPS @ matrix, image.GetSize()
 
 
+def itk_place(path: Path) -> tuple[Matrix, tuple[int, int, int]]:
+    """Return the same of one file."""
+    image = sitk.ReadImage(str(path))
+    matrix = np.eye(4)
+    matrix[:3, :3] = np.reshape(image.GetDirection(), (3, 3)) * image.GetSpacing()
+    matrix[:3, 3] = image.GetOrigin()
+    return LPS @ matrix, image.GetSize()
+
+
 def assert_same_place(some: Path, others: Path) -> None:
     (mine, size), (theirs, other_size) = itk_grid(some), itk_grid(others)
     assert size == other_size
@@ -264,6 +274,36 @@ class TestGate:
                 assert found.shape == shape
                 assert found.get_data_dtype() == np.float32
                 np.testing.assert_allclose(found.affine, matrix, atol=1e-4)
+
+    def test_every_file_opens_in_itk(self, gate: Path) -> None:
+        """SimpleITK and nibabel agree on where it lies."""
+        paths = [path for folder in ("fused", *PARTS) for path in (gate / "out" / folder).iterdir()]
+        assert len(paths) == 4 * len(GATE)
+        for path in paths:
+            matrix, size = itk_place(path)
+            found = load_nifti(path)
+            assert found.shape == size
+            np.testing.assert_allclose(matrix, found.affine, atol=1e-4)
+
+    @pytest.mark.parametrize("target", ["nifti", "nrrd", "mha", "dicom"])
+    def test_every_format_opens_in_itk_at_the_references_place(
+        self, tmp_path: Path, target: str
+    ) -> None:
+        """Fused, in colour and not, on every grid."""
+        for name, (matrix, shape) in GRIDS.items():
+            scan, uptake = (np.clip(blob(matrix, shape) // k, 0, 999) for k in (20, 999))
+            write_series(tmp_path / "mri" / name, scan, matrix, "MR")
+            write_series(tmp_path / "pet" / name, uptake, matrix, "PT", Units="GML")
+        succeeds(
+            *("--mri", tmp_path / "mri", "--pet", tmp_path / "pet", "-o", tmp_path / "out"),
+            *("--to", target, "--method", "average"),
+        )
+        for name, folder in itertools.product(GRIDS, ("fused", "fused_color")):
+            (path,) = (tmp_path / "out" / folder).glob(f"{name}*")
+            found, size = itk_grid(path) if path.is_dir() else itk_place(path)
+            expected, shape = itk_grid(tmp_path / "mri" / name)
+            np.testing.assert_allclose(found, expected, atol=1e-4)
+            assert size == shape
 
     def test_own_grid_is_exact(self, gate: Path) -> None:
         for kinds in itertools.product(FORMATS, FORMATS):
@@ -463,6 +503,8 @@ class TestResults:
             if (core & is_cut).any():
                 apart = found["half"][core & is_cut].mean() - found["half"][core & ~is_cut].mean()
                 assert abs(apart) < 0.02
+        air = ~ndimage.binary_dilation(inside, iterations=4) & is_cut
+        assert not air.any() or found["half"][air].max() < 0.03
         step = np.abs(np.diff(found["half"] - found["whole"], axis=0 if cut == "slices" else 1))
         assert step.mean() < 0.02
         np.testing.assert_allclose(found["half"][~is_cut], found["whole"][~is_cut], atol=1e-5)
@@ -847,6 +889,24 @@ class TestOptions:
         study.fused("--name", "first", mri=study.scan)
         assert "not a number 3" in one_line(study.fuse("--volume", "mri=3", mri=scan), 1)
 
+    def test_a_dicomdir_is_its_folder(self, study: Study) -> None:
+        study.fused("--name", "A")
+        expected = values(study.out / "fused" / "A.nii.gz")[0]
+        for folder in (study.ct, study.mri):
+            (folder / "DICOMDIR").write_bytes(bytes(128) + b"DICM")
+        directories = {"ct": study.ct / "DICOMDIR", "mri": study.mri / "DICOMDIR"}
+        result = study.fused("--name", "B", **directories)
+        assert "warning" not in result.stderr
+        np.testing.assert_array_equal(values(study.out / "fused" / "B.nii.gz")[0], expected)
+        study.fused(**directories)
+        assert {*records(study.out)} == {"P1", "A", "B"}
+        result = fnet("inspect", study.ct / "DICOMDIR")
+        assert "14 pixels, 5 slices" in result.stdout, result.output
+        for path in study.ct.glob("IM*"):
+            path.unlink()
+        line = one_line(study.fuse("--name", "C", **directories))
+        assert "contains no volume" in line
+
     def test_volume_of_a_series(self, study: Study, tmp_path: Path) -> None:
         series = echoes(tmp_path / "echoes", 2)
         line = one_line(study.fuse("--name", "A", mri=series), 1)
@@ -1043,6 +1103,7 @@ class TestRegistration:
         np.testing.assert_array_equal(facts["transform"], np.eye(4))
         strict = one_line(study.fuse(*how, "--strict", ct=ct, mri=mri, out=tmp_path / "b"), 1)
         assert words in strict
+        assert strict.endswith("give a transform with --transform, or leave --strict out")
         study.fused(*how, "--distrust-headers", ct=ct, mri=mri)
         assert records(study.out)["A"]["registration"]["refused"] is False
 
@@ -1099,7 +1160,8 @@ class TestRegistration:
         result = study.fused(*how, ct=ct, mri=mri)
         assert result.stderr.count("warning: A: registration failed (") == 1
         assert "warning: A: the correction is large" not in result.stderr
-        one_line(study.fuse(*how, "--strict", ct=ct, mri=mri, out=tmp_path / "b"), 1)
+        strict = one_line(study.fuse(*how, "--strict", ct=ct, mri=mri, out=tmp_path / "b"), 1)
+        assert "are kept" not in strict
 
     def test_distrust_goes_with_registration(self, study: Study) -> None:
         assert "goes with --register rigid" in one_line(study.fuse("--distrust-headers"))
@@ -1215,6 +1277,57 @@ class TestColour:
             assert (plain.Rows, plain.Columns) == (40, 110)
             uids.add(first.SeriesInstanceUID)
         assert len(uids) == 2
+
+    def test_captures_as_one_file_of_frames(self, study: Study, tmp_path: Path) -> None:
+        """Where the reference lies, for SimpleITK and for fnet itself; the same pixels."""
+        mri = write_series(tmp_path / "mr", positive(1), GRIDS["oblique"][0], "MR")
+        pet = write_series(
+            tmp_path / "pt", positive(2) // 30, GRIDS["oblique"][0], "PT", Units="GML"
+        )
+        given = ("--pet", pet, "--mri", mri, "--weights", study.weights, "--to", "dicom")
+        plain, one = tmp_path / "plain", tmp_path / "one"
+        succeeds(*given, "--maps", "none", "--name", "A", "-o", plain)
+        succeeds(*given, "--maps", "none", "--name", "A", "-o", one, "--multi-frame")
+        (path,) = (one / "fused_color" / "A").iterdir()
+        found = pydicom.dcmread(path)
+        assert found.SOPClassUID.name == "Multi-frame True Color Secondary Capture Image Storage"
+        assert found.NumberOfFrames == SHAPE[0]
+        assert (found.BurnedInAnnotation, found.ContentDate) == ("NO", "19000101")  # unknown
+        names = {item.ReferencedSOPInstanceUID for item in found.SourceImageSequence}
+        assert len(names) == 2 * SHAPE[0]
+        slices = [pydicom.dcmread(one) for one in sorted((plain / "fused_color" / "A").iterdir())]
+        np.testing.assert_array_equal(found.pixel_array, [one.pixel_array for one in slices])
+        (matrix, size), (expected, shape) = itk_place(path), itk_grid(mri)
+        np.testing.assert_allclose(matrix, expected, atol=1e-6)
+        assert size == shape
+        read = read_volume(path).grid.affine
+        assert read is not None
+        np.testing.assert_allclose(read, GRIDS["oblique"][0], atol=1e-6)
+        assert records(one)["A"]["options"]["multi_frame"] is True
+        assert "multi_frame" not in records(plain)["A"]["options"]
+
+    def test_frames_may_name_the_patient_if_a_source_is_a_capture(
+        self, study: Study, tmp_path: Path
+    ) -> None:
+        pet = write_series(tmp_path / "PET", self.colored(), PLACE, "OT")
+        self.fuse_pet(study, pet, "--to", "dicom", "--multi-frame")
+        found = pydicom.dcmread(study.out / "fused_color" / "A" / "0001.dcm")
+        assert found.BurnedInAnnotation == "YES"
+
+    @pytest.mark.parametrize(
+        ("options", "words"),
+        [
+            ((), "--multi-frame: is about DICOM captures in colour; add --to dicom"),
+            (("--to", "png"), "add --to dicom"),
+            (("--to", "dicom", "--grey"), "but none is written; leave it out"),
+        ],
+    )
+    def test_frames_without_captures(
+        self, study: Study, tmp_path: Path, options: tuple[str, ...], words: str
+    ) -> None:
+        given = ("--pet", pet_of(tmp_path / "PET"), "--mri", study.mri, "-o", study.out)
+        further = ("--weights", study.weights, "--multi-frame", *options)
+        assert words in one_line(fnet("fuse", *given, *further))
 
     @pytest.mark.parametrize("below", ["fused", "anatomy"])
     @pytest.mark.parametrize("name", ["hot", "hot-iron", "inferno", "magma", "rainbow"])
@@ -1592,8 +1705,6 @@ class TestRefusals:
     @pytest.mark.parametrize(
         "option",
         [
-            ("--suffix", "ct=_a"),
-            ("--recursive",),
             ("--page", "2"),
             ("--bits", "ct=12"),
             ("--stretch", "1,99"),

@@ -46,9 +46,13 @@ def test_tf32_while_the_network_runs(monkeypatch: pytest.MonkeyPatch) -> None:
         def __exit__(self, *_: object) -> None: ...
 
     monkeypatch.setattr(torch.cuda, "device", Guard)
+    for name in ("memory_reserved", "memory_allocated"):
+        monkeypatch.setattr(torch.cuda, name, lambda _: 0)
+    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda _: (1_000, 100_000))
     device = Device("cuda", 1)
     for is_asked_for in (True, False):
         with device.at_work(with_tf32=is_asked_for):
+            memory.budget(device)  # as executors of large scenes ask for it
             assert backends.cudnn.allow_tf32 == is_asked_for
             assert backends.cuda.matmul.allow_tf32 == is_asked_for
         assert not backends.cudnn.allow_tf32

@@ -80,7 +80,6 @@ class TestRecognition:
         for path in (*tmp_path.iterdir(), tmp_path, tmp_path / "none", Path("a\0b")):
             assert not is_volume(path), path
         assert "not a volume (DICOM, NIfTI, NRRD, MetaImage, MGZ)" in refused(tmp_path / "a.png")
-        assert "a DICOMDIR, not an image; give its folder" in refused(tmp_path / "DICOMDIR")
         assert "contains no DICOM images" in refused(tmp_path)
         assert "no such file" in refused(tmp_path / "none")
 

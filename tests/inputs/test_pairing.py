@@ -12,7 +12,14 @@ from hypothesis import strategies as st
 
 from fnetcli.errors import UsageError
 from fnetcli.inputs.lists import pair_list
-from fnetcli.inputs.pairing import Pairing, PairingOptions, pair_paths, with_suffixes
+from fnetcli.inputs.pairing import (
+    Pairing,
+    PairingOptions,
+    _by_name,
+    _Side,
+    pair_paths,
+    with_suffixes,
+)
 from fnetcli.modalities import BY_NAME, MODALITIES, PAIRS, network_order
 
 LETTERS = st.text("abcXYZ012 äß._-", min_size=1, max_size=8)
@@ -138,6 +145,30 @@ class TestFolders:
         for case in pairing.cases:
             assert case.first == first / f"{case.name}.png"
             assert case.second == second / f"{case.name}.tif"
+
+
+class Counted(str):
+    """A name that counts how often it is looked up."""
+
+    __slots__ = ()
+    lookups = 0
+
+    def __hash__(self) -> int:
+        Counted.lookups += 1
+        return super().__hash__()
+
+
+def test_time_grows_with_the_number_of_files_not_with_its_square() -> None:
+    """A hundred thousand pairs took ten minutes to be found."""
+    count = 500
+    names = [Counted(f"{i}") for i in range(count)]
+    files: dict[str, Path] = {name: Path(f"{name}.png") for name in names}
+    side = _Side(files, {}, [])
+    Counted.lookups = 0
+    matches, notices = _by_name(side, side)
+    assert len(matches) == count
+    assert not notices
+    assert Counted.lookups < 50 * count
 
 
 class TestRecursive:

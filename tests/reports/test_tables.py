@@ -11,7 +11,7 @@ from rich.cells import cell_len
 from rich.console import Console
 
 from fnetcli.evaluation.statistics import BEST, SECOND
-from fnetcli.reports.tables import GAP, SHORTEST, Cell, Row, terminal_tables
+from fnetcli.reports.tables import GAP, SHORTEST, Cell, Row, counted, duration, terminal_tables
 from fnetcli.text import printable
 
 CELLS = (Cell("12"), Cell("0.1234", BEST), Cell("5678.9", SECOND), Cell("-0.5 (n=3)"), Cell("-"))
@@ -66,3 +66,28 @@ def test_every_number_and_every_letter_is_there(methods: list[str], width: int) 
 def test_what_a_terminal_would_obey_is_replaced(letter: str) -> None:
     assert printable(f"a{letter}b") == "a\ufffdb"
     assert len(printed(None, f"a{letter}b")[0]) == 2
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [
+        (2.37e-6, "2.37 \u00b5s"),
+        (0.00099996, "1 ms"),
+        (0.0715, "71.5 ms"),
+        (0.99996, "1 s"),
+        (4.231, "4.23 s"),
+        (599.0, "599 s"),
+        (1234.0, "20.6 min"),
+        (1e6, "16,667 min"),
+    ],
+)
+def test_times_are_said_as_people_do(seconds: float, text: str) -> None:
+    assert duration(seconds) == text
+
+
+@pytest.mark.parametrize(
+    ("count", "text"),
+    [(0, "0"), (998, "998"), (999_900, "1 M"), (128_994_508_800, "129 G"), (10**16, "10,000 T")],
+)
+def test_large_numbers_are_never_powers_of_ten(count: int, text: str) -> None:
+    assert counted(count) == text

@@ -79,20 +79,6 @@ class GivenCluster(OptionGroup):
         from fnetcli.runs.crew.base import ClusterOptions
         from fnetcli.runs.crew.options import CrewOptions
 
-        if device not in {"auto", "cpu", "cuda"}:
-            raise UsageError(
-                f"--device {device}: with --cluster, Ray chooses the device; use auto, cpu or cuda"
-            )
-        gpus = self.gpus_per_worker
-        if gpus is not None and gpus > 1 and gpus != int(gpus):
-            raise UsageError(
-                f"--gpus-per-worker {gpus:g}: Ray gives parts of one GPU or whole GPUs; use 0.5, 1"
-            )
-        if device == "cpu" and gpus:
-            raise UsageError(
-                "--gpus-per-worker: workers with --device cpu use no GPU; leave it out"
-            )
-        options = ClusterOptions(
-            self.cluster, self.cpus_per_worker, 0.0 if device == "cpu" else gpus, device
+        return CrewOptions(
+            ClusterOptions(self.cluster, self.cpus_per_worker, self.gpus_per_worker, device)
         )
-        return CrewOptions(options)

@@ -60,7 +60,7 @@ class GivenRegistration(OptionGroup):
         RegisterChoice | None,
         typer.Option(
             "--register",
-            help="Estimate how the two images lie on each other, and warp one onto the other; "
+            help="Estimate how the two images are aligned, and warp one onto the other; "
             "sizes may differ. Volumes: none or rigid (needs SimpleITK: pip install "
             "'fnetcli[register]'). Default: none; with --flir, translation.",
             show_default=False,

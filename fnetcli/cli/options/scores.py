@@ -280,8 +280,8 @@ class GivenScoreFiles(OptionGroup):
         typer.Option(
             "--inset",
             metavar="CASE=X,Y,W,H",
-            help="Enlarge this rectangle of a case's pictures in --figures: left, top, width and "
-            "height in pixels; repeat for more cases.",
+            help="Enlarge this rectangle of a case's pictures, in --figures and --html: left, top, "
+            "width and height in pixels; repeat for more cases.",
             show_default=False,
             rich_help_panel=RESULTS,
         ),
@@ -327,8 +327,10 @@ class GivenScoreFiles(OptionGroup):
                 raise UsageError(f"--inset {text}: {case} has another inset; leave one out")
             x, y, width, height = map(int, parts)
             found[case] = (x, y, width, height)
-        if found and self.figures is None:
-            raise UsageError("--inset: applies only to --figures; add it, or leave it out")
+        if found and self.figures is None and self.html_file is None:
+            raise UsageError(
+                "--inset: applies only to --figures and --html; add one of them, or leave it out"
+            )
         return found
 
     def chosen_cases(self, known: Sequence[str]) -> list[int]:

@@ -164,12 +164,15 @@ def find_inputs(
     kind, name = (layout.layout.value, layout.name) if layout else ("auto", None)
     if pairing.pairs is not None or not {*images} <= {*VOLUMETRIC}:
         given = {} if layout is None else layout.given()
+        if pairing.pairs is not None:
+            given.pop("--each-volume", None)  # volumes are known when the list is read
         if option := next((name for name, value in given.items() if value), None):
             raise UsageError(
                 f"{option}: applies only to two of {', '.join(VOLUMETRIC)}, without --pairs; leave "
                 "it out"
             )
-        return FoundInputs(*pairing.find(images, reading), has_volumes=False)
+        modalities, found_pairs = pairing.find(images, reading)
+        return FoundInputs(modalities, found_pairs, _are_volumes(modalities, found_pairs))
     from fnetcli.inputs.layout import read_layout  # slow to import, and only volumes need it
 
     modalities = first, second = network_order(list(images))
@@ -178,6 +181,19 @@ def find_inputs(
     is_plain = found.kind == "pairs" and found.pairing.source == "files"
     info = None if is_plain else found.sentence
     return FoundInputs(modalities, found.pairing, found.kind != "pairs", info)
+
+
+def _are_volumes(modalities: tuple[str, str], pairing: Pairing) -> bool:
+    """Whether a list names volumes, judging by the first file that is there."""
+    from fnetcli.modalities import VOLUMETRIC
+
+    if not {*modalities} <= {*VOLUMETRIC}:
+        return False
+    from fnetcli.formats.volumes import is_volume
+
+    paths = (path for case in pairing.cases for path in (case.first, case.second))
+    there = next((path for path in paths if path.exists()), None)
+    return there is not None and is_volume(there)
 
 
 # --- what the network sees of them ----------------------------------------------------------------
@@ -423,6 +439,14 @@ class GivenVolumeResults(OptionGroup):
         ),
     ] = BelowChoice.fused
 
+    multi_frame: Annotated[
+        bool,
+        typer.Option(
+            "--multi-frame",
+            help="With --to dicom: write captures in colour as one file with a frame per slice.",
+            rich_help_panel=PANEL,
+        ),
+    ] = False
     keep_shear: Annotated[
         bool,
         typer.Option(
@@ -440,6 +464,7 @@ class GivenVolumeResults(OptionGroup):
             "--colormap": self.colormap,
             "--opacity": self.opacity is not None,
             "--below": self.below is not BelowChoice.fused,
+            "--multi-frame": self.multi_frame,
             "--keep-shear": self.keep_shear,
         }
 

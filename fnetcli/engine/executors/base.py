@@ -12,7 +12,9 @@ from fnetcli.engine.tiles import Tile
 from fnetcli.models.base import Fusion, Wanted
 
 LARGEST_FEATURE = float(np.finfo(np.float16).max)  # 65504; larger values are clipped to it
-BUILDING = "compiling the network's inner loop for this processor, once: takes some seconds"
+BUILDING = (
+    "compiling the network's inner loop for this processor, once: seconds, or minutes with Zig"
+)
 Values = NDArray[np.floating[Any]]
 Into = Mapping[str, NDArray[np.float16]]  # features to fill, by name
 NOWHERE: Into = {}

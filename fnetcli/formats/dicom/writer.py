@@ -5,7 +5,8 @@ the classic class of its modality, one file per slice: every reader supports tho
 functional groups of an enhanced image describe an acquisition, which a fused image does not have.
 Everything else (nuclear medicine, colour) becomes Secondary Capture, one file per slice, positioned
 by the attributes of the image plane module. SimpleITK reads those; other readers may ignore them in
-this class.
+this class. Colour may also become one multi-frame file, whose functional groups have the positions
+as the standard wants them.
 
 Only the attributes listed below are copied from the reference's headers, module by module (DICOM
 PS3.3): those of the patient, the study, and the acquisition as far as the SOP class requires them.
@@ -55,11 +56,15 @@ LONGEST = {"SH": 16, "LO": 64}  # characters (PS3.5, 6.2)
 # Two identifiers may become equal if they are cut; too long for the standard, they remain unique.
 IDENTIFIERS = frozenset({"PatientID", "IssuerOfPatientID", "StudyID", "AccessionNumber"})
 MARGIN = 1.0  # slices on either side that interpolation may use
+PER_FRAME = 0x52009230  # the tag of what distinguishes the frames of a multi-frame file
+UNKNOWN_DATE, UNKNOWN_TIME = "19000101", "000000"  # where one is required, and unknown
 # Purpose of reference (PS3.16, CID 7202).
 PURPOSE = ("121322", "DCM", "Source image for image processing operation")
 
 CT, MR, PET = (f"1.2.840.10008.5.1.4.1.1.{end}" for end in ("2", "4", "128"))
 SECONDARY_CAPTURE = "1.2.840.10008.5.1.4.1.1.7"
+MULTI_FRAME = f"{SECONDARY_CAPTURE}.4"  # true colour
+MAX_BYTES = 2**32 - 2  # of the pixels of one file
 CLASSIC = {  # SOP class of the reference: SOP class of the result
     CT: CT,
     f"{CT}.1": CT,  # enhanced
@@ -130,8 +135,8 @@ DEMANDED: dict[str, dict[str, object]] = {
         "PatientPosition": None,
     },
     PET: {
-        "SeriesDate": "19000101",  # if not even the study has one
-        "SeriesTime": "000000",
+        "SeriesDate": UNKNOWN_DATE,  # if not even the study has one
+        "SeriesTime": UNKNOWN_TIME,
         "AcquisitionDate": None,
         "AcquisitionTime": None,
         "CountsSource": "EMISSION",
@@ -179,6 +184,8 @@ def write_dicom(
     sources: Sequence[Image] = (),
     derivation: str = "",
     below: NDArray[np.uint8] | None = None,
+    *,
+    is_multi_frame: bool = False,
 ) -> list[Path]:
     """Write a fused volume as a series of files 0001.dcm, 0002.dcm, ... in a folder; create it.
 
@@ -186,9 +193,10 @@ def write_dicom(
     `reference`, an image as read from DICOM. `sources` are the fused volumes, in their position on
     it; those from DICOM, and the reference, are referenced as sources, slice by slice, as far as
     they overlap it. `derivation` is added to the derivation description, in ASCII. `below`, (rows,
-    width, 3), is put below every slice in colour, outside of the grid. Grey is stored
-    in 16 bits; its rescaled values are WHITE times those in [0, 1]. MR has no rescale, which its
-    class does not define and many viewers ignore: it is stored as these values, rounded.
+    width, 3), is put below every slice in colour, outside of the grid. With `is_multi_frame`,
+    colour is one file, 0001.dcm. Grey is stored in 16 bits; its rescaled values are WHITE times
+    those in [0, 1]. MR has no rescale, which its class does not define and many viewers ignore: it
+    is stored as these values, rounded.
 
     Every file is written completely or not at all. Raise WriteError if the reference is not from
     DICOM or has no position, ImageError for NaN and infinity, what `atomic_write` raises, and
@@ -209,9 +217,10 @@ def write_dicom(
         result = _result(
             *(stored, sop_class, reference, reference.series, tuple(sources), derivation), below
         )
-        for index in range(reference.grid.shape[0]):
+        is_one = is_multi_frame and result.is_color
+        for index in range(1 if is_one else reference.grid.shape[0]):
             path = folder / f"{index + 1:04d}.dcm"
-            content = _encoded(path, result, index)
+            content = _encoded(path, result, None if is_one else index)
             atomic_write(path, lambda file, content=content: file.write(content))  # type: ignore[misc]
             paths.append(path)
     return paths
@@ -274,11 +283,16 @@ def _result(
     )
 
 
-def _encoded(path: Path, result: _Result, index: int) -> bytes:
-    """Return one file; raise WriteError, which quotes nothing, if the header is damaged."""
+def _encoded(path: Path, result: _Result, index: int | None) -> bytes:
+    """Return the file of a slice, or of all; raise WriteError, which quotes nothing."""
     buffer = BytesIO()
+    if index is None and len(result.stored) * _frame(result, 0).nbytes > MAX_BYTES:
+        raise WriteError(
+            f"{path}: more than 4 GiB do not fit into one file; leave --multi-frame out"
+        )
     try:
-        pydicom.dcmwrite(buffer, _slice(result, index), enforce_file_format=True)
+        made = _multi_frame(result) if index is None else _slice(result, index)
+        pydicom.dcmwrite(buffer, made, enforce_file_format=True)
     except Exception:  # noqa: BLE001 - pydicom raises anything, and quotes the patient's data
         raise WriteError(
             f"{path}: the reference's header holds impossible values that cannot be copied; choose "
@@ -295,6 +309,10 @@ def _slice(result: _Result, index: int) -> Dataset:
     _describe(made, result, index)
     _place(made, result, index)
     _put_pixels(made, result, index)
+    return _with_meta(made)
+
+
+def _with_meta(made: Dataset) -> Dataset:
     made.file_meta = FileMetaDataset()
     made.file_meta.MediaStorageSOPClassUID = made.SOPClassUID
     made.file_meta.MediaStorageSOPInstanceUID = made.SOPInstanceUID
@@ -428,10 +446,16 @@ def _decimals(values: Any) -> list[str]:
     return [format_number_as_ds(value) for value in rounded]
 
 
-def _put_pixels(made: Dataset, result: _Result, index: int) -> None:
-    plane = result.stored[index]
+def _frame(result: _Result, index: int) -> NDArray[Any]:
+    """Return the stored numbers of a slice, with what is put below it."""
+    plane: NDArray[Any] = result.stored[index]
     if result.is_color and result.below is not None:
         plane = np.vstack([plane, result.below])
+    return plane
+
+
+def _put_pixels(made: Dataset, result: _Result, index: int) -> None:
+    plane = _frame(result, index)
     made.Rows, made.Columns = plane.shape[:2]
     made.PixelRepresentation = 0
     if result.is_color:
@@ -453,6 +477,69 @@ def _put_pixels(made: Dataset, result: _Result, index: int) -> None:
             made.RescaleType = "US"  # unspecified: not HU
     made.WindowCenter, made.WindowWidth = str(WINDOW_CENTER), str(WINDOW_WIDTH)
     made.add_new("PixelData", "OW", plane.astype("<u2", copy=False).tobytes())
+
+
+# --- all slices in one file -----------------------------------------------------------------------
+
+
+def _multi_frame(result: _Result) -> Dataset:
+    """Return all slices as a Multi-frame True Color Secondary Capture (PS3.3, A.8.5)."""
+    made = _slice(result, 0)
+    made.SOPClassUID = UID(MULTI_FRAME)
+    made.SOPInstanceUID = UID(result.uid("multi-frame"))
+    made.ImageType = ["DERIVED", "SECONDARY"]
+    if "BurnedInAnnotation" not in made:  # required here; scanners' pixels name nobody
+        made.BurnedInAnnotation = "YES" if _may_name_patient(result) else "NO"
+    count = len(result.stored)
+    places = []
+    for index in range(count):
+        one = Dataset()
+        _place(one, result, index)
+        places.append(one)
+    first = places[0]
+    shared, measures, orientation = Dataset(), Dataset(), Dataset()
+    for keyword in ("PixelSpacing", "SliceThickness", "SpacingBetweenSlices"):
+        setattr(measures, keyword, first[keyword].value)
+        made.pop(keyword, None)
+    orientation.ImageOrientationPatient = first.ImageOrientationPatient
+    shared.PixelMeasuresSequence, shared.PlaneOrientationSequence = [measures], [orientation]
+    made.SharedFunctionalGroupsSequence = [shared]
+    made.pop("ImagePositionPatient", None)
+    made.pop("ImageOrientationPatient", None)
+    made.PerFrameFunctionalGroupsSequence = [_frame_groups(place) for place in places]
+    made.ContentDate = made.get("StudyDate") or UNKNOWN_DATE
+    made.ContentTime = made.get("StudyTime") or UNKNOWN_TIME
+    made.SourceImageSequence = [
+        item
+        for image in (result.reference, *result.sources)
+        if image.series is not None
+        for item in _referenced(image.series, range(len(image.series.headers)))
+    ]
+    made.NumberOfFrames = count
+    made.FrameIncrementPointer = PER_FRAME
+    content = b"".join(_frame(result, index).tobytes() for index in range(count))
+    made.add_new("PixelData", "OB", content + b"\0" * (len(content) % 2))
+    made.file_meta.MediaStorageSOPClassUID = made.SOPClassUID
+    made.file_meta.MediaStorageSOPInstanceUID = made.SOPInstanceUID
+    return made
+
+
+def _frame_groups(place: Dataset) -> Dataset:
+    groups, position = Dataset(), Dataset()
+    position.ImagePositionPatient = place.ImagePositionPatient
+    groups.PlanePositionSequence = [position]
+    return groups
+
+
+def _may_name_patient(result: _Result) -> bool:
+    """Whether a source is a capture, whose pixels may hold anything."""
+    images = (result.reference, *result.sources)
+    headers = (image.series.headers[0] for image in images if image.series is not None)
+    return any(
+        str(header.get("SOPClassUID", "")).startswith(SECONDARY_CAPTURE)
+        and header.get("BurnedInAnnotation") != "NO"
+        for header in headers
+    )
 
 
 # --- sources --------------------------------------------------------------------------------------

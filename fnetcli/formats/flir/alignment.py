@@ -19,7 +19,7 @@ MAX_SHAPE = 1.02  # ratio of two aspect ratios from which a window has another s
 MIN_SHARE = 0.25  # of the thermal picture that lies in the visible one
 MAX_LENGTH = 1 << 12
 
-ABSENT = "the file does not say how the two pictures lie on each other"
+ABSENT = "the file does not say how the two pictures are aligned"
 ASSUMED = "both are taken to show the same view; compare them, and align them if they differ"
 OTHER_SHAPE = (
     "its thermal and visible pictures differ in shape: the window of the visible one is computed "

@@ -58,13 +58,14 @@ def compare(
     }
     labels = {letter: with_modalities(BLOCK_LABELS[letter], modalities) for letter in "uvz"}
     record = {name: _record(trace) for name, trace in traces.items()}
+    fused = {name: trace.fusion.fused[0] for name, trace in traces.items()}
     return Comparison(
         record={"networks": record},
         tables=tuple(_table(record, letter, labels[letter]) for letter in "uvz"),
         figures={
             "fused.png": MapRow(
                 "The fused luminance of both networks",
-                {name: trace.fusion.fused[0] for name, trace in traces.items()},
+                fused,
                 are_signed=False,
             ),
             "sparsity.png": _sparsity(record),
@@ -72,6 +73,21 @@ def compare(
                 f"histograms_{letter}.png": _histograms(traces, letter, labels[letter])
                 for letter in "uvz"
             },
+        },
+        fused=fused,
+        plots={
+            "sparsity.png": "How sparse the codes are, and how large",
+            **{
+                f"histograms_{letter}.png": f"{letter}: {labels[letter]}, values after each "
+                "threshold"
+                for letter in "uvz"
+            },
+        },
+        colors=dict(zip(traces, COLORS, strict=True)),
+        facts={
+            name: f"{trace.config.threshold} threshold, {trace.config.momentum} momentum, "
+            f"{trace.config.iterations} iterations, {trace.config.atoms} atoms"
+            for name, trace in traces.items()
         },
     )
 

@@ -19,7 +19,9 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from fnetcli.cores import limit_threads
-from fnetcli.errors import FnetError
+from fnetcli.errors import FnetError, UsageError
+
+MIN_CPUS = 0.1  # of a worker
 
 
 @dataclass(frozen=True)
@@ -119,9 +121,30 @@ class Staff:
 
 @dataclass(frozen=True)
 class ClusterOptions:
-    """Which Ray, and what a worker gets of it; None: the default."""
+    """Which Ray, and what a worker gets of it; None: the default.
+
+    As --cluster, --cpus-per-worker, --gpus-per-worker and --device. Raise UsageError.
+    """
 
     address: str
     cpus: float | None = None
     gpus: float | None = None
     device: str = "auto"
+
+    def __post_init__(self) -> None:
+        if self.device not in {"auto", "cpu", "cuda"}:
+            raise UsageError(
+                f"--device {self.device}: with --cluster, Ray chooses the device; use auto, cpu or "
+                "cuda"
+            )
+        if self.cpus is not None and self.cpus < MIN_CPUS:
+            raise UsageError(f"--cpus-per-worker {self.cpus:g}: use at least {MIN_CPUS}")
+        gpus = self.gpus or 0.0
+        if gpus < 0 or (gpus > 1 and gpus != int(gpus)):
+            raise UsageError(
+                f"--gpus-per-worker {gpus:g}: Ray gives parts of one GPU or whole GPUs; use 0.5, 1"
+            )
+        if self.device == "cpu" and gpus:
+            raise UsageError(
+                "--gpus-per-worker: workers with --device cpu use no GPU; leave it out"
+            )

@@ -28,6 +28,7 @@ LOCAL = "ray"  # as an address: the cluster of RAY_ADDRESS, else a Ray of this m
 STORE_BYTES = 256 << 20  # of a local Ray, for weights and tasks: pictures travel by files
 THREADS = 2  # of a worker on CPUs
 MAX_SECONDS = 5.0  # to connect, and to end
+TRIES = "3"  # to reach a head whose port is open; each takes up to 41 seconds
 PULSE = 2.0  # seconds between two looks at the head
 MAX_MISSES = 3  # looks in a row without an answer
 START = "start it (ray start --head) or check the address"
@@ -35,7 +36,7 @@ REFUSED = (
     "something answers there: install the head's versions of Ray and Python, or, if it wants a "
     "token (Ray 2.52 and later), copy ~/.ray/auth_token from the head and set RAY_AUTH_MODE=token"
 )
-NO_LOCAL = "check free memory and the space in /tmp, where Ray keeps its files"
+NO_LOCAL = "try again when this machine is less busy; Ray needs memory, and space in /tmp"
 INSTALL = "install it: pip install 'fnetcli[cluster]'"
 
 
@@ -108,10 +109,17 @@ class _Cluster:
         if address == LOCAL:
             address = os.environ.get("RAY_ADDRESS") or "local"
         os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+        if address != "local":
+            os.environ.setdefault("RAY_NUM_REDIS_GET_RETRIES", TRIES)  # read as Ray is imported
         self._ray = ray = import_ray()
         self._is_lost = False
         self._ended = threading.Event()
         self._hush()
+        if ray.is_initialized():  # by a program that calls the Python API
+            raise ClusterError(
+                f"--cluster {options.address}: this program uses Ray already; call ray.shutdown() "
+                "first"
+            )
         started: dict[str, Any] = {}
         if address == "local":
             started = {"include_dashboard": False, "object_store_memory": STORE_BYTES}
