@@ -159,7 +159,7 @@ class Counted(str):
 
 
 def test_time_grows_with_the_number_of_files_not_with_its_square() -> None:
-    """A hundred thousand pairs took ten minutes to be found."""
+    """A hundred thousand pairs took many minutes to be found."""
     count = 500
     names = [Counted(f"{i}") for i in range(count)]
     files: dict[str, Path] = {name: Path(f"{name}.png") for name in names}
