@@ -125,7 +125,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     given = parser.parse_args(arguments)
     iterations = tuple(given.iterations) if given.iterations else None
     budget = Budget(given.budget, iterations, given.batch, given.crop)
-    names = [f"{WHOLE}{SEED}{seed}" for seed in given.seeds] + given.only
+    names = given.only + [f"{WHOLE}{SEED}{seed}" for seed in given.seeds]
     for name in names:
         recipe = recipe_of(name, budget)
         train(name, recipe, ("--vis", given.vis, "--ir", given.ir), given.out)

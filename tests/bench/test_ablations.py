@@ -61,7 +61,7 @@ def test_rows_are_trained_once_and_scored(tmp_path: Path, monkeypatch: pytest.Mo
     ]
     ablations.main([*given, "--iterations", "2", "3"])
     scores = json.loads((tmp_path / "out" / "scores.json").read_text())
-    assert [method["name"] for method in scores["methods"]] == ["FNet (seed 2)", "FNet", "AE11"]
+    assert [method["name"] for method in scores["methods"]] == ["FNet", "AE11", "FNet (seed 2)"]
     assert [metric["name"] for metric in scores["metrics"]] == [
         *("MI", "CE", "VIF", "Qabf", "Qcb", "SSIM"),
     ]
