@@ -8,6 +8,7 @@ holds it against them. Images are (H, W), maps of several images (N, C, H, W).
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from typing import Any
 
@@ -61,15 +62,15 @@ def enlarge(x: Array, height: int, width: int) -> Array:
     return np.asarray(down @ x @ across.T)
 
 
-class Segmentation:
+class Segmentation(ABC):
     """S: scores of images, and their derivatives."""
 
     def __init__(self, weights: Weights, scores: str) -> None:
         self.weights, self.kind = weights, scores
 
+    @abstractmethod
     def logits(self, images: Array) -> Array:
         """Return (N, C, H, W) of images (N, H, W), real or complex."""
-        raise NotImplementedError
 
     def scores(self, images: Array) -> Array:
         """Return sigmoid or softmax of the logits."""
