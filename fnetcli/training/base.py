@@ -26,7 +26,8 @@ class Stage:
     Each group of parameters has an optimiser of its own, and its gradients are clipped by
     themselves. If `keeps_optimizers`, groups of the stage before go on with theirs; if
     `starts_from_average`, the modules start as their moving averages. `validate` has the stage's
-    own losses; None without validation pairs.
+    own losses; None without validation pairs. `after_step` puts right what a step of the optimisers
+    may not change.
     """
 
     config: StageConfig
@@ -37,6 +38,7 @@ class Stage:
     validate: Validate | None = None
     chooses_best: bool = True  # its validation losses compare with those of later stages
     rate_factors: Mapping[str, float] = field(default_factory=dict)  # of groups, if not 1
+    after_step: Callable[[], None] = lambda: None
 
 
 def without_frozen(stage: Stage, network: nn.Module) -> Stage:

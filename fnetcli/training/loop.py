@@ -206,6 +206,7 @@ class _Trainer:
         team().agree_on(self.procedure.modules.values())
         for optimizer in optimizers:
             optimizer.step()
+        stage.after_step()
         decay = self.recipe.average_decay(progress.iteration)
         for name, average in self.procedure.averages.items():
             _average(average, self.procedure.modules[name], decay)

@@ -259,3 +259,23 @@ class TestRefused:
         recipe.write_text(start + shape)
         line = self.refused(recipe, "-o", run, "--resume", code=1)
         assert "training started without initial weights" in line
+
+
+def test_a_threshold_goes_on_falling_and_a_momentum_rising(tmp_path: Path) -> None:
+    """No step takes a slope past its end; a frozen one stays as it is."""
+    recipe, run = prepare(tmp_path, "fnet"), tmp_path / "run"
+    network, ends = small_network("fnet"), {"w_theta": -0.005, "w_rho": 0.005}
+    arrays = {
+        name: np.full_like(one, ends.get(name.rpartition(".")[2], one))
+        for name, one in network.arrays.items()
+    }
+    arrays["encode_u.w_rho"][:] = -0.25  # in a part that is frozen
+    save_weights(tmp_path / "start.safetensors", replace(network, arrays=arrays), {})
+    change(recipe, ("ema = 0.5", "ema = 0.0"))
+    assert fnet("train", recipe, "-o", run).exit_code in {0, 1}  # 1: no better than before
+    after = load_weights(run / "last.safetensors").network.arrays
+    assert after["encode_u.w_rho"] == -0.25
+    assert not np.array_equal(after["encode_v.b_rho"], arrays["encode_v.b_rho"])
+    for block in ("encode_v", "encode_z"):
+        assert after[f"{block}.w_theta"] <= np.float32(-0.005)
+        assert after[f"{block}.w_rho"] >= np.float32(0.005)

@@ -50,6 +50,8 @@ def hard_threshold(x: Tensor, theta: Tensor) -> Tensor:
 
 # --- one residual, one iteration, one block -------------------------------------------------------
 
+SMALLEST_SLOPE = 0.005  # of threshold and momentum over k
+
 
 def _convolution(channels_in: int, channels_out: int, kernel_size: int) -> nn.Conv2d:
     """Return a bias-free "same" convolution with Xavier-uniform kernels."""
@@ -162,6 +164,17 @@ class LZSC(nn.Module):
         if self.config.momentum == "quasi-hyperbolic":
             return torch.sigmoid(self.mix_logit) * rho
         return rho
+
+    @torch.no_grad()
+    def hold_slopes(self) -> None:
+        """Let the threshold go on falling with k, and momentum rising, whatever a step changed.
+
+        A slope that would end it is set to the smallest one that does not; a frozen one stays.
+        """
+        if self.w_theta.requires_grad:
+            self.w_theta.clamp_(max=-SMALLEST_SLOPE)
+        if self.config.momentum != "none" and self.w_rho.requires_grad:
+            self.w_rho.clamp_(min=SMALLEST_SLOPE)
 
     def shrink(self, x: Tensor, k: int) -> Tensor:
         """Apply the configured threshold S( . ; theta_k)."""

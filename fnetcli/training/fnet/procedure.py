@@ -16,7 +16,7 @@ from fnetcli.files.cache import cache_folder
 from fnetcli.models.base import Network
 from fnetcli.models.fnet import FNET, IFNET, shaped
 from fnetcli.models.fnet.config import FNetConfig, IFNetConfig
-from fnetcli.models.fnet.network import FNet, IFNet, Parts
+from fnetcli.models.fnet.network import LZSC, FNet, IFNet, Parts
 from fnetcli.models.torch_arrays import at_rest
 from fnetcli.training.base import Losses, Stage, Validate
 from fnetcli.training.config import StageConfig
@@ -68,6 +68,7 @@ class FNetProcedure:
                 self._inversion_losses,
                 validate=self._validate(self._recover),
                 chooses_best=False,
+                after_step=self._hold_slopes,
             ),
             *(
                 Stage(
@@ -76,6 +77,7 @@ class FNetProcedure:
                     self._fusion_losses(config),
                     validate=self._validate(self._fuse),
                     starts_from_average=True,
+                    after_step=self._hold_slopes,
                 )
                 for config in (self.recipe.stage_2, self.recipe.fine_tune)
             ),
@@ -107,6 +109,11 @@ class FNetProcedure:
 
     def restore(self, extra: Mapping[str, Any]) -> None:
         """See `Procedure`."""
+
+    def _hold_slopes(self) -> None:
+        for module in (*self.fnet.modules(), *self.inverse.modules()):
+            if isinstance(module, LZSC):
+                module.hold_slopes()
 
     def _inversion_losses(self, seed: tuple[int, ...]) -> Losses:
         batch = self._batch(self.recipe.stage_1, seed)
