@@ -1,9 +1,9 @@
 """Draw a short film of a yard at night, visible and thermal, fuse it and draw a strip of frames.
 
-    python examples/draw_film.py FOLDER
+    python examples/draw_film.py FOLDER docs/film.jpg
 
 writes `vis.mp4` (25 frames per second), `ir.mkv` (counts of 16 bits, 9 frames per second), the film
-that `fnet fuse` makes of them, `fused.mp4`, and `strip.png`: visible, thermal and fused at five
+that `fnet fuse` makes of them, `fused.mp4`, and the strip: visible, thermal and fused at five
 moments. Nothing in it was photographed. A person walks through the light of a lamp and out of it;
 the camera sees the lamp, the sign and the wall, the thermal camera the person everywhere.
 """
@@ -128,7 +128,7 @@ def frame_at(path: Path, seconds: float) -> Image.Image:
     return Image.fromarray(shown.to_ndarray(format="rgb24"))
 
 
-def draw_strip(folder: Path) -> None:
+def draw_strip(folder: Path, picture: Path) -> None:
     """Draw visible, thermal and fused frames below each other."""
     films = ("vis.mp4", "ir.mkv", "fused.mp4")
     size = (len(MOMENTS) * (WIDTH + GAP) + GAP, len(films) * (HEIGHT + GAP) + GAP)
@@ -140,12 +140,12 @@ def draw_strip(folder: Path) -> None:
             strip.paste(frame_at(folder / name, moment), corner)
             if row == 0:
                 pen.text((corner[0] + 4, corner[1] + 2), f"{moment:.1f} s", fill="white")
-    strip.save(folder / "strip.png", optimize=True)
+    strip.save(picture, quality=90, optimize=True)
 
 
 def main() -> None:
     """Draw, fuse, show."""
-    folder = Path(sys.argv[1])
+    folder, picture = map(Path, sys.argv[1:])
     folder.mkdir(parents=True, exist_ok=True)
     noise = np.random.default_rng(7)
     seen = [visible(i / VISIBLE_RATE, noise) for i in range(SECONDS * VISIBLE_RATE)]
@@ -155,7 +155,7 @@ def main() -> None:
     films = ["--vis", str(folder / "vis.mp4"), "--ir", str(folder / "ir.mkv")]
     command = [sys.executable, "-m", "fnetcli", "fuse", *films, "-o", str(folder / "fused.mp4")]
     subprocess.run(command, check=True)  # noqa: S603  our own program
-    draw_strip(folder)
+    draw_strip(folder, picture)
 
 
 if __name__ == "__main__":

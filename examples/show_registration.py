@@ -1,10 +1,10 @@
-"""Put two cameras that do not lie on each other into one picture: docs/registration.jpg.
+"""Show two cameras that are not aligned, before and after, fused: docs/registration.jpg.
 
     python examples/show_registration.py WORK docs/registration.jpg
 
 The drawn night street is seen by a second, coarser thermal camera beside the first: rotated, with
 another field of view and size. The commands that docs/cameras.md names are run in the folder WORK;
-the picture shows both sources, checkerboards before and after, the residuals and the fused picture.
+the picture shows both sources, checkerboards before and after, and both fused.
 """
 
 from __future__ import annotations
@@ -13,19 +13,23 @@ import argparse
 import json
 import subprocess
 import sys
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import PIL.Image
 import PIL.ImageDraw
 from scipy import ndimage
 
-from fnetcli.reports.registered import checkerboard, residual_arrows
+from fnetcli.imaging.planar import resizing
+from fnetcli.reports.registered import checkerboard
 
 GAP, LINE = 6, 16  # pixels between panels, and of a caption
-SIZE = (264, 216)  # of the second camera
+SIZE = (260, 208)  # of the second camera
 LINEAR = np.array([[0.80, 0.045], [-0.045, 0.80]])  # pixels of the visible picture per pixel
 SHIFT = (58.0, 44.0)
+COMMON = ("--view", "common")
 
 
 def main() -> None:
@@ -39,30 +43,41 @@ def main() -> None:
     thermal = given.work / "ir.png"
     second_camera(street / "ir.png").save(thermal)
     pair = ["--vis", str(street / "vis.png"), "--ir", str(thermal)]
-    out = given.work / "out"
-    command = ["fuse", *pair, "--register", "similarity", "-o", str(out), "--existing", "overwrite"]
-    subprocess.run([sys.executable, "-m", "fnetcli", *command], check=True)  # noqa: S603
-    record = json.loads((out / "manifest.jsonl").read_text().splitlines()[-1])
+    as_they_are = fused(given.work / "before", *pair, "--resize", "vis")[0]
+    registered, record = fused(given.work / "after", *pair, "--register", "similarity", *COMMON)
     visible = PIL.Image.open(street / "vis.png").convert("RGB")
-    placed = record["alignment"]
+    left, top, width, height = record["alignment"]["window"]
+    box = left, top, left + width, top + height
+
+    def enlarged(picture: PIL.Image.Image) -> PIL.Image.Image:
+        return picture.resize(visible.size, PIL.Image.Resampling.LANCZOS)
+
     before, after = (
-        onto(np.array(matrix), thermal, visible.size)
-        for matrix in (as_it_is(visible.size), placed["matrix"])
+        checkerboard(
+            np.asarray(enlarged(visible.crop(box))),
+            np.asarray(enlarged(onto(np.array(matrix), thermal, visible.size).crop(box))),
+        )
+        for matrix in (resizing(SIZE, visible.size), record["alignment"]["matrix"])
     )
-    levels = np.asarray(visible)
     panels = {
         "visible": visible,
         "infrared, another camera": PIL.Image.open(thermal).convert("RGB"),
-        "before: both in turn": checkerboard(levels, before),
-        "after: both in turn": checkerboard(levels, after),
-        "what is left in each block, x5": residual_arrows(
-            levels, placed["registration"]["residuals"]
-        ),
-        "fused": PIL.Image.open(out / "fused" / "vis.png").convert("RGB"),
+        "before: both in turn, where both see": before,
+        "after: both in turn": after,
+        "before: fused": enlarged(as_they_are.crop(box)),
+        "after: fused": enlarged(registered),
     }
-    sheet = sheet_of(panels, visible.size)
-    sheet.save(given.picture, quality=88, optimize=True)
+    sheet_of(panels, visible.size).save(given.picture, quality=88, optimize=True)
     print(given.picture)
+
+
+def fused(out: Path, *options: str) -> tuple[PIL.Image.Image, dict[str, Any]]:
+    """Fuse the only pair that these options name; return the picture and its record."""
+    command = ["fuse", *options, "-o", str(out), "--existing", "overwrite"]
+    subprocess.run([sys.executable, "-m", "fnetcli", *command], check=True)  # noqa: S603  our own
+    record = json.loads((out / "manifest.jsonl").read_text().splitlines()[-1])
+    picture = next((out / "fused").iterdir())
+    return PIL.Image.open(picture).convert("RGB"), record
 
 
 def second_camera(path: Path) -> PIL.Image.Image:
@@ -74,22 +89,15 @@ def second_camera(path: Path) -> PIL.Image.Image:
     return PIL.Image.fromarray(sampled(image, x, y))
 
 
-def as_it_is(size: tuple[int, int]) -> list[list[float]]:
-    """Return the transform of the other camera's picture, enlarged to the visible one's width."""
-    ratio = size[0] / SIZE[0]
-    down = (size[1] - ratio * SIZE[1]) / 2
-    return [[ratio, 0, (ratio - 1) / 2], [0, ratio, down + (ratio - 1) / 2], [0, 0, 1]]
-
-
 def onto(
     matrix: np.ndarray[tuple[int, ...], np.dtype[np.float64]], path: Path, size: tuple[int, int]
-) -> np.ndarray[tuple[int, ...], np.dtype[np.uint8]]:
+) -> PIL.Image.Image:
     """Return a picture warped onto another one of this size."""
     image = np.asarray(PIL.Image.open(path).convert("L"), np.float32)
     rows, columns = np.mgrid[: size[1], : size[0]].astype(float)
     back = np.linalg.inv(matrix)
     x, y, w = (back[i, 0] * columns + back[i, 1] * rows + back[i, 2] for i in range(3))
-    return sampled(image, x / w, y / w)
+    return PIL.Image.fromarray(sampled(image, x / w, y / w))
 
 
 def sampled(
@@ -103,7 +111,7 @@ def sampled(
     return levels
 
 
-def sheet_of(panels: dict[str, PIL.Image.Image], size: tuple[int, int]) -> PIL.Image.Image:
+def sheet_of(panels: Mapping[str, PIL.Image.Image], size: tuple[int, int]) -> PIL.Image.Image:
     """Return pictures in rows of two, with captions."""
     across, down = size[0] + GAP, size[1] + LINE + GAP
     sheet = PIL.Image.new("RGB", (2 * across - GAP, (len(panels) + 1) // 2 * down - GAP), "white")
