@@ -8,6 +8,7 @@ float64 with a last element of 1, maps points of the moving picture to points of
 from __future__ import annotations
 
 import math
+from collections.abc import Hashable
 from dataclasses import dataclass, replace
 from typing import Literal, get_args
 
@@ -156,6 +157,12 @@ class Transform:
             None if self.sizes is None else self.sizes[::-1],
             self.lenses[::-1],
         )
+
+    @property
+    def key(self) -> Hashable:
+        """What tells transforms that map points differently apart."""
+        lenses = [lens and (lens.camera.tobytes(), lens.coefficients) for lens in self.lenses]
+        return (self.matrix.tobytes(), *lenses)
 
     @property
     def has_lenses(self) -> bool:

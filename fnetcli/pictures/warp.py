@@ -6,12 +6,12 @@ Points are (x, y) in pixels; whole numbers are centres of pixels (`imaging.plana
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Hashable, Iterator
 from dataclasses import dataclass, replace
+from threading import Lock
 from typing import Literal
 
 import numpy as np
-from numpy.typing import NDArray
 
 from fnetcli.errors import PairError
 from fnetcli.imaging.color import luminance
@@ -25,8 +25,10 @@ Find = Callable[[Points], Points]
 
 MIN_SIDE = 8  # pixels of a common view that is worth fusing
 SPLINE = 3  # order of interpolation
+HALF = 0.5  # share of a pixel from which it shows something
 EDGE = 1e-6  # pixels by which a point may lie outside for rounding alone
 EDGE_STEPS = 32  # of a side of a picture, where a lens may bend it
+MAX_KEPT = 1 << 23  # pixels of a grid (4K) whose places in a picture are kept, 17 bytes each
 
 
 @dataclass(frozen=True)
@@ -66,8 +68,8 @@ def onto_reference(
                 "images show; check it, or fuse them as files of their own, with --resize"
             )
         reference = cropped(reference, (left, top, width, height))
-    find = transform.cropped(left, top).inverse.to_reference
-    warped, seen = warp(moving.in_full(), find, reference.image.grid, view)
+    way = transform.cropped(left, top).inverse
+    warped, seen = warp(moving.in_full(), way, reference.image.grid, view)
     if view == "reference" and int(seen.sum()) < MIN_SIDE**2:
         raise PairError(
             f"the alignment leaves {int(seen.sum())} pixels of {name} that both images show; check "
@@ -77,27 +79,27 @@ def onto_reference(
     return Warped(reference, warped, window, None if seen.all() or view == "common" else seen)
 
 
-def warp(scaled: Scaled, find: Find, grid: Grid, view: View = "common") -> tuple[Scaled, Mask]:
+def warp(scaled: Scaled, way: Transform, grid: Grid, view: View = "common") -> tuple[Scaled, Mask]:
     """Return an image in [0, 1] on another grid, and where it shows any of it.
 
-    `find` maps the grid's points to the image's. Cubic interpolation; where the image is reduced,
+    `way` maps the grid's points to the image's. Cubic interpolation; where the image is reduced,
     it is smoothed first. Pixels that the image does not show hold its nearest pixel; they are not
     valid in a common view.
     """
     image = scaled.image
-    step = scale_at_centre(find, grid)
-    pixels = np.stack([_warp_planes(part, find, grid, step) for part in image.pixels])
+    step = scale_at_centre(way.to_reference, grid)
+    places = _places(way, grid, image.grid)
+    pixels = np.stack([_warp_planes(part, places, step) for part in image.pixels])
     low, high = float(image.pixels.min()), float(image.pixels.max())
     pixels = np.clip(pixels, low, high)
     alpha = image.alpha
     if alpha is not None:
-        alpha = np.stack([_warp_planes(a[..., None], find, grid, step)[..., 0] for a in alpha])
+        alpha = np.stack([_warp_planes(a[..., None], places, step)[..., 0] for a in alpha])
         alpha = np.clip(alpha, 0, 1)
-    whole = np.ones(image.pixels.shape[:3], np.float32)
-    seen = np.stack([_warp_seen(part, find, grid) for part in whole])
+    seen = np.stack([places.seen()] * image.grid.shape[0])
     valid = seen
     if image.valid is not None:
-        valid = np.stack([_warp_seen(part, find, grid) for part in image.valid.astype(np.float32)])
+        valid = np.stack([places.shares(part) > HALF for part in image.valid.astype(np.float32)])
     if view == "reference":
         valid = valid | ~seen
         if image.is_color and not seen.all():
@@ -187,7 +189,7 @@ def cropped(scaled: Scaled, window: Window) -> Scaled:
     )
 
 
-def _warp_planes(pixels: Pixels, find: Find, grid: Grid, step: float) -> Pixels:
+def _warp_planes(pixels: Pixels, places: _Places, step: float) -> Pixels:
     """Warp (H, W, C) to the grid's height and width."""
     from scipy import ndimage  # slow to import, and few pictures are warped
 
@@ -199,50 +201,114 @@ def _warp_planes(pixels: Pixels, find: Find, grid: Grid, step: float) -> Pixels:
         ndimage.spline_filter(np.pad(plane, SPLINE, "edge"), SPLINE, np.float32, "mirror")
         for plane in planes
     ]
-    _, height, width = grid.shape
-    last = np.array([pixels.shape[1] - 1, pixels.shape[0] - 1])
-
-    def sample(points: Points) -> Pixels:
-        place = np.clip(np.nan_to_num(points), 0, last)[..., ::-1].transpose(2, 0, 1) + SPLINE
-        found = [
-            ndimage.map_coordinates(plane, place, order=SPLINE, prefilter=False, mode="mirror")
-            for plane in prepared
-        ]
-        return np.stack(found, axis=-1).astype(np.float32)
-
-    return _by_bands(sample, find, (height, width), len(planes))
-
-
-def _warp_seen(seen: Pixels, find: Find, grid: Grid) -> NDArray[np.bool_]:
-    """Return where a warped picture shows pixels with data."""
-    from scipy import ndimage
-
-    tall, wide = seen.shape
-    _, height, width = grid.shape
-
-    def sample(points: Points) -> Pixels:
-        x, y = points[..., 0], points[..., 1]
-        edge = 0.5 + EDGE
-        inside = (x >= -edge) & (x <= wide - 1 + edge) & (y >= -edge) & (y <= tall - 1 + edge)
-        x, y = np.nan_to_num(x), np.nan_to_num(y)
-        place = np.stack([np.clip(y, 0, tall - 1), np.clip(x, 0, wide - 1)])
-        share = ndimage.map_coordinates(seen, place, order=1, mode="nearest")
-        found: Pixels = (share * inside)[..., None].astype(np.float32)
-        return found
-
-    found: NDArray[np.bool_] = _by_bands(sample, find, (height, width), 1)[..., 0] > 0.5
-    return found
-
-
-def _by_bands(
-    sample: Callable[[Points], Pixels], find: Find, shape: tuple[int, int], channels: int
-) -> Pixels:
-    """Return what a function finds at every pixel's place; few points are kept at once."""
-    height, width = shape
-    result = np.empty((height, width, channels), np.float32)
-    columns = np.arange(width, dtype=float)
-    for band in bands(shape):
-        rows = np.arange(band.start, min(band.stop, height), dtype=float)
-        points = np.stack(np.meshgrid(columns, rows), axis=-1)
-        result[band] = sample(find(points))
+    result = np.empty((*places.shape, len(planes)), np.float32)
+    for band, knots in places.knots():
+        for c, plane in enumerate(prepared):
+            result[band, :, c] = ndimage.map_coordinates(
+                plane, knots, order=SPLINE, prefilter=False, mode="mirror"
+            )
     return result
+
+
+# --- where the pixels of a grid lie in a picture --------------------------------------------------
+
+
+@dataclass(frozen=True)
+class _Places:
+    """Where the pixels of a grid lie in a picture; `shape` and `size` are (height, width) of both.
+
+    `way` maps the grid's points to the picture's. Few points are kept at once.
+    """
+
+    way: Transform
+    shape: tuple[int, int]
+    size: tuple[int, int]
+
+    def knots(self) -> Iterator[tuple[slice, Points]]:
+        """Yield rows of the grid, and their (y, x), (2, rows, width), in the padded picture."""
+        tall, wide = self.size
+        for band, points in self._bands():
+            nearest = np.clip(np.nan_to_num(points), 0, (wide - 1, tall - 1))
+            yield band, nearest[..., ::-1].transpose(2, 0, 1) + SPLINE
+
+    def seen(self) -> Mask:
+        """Return where the picture shows the grid, (height, width)."""
+        return self.shares(np.ones(self.size, np.float32)) > HALF
+
+    def shares(self, valid: Pixels) -> Pixels:
+        """Return how much of each pixel shows valid ones, which are 1 in (height, width)."""
+        from scipy import ndimage
+
+        tall, wide = self.size
+        result = np.empty(self.shape, np.float32)
+        edge = 0.5 + EDGE
+        for band, points in self._bands():
+            x, y = points[..., 0], points[..., 1]
+            inside = (x >= -edge) & (x <= wide - 1 + edge) & (y >= -edge) & (y <= tall - 1 + edge)
+            x, y = np.nan_to_num(x), np.nan_to_num(y)
+            place = np.stack([np.clip(y, 0, tall - 1), np.clip(x, 0, wide - 1)])
+            share = ndimage.map_coordinates(valid, place, order=1, mode="nearest")
+            result[band] = share * inside
+        return result
+
+    def _bands(self) -> Iterator[tuple[slice, Points]]:
+        """Yield rows of the grid and where they lie, (rows, width, 2) of x, y, or NaN."""
+        height, width = self.shape
+        columns = np.arange(width, dtype=float)
+        for band in bands(self.shape):
+            rows = np.arange(band.start, min(band.stop, height), dtype=float)
+            yield band, self.way.to_reference(np.stack(np.meshgrid(columns, rows), axis=-1))
+
+
+@dataclass(frozen=True)
+class _KeptPlaces(_Places):
+    """The same, computed once: of frames of a film, or pictures of a rig."""
+
+    kept: Points  # (2, height, width)
+    mask: Mask
+
+    def knots(self) -> Iterator[tuple[slice, Points]]:
+        """Yield all rows at once."""
+        yield slice(None), self.kept
+
+    def seen(self) -> Mask:
+        """Return where the picture shows the grid."""
+        return self.mask
+
+
+class _Last:
+    """The last transform that was used: what it means is kept from the second time on."""
+
+    def __init__(self) -> None:
+        self._lock = Lock()  # pictures are read in several threads
+        self._key: Hashable = None
+        self._kept: _KeptPlaces | None = None
+
+    def of(self, places: _Places) -> _Places:
+        """Return the same places, computed already if they come again."""
+        key = places.way.key, places.shape, places.size
+        with self._lock:
+            if key != self._key:
+                self._key, self._kept = key, None
+                return places
+            if self._kept is None:
+                self._kept = _computed(places)
+            return self._kept
+
+
+def _computed(places: _Places) -> _KeptPlaces:
+    kept = np.empty((2, *places.shape))
+    for band, knots in places.knots():
+        kept[:, band] = knots
+    return _KeptPlaces(places.way, places.shape, places.size, kept, places.seen())
+
+
+_last = _Last()
+
+
+def _places(way: Transform, grid: Grid, picture: Grid) -> _Places:
+    """Return where the pixels of a grid lie in a picture."""
+    _, height, width = grid.shape
+    _, tall, wide = picture.shape
+    places = _Places(way, (height, width), (tall, wide))
+    return _last.of(places) if height * width <= MAX_KEPT else places

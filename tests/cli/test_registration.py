@@ -232,6 +232,27 @@ class TestOneRig:
             one = picture(tmp_path / "out" / "fused" / f"{i}.png")
             assert (one == picture(tmp_path / "again" / "fused" / f"{i}.png")).all()
 
+    def test_many_pairs_of_one_transform_are_warped_as_each_alone(
+        self, folder: Path, tmp_path: Path
+    ) -> None:
+        """What a transform means is computed once for all pairs, and never for another one."""
+        moved = np.array([[1.0, 0, 7], [0, 1, -4], [0, 0, 1]]) @ TRUE
+        rigs = [
+            ours(tmp_path / f"{i}.json", matrix) for i, matrix in enumerate((TRUE, moved, TRUE))
+        ]
+        alone = {}
+        for i in range(3):
+            for j, rig in enumerate(rigs):
+                out = tmp_path / f"alone-{i}-{j}"
+                fuse(folder, out, *pair(folder, i), "--transform", rig)
+                alone[i, j] = picture(out / "fused" / f"{i}.png")
+        for j, rig in enumerate(rigs):
+            fuse(folder, tmp_path / f"all-{j}", *both(folder), "--transform", rig)
+            for i in range(3):
+                together = picture(tmp_path / f"all-{j}" / "fused" / f"{i}.png")
+                assert (together == alone[i, j]).all()
+        assert (alone[0, 0] != alone[0, 1]).any()
+
     def test_a_damaged_file_is_no_frame(self, folder: Path, tmp_path: Path) -> None:
         for side in ("vis", "ir"):
             (tmp_path / side).mkdir()
