@@ -137,18 +137,25 @@ ENTRIES = (
     Entry(
         "pet-mri",
         "PET and MRI (drawn)",
-        "The anatomy of the MRI; uptake shows only as a little more light. `--colormap hot` "
-        "shows it in colour.",
+        "The anatomy of the MRI; uptake shows only as a little more light. Of volumes, fnet also "
+        "writes a result with the uptake in colour.",
         lambda: head("pet", "mri"),
     ),
     Entry(
         "spect-mri",
         "SPECT and MRI (drawn)",
-        "As PET, coarser.",
+        "As with PET, but coarser.",
         lambda: head("spect", "mri"),
     ),
-    Entry("pet-ct", "PET and CT (drawn)", "Uptake, and bone.", lambda: head("pet", "ct")),
-    Entry("spect-ct", "SPECT and CT (drawn)", "The same, coarser.", lambda: head("spect", "ct")),
+    Entry(
+        "pet-ct",
+        "PET and CT (drawn)",
+        "The uptake of the PET, and bone of the CT.",
+        lambda: head("pet", "ct"),
+    ),
+    Entry(
+        "spect-ct", "SPECT and CT (drawn)", "The same, but coarser.", lambda: head("spect", "ct")
+    ),
 )
 FAILURES = (
     Entry(
@@ -162,9 +169,8 @@ FAILURES = (
     Entry(
         "both-dark",
         "Both dark",
-        "What neither camera saw, no fusion shows. 8-bit pictures are used as stored: "
-        "stretching would "
-        "show noise, and `--stretch` does it if you want it.",
+        "No fusion can show what neither camera saw. 8-bit pictures are used as stored: "
+        "stretching would show noise; `--stretch` does it if you want it.",
         both_dark,
     ),
     Entry(

@@ -447,8 +447,8 @@ def _volume_file(source: VolumeArray, name: str, folder: Path) -> Path:
         )
     if affine.shape != (4, 4) or affine.dtype.kind not in "iuf" or not np.isfinite(affine).all():
         raise PairError(
-            f"{name}: its affine is no 4x4 matrix of finite numbers; give the one from (i, j, k) "
-            "to millimetres (RAS+)"
+            f"{name}: its affine is not a 4x4 matrix of finite numbers; give the one from "
+            "(i, j, k) to millimetres (RAS+)"
         )
     if values.dtype.itemsize == 2 and values.dtype.kind == "f":
         values = values.astype(np.float32)

@@ -1,6 +1,6 @@
 """Baselines: fusion without learning, for comparison with other methods.
 
-Each is there twice: of grey levels, as published evaluators compute it (`fnet eval --baselines`),
+Each occurs twice: of grey levels, as published evaluators compute it (`fnet eval --baselines`),
 and of luminances in [0, 1], which loses nothing of 16 bits or of a scanner's numbers (`fnet fuse
 --method`).
 """

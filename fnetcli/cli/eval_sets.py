@@ -55,7 +55,7 @@ def read_set(text: str) -> GivenSet:
         key, is_given, path = entry.partition("=")
         key = key.strip()
         if not (is_given and key and path):
-            raise UsageError(f"--set {text}: {entry!r} is no KEY=DIR; {HOW}")
+            raise UsageError(f"--set {text}: {entry!r} is not KEY=DIR; {HOW}")
         if key not in MODALITIES:
             fused.append(f"{key}={path}")
         elif key in images:

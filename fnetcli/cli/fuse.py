@@ -86,7 +86,7 @@ def fuse(
     verbosity: GivenVerbosity,
     quiet: GivenQuiet,
 ) -> int:
-    r"""Fuse one pair of files, all pairs of two folders or a list, or volumes.
+    r"""Fuse one pair of files, all pairs of two folders or a list, volumes, or films.
 
     \b
     fnet fuse --vis a.png --ir b.png                one pair; results in fnet-out

@@ -88,7 +88,7 @@ def fuse_film(
         console.notice(f"{out}: {what}; nothing was written")
         console.result(str(out))
     elif run.is_done:
-        console.notice(f"{out}: made of the same before; skipped")
+        console.notice(f"{out}: already made from these files with these options; skipped")
         console.result(str(out))
     else:
         _work(console, run)
@@ -267,10 +267,11 @@ def _work(console: Console, run: FilmRun) -> None:
     def begin(begun: FilmRun) -> None:
         if begun.is_anew:
             console.notice(
-                f"{run.folder}: the pieces there are of other files or options; starting anew"
+                f"{run.folder}: its pieces were made from other files or options; starting from "
+                "the beginning"
             )
         if begun.resumed:
-            console.notice(f"{begun.resumed} frames are done already; going on after them")
+            console.notice(f"{begun.resumed} frames are done already; continuing after them")
         if expected is not None:
             progress.expect(max(1, expected - begun.resumed))
 

@@ -93,8 +93,8 @@ def _page(command: Any, ctx: Any, *, shows_all: bool) -> Iterator[str]:
     yield from _panels(command, ctx, shows_all=shows_all)
     if command.name in EVERYDAY and not shows_all:
         yield from _wrapped(
-            f"{ctx.command_path} {HELP_ALL} lists all options, docs/cli.md as well. "
-            "fnet --install-completion lets the shell complete them."
+            f"{ctx.command_path} {HELP_ALL} lists all options, as docs/cli.md does. "
+            "fnet --install-completion sets up completion with the Tab key."
         )
     yield from _paragraphs(command.epilog)
 

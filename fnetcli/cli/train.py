@@ -87,7 +87,7 @@ def train(
         )
     except loop.Stopped:
         if leads:
-            console.error(f"interrupted; the state is saved, resume with --resume -o {run}")
+            console.error(f"interrupted; the state is saved, continue with --resume -o {run}")
         return EXIT_INTERRUPTED
     finally:
         observer.close()

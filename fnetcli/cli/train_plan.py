@@ -67,13 +67,13 @@ def plan_run(name: str, run: Path, given: GivenTraining, folders: dict[str, Path
     from fnetcli.training.loop import RECIPE_FILE
     from fnetcli.training.recipes import locate_weights, read_recipe
 
-    init = "" if given.init is None else locate_weights(given.init, Path.cwd())
+    init = "" if given.init is None else locate_weights(given.init, Path())
     if given.resume and given.recipe is None and os.path.lexists(run / RECIPE_FILE):
         plan = read_recipe(run / RECIPE_FILE, init, folders, takes_init=given.names_weights)
     else:
         plan = read_recipe(name, init, folders)
     if folders:
-        data = DataSet({name: str(path.resolve()) for name, path in folders.items()})
+        data = DataSet({name: str(path) for name, path in folders.items()})
         plan = dataclasses.replace(plan, data=(data,), validation=())
     if not plan.data:
         raise ConfigError(
@@ -102,11 +102,7 @@ def plan_registration(plan: Recipe, registration: GivenRegistration) -> Recipe:
     given = {
         name.removeprefix("--"): value for name, value in registration.words().items() if value
     }
-    if not given:
-        return plan
-    if "transform" in given:
-        given["transform"] = str(Path(given["transform"]).resolve())
-    return dataclasses.replace(plan, registration=given)
+    return dataclasses.replace(plan, registration=given) if given else plan
 
 
 def _validation_sets(plan: Recipe, folder: Path) -> tuple[DataSet, ...]:
@@ -115,11 +111,12 @@ def _validation_sets(plan: Recipe, folder: Path) -> tuple[DataSet, ...]:
 
     found = dict[frozenset[str], DataSet]()
     for one in plan.data:
-        is_one = len({*one.folders.values()}) == 1  # folder, for both sides
+        is_one = len({Path(folder).resolve() for folder in one.folders.values()}) == 1
         below = {name: folder if is_one else folder / name for name in one.folders}
-        resolved = {name: str(path.resolve()) for name, path in below.items()}
-        own = DataSet(resolved, match=one.match, bands=one.bands)
-        found.setdefault(frozenset(resolved), own)
+        own = DataSet(
+            {name: str(path) for name, path in below.items()}, match=one.match, bands=one.bands
+        )
+        found.setdefault(frozenset(below), own)
     return tuple(found.values())
 
 
@@ -151,10 +148,10 @@ def _plan_labels(
     if is_elsewhere:
         plan = dataclasses.replace(plan, labels="", validation_labels="")
     if given.labels is not None:
-        plan = dataclasses.replace(plan, labels=str(given.labels.resolve()))
+        plan = dataclasses.replace(plan, labels=str(given.labels))
     if given.validation is not None:
         folder = given.validation / "label"
-        labels = str(folder.resolve()) if folder.is_dir() else ""
+        labels = str(folder) if folder.is_dir() else ""
         plan = dataclasses.replace(plan, validation_labels=labels)
     if len(plan.data) > 1 and (plan.labels or plan.unlabelled):
         raise ConfigError(

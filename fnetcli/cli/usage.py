@@ -69,7 +69,7 @@ def _unknown(ctx: Any, name: str) -> str:
         if any(name in one.opts for one in commands[command].params):
             return f"{name}: an option of a command; write {ctx.command_path} {command} {name} ..."
     if others := _commands_with(ctx, name):
-        return f"{name}: no option of {ctx.command_path}, but of {others[0]}; leave it out"
+        return f"{name}: an option of {others[0]}, not of {ctx.command_path}; leave it out"
     near = near_miss(name, sorted(own))
     page = f"{ctx.command_path} {'--help' if commands else '--help-all'}"
     return f"{name}: unknown option; {near or f'see {page}'}"

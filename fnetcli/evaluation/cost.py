@@ -59,7 +59,7 @@ class Cost:
     width: int
     device: str
     how: str  # what did the work
-    parameters: int | None  # None: a rule, which has learned nothing
+    parameters: int | None  # None: a rule, which is not trained
     multiply_adds: int | None  # for the pair, see FORMULA; None: a rule
     seconds: float
     runs: int

@@ -138,12 +138,12 @@ def _bad(name: str) -> ContentError:
 
 def _require_volume(fields: Mapping[str, str], sizes: list[int]) -> None:
     if fields.get("ObjectType", "Image") != "Image":
-        raise ContentError("a MetaIO object that is no image", "name an image")
+        raise ContentError("a MetaIO object that is not an image", "name an image")
     if fields.get("NDims") != str(len(sizes)) or min(sizes) < 1:
         raise _bad("DimSize")
     if len(sizes) not in {3, 4}:
         raise ContentError(
-            f"has {len(sizes)} dimensions, no volume", "name a volume, or a picture as PNG"
+            f"has {len(sizes)} dimensions, not a volume", "name a volume, or a picture as PNG"
         )
     if not _flag(fields, "BinaryData", default=True):
         raise ContentError("its numbers are written as text", "save them in binary form")

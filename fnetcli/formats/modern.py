@@ -47,7 +47,7 @@ MAX_PIXELS = 1 << 18  # that one byte can hold: whole tiles of one colour
 DECODED_BYTES = 8  # that a decoder takes for each number, about
 HEAD = 1 << 20  # bytes in which headers lie
 NO_HEIC = (
-    "a HEIC file, and no decoder of HEIC is installed",
+    "a HEIC file, but no HEIC decoder is installed",
     "install fnetcli[heic], or convert it to PNG, TIFF or AVIF",
 )
 ANIMATION = ("an animation, not one picture", "export the one to use as a file of its own")

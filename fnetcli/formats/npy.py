@@ -67,7 +67,7 @@ def _head(file: BinaryIO, options: ReadOptions) -> tuple[tuple[int, ...], bool, 
     if dtype.hasobject:
         raise ContentError("holds Python objects, which are not read", "save plain numbers")
     if dtype.str[1:] not in TYPES:
-        raise ContentError(f"holds {dtype}, no numbers of an image", "save integers or floats")
+        raise ContentError(f"holds {dtype}, not the numbers of an image", "save integers or floats")
     height, width, bands = _size(shape)
     require_size(width, height, options)
     if not options.bands and bands not in {1, 3}:
@@ -88,7 +88,7 @@ def _size(shape: tuple[int, ...]) -> tuple[int, int, int]:
         shape = shape[1:]
     if len(shape) not in {2, 3} or min(shape) < 0 or math.prod(shape[2:]) > MAX_BANDS:
         raise ContentError(
-            f"an array of shape {shape}, no picture", "save it as (height, width[, bands])"
+            f"an array of shape {shape}, not a picture", "save it as (height, width[, bands])"
         )
     return shape[0], shape[1], math.prod(shape[2:])
 

@@ -197,7 +197,8 @@ def _axes(fields: Mapping[str, str], sizes: Sequence[int]) -> tuple[list[int], i
         axes = axes[:3]
     if len(axes) != 3:
         raise ContentError(
-            f"has {len(axes)} dimensions of space, no volume", "name a volume, or a picture as PNG"
+            f"has {len(axes)} dimensions of space, so it is not a volume",
+            "name a volume, or a picture as PNG",
         )
     colors = [i for i, kind in enumerate(kinds) if kind in COLOR_KINDS and i not in axes]
     if not colors:

@@ -285,7 +285,7 @@ def _rotation(numbers: Any) -> Matrix:
         one, two = math.sin(angle) / angle, (1 - math.cos(angle)) / angle**2
         return np.asarray(np.eye(3) + one * cross + two * (cross @ cross))
     if turn.shape != (3, 3) or not np.allclose(turn @ turn.T, np.eye(3), atol=1e-3):
-        raise Refused("its R is no rotation; calibrate again")
+        raise Refused("its R is not a rotation; calibrate again")
     return turn
 
 

@@ -226,13 +226,13 @@ def _from_text(file: BinaryIO, head: Head, count: int) -> tuple[NDArray[Any], bo
         if len(digits) < count:
             raise ContentError(ENDS_EARLY, COPY_AGAIN)
         if digits.max() > 1:
-            raise ContentError("not a readable PNM (signs that are no numbers)", COPY_AGAIN)
+            raise ContentError("not a readable PNM (text instead of numbers)", COPY_AGAIN)
         return digits, False
     tokens = content.split(None, count)
     if len(tokens) < count:
         raise ContentError(ENDS_EARLY, COPY_AGAIN)
     if not all(token.isdigit() and len(token) <= 9 for token in tokens[:count]):
-        raise ContentError("not a readable PNM (signs that are no numbers)", COPY_AGAIN)
+        raise ContentError("not a readable PNM (text instead of numbers)", COPY_AGAIN)
     numbers = np.array(tokens[:count]).astype(np.int64)
     return np.minimum(numbers, np.iinfo(head.dtype).max).astype(head.dtype), False
 

@@ -43,11 +43,11 @@ def _frames(file: BinaryIO, options: ReadOptions) -> int:
     if rest == 0:
         return count
     rows, cut = divmod(length, row)
-    what = f"--raw-size {width}x{height} takes {row * height:,} bytes, and {length:,} are there"
+    what = f"--raw-size {width}x{height} needs {row * height:,} bytes, but the file has {length:,}"
     if not cut and height < rows <= height + MAX_MORE_ROWS:
         raise ContentError(
             f"{what}: {rows - height} more rows, perhaps telemetry",
-            f"give --raw-size {width}x{rows}; rows that are no picture are found by their numbers",
+            f"give --raw-size {width}x{rows}; rows outside the picture are detected",
         )
     if rows < height:
         raise ContentError(f"{what}: the size is wrong, or the file ends early", COPY_AGAIN)

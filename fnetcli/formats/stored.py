@@ -160,7 +160,7 @@ def data_path(header: Path, name: str) -> Path:
     is_plain = plain not in {"", ".", ".."} and not set(plain) & set("/\\\0")
     if not is_plain or re.match(r"[A-Za-z]:", plain):
         raise ContentError(
-            f"names its data file {plain[:60]!r}, which is no plain name",
+            f"names its data file {plain[:60]!r}, which is not a plain file name",
             "put the file beside its header and name it so",
         )
     path = header.with_name(plain)
@@ -199,7 +199,7 @@ def affine_of(directions: Matrix, origin: Matrix, to_ras: Matrix) -> Matrix:
     affine = np.eye(4)
     affine[:3, :3], affine[:3, 3] = directions, origin
     if not np.isfinite(affine).all():
-        raise ContentError("its directions are no numbers", "correct its header")
+        raise ContentError("its directions are not numbers", "correct its header")
     lengths = np.linalg.norm(directions, axis=0)
     if lengths.min() <= 0 or abs(np.linalg.det(directions / lengths)) < 1e-3:
         raise ContentError("its directions do not span a space", "correct its header")

@@ -116,7 +116,7 @@ def _parse(text: str, options: ReadOptions) -> tuple[Floats, list[str]]:
     require_room(8 * width * (len(lines) - start))
     rows = list(_rows(lines, start, sign, has_labels=has_labels, width=width, options=options))
     if len(rows) < MIN_CELLS:
-        raise ContentError("holds one row of numbers, no picture", SAVE_AGAIN)
+        raise ContentError("holds one row of numbers, not a picture", SAVE_AGAIN)
     values = np.stack(rows)
     values, words = _without_index(values)
     if has_labels:
@@ -132,7 +132,7 @@ def _begin(lines: Sequence[str]) -> tuple[int, str]:
         sign = max(counts, key=lambda one: counts[one])
         if counts[sign] >= MIN_CELLS:
             return i, sign
-    raise ContentError("no table of numbers", SAVE_AGAIN)
+    raise ContentError("not a table of numbers", SAVE_AGAIN)
 
 
 def _rows(
@@ -151,7 +151,7 @@ def _rows(
             continue
         if is_over:
             raise ContentError(
-                f"line {number} goes on after an empty one: more than one table", SAVE_AGAIN
+                f"line {number} follows an empty one: more than one table", SAVE_AGAIN
             )
         cells = _cells(line, sign)[has_labels:]
         if len(cells) < width and sign != " ":
@@ -173,7 +173,7 @@ def _values(cells: Sequence[str], sign: str, number: int) -> Floats:
         pass
     for cell in cells:
         if not _is_number(cell, sign) and cell.lower() not in NOTHING:
-            raise ContentError(f"line {number} holds {cell[:20]!r}, no number", SAVE_AGAIN)
+            raise ContentError(f"line {number} holds {cell[:20]!r}, not a number", SAVE_AGAIN)
     return np.array([one if _is_number(one, "") else "nan" for one in plain], dtype=np.float64)
 
 

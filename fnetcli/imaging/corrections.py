@@ -56,9 +56,8 @@ def _without_palette(image: Image, modality: str, name: str, facts: dict[str, An
     fit = palettes.find_palette(rgb, name)
     if name == palettes.AUTO and not fit.is_good:
         notice = (
-            f"its colours are of no known palette (the nearest, {fit.name}, is {fit.distance:.0f} "
-            f"of 255 levels away in the mean), and none is undone; --palette {modality}=NAME "
-            "chooses one"
+            f"its colours fit no known palette (the nearest, {fit.name}, is {fit.distance:.0f} of "
+            f"255 levels away on average), so none is undone; --palette {modality}=NAME chooses one"
         )
         return replace(image, notices=(*image.notices, notice))
     grey, fit = palettes.undo(rgb, fit)
@@ -66,13 +65,13 @@ def _without_palette(image: Image, modality: str, name: str, facts: dict[str, An
     notices = []
     if not fit.is_good:
         notices.append(
-            f"its colours lie {fit.distance:.0f} of 255 levels beside the palette {fit.name} in "
-            f"the mean: it may be another one; --palette {modality}=auto looks for it"
+            f"its colours are on average {fit.distance:.0f} of 255 levels away from the palette "
+            f"{fit.name}: it may be another one; --palette {modality}=auto finds the nearest"
         )
     elif fit.drawn_over > MAX_DRAWN_OVER:
         notices.append(
             f"{percent(fit.drawn_over)} of the pixels are grey, and not of the palette {fit.name} "
-            "(text, a logo?): what they became means nothing; crop them off, or export it without "
+            "(text, a logo?): their values mean nothing; crop them off, or export it without "
             "them"
         )
     return replace(
@@ -213,8 +212,8 @@ def facts_words(facts: dict[str, Any]) -> Iterator[str]:
     if "palette" in facts:
         name, error = facts["palette"]["name"], facts["palette"]["error"]
         yield (
-            f"the palette {name} is undone; the colours lie {error:g} of 255 levels beside it in "
-            "the mean"
+            f"the palette {name} is undone; the colours are on average {error:g} of 255 levels "
+            "away from it"
         )
     if "repaired" in facts:
         count = facts["repaired"]

@@ -151,7 +151,7 @@ def pair_rows(rows: Iterable[Mapping[str, str | Path]]) -> tuple[tuple[str, str]
         first, second = (Path(row[name]) for name in found)
         name = str(row.get(CASE_COLUMN) or second.stem)
         if not _is_plain(name):
-            raise UsageError(f"{where}: {name!r} is no name of a case; use one without / \\ and ..")
+            raise UsageError(f"{where}: {name!r} is not a case name; use one without / \\ and ..")
         if name in cases:
             raise UsageError(f"{where}: is called {name!r} as another one; name it with 'case'")
         cases[name] = Case(name, first, second)
@@ -199,7 +199,7 @@ def _listed(row: Mapping[str, str], modalities: tuple[str, str], folder: Path, w
         values.append(_inside(folder, value, where))
     name = row.get(CASE_COLUMN) or Path(values[1].removesuffix(".gz")).stem
     if not _is_plain(name):
-        raise UsageError(f"{where}: {name!r} is no name of a case; use one without / \\ and ..")
+        raise UsageError(f"{where}: {name!r} is not a case name; use one without / \\ and ..")
     return Case(name, folder / values[0], folder / values[1])
 
 

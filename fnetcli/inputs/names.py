@@ -178,7 +178,7 @@ def name_rules(
         return first, second
     if prefixes or suffixes:
         option = "--prefix" if prefixes else "--suffix"
-        raise UsageError(f"{option} and --match: the pattern says it all; leave one out")
+        raise UsageError(f"{option} and --match: the pattern alone pairs the files; leave one out")
     for name in modalities:
         if name not in patterns:
             raise UsageError(f"--match: has no pattern of {name}; give one for each of the two")

@@ -28,8 +28,8 @@ def load_inverse(path: Path, weights: Weights) -> tuple[Weights, list[str]]:
     if sha256 == weights.sha256:
         return inverse, []
     doubt = (
-        f"{path.name}: was not trained beside {weights.name}, so what it recovers shows little of "
-        "these weights; use the files of one run"
+        f"{path.name}: was not trained beside {weights.name}, so what it recovers says little "
+        "about these weights; use the files of one run"
     )
     return inverse, [doubt]
 

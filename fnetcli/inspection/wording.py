@@ -68,5 +68,5 @@ def by_modality(record: Mapping[str, Any], modalities: tuple[str, str]) -> dict[
 
 
 def not_aligned(words: str) -> str:
-    """Return the warning about images that do not lie on each other."""
+    """Return the warning about images that are not aligned."""
     return f"the images are not aligned: {words}; align them first"

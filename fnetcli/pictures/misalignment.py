@@ -81,7 +81,8 @@ class Misalignment:
         """Describe it in words; `first` and `second` are the names of the two images."""
         if self.rows is None or self.columns is None:
             return (
-                f"cannot tell how {second} lies on {first}: their edges have too little in common"
+                f"cannot tell how far {second} is displaced from {first}: their edges have too "
+                "little in common"
             )
         vertical = f"{abs(self.rows):.1f} px {'lower' if self.rows >= 0 else 'higher'}"
         horizontal = (

@@ -1,4 +1,4 @@
-"""Decide how two pictures lie on each other, and put them on one grid.
+"""Decide how two pictures are aligned, and put them on one grid.
 
 They do as they are, or a transform says so: that of a camera's file, of a file of the user's, or
 one that registration finds. A transform that registration does not believe in is not used.
@@ -34,7 +34,7 @@ CAMERA_KIND: Kind = "translation"  # parallax, which a camera's own alignment ca
 
 @dataclass(frozen=True)
 class PlaceOptions:
-    """What decides how two pictures lie on each other.
+    """What decides how two pictures are aligned.
 
     `register` is the kind of transform that is looked for, by pair or for all pairs together; then
     `transform` is where the search starts, else it is used as it is. `camera` uses what a camera's
@@ -185,7 +185,7 @@ class Placed:
         else:
             where = f"{self.moving} is warped onto {self.reference}, {words}"
         if self.source in {"factory", "assumed"}:
-            where += "; near things may be displaced"
+            where += "; nearby objects may be displaced"
         return (where, *self.remarks, *([self.found.sentence] if self.found else []))
 
     def record(self) -> dict[str, Any]:
@@ -380,7 +380,7 @@ def _decide(
     if not (options.falls_back or options.is_optional):
         raise PairError(
             f"{moving} could not be registered to {reference}: {found.reason}; {found.evidence}; "
-            "check that both show the same scene, give a transform that is known (--transform), or "
+            "check that both show the same scene, give a known transform (--transform), or "
             "fuse them as they are (--register-fallback none)"
         )
     used = {"file": "the given transform", "factory": "the factory alignment"}.get(

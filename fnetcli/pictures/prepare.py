@@ -29,7 +29,7 @@ class PrepareOptions:
     scaling: tuple[ScalingOptions, ScalingOptions] = (ScalingOptions(), ScalingOptions())
     reading: tuple[ReadOptions, ReadOptions] = (ReadOptions(), ReadOptions())
     resize_to: str | None = None  # modality whose size is kept if the two differ
-    place: PlaceOptions = field(default_factory=PlaceOptions)  # how they lie on each other
+    place: PlaceOptions = field(default_factory=PlaceOptions)  # how they are aligned
 
     def __post_init__(self) -> None:
         """Raise UsageError if an option does not fit the two modalities."""

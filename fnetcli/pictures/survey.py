@@ -116,7 +116,7 @@ def tell_place(found: PlaceOptions, what: str, messages: Messages) -> None:
     if 2 * agreeing < count:
         messages.warnings.append(
             f"one transform for all {what} fits only {agreeing} of {count} {what}: the cameras "
-            "may have moved, or things are at very different distances"
+            "may have moved, or objects are at very different distances"
             + "; compare --register-scope pair"
             * (what == "pairs")
         )

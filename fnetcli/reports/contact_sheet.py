@@ -211,7 +211,7 @@ class _Painter:
             yield self._draw(label, path, self._reading, draw)
 
     def _placing(self, case: Case, record: Record) -> Iterator[Thumbnail]:
-        """Draw how both inputs lie on each other, before and after they were placed."""
+        """Draw how both inputs are aligned, before and after they were placed."""
         if not self.options.prepare.place.is_active:
             return
         placed = record.get("alignment")

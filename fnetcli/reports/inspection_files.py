@@ -106,7 +106,7 @@ def _registration_plots(subject: Subject) -> dict[str, Plot]:
     plots = {
         "Both images in turn, before and after": Plot(_png(boards), "checkerboard"),
         "Flicker, before and after": Plot(
-            flicker(frames[0], frames[1]), "what moves does not lie well"
+            flicker(frames[0], frames[1]), "what moves is not aligned"
         ),
     }
     found = subject.placed.found

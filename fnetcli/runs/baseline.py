@@ -79,7 +79,7 @@ class LoadedBaseline:
     @property
     def words(self) -> str:
         """How results say what they were fused by."""
-        return f"the baseline {self.name}, which has learned nothing"
+        return f"the baseline {self.name}, which is not trained"
 
     @property
     def products(self) -> Products:

@@ -111,7 +111,7 @@ class NetworkSource:
         name = default_name(self.modalities)
         if self.weights not in (None, DEFAULT) or name == DEFAULT_NAME:
             return ""
-        return f"weights {name} for {' and '.join(self.modalities)}: --weights decides"
+        return f"weights {name} for {' and '.join(self.modalities)}; --weights chooses others"
 
     def load_for_others(self) -> LoadedNetwork:
         """Load the network for planning alone: workers on other machines run it."""

@@ -13,7 +13,6 @@ import re
 import typing
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any, ClassVar, Literal
 
 from fnetcli.errors import ConfigError, TrainingError
@@ -113,10 +112,10 @@ class DataSet:
         rest = {one.name: getattr(self, one.name) for one in dataclasses.fields(self)[1:]}
         return self.folders | {name: value for name, value in rest.items() if value}
 
-    def resolved(self, base: Path) -> DataSet:
-        """Return the set with absolute folders; relative ones are below `base`."""
-        folders = {name: str((base / one).resolve()) for name, one in self.folders.items()}
-        labels = str((base / self.labels).resolve()) if self.labels else ""
+    def with_paths(self, change: Callable[[str], str]) -> DataSet:
+        """Return the set with each of its paths changed."""
+        folders = {name: change(one) for name, one in self.folders.items()}
+        labels = change(self.labels) if self.labels else ""
         return dataclasses.replace(self, folders=folders, labels=labels)
 
 

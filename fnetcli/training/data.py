@@ -123,7 +123,7 @@ class Pairs(PairSource):
     modalities: tuple[str, str] = ("ir", "vis")
     scaling: tuple[ScalingOptions, ScalingOptions] = (ScalingOptions(), ScalingOptions())
     reading: tuple[ReadOptions, ReadOptions] = (ReadOptions(), ReadOptions())
-    place: PlaceOptions = field(default_factory=PlaceOptions)  # how they lie on each other
+    place: PlaceOptions = field(default_factory=PlaceOptions)  # how they are aligned
     warnings: dict[Path, tuple[str, ...]] = field(default_factory=dict)  # of what was read so far
     _cache: dict[int, tuple[Luminance, Luminance]] = field(default_factory=dict)
     _placed: dict[int, Placed] = field(default_factory=dict)

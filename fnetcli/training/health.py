@@ -67,8 +67,8 @@ class Health:
     def lag(self) -> str:
         """Return what is wrong with the averages."""
         return (
-            f"the averaged weights, which are validated and saved, are to "
-            f"{self.initial_share:.0%} those that the stage started with"
+            f"the weights that the stage started with still make up {self.initial_share:.0%} of "
+            "the averaged ones, which are validated and saved"
         )
 
     def rise(self) -> str:

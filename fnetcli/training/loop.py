@@ -25,6 +25,7 @@ from fnetcli.modalities import ORDINALS, shown_name
 from fnetcli.models.base import Network
 from fnetcli.training.base import Procedure, Stage, let_learn
 from fnetcli.training.config import LOG, Recipe
+from fnetcli.training.recipes import resolved
 from fnetcli.training.state import Progress, State
 from fnetcli.training.table import procedure_of
 from fnetcli.training.team import TeamLostError, joined, team, working_on
@@ -116,7 +117,8 @@ def train(
         members.copy_from_leader(procedure.averages.values())
         log = None
         if members.leads:
-            atomic_write(run / RECIPE_FILE, lambda file: file.write(recipe.to_toml().encode()))
+            kept = resolved(recipe).to_toml()
+            atomic_write(run / RECIPE_FILE, lambda file: file.write(kept.encode()))
             log = stack.enter_context(_open_log(run / LOG_FILE, state.progress))
         stop_asked = stack.enter_context(_stop_signals())
         _Trainer(run, state, pairs, len(validation or ()), observer, log, accumulate).run(
@@ -159,7 +161,7 @@ class _Trainer:
         except TeamLostError as error:
             self._save()
             raise TrainingError(
-                f"{self.folder}: {error}; the state is saved, go on with --resume"
+                f"{self.folder}: {error}; the state is saved, continue with --resume"
             ) from None
 
     def _run(self, stop_asked: list[bool]) -> None:
@@ -237,7 +239,7 @@ class _Trainer:
         progress = self.state.progress
         return TrainingError(
             f"{self.folder}: {what} at stage {progress.stage}, iteration {progress.iteration}; "
-            "lower learning_rate or set gradient_clip and start again, or go on from the last "
+            "lower learning_rate or set gradient_clip and start again, or continue from the last "
             "checkpoint with --resume"
         )
 
@@ -302,7 +304,7 @@ class _Trainer:
         except OSError as error:
             raise TrainingError(
                 f"{self.folder / LOG_FILE}: cannot be written ({error.strerror}); free some space, "
-                "then go on with --resume"
+                "then continue with --resume"
             ) from None
 
     def _validate_start(self, stage: Stage) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import tomllib
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -50,10 +50,11 @@ def read_recipe(
 ) -> Recipe:
     """Read a TOML recipe: a file, or by name a shipped one, whose folders are left out.
 
-    A name takes precedence over a file of that name, which is `./NAME`. Folders in a file are
-    relative to it. With `init`, in the recipe or here, the network is that of these weights;
-    "default" are those for `modalities`, else for the recipe's pairs. Without `takes_init`, as for
-    a run that has begun, they are not needed. Raise ConfigError, CheckpointError.
+    A name takes precedence over a file of that name, which is `./NAME`. Paths in a file are
+    relative to it; those of the recipe are relative to the working folder, or absolute. With
+    `init`, in the recipe or here, the network is that of these weights; "default" are those for
+    `modalities`, else for the recipe's pairs. Without `takes_init`, as for a run that has begun,
+    they are not needed. Raise ConfigError, CheckpointError.
     """
     shipped = shipped_recipes().get(str(name))
     path = shipped or Path(name)
@@ -73,13 +74,31 @@ def read_recipe(
     recipe: Recipe = build(kind, kind.completed(table), str(path))
     if weights is not None:
         _require_shapes(path, recipe, weights)
-    base = None if shipped else path.parent
-    given = recipe.registration.get("transform")
-    if given:
-        known = {**recipe.registration, "transform": str((path.parent / given).resolve())}
-        recipe = dataclasses.replace(recipe, registration=known)
-    folders = {name: _resolve(getattr(recipe, name), base) for name in recipe.paths}
-    return dataclasses.replace(recipe, **folders)
+    if shipped:
+        none = {name: type(getattr(recipe, name))() for name in recipe.paths}
+        return dataclasses.replace(recipe, **none)
+    return _with_paths(recipe, lambda one: str(path.parent / one))
+
+
+def resolved(recipe: Recipe) -> Recipe:
+    """Return the recipe with absolute paths, as a run keeps it."""
+    if recipe.init and not is_shipped(recipe.init):
+        recipe = dataclasses.replace(recipe, init=str(Path(recipe.init).resolve()))
+    return _with_paths(recipe, lambda one: str(Path(one).resolve()))
+
+
+def _with_paths(recipe: Recipe, change: Callable[[str], str]) -> Recipe:
+    """Return the recipe with the paths of images, labels and the transform changed."""
+    given: dict[str, Any] = {}
+    for name in recipe.paths:
+        value: str | tuple[DataSet, ...] = getattr(recipe, name)
+        if isinstance(value, str):
+            given[name] = change(value) if value else ""
+        else:
+            given[name] = tuple(one.with_paths(change) for one in value)
+    if transform := recipe.registration.get("transform"):
+        given["registration"] = {**recipe.registration, "transform": change(transform)}
+    return dataclasses.replace(recipe, **given)
 
 
 def recipe_text(path: Path) -> str:
@@ -116,8 +135,11 @@ def _model(path: Path, table: dict[str, Any]) -> str:
 
 
 def locate_weights(text: str, base: Path) -> str:
-    """Return a name of shipped weights as it is, a path, relative to `base`, as absolute."""
-    return text if is_shipped(text) else str((base / text).resolve())
+    """Return a name of shipped weights as it is, a path as one that is not relative to `base`."""
+    if is_shipped(text):
+        return text
+    path = str(base / text)
+    return f"./{path}" if is_shipped(path) else path
 
 
 def _modalities(data: object) -> set[str]:
@@ -162,10 +184,3 @@ def _require_shapes(path: Path, recipe: Any, weights: Weights) -> None:
             f"{path}: the network of this recipe differs from that of {weights.name}; leave out "
             "[network], and give as many classes"
         )
-
-
-def _resolve(value: tuple[DataSet, ...] | str, base: Path | None) -> Any:
-    """Return one folder, or sets of pairs, with absolute paths; nothing without a base."""
-    if isinstance(value, str):
-        return str((base / value).resolve()) if base and value else ""
-    return tuple(one.resolved(base) for one in value if base)

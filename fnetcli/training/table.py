@@ -41,4 +41,4 @@ def procedure_of(recipe: Any, pairs: Any, validation: Any, device: torch.device)
 
             return UAAFusionProcedure(recipe, pairs, validation, device)
         case _:
-            raise ConfigError(f"model {recipe.model!r}: nobody has told how it is trained")
+            raise ConfigError(f"model {recipe.model!r}: there is no training procedure for it")

@@ -88,10 +88,10 @@ def require_multi_frame(
     if not output.is_multi_frame:
         return
     if output.target != "dicom":
-        raise UsageError("--multi-frame: is about DICOM captures in colour; add --to dicom")
+        raise UsageError("--multi-frame: applies only to DICOM captures in colour; add --to dicom")
     if not mix.colors(modalities):
         raise UsageError(
-            "--multi-frame: is about captures in colour, but none is written; leave it out"
+            "--multi-frame: applies only to captures in colour, but none is written; leave it out"
         )
 
 

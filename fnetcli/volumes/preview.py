@@ -1,6 +1,6 @@
 """The preview of a case of volumes: slices of both inputs beside the result, and where they lie.
 
-If a transform was looked for or given, chequerboards of both inputs show how they lie on each other
+If a transform was looked for or given, chequerboards of both inputs show how they are aligned
 by their headers, and by the transform.
 """
 

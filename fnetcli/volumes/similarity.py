@@ -1,4 +1,4 @@
-"""How well two volumes lie on each other: mutual information of points, and its optimum.
+"""How well two volumes are aligned: mutual information of points, and its optimum.
 
 Points of the reference are chosen once, between voxels, and compared with the moving volume where a
 transform puts them. Normalised mutual information (Studholme, Hill and Hawkes, An overlap invariant

@@ -226,8 +226,8 @@ def test_scores_of_a_cluster(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        (("--cpus-per-worker", "2"), "--cpus-per-worker: is for --cluster"),
-        (("--gpus-per-worker", "1"), "--gpus-per-worker: is for --cluster"),
+        (("--cpus-per-worker", "2"), "--cpus-per-worker: applies only to --cluster"),
+        (("--gpus-per-worker", "1"), "--gpus-per-worker: applies only to --cluster"),
         (("--cluster", "ray", "--device", "cuda:1"), "Ray chooses the device"),
         (("--cluster", "ray", "--device", "cpu", "--gpus-per-worker", "1"), "use no GPU"),
         (("--cluster", "ray", "--gpus-per-worker", "1.5"), "parts of one GPU or whole GPUs"),

@@ -15,7 +15,7 @@ from tests.drawn_pictures import smooth_noise, write
 from tests.drawn_volumes import AXIAL, affine, write_nifti
 
 AXIAL_GRID = affine(AXIAL)
-NOTICE = "weights fnet-medical for mri and {}: --weights decides"
+NOTICE = "weights fnet-medical for mri and {}; --weights chooses others"
 
 
 @pytest.fixture(autouse=True)
@@ -73,7 +73,7 @@ def test_volumes(tmp_path: Path) -> None:
         write_nifti(tmp_path / f"{name}.nii", values.astype(np.int16), AXIAL_GRID)
     result = fnet("fuse", "--pet", "pet.nii", "--ct", "ct.nii", "-o", "out", "--maps", "none")
     assert result.exit_code == 0, result.output
-    assert "weights fnet-medical for ct and pet: --weights decides" in result.stderr
+    assert "weights fnet-medical for ct and pet; --weights chooses others" in result.stderr
     assert used(tmp_path / "out") == "fnet-medical.safetensors"
 
 

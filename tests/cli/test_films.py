@@ -431,7 +431,7 @@ class TestKilledRuns:
         assert not out.exists()
         assert (tmp_path / "f.mkv.parts" / "00001.nut").is_file()
         said = fuse(*command[1:], "-o", out)
-        assert "50 frames are done already; going on after them" in said
+        assert "50 frames are done already; continuing after them" in said
         assert not (tmp_path / "f.mkv.parts").exists()
         fuse(*command[1:], "-o", whole)
         assert out.read_bytes() == whole.read_bytes()
@@ -446,7 +446,7 @@ class TestKilledRuns:
         (folder / "00001.nut").write_bytes(b"of another film")
         (folder / "00001.json").write_text("{}")
         said = fuse("--vis", vis, "--ir", ir, "-o", tmp_path / "f.mp4", "--weights", weights)
-        assert "are of other files or options; starting anew" in said
+        assert "were made from other files or options; starting from the beginning" in said
         assert len(read_back(tmp_path / "f.mp4")[1]) == 12
 
     def test_folder_of_somebody_else(
@@ -463,7 +463,7 @@ class TestKilledRuns:
         out = tmp_path / "f.mp4"
         command = ("--vis", vis, "--ir", ir, "-o", out, "--weights", weights)
         fuse(*command)
-        assert "made of the same before; skipped" in fuse(*command)
+        assert "already made from these files with these options; skipped" in fuse(*command)
         assert "frames of 32x24 fused" in fuse(*command, "--existing", "overwrite")
         assert "frames of 32x24 fused" in fuse(*command, "--gray")
         assert "exists" in refused(*command, "--existing", "error")

@@ -291,7 +291,7 @@ class TestPair:
         for words in (
             f"a: {WIDTH}x{HEIGHT}, weights tiny.safetensors, device cpu; features.npz takes 0 MB",
             f"vis: {WIDTH}x{HEIGHT}, 0 to 255 become black to white",
-            "cannot tell how vis lies on ir",
+            "cannot tell how far vis is displaced from ir",
         ):
             assert words in whole.result.stderr
         assert "warning" not in whole.result.stderr

@@ -147,7 +147,7 @@ class TestThermal:
             ("a.csv", b"1;2;3\n4;5\n", "line 2 has 2 cells, the first of its numbers 3"),
             ("a.csv", b"1;2;3\n4;x;5\n", "line 2 holds 'x', no number"),
             ("a.csv", b"1;2\n3;4\n\n5;6\n", "more than one table"),
-            ("a.csv", b"1;2;3;4\n", "holds one row of numbers, no picture"),
+            ("a.csv", b"1;2;3;4\n", "holds one row of numbers, not a picture"),
             ("a.csv", b"name,class\na,b\n", "not an image of a known format"),
             ("a.npy", npy(np.array([[{}]]), allow_pickle=True), "holds Python objects"),
             ("a.npy", npy(np.zeros((4, 4), complex)), "no numbers of an image"),

@@ -182,7 +182,7 @@ class TestVolumes:
         ct, pet = study
         given = ("fuse", "--ct", ct, "--pet", pet, "-o", tmp_path / "out", "--to", "dicom")
         for method, words in (
-            (("--method", "max"), "fused by the baseline maximum, which has learned nothing"),
+            (("--method", "max"), "fused by the baseline maximum, which is not trained"),
             (("--weights", tiny_weights(tmp_path)), "(fnet, weights tiny.safetensors)"),
         ):
             result = fnet(*given, *method)
@@ -190,7 +190,7 @@ class TestVolumes:
             for folder in ("fused", "fused_color"):
                 header = pydicom.dcmread(tmp_path / "out" / folder / "P1" / "0001.dcm")
                 assert words in header.DerivationDescription
-                assert ("learned" in header.DerivationDescription) is (method[0] == "--method")
+                assert ("not trained" in header.DerivationDescription) is (method[0] == "--method")
 
 
 def test_films_too(tmp_path: Path) -> None:

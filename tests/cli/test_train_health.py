@@ -73,8 +73,8 @@ def test_averages_that_hardly_moved(tmp_path: Path, recipe: Path) -> None:
     result = fnet("train", recipe, "-o", run)
     assert result.exit_code == 1
     line = error_line(result.stderr)
-    assert f"{run}: trained, but the averaged weights" in line
-    assert "are to 98% those that the stage started with" in line
+    assert f"{run}: trained, but the weights that the stage started with" in line
+    assert "still make up 98% of the averaged ones" in line
     assert "set ema_warmup = true, and start again" in line
     warnings = [one for one in result.stderr.splitlines() if one.startswith("warning: ")]
     assert len(warnings) == 2  # once a stage

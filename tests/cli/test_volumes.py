@@ -1317,7 +1317,7 @@ class TestColour:
     @pytest.mark.parametrize(
         ("options", "words"),
         [
-            ((), "--multi-frame: is about DICOM captures in colour; add --to dicom"),
+            ((), "--multi-frame: applies only to DICOM captures in colour; add --to dicom"),
             (("--to", "png"), "add --to dicom"),
             (("--to", "dicom", "--grey"), "but none is written; leave it out"),
         ],

@@ -97,11 +97,11 @@ class GivenCamera(OptionGroup):
         for option, value in others.items():
             if value:
                 raise UsageError(
-                    f"{option} and --flir: both images come out of each FLIR file; leave one out"
+                    f"{option} and --flir: each FLIR file holds both images; leave one out"
                 )
         pages = reading.options(CAMERA_MODALITIES)
         if pages[0].page != pages[1].page:
-            raise UsageError("--page with --flir: counts for both images; give --page N")
+            raise UsageError("--page with --flir: applies to both images; give --page N")
         found = pair_camera_files(
             self.flir, is_recursive=pairing.recursive, has_page=pages[0].page is not None
         )

@@ -40,7 +40,7 @@ class GivenCluster(OptionGroup):
             metavar="N",
             min=0.1,
             max=1024,
-            help="CPUs, and computing threads, of each worker. Default: 2; 1 beside a GPU.",
+            help="CPUs, and computing threads, of each worker. Default: 2, or 1 with a GPU.",
             show_default=False,
             rich_help_panel=PANEL,
         ),
@@ -69,7 +69,7 @@ class GivenCluster(OptionGroup):
                 ("--gpus-per-worker", self.gpus_per_worker),
             ):
                 if value is not None:
-                    raise UsageError(f"{option}: is for --cluster; leave it out")
+                    raise UsageError(f"{option}: applies only to --cluster; leave it out")
             devices = choose_devices(device)
             if len(devices) < 2:
                 return None

@@ -160,7 +160,9 @@ class GivenPairing(OptionGroup):
             ("--nearest-time", self.nearest_time),
         ):
             if value and self.match:
-                raise UsageError(f"{option} and --match: the pattern says it all; leave one out")
+                raise UsageError(
+                    f"{option} and --match: the pattern alone pairs the files; leave one out"
+                )
         return name_rules(
             modalities,
             per_modality("--prefix", self.prefix, modalities),

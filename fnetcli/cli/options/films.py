@@ -52,8 +52,8 @@ class GivenFilm(OptionGroup):
         bool,
         typer.Option(
             "--sequence",
-            help="Folders of frames, multi-page TIFF and FLIR SEQ are sequences, and the result is "
-            "a film. So they are where -o names a film.",
+            help="Treat folders of frames, multi-page TIFF and FLIR SEQ as sequences, and write a "
+            "film. Implied if -o names a film.",
             rich_help_panel=PANEL,
         ),
     ] = False
@@ -93,8 +93,8 @@ class GivenFilm(OptionGroup):
         typer.Option(
             "--offset-ms",
             metavar="MS",
-            help="The first frame of the other film belongs to this time of the visible one, in "
-            "milliseconds; negative if it began earlier.",
+            help="Time in the visible film at which the other one begins, in milliseconds; "
+            "negative if it began earlier.",
             rich_help_panel=PANEL,
         ),
     ] = 0.0
@@ -103,8 +103,8 @@ class GivenFilm(OptionGroup):
         typer.Option(
             "--frame-rate",
             metavar="[MODALITY=]N",
-            help="Frames per second of pictures, which have no times (default: 25); of a film: "
-            "instead of its time stamps. 30000/1001 is understood.",
+            help="Frames per second of pictures, which have no times (default: 25); of a film, "
+            "instead of its time stamps. May be a fraction: 30000/1001.",
             show_default=False,
             rich_help_panel=PANEL,
         ),
@@ -124,7 +124,7 @@ class GivenFilm(OptionGroup):
         CodecChoice | None,
         typer.Option(
             "--codec",
-            help="How the film is coded. Default: h264 in .mp4, .mov and .mkv, mpeg4 in .avi, ffv1 "
+            help="Video codec. Default: h264 in .mp4, .mov and .mkv, mpeg4 in .avi, ffv1 "
             "(lossless) with --depth 16.",
             show_default=False,
             rich_help_panel=PANEL,
@@ -134,7 +134,7 @@ class GivenFilm(OptionGroup):
         QualityChoice | None,
         typer.Option(
             "--quality",
-            help="How much the coding may lose. Default: high.",
+            help="Quality of the compressed film. Default: high.",
             show_default=False,
             rich_help_panel=PANEL,
         ),

@@ -74,7 +74,7 @@ class GivenInspection(OptionGroup):
         typer.Option(
             "--iterations",
             help="FNet: also save the codes of every iteration, before and after thresholding "
-            "(ten times the size).",
+            "(eleven times the size).",
             rich_help_panel=RESULTS,
         ),
     ] = False

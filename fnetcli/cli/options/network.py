@@ -72,8 +72,8 @@ class GivenMethod(OptionGroup):
         typer.Option(
             "--method",
             metavar="NAME",
-            help="What fuses: network, or a baseline that has learned nothing, for comparison: "
-            "average, max, laplacian. Everything else, grids, colours and formats, stays.",
+            help="What fuses the images: network, or for comparison a baseline without training: "
+            "average, max, laplacian. Grids, colours and formats are the same for all.",
         ),
     ] = NETWORK
 
@@ -131,7 +131,7 @@ class GivenDevice(OptionGroup):
             metavar="N",
             min=1,
             max=1024,
-            help="Computing threads. Default: OMP_NUM_THREADS, else one per core. Ray workers have "
+            help="Computing threads. Default: OMP_NUM_THREADS, else one per core. Ray workers use "
             "--cpus-per-worker.",
             callback=_limited,
             show_default=False,
@@ -148,8 +148,8 @@ class GivenPrecision(OptionGroup):
         PrecisionChoice,
         typer.Option(
             "--precision",
-            help="fp32 is float32 throughout, without TF32. tf32 and bf16 round what is "
-            "multiplied, to 10 and 7 bits, on CUDA devices that are faster so; other devices use "
+            help="fp32: float32 throughout, without TF32. tf32, bf16: round the factors of "
+            "products to 10 or 7 bits on CUDA devices where that is faster; other devices use "
             "fp32.",
             rich_help_panel=PANEL,
         ),

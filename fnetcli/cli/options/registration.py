@@ -1,4 +1,4 @@
-"""Where two images lie on each other: registration, transforms, and what is kept."""
+"""Where two images are aligned: registration, transforms, and what is kept."""
 
 from __future__ import annotations
 
@@ -61,8 +61,8 @@ class GivenRegistration(OptionGroup):
         typer.Option(
             "--register",
             help="Estimate how the two images are aligned, and warp one onto the other; "
-            "sizes may differ. Volumes: none or rigid (needs SimpleITK: pip install "
-            "'fnetcli[register]'). Default: none; with --flir, translation.",
+            "sizes may differ. Volumes: none or rigid. Default: none; with --flir, "
+            "translation.",
             show_default=False,
             rich_help_panel=PANEL,
         ),
@@ -80,8 +80,8 @@ class GivenRegistration(OptionGroup):
         FallbackChoice,
         typer.Option(
             "--register-fallback",
-            help="If a registration is not believed: the pair fails, or none: fuse it as it is, "
-            "with a warning.",
+            help="What happens if a registration is not believed: the pair fails, or is fused as "
+            "it is, with a warning (none).",
             rich_help_panel=PANEL,
         ),
     ] = FallbackChoice.fail
@@ -181,7 +181,7 @@ class GivenRegistration(OptionGroup):
     def place(
         self, resize: str | None, view: GivenView | None = None, *, of_camera: bool
     ) -> PlaceOptions:
-        """Return how two pictures lie on each other. Raise UsageError, ReadError.
+        """Return how two pictures are aligned. Raise UsageError, ReadError.
 
         `of_camera`: both are of one camera's file. `resize` is what was given for --resize. Without
         `view`, what both see is kept.
@@ -215,7 +215,7 @@ class GivenRegistration(OptionGroup):
         return found.of_common_view() if view is None else found
 
     def of_film(self, resize: str | None, view: GivenView, *, of_camera: bool) -> PlaceOptions:
-        """Return how the two pictures of every frame lie on each other: one transform for all.
+        """Return how the two pictures of every frame are aligned: one transform for all.
 
         A camera's own alignment is refined only on request. Raise UsageError, ReadError.
         """

@@ -57,8 +57,8 @@ class GivenScaling(OptionGroup):
         typer.Option(
             "--range",
             metavar="MODALITY=LO,HI",
-            help="Stored numbers that become black and white: ir=29315,31315; with a C at the end, "
-            "degrees Celsius of images that hold temperatures: ir=20,40C.",
+            help="Stored numbers that become black and white: ir=29315,31315; with C at the end, "
+            "degrees Celsius, for images that hold temperatures: ir=20,40C.",
             show_default=False,
             rich_help_panel=PANEL,
         ),
@@ -92,8 +92,8 @@ class GivenScaling(OptionGroup):
             "--nodata",
             metavar="MODALITY=VALUE|none",
             help="The stored number that means no data: ir=-9999; repeatable. none: no number "
-            "does, not even one that a file declares. Default: what files declare, and what dead "
-            "pixels, borders and telemetry hold, far from all other numbers.",
+            "does, not even one that a file declares. Default: numbers that files declare, and "
+            "those of dead pixels, borders and telemetry far from all other numbers.",
             show_default=False,
             rich_help_panel=PANEL,
         ),
@@ -208,7 +208,8 @@ class GivenScope(OptionGroup):
         ScopeChoice | None,
         typer.Option(
             "--stretch-scope",
-            help="One range per image, for all (films), or moving.",
+            help="image: a range for each image; folder: one range for all, the default for films; "
+            "moving: a range that follows the film.",
             show_default=False,
             rich_help_panel=PANEL,
         ),

@@ -41,8 +41,8 @@ class GivenMethods(OptionGroup):
         typer.Option(
             "--set",
             metavar="NAME:vis=DIR,ir=DIR[,METHOD=DIR]",
-            help="A data set with a name, instead of two image options: its sources, and the fused "
-            "images of each method; repeat for more sets, which are one table.",
+            help="A named data set, instead of two image options: its sources, and the fused "
+            "images of each method; repeat for more sets, all in one table.",
             show_default=False,
             rich_help_panel=METHODS,
         ),

@@ -53,8 +53,8 @@ class GivenTraining(OptionGroup):
         typer.Option(
             "--init",
             metavar="NAME|FILE",
-            help="Start from these weights: a name of shipped ones, or a file. The network is "
-            "theirs. Without a recipe: fine-tune them, as the recipe <model>-finetune says.",
+            help="Start from these weights, a name of shipped ones or a file, which also decide "
+            "the network. Without a recipe: fine-tune them, as the recipe <model>-finetune says.",
             show_default=False,
         ),
     ] = None
@@ -68,7 +68,7 @@ class GivenTraining(OptionGroup):
             metavar="N",
             min=1,
             max=1024,
-            help="Work on each batch in N pieces, one after another: less memory, the same "
+            help="Process each batch in N pieces, one after another: less memory, the same "
             "gradient. What a loss averages over a batch is averaged over a piece.",
         ),
     ] = 1

@@ -228,9 +228,9 @@ class GivenVolume(OptionGroup):
         typer.Option(
             "--spacing",
             metavar="uneven=resample|refuse",
-            help="DICOM slices of uneven spacing: resampled to even ones, with a notice, or "
-            "refused. Missing slices are always refused.",
-            show_default="uneven=resample",
+            help="DICOM slices of uneven spacing: resample them to even ones (default), with a "
+            "notice, or refuse them. Missing slices are always refused.",
+            show_default=False,
             rich_help_panel=PANEL,
         ),
     ] = None
@@ -434,7 +434,7 @@ class GivenVolumeResults(OptionGroup):
         BelowChoice,
         typer.Option(
             "--below",
-            help="What lies below these colours: the fused grey, or the CT's or MRI's untouched.",
+            help="What lies below these colours: the fused grey, or the unchanged CT or MRI.",
             rich_help_panel=PANEL,
         ),
     ] = BelowChoice.fused

@@ -199,7 +199,7 @@ def choose(
     images = [one for one in found if one.refusal is None]
     others = sorted({one.refusal for one in found if one.refusal is not None})
     if not images:
-        raise ReadError(f"{path}: holds {' and '.join(others)}, no images; give another folder")
+        raise ReadError(f"{path}: holds {' and '.join(others)}, but no images; give another folder")
     fitting = [one for one in images if modality is not None and one.modality == modality]
     if len(images) > 1 and len(fitting) == 1:
         chosen = fitting[0]  # its description may hold a name, and notices are recorded

@@ -95,12 +95,12 @@ class Damage:
             where = "" if place is None else f", the first after {float(place):.2f} s"
             yield (
                 f"damaged in {self.lost} places{where}: there, frames are faulty, or their "
-                "neighbours are shown"
+                "neighbours are repeated"
             )
         if self.jumps:
             yield (
-                f"its time stamps jump back {self.jumps} times: what follows a jump is taken to "
-                "follow what is before it"
+                f"its time stamps jump back {self.jumps} times: frames after a jump are taken to "
+                "follow those before it"
             )
         if self.end is not None and self.claimed is not None:
             yield (
@@ -315,7 +315,7 @@ def _duration(container: InputContainer, stream: VideoStream) -> Fraction | None
 
 def _notices(frame: VideoFrame) -> Iterator[str]:
     if frame.interlaced_frame:
-        yield "it is interlaced: what moves has combs, which are not removed; deinterlace it before"
+        yield "it is interlaced: moving objects show combing, which stays; deinterlace it first"
     curve = HDR_CURVES.get(frame.color_trc)
     if curve is not None:
         yield f"its brightness is coded for HDR ({curve}), which is not undone: it may look flat"

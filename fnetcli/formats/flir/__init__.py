@@ -1,4 +1,4 @@
-"""Files of FLIR cameras: thermal counts, a visible picture and how they lie on each other.
+"""Files of FLIR cameras: thermal counts, a visible picture and how they are aligned.
 
 `chunks` finds a block in the segments of a JPEG file, `block` reads its directory, `counts`,
 `temperatures`, `picture` and `alignment` read one kind of record each. `reader` combines them.

@@ -1,4 +1,4 @@
-"""How a camera's two pictures lie on each other, as its factory measured it.
+"""How a camera's two pictures are aligned, as its factory measured it.
 
 The thermal camera sees a window of the visible picture: its size divided by Real2IR, centred, moved
 by (OffsetX, OffsetY) visible pixels. The factory assumes a distance: nearer things are displaced.

@@ -56,7 +56,7 @@ class Block:
         if record.place < 0 or record.place + record.length > self.length:
             raise ContentError(
                 f"not complete: its {name} end at byte {record.place + record.length:,} of its "
-                f"thermal data, and {self.length:,} are there",
+                f"thermal data, which have only {self.length:,} bytes",
                 COPY_AGAIN,
             )
         self.file.seek(self.start + record.place)
@@ -76,7 +76,7 @@ def open_block(file: BinaryIO, start: int = 0) -> Block:
     place, count = struct.unpack_from(f"{order}II", header, 0x18)
     if count > MAX_ENTRIES or place + ENTRY * count > length:
         raise _damaged(
-            f"{count:,} records are claimed, {max(0, length - place) // ENTRY:,} have room"
+            f"{count:,} records are claimed, but only {max(0, length - place) // ENTRY:,} fit"
         )
     file.seek(start + place)
     directory = file.read(ENTRY * count)

@@ -25,7 +25,7 @@ def find_block(file: BinaryIO) -> BinaryIO | None:
     for payload in _segments(file):
         index, last = payload[6], payload[7]
         if index in chunks:
-            raise _damaged(f"chunk {index + 1} is there twice")
+            raise _damaged(f"chunk {index + 1} occurs twice")
         chunks[index] = payload[HEAD:]
         lasts.add(last)
     if not chunks:

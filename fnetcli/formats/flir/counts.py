@@ -60,8 +60,8 @@ def read_head_of_counts(block: Block, options: ReadOptions) -> CountsHead | None
         )
     elif len(head.data) < 2 * width * height:
         raise ContentError(
-            f"its thermal counts are not complete ({width}x{height} take {2 * width * height:,} "
-            f"bytes, {len(head.data):,} are there)",
+            f"its thermal counts are not complete ({width}x{height} need {2 * width * height:,} "
+            f"bytes, but there are {len(head.data):,})",
             COPY_AGAIN,
         )
     return head

@@ -70,8 +70,8 @@ def _from_ycbcr(head: PictureHead) -> Image:
     needed = sum(w * h for w, h in sizes)
     if len(head.data) < needed:
         raise ContentError(
-            f"its visible picture is not complete ({width}x{height} take {needed:,} bytes, "
-            f"{len(head.data):,} are there)",
+            f"its visible picture is not complete ({width}x{height} need {needed:,} bytes, "
+            f"but there are {len(head.data):,})",
             COPY_AGAIN,
         )
     planes, place = [], 0

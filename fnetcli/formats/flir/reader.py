@@ -42,7 +42,7 @@ _starts_of_files = Remembered[tuple[int, ...]]()
 
 USE_RENDERED = "use its rendered picture with --ir-rendered"
 NO_CONSTANTS = (
-    "it holds no constants that make sense: its counts are used, which are no temperatures"
+    "it holds no constants that make sense: its counts are used, which are not temperatures"
 )
 TURNED = (
     "its orientation tag says that it is turned: its thermal and its visible picture are used as "

@@ -179,7 +179,7 @@ def _side(parts: Mapping[str, Arrays], part: str, name: str, axis: int) -> int:
 
 def _ratio(hidden: int, dim: int, part: str) -> int:
     if dim < 1 or hidden % dim:
-        raise ValueError(f"{part}: {hidden} hidden channels are no multiple of {dim}")
+        raise ValueError(f"{part}: {hidden} hidden channels are not a multiple of {dim}")
     return hidden // dim
 
 

@@ -114,7 +114,7 @@ class Registration:
         words = describe(self.matrix, self.moving_shape)
         if self.gain is not None:
             words = (
-                "they lie on each other as they are (the best other transform scores "
+                "they are already aligned (the best other transform scores "
                 f"{max(self.gain, 0):.1f} more, less than {MIN_GAIN:.0f})"
             )
         return f"{self.kind} registration: {words}; {self.evidence}"
@@ -350,7 +350,7 @@ def _judged(
     shapes = reference.shape, moving.shape
     none, nothing = np.zeros((0, 4)), np.zeros(0, bool)
     if reason is None and not _is_sane(matrix, *shapes):
-        reason = "no transform that two cameras beside each other could have"
+        reason = "no transform that two cameras side by side could have"
     if reason is not None:
         return Registration(kind, matrix, *shapes, 0.0, 0.0, 0.0, none, nothing, 0.0, reason)
     sight = look(frames, matrix, JUDGED_AT)

@@ -99,7 +99,7 @@ def sampled(image: Values, matrix: Matrix, shape: tuple[int, int]) -> tuple[Valu
 def shrunk(image: Values, factor: float) -> tuple[Values, Matrix]:
     """Resize by `factor`; also return the matrix from the result's pixels to the image's.
 
-    Reducing averages. Centres lie on each other, and pixels stay square: sides are rounded, and
+    Reducing averages. Centres coincide, and pixels stay square: sides are rounded, and
     edges so lie up to half a pixel of the result apart.
     """
     if factor == 1:

@@ -200,7 +200,10 @@ def _compile(tell: Callable[[str], None]) -> None:
         shaped.compile_threshold()
     except Exception as error:  # noqa: BLE001  no compiler, a broken one: many kinds
         shaped.use_eager_threshold()
-        tell(f"no compiled threshold ({type(error).__name__}): training goes on, slower")
+        tell(
+            f"the threshold is not compiled ({type(error).__name__}): training continues, but "
+            "slower"
+        )
 
 
 def _keep_compiled_loops() -> None:
