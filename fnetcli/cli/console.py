@@ -6,6 +6,7 @@ import codecs
 import contextlib
 import functools
 import io
+import math
 import os
 import shutil
 import signal
@@ -21,7 +22,7 @@ import typer
 from fnetcli.errors import ConfigError, FnetError, OutputError, UsageError
 from fnetcli.quiet import native_silence
 from fnetcli.runs.batch import EXIT_FAILED, EXIT_INTERRUPTED, EXIT_USAGE
-from fnetcli.text import escaped, visible
+from fnetcli.text import escaped
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -97,7 +98,7 @@ class Console:
     def _stderr(self, text: str, start: str = "") -> None:
         # With a closed terminal, or `2>&1 | head`, nobody can read it.
         with native_silence.lock, contextlib.suppress(OSError), _around_progress():
-            typer.echo(start + visible(text), err=True)
+            typer.echo(start + escaped(text), err=True)
 
 
 def _is_terminal() -> bool:
@@ -142,7 +143,7 @@ def listed(paths: Sequence[Path], most: int) -> str:
 
 
 WIDE = 110  # columns that the usual bar needs beside the losses of a training
-NARROW_BAR = "{percentage:3.0f}% {n_fmt}/{total_fmt} {remaining}{postfix}"  # no bar
+NARROW_BAR = "{percentage:3.0f}% {n_fmt}/{total_fmt}{unit} {remaining}{postfix}"  # no bar
 
 
 class Progress:
@@ -154,11 +155,12 @@ class Progress:
         self.total, self.unit, self.console = total, unit, console
         self.count, self.started = 0, time.monotonic()
         self.last_line = self.started
-        self._bar = None
+        self._bar, self._room = None, math.inf
         if sys.stderr is not None and sys.stderr.isatty() and not console.is_quiet:
             from tqdm import tqdm
 
-            is_narrow = total is not None and shutil.get_terminal_size().columns < WIDE
+            columns = shutil.get_terminal_size().columns
+            is_narrow = total is not None and columns < WIDE
             self._bar = tqdm(
                 total=total,
                 unit=f" {unit}",
@@ -166,6 +168,8 @@ class Progress:
                 leave=False,
                 bar_format=NARROW_BAR if is_narrow else None,
             )
+            if is_narrow:  # columns for the unit and what is told: the rest takes 2 numbers
+                self._room = columns - len(f"100% {total}/{total} 0:00:00, ")
 
     def expect(self, total: int) -> None:
         """Set how many there will be in total, once that is known; time counts from now."""
@@ -173,11 +177,18 @@ class Progress:
         if self._bar is not None:
             self._bar.reset(total)
 
+    def tell(self, text: str, *, is_shown: bool = True) -> None:
+        """Say on a terminal what is being done; without room for both the unit is left out."""
+        if self._bar is not None:
+            has_room = len(self.unit) + 1 + len(text) < self._room
+            self._bar.unit = f" {self.unit}" if has_room else ""
+            self._bar.set_postfix_str(escaped(text), refresh=is_shown)
+
     def step(self, text: str = "", count: int = 1) -> None:
         """Count `count` more as finished."""
         self.count += count
         if self._bar is not None:
-            self._bar.set_postfix_str(visible(text), refresh=False)
+            self.tell(text, is_shown=False)
             self._bar.update(count)
         elif time.monotonic() - self.last_line > self.SECONDS:
             self.last_line = time.monotonic()

@@ -188,7 +188,10 @@ def fuse(
             is_multi_frame=volume_results.multi_frame,
         )
         job = volume_job(found.pairing, volumes, network, out, options)
-        return session.run(replace(job, part=part), network, counts_slices=True)
+        before = "registering" if volumes.registers else "resampling"
+        return session.run(
+            replace(job, part=part), network, before_slices=f"reading and {before} volumes"
+        )
     prepare = PrepareOptions(
         modalities,
         scalings,
@@ -302,16 +305,19 @@ class _Session:
         network: LoadedMethod,
         options: FuseOptions | None = None,
         *,
-        counts_slices: bool = False,
+        before_slices: str = "",
     ) -> int:
-        """Plan and run all cases, and print how the run ended; return the exit code."""
+        """Plan and run all cases, and print how the run ended; return the exit code.
+
+        `before_slices`: of volumes, what takes time before their first slice is fused.
+        """
         from fnetcli.runs.room import features_room
         from fnetcli.runs.run import FusionRun
 
         self._check(job)
         console, running = self.console, self.running
-        counts_slices = counts_slices and self.crew is None  # workers tell of whole volumes
-        watcher = Watcher(console, counts_slices=counts_slices)
+        counts_slices = bool(before_slices) and self.crew is None  # workers tell of whole volumes
+        watcher = Watcher(console, before_slices=before_slices if counts_slices else "")
         run = FusionRun(job, watcher, command=["fnet", *sys.argv[1:]])
         with Progress(len(job.cases), "cases compared", console) as progress:
             run.look(progress.step)
@@ -332,6 +338,7 @@ class _Session:
         count, unit = (None, "slices") if counts_slices else (len(run.plan.todo), "pairs")
         try:
             with Progress(count, unit, console) as watcher.progress:
+                watcher.begin()
                 if self.crew is not None:
                     run.hand_out(
                         self.crew,

@@ -31,13 +31,18 @@ SHOWN_IGNORED = 5  # files of one reason
 class Watcher:
     """Prints the outcome of every case."""
 
-    def __init__(self, console: Console, *, counts_slices: bool) -> None:
+    def __init__(self, console: Console, *, before_slices: str) -> None:
         self.console = console
-        self.counts_slices = counts_slices
+        self.before_slices = before_slices  # "" for pictures, which are counted one by one
         self.progress: Progress | None = None
         self.failures = 0
         self.warned: Counter[str] = Counter()
         self.told: Counter[str] = Counter()
+
+    def begin(self) -> None:
+        """Say what is done with volumes before their slices can be counted."""
+        if self.progress is not None and self.before_slices:
+            self.progress.tell(self.before_slices)
 
     def done(self, case: Case, paths: ResultPaths, record: Record) -> None:
         """Report that a case is on disk."""
@@ -60,7 +65,9 @@ class Watcher:
     def slices(self, count: int, done: int, of: int) -> None:
         """Report that the network has fused `count` more slices: `done` of `of` in their volume."""
         if self.progress is not None:
-            self.progress.step(f"{done} of {of} of this volume", count)
+            self.progress.step(f"{done} of {of} in this volume", count)
+            if done == of:
+                self.begin()  # with the next one
 
     def tell_rest(self) -> None:
         """Print how often each warning was not repeated."""
@@ -69,7 +76,7 @@ class Watcher:
                 self.console.warning(f"{count - SHOWN_ALIKE} more cases: {notice}")
 
     def _step(self, case: Case) -> None:
-        if self.progress is not None and not self.counts_slices:
+        if self.progress is not None and not self.before_slices:
             failures = f", {self.failures} failed" if self.failures else ""
             self.progress.step(f"{case.name}{failures}")
 

@@ -76,7 +76,7 @@ class LiteralGroup(TyperGroup):
     def format_help(self, ctx: Any, formatter: Any) -> None:
         """Write the help text."""
         lines = [f"Usage: {ctx.command_path} COMMAND [OPTIONS]", "", *_paragraphs(self.help), ""]
-        lines += [_title("Commands")]
+        lines += _title("Commands")
         for name, command in self.commands.items():
             lines += _row(name, (command.help or "").split("\n\n")[0])
         lines += ["", *_panels(self, ctx, shows_all=True), *_paragraphs(self.epilog)]
@@ -113,7 +113,7 @@ def _panels(command: Any, ctx: Any, *, shows_all: bool) -> Iterator[str]:
         if record is not None:
             panels.setdefault(_panel(parameter), []).extend(_row(*record))
     for title in sorted(panels, key=lambda one: (one == GENERAL, not one.startswith(IMAGES))):
-        yield _title(title)
+        yield from _title(title)
         yield from panels[title]
         yield ""
 
@@ -125,8 +125,9 @@ def _panel(parameter: Any) -> str:
     return getattr(parameter, "rich_help_panel", None) or default
 
 
-def _title(text: str) -> str:
-    return str(typer.style(text, bold=True))
+def _title(text: str) -> Iterator[str]:
+    for line in _wrapped(text):
+        yield str(typer.style(line, bold=True))
 
 
 def _row(names: str, words: str) -> Iterator[str]:

@@ -106,3 +106,9 @@ def test_other_commands(here: Path, words: tuple[str, ...], start: str) -> None:
     errors = [line for line in result.stderr.splitlines() if line.startswith("error: ")]
     assert any(start in line for line in errors), result.stderr
     assert str(here) not in result.stderr
+
+
+def test_names_in_another_encoding() -> None:
+    """As in a locale without UTF-8: bytes are shown, not question marks."""
+    result = fnet("fuse", "--vis", "b.png", "--ir", "n\udcc3\udcb6.png")
+    assert error_line(result.stderr).startswith(r"error: n\xc3\xb6.png: no such file")

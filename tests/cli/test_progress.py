@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
@@ -16,9 +17,14 @@ from tests.drawn_pictures import smooth_noise, write
 LOSSES = "first 0.123 second 0.456 fused 12.345"
 
 
-@pytest.mark.skipif(sys.platform == "win32", reason="no such terminals")
-@pytest.mark.parametrize("columns", [60, 80, 200])
-def test_losses_of_a_training_are_seen(columns: int, monkeypatch: pytest.MonkeyPatch) -> None:
+def shown(
+    total: int | None,
+    unit: str,
+    columns: int,
+    work: Callable[[Progress], None],
+    monkeypatch: pytest.MonkeyPatch,
+) -> list[str]:
+    """Return the lines of a bar on a terminal of this width, each of which must fit."""
     import fcntl  # noqa: PLC0415
     import pty  # noqa: PLC0415
     import struct  # noqa: PLC0415
@@ -29,20 +35,47 @@ def test_losses_of_a_training_are_seen(columns: int, monkeypatch: pytest.MonkeyP
     monkeypatch.setenv("COLUMNS", str(columns))
     with os.fdopen(theirs, "w") as terminal:
         monkeypatch.setattr(sys, "stderr", terminal)
-        with Progress(6000, "iterations of stage 2", Console()) as progress:
-            progress.step(LOSSES, 123)
+        with Progress(total, unit, Console()) as progress:
+            work(progress)
             bar = progress._bar
             assert bar is not None
             bar.refresh()
         monkeypatch.undo()
-    shown = b""
+    drawn = b""
     with os.fdopen(ours, "rb", buffering=0) as screen, suppress(OSError):  # closed on their side
         while piece := screen.read(9999):
-            shown += piece
-    (line,) = {one.rstrip() for one in shown.decode().split("\r") if "12.345" in one}
+            drawn += piece
+    lines = [one.rstrip() for one in drawn.decode().split("\r")]
+    assert all(len(line) <= columns for line in lines)
+    return [line for line in lines if line]
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="no such terminals")
+@pytest.mark.parametrize("columns", [60, 80, 200])
+def test_losses_of_a_training_are_seen(columns: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    def work(progress: Progress) -> None:
+        progress.step(LOSSES, 123)
+
+    (line,) = {
+        one
+        for one in shown(6000, "iterations of stage 2", columns, work, monkeypatch)
+        if "12.345" in one
+    }
     assert LOSSES in line
     assert "123/6000" in line
-    assert len(line) <= columns
+    assert ("iterations of stage 2" in line) == (columns > 80)  # if there is room
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="no such terminals")
+@pytest.mark.parametrize("columns", [60, 80, 200])
+@pytest.mark.parametrize("total", [3, None])
+def test_a_bar_says_what_is_counted(
+    total: int | None, columns: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """From the start: the first pair may take long."""
+    lines = shown(total, "pairs", columns, lambda one: one.tell("reading volumes"), monkeypatch)
+    assert "pairs" in lines[0]
+    assert any("reading volumes" in line and "pairs" in line for line in lines)
 
 
 def test_a_training_says_what_it_reads(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
