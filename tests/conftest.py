@@ -10,6 +10,8 @@ import tempfile
 
 import hypothesis
 
+from fnetcli.files.cache import cache_folder
+
 # Threads of torch that wait for work keep a core busy, which small networks on a busy machine pay
 # for dearly. Set before torch is imported; child processes inherit it.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
@@ -22,6 +24,12 @@ if os.environ.get("PYTHONDONTWRITEBYTECODE") and not os.environ.get("PYTHONPYCAC
     atexit.register(shutil.rmtree, bytecode, ignore_errors=True)
     os.environ["PYTHONPYCACHEPREFIX"] = bytecode
     del os.environ["PYTHONDONTWRITEBYTECODE"]
+
+# What torch compiles is kept between tests and runs, where `fnet train` keeps it: a variant takes
+# seconds, also for tests with a cache of their own.
+cache = cache_folder()
+if cache is not None:
+    os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", str(cache / "inductor"))
 
 # A shell that starts the tests in its background lets them ignore Ctrl-C, nohup a closed terminal,
 # and so would every child.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tomllib
+from collections.abc import Callable
 from pathlib import Path
 
 import imageio.v3 as iio
@@ -28,18 +29,22 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-DAMAGES = {
-    "damaged": lambda path: path.write_bytes(path.read_bytes()[:60]),
-    "too small": lambda path: iio.imwrite(path, np.zeros((8, 8), np.uint8)),
-}
+def damaged(path: Path) -> None:
+    path.write_bytes(path.read_bytes()[:60])
 
 
-@pytest.mark.parametrize("damage", DAMAGES)
+def too_small(path: Path) -> None:
+    iio.imwrite(path, np.zeros((8, 8), np.uint8))
+
+
+@pytest.mark.parametrize("damage", [damaged, too_small])
 @pytest.mark.parametrize(
     "words", [("tiny.toml",), ("tiny.toml", *FOLDERS)], ids=["recipe", "options"]
 )
-def test_a_training_file(here: Path, words: tuple[str, ...], damage: str) -> None:
-    DAMAGES[damage](here / "data/ir/1.png")
+def test_a_training_file(
+    here: Path, words: tuple[str, ...], damage: Callable[[Path], None]
+) -> None:
+    damage(here / "data/ir/1.png")
     result = fnet("train", *words, "-o", "run")
     assert result.exit_code == 1
     assert error_line(result.stderr).startswith("error: data/ir/1.png")

@@ -16,6 +16,7 @@ import pytest
 import typer.main
 
 from fnetcli.cli.app import app
+from fnetcli.models.fnet import shaped
 from tests.cli.command import fnet
 from tests.docs.pages import DOCS, Block, blocks, shown_commands
 from tests.paths import ROOT
@@ -100,6 +101,8 @@ def reader(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Reader:
     for name in ("examples", "configs"):
         (tmp_path / name).symlink_to(ROOT / name)
     monkeypatch.chdir(tmp_path)
+    # Compiling takes longer than these trainings.
+    monkeypatch.setattr(shaped, "compile_threshold", lambda: None)
     return Reader(tmp_path)
 
 
