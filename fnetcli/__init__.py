@@ -17,6 +17,7 @@ if TYPE_CHECKING:
         fuse_folder,
         fuse_many,
         fuse_volumes,
+        load_baseline,
         load_network,
     )
     from fnetcli.errors import FnetError
@@ -44,6 +45,7 @@ __all__ = [
     "fuse_folder",
     "fuse_many",
     "fuse_volumes",
+    "load_baseline",
     "load_network",
     "read_image",
 ]
@@ -65,6 +67,7 @@ HOMES = {
     "fuse_folder": "fnetcli.api",
     "fuse_many": "fnetcli.api",
     "fuse_volumes": "fnetcli.api",
+    "load_baseline": "fnetcli.api",
     "load_network": "fnetcli.api",
     "read_image": "fnetcli.formats",
 }

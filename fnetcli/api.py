@@ -16,12 +16,15 @@ import nibabel as nib
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from fnetcli.baselines import BY_NAME as BASELINES_BY_NAME
+from fnetcli.baselines import SHORT_NAMES
 from fnetcli.errors import PairError, UsageError
 from fnetcli.formats import ReadOptions, read_image, usual_layer
 from fnetcli.formats.transforms import read_transform
 from fnetcli.formats.volumes import VolumeOptions
 from fnetcli.imaging.image import Grid, Image
 from fnetcli.imaging.intensity import ScalingOptions
+from fnetcli.inputs.bids import read_rule
 from fnetcli.inputs.camera_files import CAMERA_LAYERS, CAMERA_MODALITIES, pair_camera_files
 from fnetcli.inputs.layout import AskedKind, read_layout
 from fnetcli.inputs.lists import pair_list, pair_rows
@@ -37,8 +40,9 @@ from fnetcli.pictures.place import CAMERA_KIND, PlaceOptions
 from fnetcli.pictures.prepare import PrepareOptions
 from fnetcli.pictures.survey import Scope
 from fnetcli.products import Products
+from fnetcli.runs.baseline import LoadedBaseline
 from fnetcli.runs.crew.base import ClusterOptions
-from fnetcli.runs.network import LoadedNetwork, NetworkSource, require_products
+from fnetcli.runs.network import LoadedMethod, LoadedNetwork, NetworkSource, require_products
 from fnetcli.runs.parts import Part, parse_part
 from fnetcli.runs.picture_jobs import PictureRunOptions, default_workers, picture_job
 from fnetcli.runs.plan import Existing
@@ -70,11 +74,23 @@ def load_network(
     return NetworkSource(weights or None, device, modalities=tuple(modalities)).load()
 
 
+def load_baseline(name: str) -> LoadedBaseline:
+    """Return a baseline, to be given in the network's place: average, max or laplacian.
+
+    It has learned nothing, and has no parts; everything else is as with a network, so that both can
+    be compared: ``fuse_volumes(load_baseline("average"), "out", images)``. Raise UsageError.
+    """
+    full = SHORT_NAMES.get(name, name)
+    if full not in BASELINES_BY_NAME:
+        raise UsageError(f"{name}: no baseline; use average, max or laplacian")
+    return LoadedBaseline(full)
+
+
 # --- one pair -------------------------------------------------------------------------------------
 
 
 def fuse(
-    network: LoadedNetwork,
+    network: LoadedMethod,
     *,
     resize: str | None = None,
     gray: bool = False,
@@ -116,7 +132,7 @@ class PairSettings(TypedDict, total=False):
 
 
 def fuse_many(
-    network: LoadedNetwork,
+    network: LoadedMethod,
     images: Mapping[str, Sequence[OneImage] | ArrayLike],
     **settings: Unpack[PairSettings],
 ) -> list[Fused]:
@@ -217,7 +233,7 @@ class RunSettings(TypedDict, total=False):
 
 
 def fuse_folder(
-    network: LoadedNetwork,
+    network: LoadedMethod,
     out: str | Path,
     images: Mapping[str, str | Path] | None = None,
     *,
@@ -322,17 +338,24 @@ def fuse_folder(
 
 
 def fuse_volumes(
-    network: LoadedNetwork,
+    network: LoadedMethod,
     out: str | Path,
-    images: Mapping[str, OneVolume],
+    images: Mapping[str, OneVolume] | None = None,
     *,
+    pairs: str | Path | Iterable[Mapping[str, str | Path]] | None = None,
     layout: AskedKind = "auto",
     name: str | None = None,
+    recursive: bool = False,
+    suffixes: Mapping[str, str] | None = None,
+    prefixes: Mapping[str, str] | None = None,
+    match: Mapping[str, str] | None = None,
+    entities: Mapping[str, str] | None = None,
     series: Mapping[str, str] | None = None,
     volumes: Mapping[str, int] | None = None,
     each_volume: bool = False,
     windows: Mapping[str, str] | None = None,
     limits: Mapping[str, tuple[float, float]] | None = None,
+    denoise: Mapping[str, str] | None = None,
     inverted: Iterable[str] = (),
     pixel_limit: int = VolumeOptions.pixel_limit,
     reference: str | None = None,
@@ -351,6 +374,7 @@ def fuse_volumes(
     to: Target = "nifti",
     maps: MapsKind | None = None,
     keep_shear: bool = False,
+    multi_frame: bool = False,
     **settings: Unpack[RunSettings],
 ) -> RunReport:
     """Fuse volumes, DICOM or NIfTI: what `fnet fuse --ct DIR --mri DIR -o OUT` does.
@@ -359,22 +383,24 @@ def fuse_volumes(
     and spect, or mri and mri2, each a series, a file, or a folder of cases (`layout`); or an array
     with its affine, as nibabel has them: ``{"ct": (array, affine), "mri": "scan.nii.gz"}``, where
     the affine maps (i, j, k) to millimetres (RAS+). `name` names a single case; one of two arrays
-    is called like its second modality. `volumes` chooses among the
-    volumes of 4-D files and series, `each_volume` fuses all as cases. `windows` are texts as for
-    --window, `limits` stored numbers that become black and white; `transform` is a file
-    (ITK) or a 4x4 matrix in RAS+ millimetres from points of the reference to points of the other
-    volume; with `strict`, a refused registration fails its case. All other options are those of
-    the command; `settings` are `RunSettings`. Raise as `fuse_folder` does.
+    is called like its second modality. `pairs` is a list as for `fuse_folder`, and `recursive`,
+    `suffixes`, `prefixes` and `match` pair the files and series of two folders. With
+    ``layout="bids"``, `entities` are texts as for --entity: ``{"ct": "_ct", "mri": "_T1w"}``, and
+    OUT becomes a BIDS derivative. `volumes` chooses among the volumes of 4-D files and series,
+    `each_volume` fuses all as cases. `windows` and `denoise` are texts as for --window and
+    --denoise, `limits` stored numbers that become black and white; `transform` is a file (ITK) or a
+    4x4 matrix in RAS+ millimetres from points of the reference to points of the other volume; with
+    `strict`, a refused registration fails its case. All other options are those of the command;
+    `settings` are `RunSettings`. Raise as `fuse_folder` does.
     """
-    modalities = first, second = _modalities(images)
-    if not {first, second} <= {*VOLUMETRIC}:
-        raise UsageError(f"{first} and {second}: come as pictures only; use fuse_folder")
-    with _volume_files(images) as files:
-        found = read_layout(files[first], files[second], layout, name)
-        if found.kind == "pairs":
-            raise UsageError(f"{found.sentence}, not volumes; use fuse_folder")
+    named = _Names(recursive, prefixes or {}, suffixes or {}, match or {})
+    laid = _Laid(layout, name, entities or {})
+    with _volume_files(images or {}) as files:
+        modalities, pairing, notices = _paired_volumes(files, pairs, named, laid)
+        first, second = modalities
         texts, numbers, ranges = windows or {}, volumes or {}, limits or {}
-        for given in (series or {}, texts, numbers, ranges, dict.fromkeys(inverted)):
+        filters = denoise or {}
+        for given in (series or {}, texts, numbers, ranges, filters, dict.fromkeys(inverted)):
             _require_known(given, modalities)
 
         def reading(modality: str) -> VolumeOptions:
@@ -387,6 +413,7 @@ def fuse_volumes(
             windows=(texts.get(first), texts.get(second)),
             limits=(ranges.get(first), ranges.get(second)),
             are_inverted=(first in black, second in black),
+            denoise=(filters.get(first), filters.get(second)),
             reference=reference,
             interpolation=interpolation,
             axis=axis,
@@ -398,7 +425,6 @@ def fuse_volumes(
             ),
             assumes_aligned=assume_aligned,
         )
-        pairing = found.pairing
         if each_volume:
             pairing = split_volumes(pairing, prepare.readings, modalities)
         options = VolumeRunOptions(
@@ -409,6 +435,7 @@ def fuse_volumes(
             maps=maps,
             existing=settings.get("existing", "skip"),
             keeps_shear=keep_shear,
+            is_multi_frame=multi_frame,
         )
         return run_job(
             replace(
@@ -417,7 +444,7 @@ def fuse_volumes(
             network,
             workers=settings.get("workers") or default_workers(),
             stops_at_failure=settings.get("stops_at_failure", False),
-            notices=[found.sentence],
+            notices=notices,
             on_progress=settings.get("on_progress", _silent),
             cluster=_cluster(settings),
         )
@@ -510,6 +537,61 @@ def _paired(
         tells_apart(modalities),
     )
     return modalities, pair_paths(Path(images[first]), Path(images[second]), options)
+
+
+def _paired_volumes(
+    files: Mapping[str, Path],
+    pairs: str | Path | Iterable[Mapping[str, str | Path]] | None,
+    named: _Names,
+    laid: _Laid,
+) -> tuple[Pair, Pairing, list[str]]:
+    """Return the modalities in the network's order, the cases, and how they were found."""
+    if pairs is not None:
+        if laid != _Laid():
+            raise UsageError("pairs: names the cases; leave layout, name and entities out")
+        modalities, pairing = _paired(files, pairs, named, lambda _: (ReadOptions(), ReadOptions()))
+        _require_volumetric(modalities)
+        return modalities, pairing, []
+    modalities = first, second = _modalities(files)
+    _require_volumetric(modalities)
+    for given in (named.prefixes, named.suffixes, named.match, laid.entities):
+        _require_known(given, modalities)
+    options = PairingOptions(
+        named.is_recursive,
+        name_rules(modalities, named.prefixes, named.suffixes, named.match),
+        modalities=modalities,
+    )
+    rules = None
+    if laid.layout == "bids":
+        if options.has_rules or laid.name is not None or laid.entities.keys() != {*modalities}:
+            raise UsageError(
+                f"layout bids: takes entities of {first} and {second}, and no other names"
+            )
+        rules = (
+            read_rule(f"entities of {first}", laid.entities[first]),
+            read_rule(f"entities of {second}", laid.entities[second]),
+        )
+    elif laid.entities:
+        raise UsageError("entities: go with layout='bids'; add it")
+    found = read_layout(files[first], files[second], laid.layout, laid.name, options, rules)
+    if found.kind == "pairs":
+        raise UsageError(f"{found.sentence}, not volumes; use fuse_folder")
+    return modalities, found.pairing, [found.sentence, *found.pairing.notices]
+
+
+def _require_volumetric(modalities: Pair) -> None:
+    if not {*modalities} <= {*VOLUMETRIC}:
+        first, second = modalities
+        raise UsageError(f"{first} and {second}: come as pictures only; use fuse_folder")
+
+
+@dataclass(frozen=True)
+class _Laid:
+    """What was given of the folders' layout."""
+
+    layout: AskedKind = "auto"
+    name: str | None = None
+    entities: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

@@ -161,3 +161,4 @@ BASELINES: tuple[Baseline, ...] = (
     ),
 )
 BY_NAME = {one.name: one for one in BASELINES}
+SHORT_NAMES = {"max": "maximum"}  # of --method

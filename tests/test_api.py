@@ -25,6 +25,7 @@ from fnetcli import (
     fuse_folder,
     fuse_many,
     fuse_volumes,
+    load_baseline,
     load_network,
     read_image,
 )
@@ -339,6 +340,73 @@ class TestFolders:
         several: Any = arrays | {"mri": (np.stack([voxels["mri"]] * 2, axis=-1), affine)}
         report = fuse_volumes(network, tmp_path / "c", several, each_volume=True, maps="none")
         assert [*report.fused] == ["ct/0001", "ct/0002"]
+
+    def test_volumes_that_are_paired(self, tmp_path: Path) -> None:
+        """Lists, suffixes, patterns and BIDS, as for the command."""
+        root, network = tmp_path / "in", load_network(tiny_weights(tmp_path), device="cpu")
+        for number in (1, 2):
+            for kind, folder in (("ct", "ct"), ("T1w", "anat")):
+                path = root / f"sub-{number}" / folder / f"sub-{number}_{kind}.nii.gz"
+                path.parent.mkdir(parents=True)
+                voxels = np.stack([smooth_noise(12, 10, number + i) for i in range(3)], axis=-1)
+                nib.save(nib.Nifti1Image(voxels, np.eye(4)), path)
+        images = {"ct": root, "mri": root}
+        first = [root / f"sub-1/{place}.nii.gz" for place in ("ct/sub-1_ct", "anat/sub-1_T1w")]
+        rows = [{"ct": first[0], "mri": first[1], "case": "A"}]
+        common: Any = {"windows": {"ct": "auto"}, "maps": "none"}
+
+        def fused(out: str, given: Any = None, **further: Any) -> list[str]:
+            report = fuse_volumes(network, tmp_path / out, given, **(common | further))
+            assert report.is_complete
+            paths = report.fused.values()
+            return [path.relative_to(tmp_path / out).as_posix() for path in paths]
+
+        assert fused("a", pairs=rows) == ["fused/A.nii.gz"]
+        match = {"ct": "{}/ct/*_ct", "mri": "{}/anat/*_T1w"}
+        assert fused("b", images, match=match) == [f"fused/sub-{i}.nii.gz" for i in (1, 2)]
+        folders = {"ct": root / "sub-1/ct", "mri": root / "sub-1/anat"}
+        suffixes = {"ct": "_ct", "mri": "_T1w"}
+        assert fused("c", folders, suffixes=suffixes) == ["fused/sub-1.nii.gz"]
+        of_bids = fused("d", images, layout="bids", entities=suffixes)
+        assert of_bids == [f"sub-{i}/anat/sub-{i}_desc-fused_T1w.nii.gz" for i in (1, 2)]
+        mistakes: tuple[tuple[dict[str, Any], str], ...] = (
+            ({"pairs": rows, "images": images}, "pairs: names the files"),
+            ({"pairs": rows, "layout": "bids"}, "pairs: names the cases"),
+            ({"pairs": [{"vis": "a", "ir": "b"}]}, "ir and vis: come as pictures only"),
+            ({"images": images, "layout": "bids"}, "layout bids: takes entities of mri and ct"),
+            ({"images": images, "entities": suffixes}, "entities: go with layout"),
+            ({"images": images, "match": {"pet": "{}"}}, "pet: not one of the two images"),
+            ({}, "two"),
+        )
+        for given, message in mistakes:
+            with pytest.raises(UsageError, match=message):
+                fuse_volumes(network, tmp_path / "no", **given)
+
+    def test_a_baseline_in_the_networks_place(self, tmp_path: Path) -> None:
+        write_pairs(tmp_path, 1)
+        images = {"vis": tmp_path / "vis", "ir": tmp_path / "ir"}
+        baseline = load_baseline("max")
+        (record,) = fuse_folder(baseline, tmp_path / "out", images).done.values()
+        assert record["method"] == "maximum"
+        given = ("--vis", images["vis"], "--ir", images["ir"], "--method", "max")
+        assert fnet("fuse", *given, "-o", tmp_path / "by").exit_code == 0
+        name = record["outputs"]["fused"]
+        assert (tmp_path / "out" / name).read_bytes() == (tmp_path / "by" / name).read_bytes()
+        picture = fuse(baseline, vis=smooth_noise(8, 9, 1), ir=smooth_noise(8, 9, 2))
+        assert picture.parts == {}
+        voxels: Any = (np.stack([smooth_noise(12, 10, i) for i in range(3)], axis=-1), np.eye(4))
+        report = fuse_volumes(
+            *(baseline, tmp_path / "v", {"ct": voxels, "mri": voxels}),
+            windows={"ct": "auto"},
+            denoise={"ct": "median"},
+        )
+        (record,) = report.done.values()
+        assert record["method"] == "maximum"
+        assert record["options"]["denoise"] == [None, "median"]
+        with pytest.raises(UsageError, match="best: no baseline; use average, max or laplacian"):
+            load_baseline("best")
+        with pytest.raises(UsageError, match="maps float: the baseline maximum has no parts"):
+            fuse_folder(baseline, tmp_path / "no", images, maps="float")
 
     @pytest.mark.parametrize(
         ("volume", "message"),

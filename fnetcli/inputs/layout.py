@@ -1,5 +1,7 @@
 """Find out what two paths mean: pairs of pictures, two series, or cases of volumes; name the cases.
 
+BIDS data sets are never guessed: `bids.py` reads them if they are asked for.
+
 Raster files directly inside a folder: a folder of pairs. DICOM files directly inside: one series.
 Otherwise, if children of both folders have the same names: cases, one sub-folder or volume file
 each. Otherwise, and if both sides are the same folder, it is searched for one volume.
@@ -27,11 +29,12 @@ from fnetcli.formats.volumes import (
     volume_stem,
     without_directory,
 )
+from fnetcli.inputs.bids import BidsName, pair_bids
 from fnetcli.inputs.pairing import Case, Contents, Pairing, PairingOptions, pair_paths
-from fnetcli.inputs.scan import DEEPER, LINKED, Ignored
+from fnetcli.inputs.scan import DEEPER, LINKED, Ignored, visible
 
-InputKind = Literal["pairs", "series", "cases"]
-AskedKind = Literal["auto", "pairs", "series", "cases"]
+InputKind = Literal["pairs", "series", "cases", "bids"]
+AskedKind = Literal["auto", "pairs", "series", "cases", "bids"]
 Content = Literal["picture", "volume", "unknown", "pictures", "series", "mixed", "children"]
 
 ASKED_KINDS: tuple[str, ...] = get_args(AskedKind)
@@ -68,16 +71,20 @@ def read_layout(
     layout: AskedKind = "auto",
     name: str | None = None,
     pairing: PairingOptions | None = None,
+    entities: tuple[BidsName, BidsName] | None = None,
 ) -> InputLayout:
     """Find out what two files or folders mean. Raise UsageError, ReadError.
 
-    `name` replaces the name of a single case. `pairing` says how names are compared in folders of
-    pictures, and of volumes: then files and folders of DICOM are paired like pictures. Nothing is
-    decoded; files are recognised by content, pictures in folders by suffix.
+    `entities` say which files of BIDS data sets are of either side. `name` replaces the name of a
+    single case. `pairing` says how names are compared in folders of pictures, and of volumes: then
+    files and folders of DICOM are paired like pictures. Nothing is decoded; files are recognised by
+    content, pictures in folders by suffix.
     """
     for path in (first, second):
         if not _exists(path):
             raise UsageError(f"{path}: no such file or folder; check the path")
+    if layout == "bids" and entities is not None and pairing is not None:
+        return _bids(first, second, pairing.modalities, entities)
     first, second = without_directory(first), without_directory(second)
     kind = _kind(first, second) if layout == "auto" else layout
     if kind == "pairs":
@@ -135,7 +142,7 @@ def _content(path: Path) -> Content:
     if not path.is_dir():
         return "volume" if is_volume_file(path) else "picture" if _is_picture(path) else "unknown"
     has_pictures = has_data = has_dicom = has_volumes = False
-    for child in _visible(path):
+    for child in visible(path):
         if child.is_dir():
             continue
         if child.suffix.lower() in DATA_SUFFIXES:
@@ -168,19 +175,10 @@ def _is_own_volume(path: Path) -> bool:
     return path.name.lower().endswith((*halves, *FIELD_SUFFIXES))
 
 
-def _visible(folder: Path) -> list[Path]:
-    try:
-        return sorted(child for child in folder.iterdir() if not child.name.startswith("."))
-    except OSError as error:
-        raise UsageError(
-            f"{folder}: cannot be read ({error.strerror}); check permissions"
-        ) from None
-
-
 def _children(folder: Path) -> dict[str, Path]:
     """Return sub-folders and volume files by case name."""
     found: dict[str, Path] = {}
-    for child in _visible(folder):
+    for child in visible(folder):
         is_half = child.name.lower().endswith((".img", ".img.gz"))
         if is_half or not (child.is_dir() or is_volume_file(child)):
             continue
@@ -252,9 +250,17 @@ def _ruled(first: Path, second: Path, options: PairingOptions, layout: AskedKind
     return InputLayout("cases", pairing, words)
 
 
+def _bids(
+    first: Path, second: Path, modalities: tuple[str, str], entities: tuple[BidsName, BidsName]
+) -> InputLayout:
+    pairing = pair_bids(first, second, modalities, entities)
+    words = "a BIDS data set" if first.samefile(second) else "two BIDS data sets"
+    return InputLayout("bids", pairing, f"{words}: {_count(len(pairing.cases), 'pair')}")
+
+
 def _scan_volumes(folder: Path, is_recursive: bool) -> Iterator[Path | Ignored]:
     """Yield volume files and folders with DICOM directly inside, and what is passed over."""
-    children = _visible(folder)
+    children = visible(folder)
     for path in children:
         if path.is_symlink() and path.is_dir():
             yield Ignored(path, LINKED)
@@ -272,7 +278,7 @@ def _scan_volumes(folder: Path, is_recursive: bool) -> Iterator[Path | Ignored]:
 
 
 def _files_in(folder: Path) -> list[Path]:
-    return [path for path in _visible(folder) if not path.is_dir()]
+    return [path for path in visible(folder) if not path.is_dir()]
 
 
 def _stem(path: Path) -> str:

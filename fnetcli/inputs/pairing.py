@@ -74,7 +74,7 @@ class Pairing:
     were paired, and `advice` what would pair them where nothing does.
     """
 
-    source: Literal["files", "folders", "list"]
+    source: Literal["files", "folders", "list", "bids"]
     cases: list[Case]
     unpaired: list[Path]
     roots: tuple[Path, Path]
@@ -93,6 +93,11 @@ class Pairing:
                 f"{self.list_name}: no pairs below the first line, nothing to do; add them"
             )
         first, second = self.roots
+        if self.source == "bids":
+            raise FnetError(
+                f"{first}: nothing to do, in no subject and session one file of {self.advice} has "
+                "a partner; check --entity, or list the pairs with --pairs"
+            )
         advice = f"{self.advice}; " if self.advice else ""
         raise FnetError(
             f"{first} and {second}: nothing to do, no file of one folder has a partner in the "

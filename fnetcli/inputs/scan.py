@@ -53,3 +53,13 @@ def scan(folder: Path, *, is_recursive: bool) -> Iterator[Path | Ignored]:
             else:
                 is_image = path.suffix.lower() in IMAGE_SUFFIXES
                 yield path if is_image else Ignored(path, NO_IMAGE)
+
+
+def visible(folder: Path) -> list[Path]:
+    """Return what lies in a folder, in order, but what is hidden. Raise UsageError."""
+    try:
+        return sorted(child for child in folder.iterdir() if not child.name.startswith("."))
+    except OSError as error:
+        raise UsageError(
+            f"{folder}: cannot be read ({error.strerror}); check permissions"
+        ) from None

@@ -33,6 +33,7 @@ class Job(Generic[PathsT, PreparedT, MadeT]):
     is_file: bool = False
     existing: Existing = "skip"
     part: Part | None = None  # process only this share of the cases
+    files: Mapping[str, bytes] = field(default_factory=dict)  # about all results, in the folder
 
     @property
     def cases(self) -> Sequence[Case]:

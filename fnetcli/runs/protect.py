@@ -101,7 +101,16 @@ def require_writable(label: str, path: Path) -> None:
 
 
 def require_outside(out: Path, pairing: Pairing) -> None:
-    """Raise UsageError if the results folder is an input folder or lies in one."""
+    """Raise UsageError if the results folder is an input folder or lies in one.
+
+    In a BIDS data set, the folders in derivatives are no inputs.
+    """
+    for root in pairing.roots if pairing.source == "bids" else ():
+        if is_below(out, root) and not is_below(out.parent, root / "derivatives"):
+            raise UsageError(
+                f"-o {out}: is in the data set {root}; choose a folder in {root / 'derivatives'}, "
+                "or one outside"
+            )
     for folder in pairing.roots if pairing.source == "folders" else ():
         if is_below(out, folder):
             raise UsageError(

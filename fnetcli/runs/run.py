@@ -8,10 +8,12 @@ from contextlib import AbstractContextManager, ExitStack, contextmanager, nullco
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from importlib.metadata import version
+from operator import methodcaller
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Generic, Protocol
 
 from fnetcli.errors import OutputError, UsageError
+from fnetcli.files.durable import atomic_write
 from fnetcli.files.output_folder import OutputFolder, sweep
 from fnetcli.inputs.pairing import Case
 from fnetcli.models.base import Wanted
@@ -272,6 +274,8 @@ class FusionRun(Generic[PathsT, PreparedT, MadeT]):
         if not self.job.part and part_folders(self.job.out):
             self._manifest.save()
             remove_parts(self.job.out)
+        for name, content in self.job.files.items():
+            atomic_write(self.job.out / name, methodcaller("write", content))
         write_run(self.job.records, self.summary())
 
     def _read(self, case: Case) -> CaseRead[PreparedT]:

@@ -30,6 +30,9 @@ from fnetcli.volumes.mix import VolumeMixOptions, notices_of
 from fnetcli.volumes.outputs import (
     VolumeOutputOptions,
     VolumePaths,
+    bids_paths,
+    map_names,
+    reference_name,
     require_reference,
     shear_notice,
     volume_paths,
@@ -81,6 +84,7 @@ class VolumeFuseOptions:
             "to": self.output.target,
             **self.mix.record(self.modalities),
             "maps": self.output.has_maps(self.products),
+            **({"bids": True} if self.output.is_bids else {}),
             "keep_shear": self.output.keeps_shear,
             **({"multi_frame": True} if self.output.is_multi_frame else {}),
             "gains": gain_list(self.mix.gains, self.products.parts),
@@ -210,9 +214,21 @@ class Volumes:
         if is_file:
             raise UsageError(f"-o {out}: names a file, but volumes are fused; give a folder")
         options = self.options
+        if options.output.is_bids:
+            return self._bids_paths(case, out)
         return volume_paths(
             *(case, out, options.modalities, options.products, options.mix, options.output),
             is_registered=options.prepare.registers,
+        )
+
+    def _bids_paths(self, case: Case, out: Path) -> VolumePaths:
+        options, modalities = self.options, self.modalities
+        kept = modalities.index(reference_name(options.prepare))
+        moved = (modalities[1 - kept], modalities[kept]) if options.prepare.registers else None
+        return bids_paths(
+            (case.first, case.second)[kept],
+            *(out, moved, map_names(modalities, options.products, options.output)),
+            has_color=options.mix.colors(modalities),
         )
 
     def state(self, path: Path) -> object:

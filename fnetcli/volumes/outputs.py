@@ -26,6 +26,7 @@ from fnetcli.inputs.pairing import Case
 from fnetcli.modalities import shown_name
 from fnetcli.models.base import Fusion, Maps
 from fnetcli.products import CLASS_MAPS, Products
+from fnetcli.volumes.bids import figure_path, result_path, transform_path
 from fnetcli.volumes.color_bar import color_bar
 from fnetcli.volumes.mix import VolumeMixOptions, in_color
 from fnetcli.volumes.prepare import FINEST, PreparedVolumes, VolumePrepareOptions
@@ -46,6 +47,7 @@ ONE_FILE: dict[Target, tuple[str, Callable[[Path, NDArray[Any], Image, Limits], 
     "mha": (".mha", write_metaimage),
 }
 NOWHERE = Grid((1, 1, 1))
+COLOR = "fused_color"
 # Numbers that viewers show as black and white: for signed parts and for maps.
 OF_PARTS: Limits = (-PREVIEW_RANGE, PREVIEW_RANGE)
 OF_MAPS: Limits = (0.0, 1.0)
@@ -60,10 +62,16 @@ class VolumeOutputOptions:
     keeps_shear: bool = False  # else volumes in one file are on grids at right angles
     is_multi_frame: bool = False  # of captures in colour
     maker: str = "fnet"  # what fused, as DICOM describes it
+    is_bids: bool = False  # results have BIDS names
 
     def has_maps(self, products: Products) -> bool:
         """Whether parts or maps are written besides the fused volume."""
         return bool(products.images) if self.with_maps is None else self.with_maps
+
+
+def reference_name(options: VolumePrepareOptions) -> str:
+    """Return the reference's modality, if it is known before reading (not FINEST)."""
+    return reference_of(options.reference, dict.fromkeys(options.modalities, NOWHERE))
 
 
 def require_target(
@@ -75,7 +83,7 @@ def require_target(
     """
     if output.target != "dicom" or options.reference == FINEST or not cases:
         return
-    name = reference_of(options.reference, dict.fromkeys(options.modalities, NOWHERE))
+    name = reference_name(options)
     paths = [(case.first, case.second)[options.modalities.index(name)] for case in cases]
     if all(not holds_dicom(path) for path in paths):
         raise UsageError(NO_DICOM.format(name))
@@ -92,6 +100,20 @@ def require_multi_frame(
     if not mix.colors(modalities):
         raise UsageError(
             "--multi-frame: applies only to captures in colour, but none is written; leave it out"
+        )
+
+
+def require_bids(options: VolumePrepareOptions, output: VolumeOutputOptions) -> None:
+    """Raise UsageError if results cannot have BIDS names."""
+    if not output.is_bids:
+        return
+    if output.target != "nifti":
+        raise UsageError(f"--to {output.target}: BIDS has NIfTI files; leave it out")
+    if options.reference == FINEST:
+        first, second = options.modalities
+        raise UsageError(
+            f"--reference {FINEST}: BIDS names follow the reference, which is then known after "
+            f"reading only; choose {first} or {second}"
         )
 
 
@@ -120,7 +142,7 @@ class VolumePaths:
 
     def all(self) -> dict[str, Path]:
         """Return all paths by name; the fused volume is written last and comes last."""
-        colored = {} if self.color is None else {"fused_color": self.color}
+        colored = {} if self.color is None else {COLOR: self.color}
         moved = {} if self.transform is None else {"transform": self.transform}
         return {**self.maps, **colored, **moved, "preview": self.preview, "fused": self.fused}
 
@@ -136,16 +158,44 @@ def volume_paths(
     is_registered: bool = False,
 ) -> VolumePaths:
     """Return ``folder/fused/<case>.nii.gz`` (or a folder ``<case>``) and so on."""
-    roles = products.images if output.has_maps(products) else ()
-    names = [shown_name(role, modalities) for role in roles]
+    names = map_names(modalities, products, output)
     suffix = ONE_FILE[output.target][0] if output.target in ONE_FILE else ""
     of_maps = suffix or ONE_FILE["nifti"][0]
     return VolumePaths(
         fused=folder / "fused" / f"{case.name}{suffix}",
         preview=folder / "preview" / f"{case.name}.png",
         maps={name: folder / name / f"{case.name}{of_maps}" for name in names},
-        color=folder / "fused_color" / f"{case.name}{suffix}" if mix.colors(modalities) else None,
+        color=folder / COLOR / f"{case.name}{suffix}" if mix.colors(modalities) else None,
         transform=folder / "transform" / f"{case.name}.tfm" if is_registered else None,
+    )
+
+
+def map_names(
+    modalities: tuple[str, str], products: Products, output: VolumeOutputOptions
+) -> list[str]:
+    """Return the names of all parts and maps that are written."""
+    roles = products.images if output.has_maps(products) else ()
+    return [shown_name(role, modalities) for role in roles]
+
+
+def bids_paths(
+    reference: Path,
+    folder: Path,
+    moved: tuple[str, str] | None,
+    names: Sequence[str],
+    *,
+    has_color: bool,
+) -> VolumePaths:
+    """Return ``folder/sub-01/anat/sub-01_desc-fused_T1w.nii.gz`` and so on, after the reference.
+
+    `moved` are the modalities of a registration: of the volume that it moves, and of the reference.
+    """
+    return VolumePaths(
+        fused=result_path(folder, reference, "fused"),
+        preview=figure_path(folder, reference, "preview"),
+        maps={name: result_path(folder, reference, name) for name in names},
+        color=result_path(folder, reference, COLOR) if has_color else None,
+        transform=None if moved is None else transform_path(folder, reference, *moved),
     )
 
 

@@ -23,7 +23,6 @@ PANEL = "Running the network"
 MAX_DIGITS = 9  # of a pixel count
 NETWORK = "network"
 BASELINES = ("average", "maximum", "laplacian")  # their module is slow to import
-SHORT_NAMES = {"max": "maximum"}
 
 
 class PrecisionChoice(StrEnum):
@@ -85,6 +84,7 @@ class GivenMethod(OptionGroup):
         tiles: GivenTiles,
     ) -> MethodSource:
         """Return where it comes from. Raise UsageError for options that only a network has."""
+        from fnetcli.baselines import SHORT_NAMES
         from fnetcli.runs.baseline import BaselineSource
         from fnetcli.runs.network import NetworkSource
 

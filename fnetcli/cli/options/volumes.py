@@ -19,6 +19,7 @@ from fnetcli.errors import UsageError
 if TYPE_CHECKING:
     from fnetcli.formats.volumes import VolumeOptions
     from fnetcli.imaging.intensity import ScalingOptions
+    from fnetcli.inputs.bids import BidsName
     from fnetcli.inputs.pairing import Pairing
     from fnetcli.products import Gains
     from fnetcli.volumes.mix import VolumeMixOptions
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
 
 PANEL = "Volumes: DICOM series, NIfTI and other files"
 MAX_VOLUMES = 100_000
+SUFFIXES = {"ct": "ct", "mri": "T1w", "mri2": "FLAIR", "pet": "pet", "spect": "spect"}  # examples
 
 
 class LayoutChoice(StrEnum):
@@ -36,6 +38,7 @@ class LayoutChoice(StrEnum):
     pairs = "pairs"
     series = "series"
     cases = "cases"
+    bids = "bids"
 
 
 class AxisChoice(StrEnum):
@@ -92,10 +95,22 @@ class GivenLayout(OptionGroup):
         typer.Option(
             "--layout",
             help="What two folders hold: pairs of pictures, one series each, or cases (one "
-            "sub-folder or volume file per case). auto detects it and reports the result.",
+            "sub-folder or volume file per case). auto detects it and reports the result. bids: a "
+            "BIDS data set, twice (or two), with --entity; OUT becomes a BIDS derivative.",
             rich_help_panel=PANEL,
         ),
     ] = LayoutChoice.auto
+    entity: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--entity",
+            metavar="MODALITY=[KEY-LABEL_]SUFFIX,...",
+            help="With --layout bids: which files are of which modality, by suffix and, if "
+            "needed, entities: ct=_ct,mri=_T1w or ct=_ct,mri=acq-mprage_run-1_T1w.",
+            show_default=False,
+            rich_help_panel=PANEL,
+        ),
+    ] = None
     name: Annotated[
         str | None,
         typer.Option(
@@ -122,7 +137,35 @@ class GivenLayout(OptionGroup):
             "--layout": self.layout is not LayoutChoice.auto,
             "--name": self.name,
             "--each-volume": self.each_volume,
+            "--entity": self.entity,
         }
+
+    def entities(
+        self, modalities: tuple[str, str], pairing: GivenPairing
+    ) -> tuple[BidsName, BidsName] | None:
+        """Return which files of BIDS data sets are of either modality. Raise UsageError."""
+        from fnetcli.inputs.bids import read_rule
+
+        if self.layout is not LayoutChoice.bids:
+            if self.entity:
+                raise UsageError("--entity: goes with --layout bids; add it, or leave this out")
+            return None
+        others = {"--name": self.name, "--each-volume": self.each_volume, **pairing.of_names()}
+        for option, value in others.items():
+            if value:
+                raise UsageError(f"{option} and --layout bids: names of BIDS decide; leave one out")
+        texts = [one for text in self.entity or () for one in text.split(",")]
+        given = per_modality("--entity", texts, modalities)
+        for name in modalities:
+            if name not in given:
+                raise UsageError(
+                    f"--layout bids: no --entity of {name}; name the suffix of its files, such as "
+                    f"--entity {name}=_{SUFFIXES[name]}"
+                )
+        first, second = (
+            read_rule(f"--entity {name}={given[name]}", given[name]) for name in modalities
+        )
+        return first, second
 
 
 @dataclass(frozen=True)
@@ -160,7 +203,7 @@ def find_inputs(
     """Find out what the given paths mean. Raise UsageError."""
     from fnetcli.modalities import VOLUMETRIC, network_order
 
-    kind: Literal["auto", "pairs", "series", "cases"]
+    kind: Literal["auto", "pairs", "series", "cases", "bids"]
     kind, name = (layout.layout.value, layout.name) if layout else ("auto", None)
     if pairing.pairs is not None or not {*images} <= {*VOLUMETRIC}:
         given = {} if layout is None else layout.given()
@@ -177,7 +220,8 @@ def find_inputs(
 
     modalities = first, second = network_order(list(images))
     options = pairing.options(modalities, reading)
-    found = read_layout(images[first], images[second], kind, name, options)
+    entities = None if layout is None else layout.entities(modalities, pairing)
+    found = read_layout(images[first], images[second], kind, name, options, entities)
     is_plain = found.kind == "pairs" and found.pairing.source == "files"
     info = None if is_plain else found.sentence
     return FoundInputs(modalities, found.pairing, found.kind != "pairs", info)

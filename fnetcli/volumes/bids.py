@@ -1,0 +1,147 @@
+"""Results as a BIDS derivative: where they are, and what describes the data set.
+
+Brain Imaging Data Structure 1.10, "BIDS Derivatives": names keep the entities of the file whose
+grid is kept, and ``desc`` says what they are; the inheritance principle lets a file at the root
+describe all of one ``desc``.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import replace
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from fnetcli.errors import UsageError
+from fnetcli.files.guarded import FileKind, read_text
+from fnetcli.inputs.bids import DESCRIPTION, SUBJECT, BidsName, read_name, stem_of, subjects_place
+from fnetcli.inputs.pairing import Pairing
+
+VERSION = "1.10.0"  # of BIDS, that these names follow
+PROGRAM = "fnet"
+DATASET = FileKind("the description of a data set", 1 << 20, "mend it")
+# What validators do not know: the records of a run, previews, transforms.
+NOT_BIDS = "manifest.jsonl\nrun.json\nparts/\nsub-*/figures/\n*_xfm.tfm\n"
+
+
+# --- names ----------------------------------------------------------------------------------------
+
+
+def result_path(out: Path, reference: Path, description: str, ending: str = ".nii.gz") -> Path:
+    """Return sub-01/anat/sub-01_desc-fused_T1w.nii.gz, beside which the others of a case are."""
+    place, name = _place_and_name(reference)
+    return out / place.parent / f"{described(name, description)}{ending}"
+
+
+def figure_path(out: Path, reference: Path, description: str) -> Path:
+    """Return sub-01/figures/sub-01_desc-preview_T1w.png."""
+    place, name = _place_and_name(reference)
+    return out / place.parts[0] / "figures" / f"{described(name, description)}.png"
+
+
+def transform_path(out: Path, reference: Path, moving: str, kept: str) -> Path:
+    """Return sub-01/anat/sub-01_from-ct_to-mri_mode-image_xfm.tfm, of two modalities."""
+    place, name = _place_and_name(reference)
+    entities = {**_without_description(name), "from": moving, "to": kept, "mode": "image"}
+    return out / place.parent / f"{BidsName(entities, 'xfm')}.tfm"
+
+
+def described(name: BidsName, description: str) -> BidsName:
+    """Return a name whose last entity is ``desc``; a result "unique_mri" is "uniqueMri"."""
+    first, *others = description.split("_")
+    label = first + "".join(part.capitalize() for part in others)
+    return replace(name, entities={**_without_description(name), "desc": label})
+
+
+def _without_description(name: BidsName) -> dict[str, str]:
+    return {key: label for key, label in name.entities.items() if key != "desc"}
+
+
+def _place_and_name(reference: Path) -> tuple[Path, BidsName]:
+    name = read_name(stem_of(reference) or "")
+    if name is None or SUBJECT not in name.entities:
+        raise UsageError(f"{reference}: no BIDS name; leave --layout bids out")
+    return subjects_place(reference), name
+
+
+# --- the data set ---------------------------------------------------------------------------------
+
+
+def dataset_files(
+    out: Path,
+    pairing: Pairing,
+    modalities: tuple[str, str],
+    method: str,
+    sha256: str | None,
+    suffix: str,
+    results: Mapping[str, str],
+) -> dict[str, bytes]:
+    """Return the files at the root of the derivative, by name.
+
+    `method` says what fused, `sha256` is the hash of its weights, `suffix` is that of the
+    reference, `results` says what each result is. Raise UsageError if the folder holds another
+    data set, or a source's description is damaged.
+    """
+    _require_own(out)
+    roots = list({os.path.realpath(root): root for root in pairing.roots}.values())
+    known = [_description(root) for root in roots]
+    words = f"{modalities[1].upper()} and {modalities[0].upper()} fused by {method}"
+    hashed = f"; SHA-256 of the weights: {sha256}" if sha256 else ""
+    maker = {"Name": PROGRAM, "Version": version("fnetcli"), "Description": words + hashed}
+    of = " and ".join(name for one in known if isinstance(name := one.get("Name"), str) and name)
+    description = {
+        "Name": f"{of}: {words}" if of else words,
+        "BIDSVersion": VERSION,
+        "DatasetType": "derivative",
+        "GeneratedBy": [maker],
+        "SourceDatasets": [
+            {
+                "URL": Path(
+                    os.path.relpath(os.path.realpath(root), os.path.realpath(out))
+                ).as_posix(),
+                **({"DOI": doi} if isinstance(doi := one.get("DatasetDOI"), str) else {}),
+            }
+            for root, one in zip(roots, known, strict=True)
+        ],
+    }
+    files = {DESCRIPTION: _json(description), ".bidsignore": NOT_BIDS.encode()}
+    are_raw = all(one.get("DatasetType") != "derivative" for one in known)
+    for result, sentence in results.items():
+        name = described(BidsName({}, suffix), result)
+        of_skull = {"SkullStripped": False} if are_raw else {}  # otherwise unknown
+        files[f"{name}.json"] = _json({"Description": sentence, **of_skull})
+    return files
+
+
+def _require_own(out: Path) -> None:
+    """Raise UsageError if a folder holds a data set that fnet has not made."""
+    known = _description(out)
+    makers = known.get("GeneratedBy")
+    is_own = isinstance(makers, list) and any(
+        isinstance(one, dict) and one.get("Name") == PROGRAM for one in makers
+    )
+    if known and not is_own:
+        raise UsageError(
+            f"-o {out}: holds a data set that fnet has not made; choose another folder"
+        )
+
+
+def _description(root: Path) -> dict[str, Any]:
+    """Return a data set's description; nothing if it has none. Raise UsageError."""
+    path = root / DESCRIPTION
+    if not path.exists():
+        return {}
+    try:
+        content = json.loads(read_text(path, DATASET, "utf-8-sig"))
+    except (ValueError, RecursionError):
+        content = None
+    if not isinstance(content, dict):
+        raise UsageError(f"{path}: no JSON object, as BIDS requires; mend it")
+    return content
+
+
+def _json(content: Mapping[str, Any]) -> bytes:
+    return json.dumps(content, indent=2, ensure_ascii=False).encode(errors="replace") + b"\n"
