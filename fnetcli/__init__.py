@@ -11,15 +11,11 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from fnetcli.api import (
-        RunSettings,
-        fuse,
-        fuse_folder,
-        fuse_many,
-        fuse_volumes,
-        load_baseline,
-        load_network,
-    )
+    from fnetcli.api.folders import fuse_folder
+    from fnetcli.api.loading import load_baseline, load_network
+    from fnetcli.api.pairs import fuse, fuse_many
+    from fnetcli.api.runs import RunSettings
+    from fnetcli.api.volumes import fuse_volumes
     from fnetcli.errors import FnetError
     from fnetcli.formats import ReadOptions, read_image
     from fnetcli.imaging.image import Image
@@ -61,14 +57,14 @@ HOMES = {
     "Progress": "fnetcli.runs.report",
     "ReadOptions": "fnetcli.formats",
     "RunReport": "fnetcli.runs.report",
-    "RunSettings": "fnetcli.api",
+    "RunSettings": "fnetcli.api.runs",
     "ScalingOptions": "fnetcli.imaging.intensity",
-    "fuse": "fnetcli.api",
-    "fuse_folder": "fnetcli.api",
-    "fuse_many": "fnetcli.api",
-    "fuse_volumes": "fnetcli.api",
-    "load_baseline": "fnetcli.api",
-    "load_network": "fnetcli.api",
+    "fuse": "fnetcli.api.pairs",
+    "fuse_folder": "fnetcli.api.folders",
+    "fuse_many": "fnetcli.api.pairs",
+    "fuse_volumes": "fnetcli.api.volumes",
+    "load_baseline": "fnetcli.api.loading",
+    "load_network": "fnetcli.api.loading",
     "read_image": "fnetcli.formats",
 }
 

@@ -414,8 +414,8 @@ class TestFolders:
             (np.zeros((3, 4, 5)), r"mri: neither a path nor \(array, affine\)"),
             ((np.zeros((4, 5)), np.eye(4)), r"mri: an array of float64 \(4, 5\); give integers"),
             ((np.zeros((3, 4, 5), complex), np.eye(4)), "mri: an array of complex128"),
-            ((np.zeros((3, 4, 5)), np.eye(3)), "mri: its affine is no 4x4 matrix of finite"),
-            ((np.zeros((3, 4, 5)), np.full((4, 4), np.nan)), "mri: its affine is no 4x4 matrix"),
+            ((np.zeros((3, 4, 5)), np.eye(3)), "mri: its affine is not a 4x4 matrix of finite"),
+            ((np.zeros((3, 4, 5)), np.full((4, 4), np.nan)), "mri: its affine is not a 4x4 matrix"),
         ],
     )
     def test_no_volumes(self, tmp_path: Path, volume: Any, message: str) -> None:

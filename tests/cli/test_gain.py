@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import tifffile
 
-from fnetcli.api import fuse, load_network
+from fnetcli import fuse, load_network
 from fnetcli.cli.options.results import GivenResults
 from fnetcli.errors import UsageError
 from fnetcli.products import Products
