@@ -18,6 +18,7 @@ import numpy as np
 import pytest
 import tifffile
 
+from fnetcli.films import run
 from fnetcli.films.sequences import film_sequence
 from fnetcli.formats import ReadOptions
 from fnetcli.formats.film import codecs
@@ -31,6 +32,7 @@ from tests.drawn_films import (
     MPEG4,
     RGB,
     WIDTH,
+    Coded,
     even,
     flat,
     read_back,
@@ -108,7 +110,8 @@ class TestFilms:
         plain = write_film(
             tmp_path / "camera.avi", frames, unit=Fraction(1, 25), coded=MPEG4, sound="pcm_s16le"
         )
-        for suffix, codec in ((".avi", "pcm_s16le"), (".mkv", "pcm_s16le"), (".mp4", "aac")):
+        for suffix, codec in ((".avi", "pcm_s16le"), (".mkv", "pcm_s16le"), (".mp4", "aac"),
+                              (".webm", "opus")):  # fmt: skip
             out = tmp_path / f"fused{suffix}"
             fuse("--vis", plain, "--ir", ir, "-o", out, "--weights", weights)
             found = sound_of(out)
@@ -155,7 +158,7 @@ class TestFilms:
              "ffv1")  # fmt: skip
         assert read_back(tmp_path / "f.mkv")[1][0].shape == (23, 31, 3)
 
-    @pytest.mark.parametrize("codec", ["h265", "mpeg4", "mjpeg", "ffv1"])
+    @pytest.mark.parametrize("codec", ["h265", "av1", "vp9", "mpeg4", "mjpeg", "ffv1"])
     def test_codecs(self, tmp_path: Path, weights: Path, codec: str) -> None:
         frames = [np.tile(visible(i), (3, 2, 1)) for i in range(3)]
         vis = write_film(tmp_path / "v.mkv", frames)
@@ -164,6 +167,37 @@ class TestFilms:
         fuse("--vis", vis, "--ir", ir, "-o", out, "--weights", weights, "--codec", codec,
              *([] if codec == "ffv1" else ["--quality", "low"]))  # fmt: skip
         assert len(read_back(out)[1]) == 3
+        shown = fnet("inspect", out)
+        assert f", 3 frames, {'hevc' if codec == 'h265' else codec} " in shown.stdout
+        fuse("--vis", out, "--ir", ir, "-o", tmp_path / "again.mkv", "--weights", weights)
+        assert len(read_back(tmp_path / "again.mkv")[1]) == 3
+
+    @pytest.mark.parametrize(
+        "coded", [("prores_ks", "yuv422p10le"), ("mpeg2video", "yuv420p"), ("libvpx", "yuv420p")]
+    )
+    def test_codecs_that_are_only_read(self, tmp_path: Path, weights: Path, coded: Coded) -> None:
+        vis = write_film(tmp_path / "v.mkv", [np.tile(visible(i), (3, 2, 1)) for i in range(3)],
+                         coded=coded, unit=Fraction(1, 25))  # fmt: skip
+        ir = write_film(tmp_path / "i.mkv", [np.tile(thermal(), (3, 2))] * 3, coded=COUNTS)
+        out = tmp_path / "f.mkv"
+        fuse("--vis", vis, "--ir", ir, "-o", out, "--weights", weights)
+        assert len(read_back(out)[1]) == 3
+
+    def test_pieces_of_every_codec_are_joined(
+        self, tmp_path: Path, weights: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(run, "PIECE_FRAMES", 2)
+        frames = [np.tile(visible(5 * i), (3, 2, 1)) for i in range(5)]
+        vis = write_film(tmp_path / "v.mkv", frames)
+        ir = write_film(tmp_path / "i.mkv", [np.tile(thermal(), (3, 2))] * 5, coded=COUNTS)
+        for name, one in codecs.CONTAINERS.items():
+            for codec in one.codecs:
+                out = tmp_path / f"{codec}{name}"
+                fuse("--vis", vis, "--ir", ir, "-o", out, "--weights", weights, "--codec", codec)
+                times, shown = read_back(out)
+                np.testing.assert_allclose(times, [i / 25 for i in range(5)], atol=1e-3)
+                for i in range(4):  # what moves has moved
+                    assert np.abs(shown[i].astype(int) - shown[i + 1]).max() > 20
 
     @pytest.mark.parametrize("make", ["cddfuse", "bare"])
     def test_other_networks(
@@ -574,7 +608,10 @@ class TestOptions:
     @pytest.mark.parametrize(
         ("given", "words"),
         [
-            (["--codec", "ffv1"], "--codec ffv1: .mp4 files are written with h264, h265, mpeg4"),
+            (
+                ["--codec", "ffv1"],
+                "--codec ffv1: .mp4 files are written with h264, h265, av1, mpeg4",
+            ),
             (["--codec", "h265"], "h265 needs sides of at least 64 pixels"),
             (["--depth", "16"], "--depth 16: h264 in .mp4 holds 8 bits"),
             (["--depth", "float"], "--depth float: applies only to pictures"),
@@ -615,7 +652,7 @@ class TestOptions:
     @pytest.mark.parametrize(
         ("out", "words"),
         [
-            ("f.webm", "films are written as .mp4"),
+            ("f.flv", "films are written as .mp4"),
             ("f.png", "a film is made; give a name that ends in .mp4"),
             ("vis.mp4", "is an input"),
         ],

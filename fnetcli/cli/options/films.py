@@ -31,6 +31,8 @@ class CodecChoice(StrEnum):
 
     h264 = "h264"
     h265 = "h265"
+    av1 = "av1"
+    vp9 = "vp9"
     mpeg4 = "mpeg4"
     mjpeg = "mjpeg"
     ffv1 = "ffv1"
@@ -124,8 +126,8 @@ class GivenFilm(OptionGroup):
         CodecChoice | None,
         typer.Option(
             "--codec",
-            help="Video codec. Default: h264 in .mp4, .mov and .mkv, mpeg4 in .avi, ffv1 "
-            "(lossless) with --depth 16.",
+            help="Video codec. Default: h264 in .mp4, .mov and .mkv, vp9 in .webm, mpeg4 in .avi, "
+            "ffv1 (lossless) with --depth 16.",
             show_default=False,
             rich_help_panel=PANEL,
         ),

@@ -51,10 +51,14 @@ def _qscale(low: int, medium: int, high: int) -> dict[Quality, Mapping[str, str]
     }
 
 
+AV1 = {"preset": "8", "svtav1-params": "pred-struct=1"}  # frames in order
+VP9 = {"deadline": "good", "cpu-used": "4", "auto-alt-ref": "0", "b": "0"}
 X265 = {"x265-params": "log-level=none:bframes=0"}
 CODECS: dict[str, Codec] = {
     "h264": Codec("libx264", _crf(28, 23, 18)),
     "h265": Codec("libx265", _crf(32, 27, 22, **X265), least=64),
+    "av1": Codec("libsvtav1", _crf(45, 35, 25, **AV1), least=64),
+    "vp9": Codec("libvpx-vp9", _crf(40, 32, 22, **VP9)),
     "mpeg4": Codec("mpeg4", _qscale(8, 5, 2)),
     "mjpeg": Codec("mjpeg", _qscale(8, 5, 2), "yuvj420p", "yuvj420p"),
     "ffv1": Codec("ffv1", {}, "bgr0", "gray", deep=("rgb48le", "gray16le"), halves=False),
@@ -74,16 +78,22 @@ class Container:
     sounds: tuple[str, ...] | None  # None: all
     sound: str
     has_times: bool = True
+    sound_rate: int | None = None  # samples per second of sound that is coded anew; None: its own
 
 
 MP4 = Container(
-    "mp4", ("h264", "h265", "mpeg4"), ("aac", "mp3", "ac3", "eac3", "alac", "opus"), "aac"
+    "mp4", ("h264", "h265", "av1", "mpeg4"), ("aac", "mp3", "ac3", "eac3", "alac", "opus"), "aac"
 )
 CONTAINERS: dict[str, Container] = {
     ".mp4": MP4,
     ".m4v": MP4,
-    ".mov": Container("mov", MP4.codecs, ("aac", "mp3", "ac3", "alac", "pcm_s16le"), "aac"),
-    ".mkv": Container("matroska", ("h264", "h265", "mpeg4", "mjpeg", "ffv1"), None, "aac"),
+    ".mov": Container(
+        "mov", ("h264", "h265", "mpeg4"), ("aac", "mp3", "ac3", "alac", "pcm_s16le"), "aac"
+    ),
+    ".mkv": Container(
+        "matroska", ("h264", "h265", "av1", "vp9", "mpeg4", "mjpeg", "ffv1"), None, "aac"
+    ),
+    ".webm": Container("webm", ("vp9", "av1"), ("opus", "vorbis"), "libopus", sound_rate=48_000),
     ".avi": Container(
         "avi", ("mpeg4", "mjpeg", "ffv1"), ("mp3", "ac3", "pcm_s16le", "pcm_u8"), "pcm_s16le",
         has_times=False,

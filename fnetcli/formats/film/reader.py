@@ -279,7 +279,7 @@ def _header(container: InputContainer, stream: VideoStream, frame: VideoFrame) -
     aspect = Fraction(stream.sample_aspect_ratio or 1) or Fraction(1)
     return FilmHeader(
         container=container.format.name,
-        codec=stream.codec_context.name,
+        codec=stream.codec_context.codec.canonical_name,
         pixel_format=frame.format.name,
         height=height,
         width=width,
@@ -291,7 +291,7 @@ def _header(container: InputContainer, stream: VideoStream, frame: VideoFrame) -
         rate=rate,
         time_base=time_base,
         first=Fraction(0) if frame.pts is None else frame.pts * time_base,
-        sounds=tuple(one.codec_context.name for one in container.streams.audio),
+        sounds=tuple(one.codec_context.codec.canonical_name for one in container.streams.audio),
         aspect=1 / aspect if is_turned(frame) else aspect,
         notices=tuple(_notices(frame)),
     )

@@ -97,6 +97,7 @@ class PieceWriter:
 
     def _open(self) -> None:
         av = load_av()
+        os.environ.setdefault("SVT_LOG", "1")  # errors only: it writes to the terminal itself
         shape = self.shape
         self._container: OutputContainer = av.open(
             self._file, "w", format=PIECE, container_options=REPEATABLE
@@ -171,7 +172,8 @@ def join(
     with _as_ours(path), out:
         out.metadata["comment"] = comment
         with opened_film(pieces[0]) as first, _as_ours(path):
-            stream = out.add_stream_from_template(first.streams.video[0])
+            template = first.streams.video[0]
+            stream = out.add_stream_from_template(template, opaque=True)  # needs no encoder
             stream.time_base = shape.time_base
             stream.codec_context.framerate = shape.rate
         pictures = _pictures(out, pieces, shape, length)
@@ -250,15 +252,16 @@ class _Track:
         self, out: OutputContainer, path: Path, template: AudioStream, container: Container
     ) -> None:
         self._path = path
-        name = template.codec_context.name
-        self.is_copied = container.sounds is None or name.removesuffix("float") in container.sounds
+        name = template.codec_context.codec.canonical_name
+        self.is_copied = container.sounds is None or name in container.sounds
         self._number = 1 + template.index
         self.stream: Any
         if self.is_copied:
             self.stream = out.add_stream_from_template(template)
             return
         av = load_av()
-        self.stream = out.add_stream(container.sound, rate=template.rate)
+        rate = container.sound_rate or template.rate
+        self.stream = out.add_stream(container.sound, rate=rate)
         self.stream.layout = LAYOUTS.get(template.channels, template.layout.name)
         context = self.stream.codec_context
         self._shift: Fraction | None = None
