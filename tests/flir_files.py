@@ -6,8 +6,10 @@ import math
 import struct
 import zlib
 from collections.abc import Mapping
+from fractions import Fraction
 from typing import Any
 
+import av
 import numpy as np
 from numpy.typing import NDArray
 
@@ -85,6 +87,18 @@ def png_counts(counts: Counts, order: str = "<", *, is_swapped: bool = True) -> 
     stored = counts.astype("<u2" if is_swapped else ">u2")
     rows = b"".join(b"\0" + row.tobytes() for row in stored)
     return _head(2, width, height, order) + _png(width, height, rows)
+
+
+def jpeg_ls_counts(counts: Counts, order: str = "<") -> bytes:
+    """Return a record of JPEG-LS, by FFmpeg, as CSQ files have it."""
+    height, width = counts.shape
+    coder = av.VideoCodecContext.create("jpegls", "w")
+    coder.width, coder.height, coder.pix_fmt = width, height, "gray16le"
+    coder.time_base = Fraction(1, 25)
+    frame = av.VideoFrame.from_ndarray(counts, "gray16le")
+    frame.pts = 0
+    packets = [*coder.encode(frame), *coder.encode(None)]
+    return _head(2, width, height, order) + b"".join(bytes(packet) for packet in packets)
 
 
 def picture(rgb: NDArray[np.uint8], kind: str = "JPEG", order: str = "<") -> bytes:

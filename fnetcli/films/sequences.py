@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from fnetcli.errors import UsageError
+from fnetcli.errors import ReadError, UsageError
 from fnetcli.formats import Header, ReadOptions, content_sha256, probe_image, read_image
 from fnetcli.formats.film import is_film, probe_film, read_film
 from fnetcli.formats.film.reader import Damage, FilmFrame
@@ -119,17 +119,23 @@ def still_sequence(
     `rate` is the number of frames per second, if it is known.
     """
     header: Header = probe_image(sources[0].path, sources[0].reading(reading))
+    files = tuple(dict.fromkeys(source.path for source in sources))
+    is_row = len(files) == 1 and count_frames(files[0]) > 1
+    damage = Damage()
     step = 1 / (_mean_rate(times) if len(times) > 1 else rate or USUAL_RATE)
     begins = times or [i * step for i in range(len(sources))]
     ends = [*begins[1:], begins[-1] + step]
 
     def frames(start: Fraction) -> Iterator[FilmFrame]:
+        damage.forget()
         for source, begin, end in zip(sources, begins, ends, strict=True):
-            if end > start:
+            if is_row and not _is_whole(source, reading, header):
+                damage.lost += 1
+                damage.first_loss = begin if damage.first_loss is None else damage.first_loss
+            elif end > start:
                 read = partial(_read, source, reading)
                 yield FilmFrame(begin, end - begin, read)
 
-    files = tuple(dict.fromkeys(source.path for source in sources))
     return FrameSequence(
         path=path,
         height=header.height,
@@ -145,7 +151,23 @@ def still_sequence(
         files=files,
         channels=header.channels,
         has_times=bool(times) or rate is not None,
+        damage=damage,
     )
+
+
+def _is_whole(source: Source, reading: ReadOptions, first: Header) -> bool:
+    """Whether a frame of a camera's file is complete. Raise ReadError if its numbers change."""
+    try:
+        found = probe_image(source.path, source.reading(reading))
+    except ReadError:
+        return False
+    if found.dtype != first.dtype:
+        raise ReadError(
+            f"{source.path}: the numbers of frame {source.page} are no temperatures, or those of "
+            "the first are none, since constants are missing; end before it with --end, or begin "
+            "after it with --start"
+        )
+    return True
 
 
 def _read(source: Source, reading: ReadOptions) -> Image:

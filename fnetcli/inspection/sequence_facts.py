@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from fnetcli.errors import ReadError
 from fnetcli.formats import ReadOptions, probe_image, read_image
 from fnetcli.formats.flir import clock_of_frames, count_frames
 from fnetcli.imaging.intensity import CELSIUS, seen_pixels
@@ -64,9 +65,16 @@ def sequence_facts(path: Path, reading: ReadOptions) -> SequenceFacts:
     pages = np.unique(np.linspace(1, count, min(SAMPLES, count)).round().astype(int)).tolist()
     header = probe_image(path, replace(reading, page=1))
     lows, highs, notices = list[float](), list[float](), dict[str, None]()
-    unit, details = None, list[str]()
+    unit, details, lost = None, list[str](), 0
     for page in pages:
-        image = read_image(path, replace(reading, page=page))
+        try:
+            image = read_image(path, replace(reading, page=page))
+        except ReadError as error:
+            if page == 1:
+                raise
+            lost += 1
+            notices[f"frame {page}: {str(error).removeprefix(f'{path}: ')}"] = None
+            continue
         seen = seen_pixels(image)
         notices.update(dict.fromkeys(image.notices))
         if page == 1:
@@ -86,7 +94,7 @@ def sequence_facts(path: Path, reading: ReadOptions) -> SequenceFacts:
         seconds=None if seconds is None else round(seconds, 6),
         rate=round((count - 1) / seconds, 6) if seconds else rate,
         unit=unit,
-        measured=len(pages),
+        measured=len(pages) - lost,
         lowest=min(lows, default=float("nan")),
         highest=max(highs, default=float("nan")),
         details=details,

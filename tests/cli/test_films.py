@@ -360,6 +360,92 @@ class TestSequences:
         np.testing.assert_allclose(read_back(out)[0], [0, step, 2 * step], atol=1e-4)
         assert ("25 frames per second are assumed" in said) == (not rate)
 
+    def test_flir_sequence_whose_frames_are_stored_in_different_ways(
+        self, tmp_path: Path, weights: Path
+    ) -> None:
+        """Byte orders, codings and places of the records may change from frame to frame."""
+        counts = flir_files.counts_of(flir_files.temperatures())
+        stored = [
+            flir_files.png_counts(counts),
+            flir_files.png_counts(counts, ">", is_swapped=False),
+            flir_files.plain_counts(counts),
+            flir_files.plain_counts(counts, ">", ">"),
+            flir_files.jpeg_ls_counts(counts),
+        ]
+        blocks = [
+            flir_files.block(
+                flir_files.records(counts=one, camera=flir_files.camera(order)),
+                order=order,
+                name=b"AFF\0" if i == 1 else b"FFF\0",
+                version=100 + i,
+            )
+            for i, (one, order) in enumerate(zip(stored, "<><><", strict=True))
+        ]
+        blocks[3] = flir_files.block({0x2B: b"FFF\0" * 9, **flir_files.records(counts=stored[3])})
+        walk, out = tmp_path / "walk.csq", tmp_path / "f.mkv"
+        walk.write_bytes((b"\0" * 5).join(blocks))
+        fuse("--flir", walk, "-o", out, "--weights", weights, "--range", "ir=15,40C", "--codec",
+             "ffv1")  # fmt: skip
+        frames = read_back(out)[1]
+        assert len(frames) == 5
+        assert all((frame == frames[0]).all() for frame in frames)
+
+    @pytest.mark.parametrize("left", [-600, 0x50, 0x30])  # of the last frame: in counts, directory
+    def test_flir_sequence_that_is_cut_off(self, tmp_path: Path, weights: Path, left: int) -> None:
+        blocks = [
+            flir_files.block(
+                flir_files.records(
+                    camera=flir_files.camera(taken=1_500_000_000_000 + 200 * i),
+                    counts=flir_files.plain_counts(flir_files.counts_of(flir_files.temperatures())),
+                )
+            )
+            for i in range(4)
+        ]
+        walk, out = tmp_path / "walk.seq", tmp_path / "f.mkv"
+        walk.write_bytes(b"".join(blocks[:3]) + blocks[3][:left])
+        said = fuse("--flir", walk, "-o", out, "--weights", weights, "--range", "ir=15,40C")
+        np.testing.assert_allclose(read_back(out)[0], [0, 0.2, 0.4], atol=1e-3)
+        assert "damaged in 1 places, the first after 0.60 s" in said
+        told = fnet("inspect", walk)
+        assert "4 frames, 24x32, 5 frames per second, 0.60 s" in told.stdout
+        assert "°C in 3 frames" in told.stdout
+        assert "frame 4: " in told.stderr
+        result = fnet("fuse", "--flir", walk, "-o", tmp_path / "out", "--weights", weights)
+        assert "3 fused, 0 skipped, 1 failed" in result.stderr
+
+    def test_flir_sequence_with_a_closed_shutter(self, tmp_path: Path, weights: Path) -> None:
+        """The camera measures its own shutter now and then: one flat, warm frame."""
+        open_, closed = (
+            flir_files.block(flir_files.records(counts=flir_files.plain_counts(one)))
+            for one in (
+                flir_files.counts_of(flir_files.temperatures()),
+                np.full(flir_files.THERMAL, 60000, np.uint16),
+            )
+        )
+        shown = {}
+        for name, frames in {"whole": [open_] * 25, "shutter": [*[open_] * 24, closed]}.items():
+            walk = tmp_path / f"{name}.seq"
+            walk.write_bytes(b"".join(frames))
+            out = tmp_path / f"{name}.mkv"
+            said = fuse("--flir", walk, "-o", out, "--weights", weights, "--codec", "ffv1")
+            shown[name] = read_back(out)[1]
+            assert ("leaves them out" in said) == (name == "shutter")
+        assert (shown["whole"][3] == shown["shutter"][3]).all()
+
+    def test_flir_sequence_that_changes(self, tmp_path: Path, weights: Path) -> None:
+        records = flir_files.records()
+        wider = flir_files.picture(np.tile(flir_files.seen(), (2, 2, 1)), "PNG")
+        bare = {kind: one for kind, one in records.items() if kind != flir_files.CAMERA}
+        for other, words in {
+            "size": (records | {flir_files.PICTURE: wider}, "but a film has one size; end before"),
+            "constants": (bare, "frame 3 are no temperatures, or those of the first are none"),
+        }.values():
+            frames = [flir_files.block(one) for one in (records, records, other)]
+            walk = tmp_path / "walk.seq"
+            walk.write_bytes(b"".join(frames))
+            line = refused("--flir", walk, "-o", tmp_path / "f.mp4", "--weights", weights)
+            assert words in line
+
 
 class TestRanges:
     def test_deep_film_is_the_same_as_pictures(

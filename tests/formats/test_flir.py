@@ -107,6 +107,8 @@ class TestNumbers:
             made.png_counts(NUMBERS, is_swapped=False),
             made.plain_counts(NUMBERS),
             made.plain_counts(NUMBERS, data=">"),
+            made.jpeg_ls_counts(NUMBERS),
+            made.jpeg_ls_counts(NUMBERS, ">"),
         ],
     )
     def test_ways_of_storing(self, tmp_path: Path, record: bytes) -> None:
@@ -274,8 +276,14 @@ DAMAGED = {
     "has no pixels": made.flir_jpeg(RECORDS | {COUNTS: _patched(RECORDS[COUNTS], 2, b"\0\0")}),
     "are claimed": made.flir_jpeg(RECORDS | {COUNTS: _patched(RECORDS[COUNTS], 2, b"\x19\0")}),
     "are there": made.flir_jpeg(RECORDS | {COUNTS: made.plain_counts(NUMBERS)[:-2]}),
-    "JPEG-LS": made.flir_jpeg(
+    "0x0, but 24x32 are": made.flir_jpeg(
         RECORDS | {COUNTS: made.plain_counts(NUMBERS)[:0x20] + b"\xff\xd8\xff\xf7" + bytes(9)}
+    ),
+    "they end early": made.flir_jpeg(
+        RECORDS | {COUNTS: made.plain_counts(NUMBERS)[:0x20] + b"\xff\xd8\xff\xf7"}
+    ),
+    "not 16-bit": made.flir_jpeg(
+        RECORDS | {COUNTS: _patched(made.jpeg_ls_counts(NUMBERS), 0x26, b"\x08")}
     ),
     "thermal counts": made.with_segments(made.rendering(), made.chunks(BLOCK[:-1700])),
 }

@@ -89,6 +89,20 @@ def open_block(file: BinaryIO, start: int = 0) -> Block:
     return Block(file, start, length, records)
 
 
+def is_cut(file: BinaryIO, start: int) -> bool:
+    """Whether a block begins there whose directory lies beyond the end of the file."""
+    file.seek(start)
+    header = file.read(HEADER)
+    if len(header) < 0x20 or not header.startswith(SIGNATURES):
+        return False
+    try:
+        order = _order(header)
+    except ContentError:
+        return False
+    place, count = struct.unpack_from(f"{order}II", header, 0x18)
+    return count <= MAX_ENTRIES and start + place + ENTRY * count > file_length(file)
+
+
 def _order(header: bytes) -> str:
     for order in (BIG, LITTLE):
         (version,) = struct.unpack_from(f"{order}I", header, 0x14)

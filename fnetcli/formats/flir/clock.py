@@ -28,10 +28,16 @@ class Clock:
     rate: Fraction | None
 
 
-def read_clock(blocks: list[Block]) -> Clock:
-    """Return when frames were taken. There are no times unless every frame has one, ever later."""
-    contents = [_camera(block) for block in blocks]
+def read_clock(blocks: list[Block | None]) -> Clock:
+    """Return when frames were taken. There are no times unless every frame has one, ever later.
+
+    None is a frame that is cut off. The last one may be: it is taken to follow as the others do.
+    """
+    contents = [None if block is None else _camera(block) for block in blocks]
     times = [_time(content) for content in contents]
+    first, *others = times
+    if times[-1] is None and len(others) > 1 and first is not None and others[-2] is not None:
+        times[-1] = others[-2] + (others[-2] - first) / (len(others) - 1)
     known = [time for time in times if time is not None]
     rises = all(0 < later - time <= MAX_GAP for time, later in pairwise(known))
     is_complete = len(known) == len(blocks) and rises

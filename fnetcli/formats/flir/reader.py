@@ -24,7 +24,7 @@ from fnetcli.formats.base import (
 )
 from fnetcli.formats.flir import counts, picture
 from fnetcli.formats.flir.alignment import MAX_SHAPE, read_alignment
-from fnetcli.formats.flir.block import HEADER, SIGNATURES, Block, open_block
+from fnetcli.formats.flir.block import HEADER, SIGNATURES, Block, is_cut, open_block
 from fnetcli.formats.flir.chunks import START, find_block, has_chunks
 from fnetcli.formats.flir.clock import Clock, read_clock
 from fnetcli.formats.flir.temperatures import read_constants, to_celsius
@@ -251,6 +251,9 @@ def _blocks(file: BinaryIO) -> Iterator[int]:
         except ContentError:
             if not count:
                 raise
+            if is_cut(file, place):
+                yield place
+                return
             place = _next_signature(file, place + 1, length)  # bytes that look like a block
             continue
         count += 1
@@ -276,6 +279,13 @@ def _next_signature(file: BinaryIO, place: int, length: int) -> int | None:
     return None
 
 
+def _whole_block(file: BinaryIO, start: int) -> Block | None:
+    try:
+        return open_block(file, start)
+    except ContentError:
+        return None
+
+
 def _read_file(file: BinaryIO, options: ReadOptions) -> Image:
     return _frame_of_file(file, options).read(options)
 
@@ -284,7 +294,7 @@ def _probe_file(file: BinaryIO, options: ReadOptions) -> Header:
     return _frame_of_file(file, options).probe(options, NAME)
 
 
-FFF = Format(NAME, (".fff", ".seq"), starts_with(*SIGNATURES), _read_file, _probe_file)
+FFF = Format(NAME, (".fff", ".seq", ".csq"), starts_with(*SIGNATURES), _read_file, _probe_file)
 
 
 # --- what a file holds ----------------------------------------------------------------------------
@@ -318,6 +328,6 @@ def clock_of_frames(path: Path) -> Clock | None:
     def look(file: BinaryIO) -> Clock | None:
         if not file.read(4).startswith(SIGNATURES):
             return None
-        return read_clock([open_block(file, start) for start in _starts(file)])
+        return read_clock([_whole_block(file, start) for start in _starts(file)])
 
     return open_and(look, path)
