@@ -100,7 +100,7 @@ def is_cut(file: BinaryIO, start: int) -> bool:
     except ContentError:
         return False
     place, count = struct.unpack_from(f"{order}II", header, 0x18)
-    return count <= MAX_ENTRIES and start + place + ENTRY * count > file_length(file)
+    return bool(count <= MAX_ENTRIES and start + place + ENTRY * count > file_length(file))
 
 
 def _order(header: bytes) -> str:
