@@ -275,7 +275,7 @@ DAMAGED = {
     "unknown byte order": made.flir_jpeg(RECORDS | {COUNTS: b"\7\7" + RECORDS[COUNTS][2:]}),
     "has no pixels": made.flir_jpeg(RECORDS | {COUNTS: _patched(RECORDS[COUNTS], 2, b"\0\0")}),
     "are claimed": made.flir_jpeg(RECORDS | {COUNTS: _patched(RECORDS[COUNTS], 2, b"\x19\0")}),
-    "are there": made.flir_jpeg(RECORDS | {COUNTS: made.plain_counts(NUMBERS)[:-2]}),
+    "but there are": made.flir_jpeg(RECORDS | {COUNTS: made.plain_counts(NUMBERS)[:-2]}),
     "0x0, but 24x32 are": made.flir_jpeg(
         RECORDS | {COUNTS: made.plain_counts(NUMBERS)[:0x20] + b"\xff\xd8\xff\xf7" + bytes(9)}
     ),
@@ -323,7 +323,7 @@ class TestDamage:
         record = _patched(made.plain_counts(NUMBERS), 2, b"\xff\xff\xff\xff")
         assert "megapixels" in refusal(tmp_path, made.flir_jpeg({COUNTS: record}))
         record = _patched(made.plain_counts(NUMBERS), 2, struct.pack("<HH", 20000, 20000))
-        assert "are there" in refusal(tmp_path, made.flir_jpeg({COUNTS: record}))
+        assert "but there are" in refusal(tmp_path, made.flir_jpeg({COUNTS: record}))
 
     @pytest.mark.parametrize("layer", LAYERS)
     def test_cut_anywhere_is_an_error_or_whole(self, tmp_path: Path, layer: Layer) -> None:
