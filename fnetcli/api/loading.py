@@ -25,7 +25,7 @@ def load_network(
 def load_baseline(name: str) -> LoadedBaseline:
     """Return a baseline, to be given in the network's place: average, max or laplacian.
 
-    It has learned nothing, and has no parts; everything else is as with a network, so that both can
+    It is not trained, and has no parts; everything else is as with a network, so that both can
     be compared: ``fuse_volumes(load_baseline("average"), "out", images)``. Raise UsageError.
     """
     full = SHORT_NAMES.get(name, name)

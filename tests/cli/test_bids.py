@@ -266,7 +266,7 @@ class TestDerivative:
         given = ("--ct", "in", "--mri", "in", "--layout", "bids", *ENTITIES, "--method", "average")
         assert fnet("fuse", *given, "-o", "out").exit_code == 0
         (maker,) = record(Path("out/dataset_description.json"))["GeneratedBy"]
-        assert maker["Description"].endswith("the baseline average, which has learned nothing")
+        assert maker["Description"].endswith("the baseline average, which is not trained")
 
     def test_parts_of_a_run(self) -> None:
         done(*ENTITIES, "--part", "1/2")
