@@ -163,8 +163,8 @@ def _is_whole(source: Source, reading: ReadOptions, first: Header) -> bool:
         return False
     if found.dtype != first.dtype:
         raise ReadError(
-            f"{source.path}: the numbers of frame {source.page} are no temperatures, or those of "
-            "the first are none, since constants are missing; end before it with --end, or begin "
+            f"{source.path}: the numbers of frame {source.page} are not temperatures, or those of "
+            "the first are not, since constants are missing; end before it with --end, or begin "
             "after it with --start"
         )
     return True

@@ -239,7 +239,7 @@ class TestWithAnotherCamera:
         pair = ("--vis", photo, "--ir", thermal)
         (record,) = fuse(weights, tmp_path / "out", *pair)
         assert record["ranges"]["ir"]["high"] > 1000
-        assert any("are no temperatures" in one for one in record["notices"])
+        assert any("are not temperatures" in one for one in record["notices"])
         text = refused(weights, tmp_path / "o2", *pair, "--range", "ir=20,35C")
         assert "not known to be temperatures" in text
 
@@ -319,7 +319,7 @@ class TestRaw:
         [
             ("24x31", "--raw-size 24x32"),
             ("24x40", "ends early"),
-            ("25x31", "1,550 bytes, and 1,536 are there"),
+            ("25x31", "1,550 bytes, but the file has 1,536"),
             ("24", "width and height"),
             ("0x5", "width and height"),
         ],

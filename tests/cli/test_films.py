@@ -438,7 +438,7 @@ class TestSequences:
         bare = {kind: one for kind, one in records.items() if kind != flir_files.CAMERA}
         for other, words in {
             "size": (records | {flir_files.PICTURE: wider}, "but a film has one size; end before"),
-            "constants": (bare, "frame 3 are no temperatures, or those of the first are none"),
+            "constants": (bare, "frame 3 are not temperatures, or those of the first are not"),
         }.values():
             frames = [flir_files.block(one) for one in (records, records, other)]
             walk = tmp_path / "walk.seq"

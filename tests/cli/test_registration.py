@@ -546,7 +546,7 @@ FILES: dict[str, tuple[str, str]] = {
                 "R": (2 * np.eye(3)).tolist(),
             }
         ),
-        "its R is no rotation",
+        "its R is not a rotation",
     ),
     "of volumes": (
         ITK + "Euler3DTransform_double_3_3\nParameters: 0 0 0 0 0 0\nFixedParameters: 0 0 0\n",

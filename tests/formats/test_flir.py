@@ -115,7 +115,7 @@ class TestNumbers:
         image = read(tmp_path, made.flir_jpeg(without(CAMERA) | {COUNTS: record}))
         np.testing.assert_array_equal(image.pixels[0, ..., 0], NUMBERS)
         assert image.unit == "counts"
-        assert "no temperatures" in image.notices[0]
+        assert "not temperatures" in image.notices[0]
 
     def test_many_chunks_in_any_order(self, tmp_path: Path) -> None:
         payloads = made.chunks(made.block(RECORDS), 500)
