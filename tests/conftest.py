@@ -7,8 +7,10 @@ import os
 import shutil
 import signal
 import tempfile
+from collections.abc import Iterator
 
 import hypothesis
+import pytest
 
 from fnetcli.files.cache import cache_folder
 
@@ -41,3 +43,11 @@ if signal.getsignal(signal.SIGHUP) == signal.SIG_IGN:
 # No deadlines: times vary on shared machines. Derandomised: a red run can be repeated.
 hypothesis.settings.register_profile("fnet", deadline=None, derandomize=True, max_examples=50)
 hypothesis.settings.load_profile("fnet")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _scoring_in_this_process() -> Iterator[None]:
+    """Let `fnet eval` start processes only for --workers: that takes longer than tiny pictures."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("fnetcli.cli.eval.usable_cores", lambda: 1)
+        yield

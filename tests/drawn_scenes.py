@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from functools import cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,8 +16,9 @@ Matrix = NDArray[np.float64]
 SIZE = (150, 200)
 
 
+@cache
 def scene(seed: int, height: int = 300, width: int = 400) -> Map:
-    """Return boxes, discs and slanted edges of many sizes, on a slope."""
+    """Return boxes, discs and slanted edges of many sizes, on a slope; not to be written to."""
     random = np.random.default_rng(seed)
     rows, columns = np.mgrid[:height, :width]
     image = 0.3 + 0.1 * rows / height
@@ -33,7 +35,9 @@ def scene(seed: int, height: int = 300, width: int = 400) -> Map:
             else (np.abs(down) < tall / 2) & (np.abs(right) < wide / 2)
         )
         image[inside] = random.random()
-    return np.asarray(ndimage.gaussian_filter(image, 0.8), np.float32)
+    drawn = np.asarray(ndimage.gaussian_filter(image, 0.8), np.float32)
+    drawn.setflags(write=False)
+    return drawn
 
 
 def other_modality(image: Map, seed: int = 0) -> Map:

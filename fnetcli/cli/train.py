@@ -93,6 +93,10 @@ def train(
         observer.close()
         if leads:
             _draw_curves(console, run)
+    if resume and not observer.stage:
+        console.notice(
+            f"{run}: all its iterations were done before; a recipe with more goes further"
+        )
     best, last = run / loop.BEST_FILE, run / loop.LAST_FILE
     console.result(str(best if best.is_file() else last))
     return EXIT_DONE

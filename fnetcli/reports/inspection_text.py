@@ -112,7 +112,7 @@ def _texts_of(value: Any) -> list[str]:
     single = {key: inner for key, inner in value.items() if not isinstance(inner, Mapping)}
     lines = [", ".join(f"{_plain(key)} {_plain(inner)}" for key, inner in single.items())]
     for key, inner in value.items():
-        if isinstance(inner, Mapping):
+        if isinstance(inner, Mapping) and inner:
             words = ", ".join(f"{_plain(name)} {_plain(one)}" for name, one in inner.items())
             lines.append(f"{_plain(key)}: {words}")
     return lines

@@ -280,6 +280,7 @@ class TestSaid:
         assert "--band: applies only to a pair or an image" in errors(result.stderr)[0]
 
 
+@pytest.mark.usefixtures("eager")
 class TestTraining:
     def test_pairs_of_one_folder(self, tmp_path: Path) -> None:
         for i in range(2):

@@ -750,9 +750,11 @@ class TestSignals:
     @pytest.fixture
     def process(self, tmp_path: Path) -> Iterator[subprocess.Popen[str]]:
         vis, ir = (smooth_noise(600, 800, seed) for seed in (0, 1))
-        for i in range(40):
-            write(tmp_path / "vis" / f"{i}.png", np.roll(vis, 9 * i, axis=1))
-            write(tmp_path / "ir" / f"{i}.png", ir)
+        first = write(tmp_path / "ir" / "0.bmp", ir)
+        for i in range(30):
+            write(tmp_path / "vis" / f"{i}.bmp", np.roll(vis, 9 * i, axis=1))
+            if i:
+                os.link(first, tmp_path / "ir" / f"{i}.bmp")
         given = ["--vis", tmp_path / "vis", "--ir", tmp_path / "ir", "--baselines"]
         process = subprocess.Popen(
             command(*given, "--workers", 2, "--csv", tmp_path / "r.csv"),

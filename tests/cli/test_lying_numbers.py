@@ -580,6 +580,7 @@ class TestElsewhere:
         assert self.WORDS in scores["plain"]
         assert self.WORDS not in scores["none"]
 
+    @pytest.mark.usefixtures("eager")
     def test_train_sees_the_same(self, runs: Runs) -> None:
         for i in range(2):
             runs.tiff(with_number(0, scattered(0.02)), f"train/ir/{i}.tif")

@@ -78,6 +78,7 @@ def test_a_bar_says_what_is_counted(
     assert any("reading volumes" in line and "pairs" in line for line in lines)
 
 
+@pytest.mark.usefixtures("eager")
 def test_a_training_says_what_it_reads(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Registering and reading thousands of pairs takes minutes, before anything is learnt."""
     monkeypatch.setattr(Progress, "SECONDS", -1)

@@ -70,6 +70,7 @@ def test_scores(tmp_path: Path) -> None:
     assert method["mean"]["MI"] > 0
 
 
+@pytest.mark.usefixtures("eager")
 def test_training(tmp_path: Path) -> None:
     Path("recipe.toml").write_text(RECIPE.format(networks=FNET_NETWORKS))
     result = fnet("train", "recipe.toml", "-o", "run")

@@ -119,7 +119,7 @@ def begun(out: Path, process: subprocess.Popen[str]) -> None:
 class TestEnds:
     @pytest.fixture
     def running(self, tmp_path: Path) -> list[str]:
-        vis, ir = write_pairs(tmp_path, 400, 96, 128)
+        vis, ir = write_pairs(tmp_path, 250, 96, 128)
         given = ["--vis", vis, "--ir", ir, "--weights", tiny_weights(tmp_path)]
         return command("fuse", *given, "-o", tmp_path / "out")
 
@@ -152,7 +152,7 @@ class TestEnds:
             process.send_signal(signal.SIGHUP)
             listed, message = process.communicate(timeout=SECONDS)
         assert process.returncode == 0, message
-        assert len(listed.splitlines()) == 400
+        assert len(listed.splitlines()) == 250
 
     def test_a_reader_that_leaves(self, running: list[str], tmp_path: Path) -> None:
         """As `| head -1` does."""

@@ -109,7 +109,7 @@ def test_two_processes_lose_what_one_loses(tmp_path: Path) -> None:
     require_alike(one, two, 1e-5)
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_cddfuse_by_two_processes(tmp_path: Path) -> None:
     """The decomposition looks at all features of the batch before it squares."""
     text = CDDFUSE.format(min_contrast=0).replace("batch = 1\n", "batch = 2\n")
@@ -120,7 +120,7 @@ def test_cddfuse_by_two_processes(tmp_path: Path) -> None:
     require_alike(tmp_path / "one", tmp_path / "two", 1e-4)
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_uaafusion_by_two_processes(tmp_path: Path) -> None:
     """With S frozen, whose batch statistics and dropout are each process's own."""
     text = UAAFUSION.format(precision="fp32").replace("[stage_1]\niterations = 3", FROZEN)

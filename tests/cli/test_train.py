@@ -299,6 +299,9 @@ def test_command_line_folders_replace_validation_too(tmp_path: Path, recipe: Pat
 def test_longer_recipe_goes_on(tmp_path: Path, recipe: Path) -> None:
     run = tmp_path / "run"
     assert fnet("train", recipe, "-o", run).exit_code == 0
+    finished = fnet("train", "-o", run, "--resume")
+    assert finished.exit_code == 0
+    assert "all its iterations were done before" in finished.stderr
     change(recipe, ("iterations = 8", "iterations = 10"))
     change(recipe, ("decay = 3", "decay = 2\nssim_weight = 30.0"))
     assert fnet("train", recipe, "-o", run, "--resume").exit_code == 0

@@ -8,6 +8,8 @@ from types import ModuleType
 
 import pytest
 
+from fnetcli import load_network
+from fnetcli.engine.executors.fnet import COMPILED
 from tests.paths import ROOT
 
 
@@ -48,6 +50,14 @@ def test_not_ready(project: Path, check: ModuleType, name: str, text: str, probl
     (project / name).write_text(text)
     (found,) = check.problems()
     assert problem in found
+
+
+def test_how_a_package_computed(check: ModuleType) -> None:
+    """As `fnet fuse -v` says it, on this machine and where there is no compiler."""
+    engine = load_network(device="cpu").engine
+    assert check.is_compiled(f"{engine.path}, fp32") == (engine.path == COMPILED)
+    assert check.is_compiled(f"{COMPILED}, fp32")
+    assert not check.is_compiled("torch (the compiled path, several times faster: none), fp32")
 
 
 def test_versions_of_this_project_agree(check: ModuleType) -> None:

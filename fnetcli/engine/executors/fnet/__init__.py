@@ -11,6 +11,8 @@ from fnetcli.models.base import Network
 from fnetcli.models.fnet.blocks import blocks_of
 from fnetcli.models.fnet.config import FNetConfig
 
+COMPILED = "compiled for this processor"
+
 
 def choose_fnet(
     network: Network[FNetConfig],
@@ -28,7 +30,7 @@ def choose_fnet(
 
         try:
             library = load_library(lambda: on_notice(BUILDING))
-            return Native(blocks, library), "compiled for this processor"
+            return Native(blocks, library), COMPILED
         except NoLibraryError as error:
             why = f"torch (the compiled path, several times faster: {error})"
     from fnetcli.engine.executors.fnet.bands import Bands

@@ -60,11 +60,11 @@ def test_it_has_three_ways() -> None:
 
 @pytest.mark.parametrize("kind", [0, 1])
 def test_whole_images_are_exact_and_nothing_is_said(kind: int) -> None:
-    pair, said = scene(400, 350), list[str]()
-    in_need = needs(Engine(small_network(), CPU), 400, 350)
+    pair, said = scene(800, 700), list[str]()
+    in_need = needs(Engine(small_network(), CPU), 800, 700)
     assert in_need[1] < in_need[0]
     engine = engine_with(in_need[kind], said)
-    assert engine._plan(1, 400, 350, FUSED).executor is engine._executors[kind]
+    assert engine._plan(1, 800, 700, FUSED).executor is engine._executors[kind]
     found, exact = engine.run(*pair, FEATURES), expected(pair)
     np.testing.assert_allclose(found.fused, exact.fused[:, 0], atol=3e-6)
     assert list(found.features) == list(NAMES)
