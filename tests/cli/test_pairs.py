@@ -54,8 +54,8 @@ class TestList:
         [
             ("vis,ir\n../a.png,b.png\n", "line 2: ../a.png lies outside the list's folder"),
             ("vis,ir\n/etc/passwd,b.png\n", "lies outside"),
-            ("case,vis,ir\n../../x,a.png,b.png\n", "is no name of a case"),
-            ("case,vis,ir\na/b,a.png,b.png\n", "is no name of a case"),
+            ("case,vis,ir\n../../x,a.png,b.png\n", "is not a case name"),
+            ("case,vis,ir\na/b,a.png,b.png\n", "is not a case name"),
             ("case,vis,ir\nx,a.png,b.png\nx,c.png,d.png\n", "lines 2 and 3: both are called 'x'"),
             ("vis,ir\na.png,\n", "line 2: no path of the ir image"),
             ("vis,thermal\na.png,b.png\n", "names 1 modalities"),

@@ -120,7 +120,7 @@ def test_known_palettes_are_undone(drawn: str, suffix: str, runs: Runs) -> None:
         assert found["name"] == name
         assert found["error"] < (8 if suffix == "png" else 20)
         assert f"ir: the palette {name} is undone" in said
-        assert f"lie {found['error']:g} of 255 levels beside it" in said
+        assert f"on average {found['error']:g} of 255 levels away" in said
         assert "warning" not in said
         assert np.abs(fused - expected).mean() < (6 if suffix == "png" else 12)
         assert record["options"]["scaling"]["ir"]["corrections"]["palette"] == choice
@@ -147,13 +147,13 @@ def test_colours_of_no_known_palette_stay(kind: str, runs: Runs) -> None:
     ir = runs.save(rgb, "ir.png")
     plain, _, _ = runs.fuse(ir)
     fused, record, said = runs.fuse(ir, "--palette", "ir=auto")
-    assert "its colours are of no known palette" in said
+    assert "its colours fit no known palette" in said
     assert "--palette ir=NAME chooses one" in said
     assert "palette" not in record["ranges"]["ir"]
     np.testing.assert_array_equal(fused, plain)
     _, record, said = runs.fuse(ir, "--palette", "ir=jet")
     assert record["ranges"]["ir"]["palette"]["name"] == "jet"
-    assert "it may be another one; --palette ir=auto looks for it" in said
+    assert "it may be another one; --palette ir=auto finds the nearest" in said
 
 
 @pytest.mark.parametrize("stored", ["grey", "grey as colour", "a warm grey"])

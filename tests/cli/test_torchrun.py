@@ -203,7 +203,7 @@ def test_whatever_ends_it_the_state_is_saved(tmp_path: Path, way: str) -> None:
     assert process.returncode != 0
     for one in below:
         assert not one.is_running()
-    assert ("the state is saved, resume" if way == "interrupted" else "--resume") in stderr
+    assert ("the state is saved, continue" if way == "interrupted" else "--resume") in stderr
     done = len(log_rows(run))
     state = torch.load(run / "state.pt", weights_only=True)["progress"]
     assert 20 + state["iteration"] == done

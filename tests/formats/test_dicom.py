@@ -294,7 +294,7 @@ class TestRefusal:
         image = read(save([scout, *headers], tmp_path / "series"))
         assert_same_in_space(image, phantom(), PLAIN)
         assert image.notices == ("1 of its images are localisers, and are ignored",)
-        assert "holds a localiser, no images" in refused(save([scout], tmp_path / "scout"))
+        assert "holds a localiser, but no images" in refused(save([scout], tmp_path / "scout"))
 
     @pytest.mark.parametrize(
         ("modality", "storage", "words"),
@@ -316,8 +316,8 @@ class TestRefusal:
         if storage in {"66.4", "66.7", "481.2"}:
             set_pixels(other, phantom((1, 7, 6))[0])
         alone = save_one(other, tmp_path / "alone" / "object")
-        assert f"holds {words}, no images" in refused(alone)
-        assert f"holds {words}, no images" in refused(alone.parent)
+        assert f"holds {words}, but no images" in refused(alone)
+        assert f"holds {words}, but no images" in refused(alone.parent)
         folder = write_series(tmp_path / "both", phantom(), PLAIN)
         save_one(other, folder / "object.dcm")
         image = read(folder)

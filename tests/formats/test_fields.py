@@ -299,7 +299,7 @@ class TestNrrd:
             ({"encoding": "gzip"}, "not a readable NRRD file"),
             ({"space directions": "(1,0,0) (0,1,0) (0,0,0)"}, "do not span a space"),
             ({"space directions": "(1,0,0) (0,1,0) (1,1,0)"}, "do not span a space"),
-            ({"space directions": "(1,0,0) (0,nan,0) (0,0,1)"}, "are no numbers"),
+            ({"space directions": "(1,0,0) (0,nan,0) (0,0,1)"}, "are not numbers"),
             ({"space directions": "(1,0,0) (0,x,0) (0,0,1)"}, "vectors make no sense"),
             ({"space directions": "(1,0) (0,1) (0,0)"}, "space directions make no sense"),
             ({"space directions": "(1e-9,0,0) (0,1,0) (0,0,1)"}, "its voxels are"),
@@ -397,8 +397,8 @@ class TestMetaImage:
             ({"DimSize": "6 5 x"}, "its DimSize makes no sense"),
             ({"DimSize": "6 5 4000"}, "ends early"),
             ({"DimSize": "6 5 99999999"}, "more than the limit"),
-            ({"NDims": "2", "DimSize": "6 5"}, "has 2 dimensions, no volume"),
-            ({"ObjectType": "Mesh"}, "no image"),
+            ({"NDims": "2", "DimSize": "6 5"}, "has 2 dimensions, not a volume"),
+            ({"ObjectType": "Mesh"}, "not an image"),
             ({"BinaryData": "False"}, "written as text"),
             ({"ElementType": "MET_OTHER"}, "of type 'MET_OTHER'"),
             ({"ElementNumberOfChannels": "2"}, "neither grey nor RGB"),
@@ -434,7 +434,7 @@ class TestDetached:
         ):
             (folder / header).write_bytes(content)
             line = refused(folder / header)
-            assert "no plain name" in line or "makes no sense" in line, header
+            assert "not a plain file name" in line or "makes no sense" in line, header
             with pytest.raises(ReadError):
                 volume_files(folder / header)
 

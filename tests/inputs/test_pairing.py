@@ -356,12 +356,12 @@ class TestList:
     @pytest.mark.parametrize("name", ["a/b", "a\\b", "..", ".", "../x", "/x", "a..b", "x/", "\\"])
     def test_names_that_are_paths_are_refused(self, name: str, tmp_path: Path) -> None:
         text = self.refused(tmp_path, f"vis,ir,case\na.png,b.png,{name}\n")
-        assert text.startswith(f", line 2: {name!r} is no name of a case; ")
+        assert text.startswith(f", line 2: {name!r} is not a case name; ")
 
     @pytest.mark.parametrize("value", [".", "x/..", "a..b.png", "x\\a..b.png"])
     def test_so_are_names_that_come_of_paths(self, value: str, tmp_path: Path) -> None:
         text = self.refused(tmp_path, f"vis,ir\n{value},b.png\n")
-        assert "is no name of a case" in text
+        assert "is not a case name" in text
 
     def test_a_path_may_be_odd_if_the_case_has_a_name(self, tmp_path: Path) -> None:
         path = self.write(tmp_path, "vis,ir,case\na..b.png,a\\b.png,good\n")
