@@ -13,6 +13,7 @@ from fnetcli.checkpoints import shipped
 from tests.cli.command import error_line, fnet, tiny_weights
 from tests.drawn_pictures import smooth_noise, write
 from tests.drawn_volumes import AXIAL, affine, write_nifti
+from tests.paths import EXAMPLE
 
 AXIAL_GRID = affine(AXIAL)
 NOTICE = "weights fnet-medical for mri and {}; --weights chooses others"
@@ -122,3 +123,18 @@ def test_the_list_names_both() -> None:
     (medical,) = [line for line in lines if line.startswith("fnet-medical ")]
     assert "(default for CT, MRI, PET, SPECT)" in medical
     assert medical.endswith("trained for ct+mri, pet+mri, spect+mri")
+
+
+def test_weights_for_the_parts_keep_less_of_what_both_show() -> None:
+    """Of the edges of both pictures, the unique parts of fnet-parts keep less than those of fnet."""
+    pair = ["--vis", EXAMPLE / "vis.png", "--ir", EXAMPLE / "ir.png"]
+    kept = []
+    for weights in ("fnet", "fnet-parts"):
+        result = fnet("inspect", *pair, "--weights", weights, "--json", "-")
+        assert result.exit_code == 0, result.output
+        found = json.loads(result.stdout)["separation"]
+        kept.append([found[name]["edges_kept"] for name in ("ir", "vis")] + [found["shared_edges"]])
+    (ir, vis, shared), (less_ir, less_vis, more_shared) = kept
+    assert less_ir < ir / 2
+    assert less_vis < vis
+    assert more_shared > shared
