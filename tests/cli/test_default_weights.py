@@ -133,7 +133,8 @@ def test_weights_for_the_parts_keep_less_of_what_both_show() -> None:
         result = fnet("inspect", *pair, "--weights", weights, "--json", "-")
         assert result.exit_code == 0, result.output
         found = json.loads(result.stdout)["separation"]
-        kept.append([found[name]["edges_kept"] for name in ("ir", "vis")] + [found["shared_edges"]])
+        edges = (found[name]["edges_kept"] for name in ("ir", "vis"))
+        kept.append([*edges, found["shared_edges"]])
     (ir, vis, shared), (less_ir, less_vis, more_shared) = kept
     assert less_ir < ir / 2
     assert less_vis < vis
