@@ -126,7 +126,7 @@ def test_the_list_names_both() -> None:
 
 
 def test_weights_for_the_parts_keep_less_of_what_both_show() -> None:
-    """Of the edges of both pictures, the unique parts of fnet-parts keep less than those of fnet."""
+    """Its unique parts keep less of the edges of both pictures than those of fnet."""
     pair = ["--vis", EXAMPLE / "vis.png", "--ir", EXAMPLE / "ir.png"]
     kept = []
     for weights in ("fnet", "fnet-parts"):
