@@ -413,6 +413,20 @@ class TestSequences:
         result = fnet("fuse", "--flir", walk, "-o", tmp_path / "out", "--weights", weights)
         assert "3 fused, 0 skipped, 1 failed" in result.stderr
 
+    def test_flir_sequence_with_a_damaged_directory(self, tmp_path: Path, weights: Path) -> None:
+        """A frame whose directory seems to lie beyond the file does not end the recording."""
+        blocks = [
+            flir_files.block(
+                flir_files.records(camera=flir_files.camera(taken=1_500_000_000_000 + 200 * i))
+            )
+            for i in range(4)
+        ]
+        blocks[1] = blocks[1][:0x18] + b"\x7f\xff\xff\0" + blocks[1][0x1C:]
+        walk, out = tmp_path / "walk.seq", tmp_path / "f.mkv"
+        walk.write_bytes(b"".join(blocks))
+        fuse("--flir", walk, "-o", out, "--weights", weights)
+        np.testing.assert_allclose(read_back(out)[0], [0, 0.4, 0.6], atol=1e-3)
+
     def test_flir_sequence_with_a_closed_shutter(self, tmp_path: Path, weights: Path) -> None:
         """The camera measures its own shutter now and then: one flat, warm frame."""
         open_, closed = (

@@ -245,22 +245,25 @@ def _blocks(file: BinaryIO) -> Iterator[int]:
     length = file_length(file)
     place: int | None = 0
     count = 0
+    cut: int | None = None  # the last frame, if the file ends within it
     while place is not None:
         try:
             block = open_block(file, place)
         except ContentError:
             if not count:
                 raise
-            if is_cut(file, place):
-                yield place
-                return
+            if cut is None and is_cut(file, place):
+                cut = place
             place = _next_signature(file, place + 1, length)  # bytes that look like a block
             continue
         count += 1
+        cut = None
         if count > MAX_FRAMES:
             raise ContentError(f"more than {MAX_FRAMES:,} frames", "cut it into shorter sequences")
         yield place
         place = _next_signature(file, max(block.end, place + HEADER), length)
+    if cut is not None:
+        yield cut
 
 
 def _next_signature(file: BinaryIO, place: int, length: int) -> int | None:
