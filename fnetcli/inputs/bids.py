@@ -86,7 +86,7 @@ def read_rule(option: str, text: str) -> BidsName:
 
 def _plain(key: str, label: str) -> str:
     is_number = key in INDEXES and label.isdecimal()
-    return str(int(label)) if is_number else label
+    return label.lstrip("0") if is_number else label
 
 
 # --- files ----------------------------------------------------------------------------------------

@@ -95,8 +95,8 @@ class Pairing:
         first, second = self.roots
         if self.source == "bids":
             raise FnetError(
-                f"{first}: nothing to do, in no subject and session one file of {self.advice} has "
-                "a partner; check --entity, or list the pairs with --pairs"
+                f"{first}: nothing to do, no subject and session has a pair of {self.advice}; "
+                "check --entity, or list the pairs with --pairs"
             )
         advice = f"{self.advice}; " if self.advice else ""
         raise FnetError(

@@ -14,6 +14,7 @@ from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 from fnetcli.errors import UsageError
 from fnetcli.files.guarded import FileKind, read_text
@@ -23,8 +24,9 @@ from fnetcli.inputs.pairing import Pairing
 VERSION = "1.10.0"  # of BIDS, that these names follow
 PROGRAM = "fnet"
 DATASET = FileKind("the description of a data set", 1 << 20, "mend it")
-# What validators do not know: the records of a run, previews, transforms.
-NOT_BIDS = "manifest.jsonl\nrun.json\nparts/\nsub-*/figures/\n*_xfm.tfm\n"
+# What validators do not know: the records of a run, previews, transforms. Folders have no slash at
+# their end: bids-validator 3.0 does not match them with one.
+NOT_BIDS = "manifest.jsonl\nrun.json\nparts\nsub-*/figures\n*_xfm.tfm\n"
 
 
 # --- names ----------------------------------------------------------------------------------------
@@ -99,9 +101,7 @@ def dataset_files(
         "GeneratedBy": [maker],
         "SourceDatasets": [
             {
-                "URL": Path(
-                    os.path.relpath(os.path.realpath(root), os.path.realpath(out))
-                ).as_posix(),
+                "URL": _relative_url(root, out),
                 **({"DOI": doi} if isinstance(doi := one.get("DatasetDOI"), str) else {}),
             }
             for root, one in zip(roots, known, strict=True)
@@ -114,6 +114,11 @@ def dataset_files(
         of_skull = {"SkullStripped": False} if are_raw else {}  # otherwise unknown
         files[f"{name}.json"] = _json({"Description": sentence, **of_skull})
     return files
+
+
+def _relative_url(path: Path, base: Path) -> str:
+    relative = os.path.relpath(os.path.realpath(path), os.path.realpath(base))
+    return quote(Path(relative).as_posix())
 
 
 def _require_own(out: Path) -> None:
