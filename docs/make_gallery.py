@@ -42,7 +42,8 @@ HEAD = """# Gallery
 What `fnet` makes of every pair of modalities it knows, and of pairs that it cannot help. Everything
 here was drawn by the programs in `examples/`: nobody was photographed or scanned, and near infrared
 and SPECT are drawn as their physics suggests, not measured. `docs/make_gallery.py` makes all
-pictures with the shipped weights: `fnet`, or `fnet-medical` for CT, MRI, PET and SPECT.
+pictures with the default weights, `fnet`, or `fnet-medical` for CT, MRI, PET and SPECT, but for one
+that says so.
 
 Each strip shows the two pictures, the fused one, and its three parts: two unique ones, computed
 from one picture each, and the common one. In the parts grey is zero.
@@ -57,6 +58,7 @@ class Entry:
     title: str
     words: str
     pair: Callable[[], Pair]
+    weights: str | None = None  # if not the default ones
 
 
 # --- pairs ----------------------------------------------------------------------------------------
@@ -120,6 +122,15 @@ ENTRIES = (
         "People, the cat and the manhole come from the thermal camera; signs, windows and "
         "colours from the other.",
         night_street,
+    ),
+    Entry(
+        "vis-ir-parts",
+        "The same, with the weights fnet-parts",
+        "The unique parts hold less of what both cameras see, and are faint: the thermal one has "
+        "what is warm, the visible one lamps, signs and markings. Much that one camera alone sees "
+        "is in the common part, too.",
+        night_street,
+        "fnet-parts",
     ),
     Entry(
         "vis-nir",
@@ -187,11 +198,11 @@ FAILURES = (
 # --- strips ---------------------------------------------------------------------------------------
 
 
-def strip(pair: Pair) -> Image.Image:
+def strip(pair: Pair, weights: str | None = None) -> Image.Image:
     """Return six panels in two rows: first, second, fused; unique, unique, common."""
     scaling = {name: ScalingOptions(limits=LIMITS[name]) for name in pair if name in LIMITS}
     first, second = pair
-    fused = fuse(_network(first, second), scaling=scaling, **pair)
+    fused = fuse(_network(weights, first, second), scaling=scaling, **pair)
     panels = {
         first: _grey(pair[first], LIMITS.get(first)),
         second: _grey(pair[second], LIMITS.get(second)),
@@ -211,8 +222,8 @@ def strip(pair: Pair) -> Image.Image:
 
 
 @cache
-def _network(*modalities: str) -> LoadedNetwork:
-    return load_network(device="cpu", modalities=modalities)
+def _network(weights: str | None, *modalities: str) -> LoadedNetwork:
+    return load_network(weights, device="cpu", modalities=modalities)
 
 
 def _grey(picture: Picture, limits: tuple[float, float] | None) -> NDArray[np.uint8]:
@@ -245,7 +256,7 @@ def main() -> None:
     for entry in (*ENTRIES, *FAILURES):
         if not names or entry.name in names:
             path = PICTURES / f"{entry.name}.webp"
-            strip(entry.pair()).save(path, quality=85, method=6)
+            strip(entry.pair(), entry.weights).save(path, quality=85, method=6)
             print(path, path.stat().st_size)
     PAGE.write_text(page(), encoding="utf-8")
 
