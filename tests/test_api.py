@@ -375,6 +375,11 @@ class TestFolders:
             ({"pairs": [{"vis": "a", "ir": "b"}]}, "ir and vis: come as pictures only"),
             ({"images": images, "layout": "bids"}, "layout bids: takes entities of mri and ct"),
             ({"images": images, "entities": suffixes}, "entities: go with layout"),
+            (
+                {"images": images, "layout": "bids", "entities": suffixes, "each_volume": True},
+                "each_volume and layout bids",
+            ),
+            ({"images": images, "regsiter": True}, "regsiter: no such argument"),
             ({"images": images, "match": {"pet": "{}"}}, "pet: not one of the two images"),
             ({}, "two"),
         )
@@ -434,6 +439,14 @@ class TestFolders:
             fuse_folder(network, tmp_path / "out", images, suffixes={"nir": "_N"})
         with pytest.raises(UsageError, match="--depth float: a png file"):
             fuse_folder(network, tmp_path / "out", images, depth="float", format="png")
+        unknown: tuple[tuple[dict[str, Any], str], ...] = (
+            ({"recusrive": True}, "recusrive: no such argument; check its spelling"),
+            ({"existing": "keep"}, "existing: 'keep'; use one of skip, overwrite, error"),
+            ({"workers": 0}, "workers: 0; use at least 1"),
+        )
+        for given, message in unknown:
+            with pytest.raises(UsageError, match=message):
+                fuse_folder(network, tmp_path / "out", images, **given)
         (tmp_path / "none").mkdir()
         with pytest.raises(FnetError, match="nothing to do"):
             fuse_folder(network, tmp_path / "out", {**images, "ir": tmp_path / "none"})

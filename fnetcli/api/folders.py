@@ -17,7 +17,7 @@ from fnetcli.api.names import (
     require_known,
     scaling_of_both,
 )
-from fnetcli.api.runs import RunSettings, progress_of, run, workers_of
+from fnetcli.api.runs import RunSettings, progress_of, require_settings, run, workers_of
 from fnetcli.errors import UsageError
 from fnetcli.formats import ReadOptions, usual_layer
 from fnetcli.imaging.intensity import ScalingOptions
@@ -71,6 +71,7 @@ def fuse_folder(
     All other options are those of the command; `settings` are `RunSettings`. Raise UsageError for
     wrong arguments, FnetError if there is no pair, OutputError if no further result can be written.
     """
+    require_settings(settings)
     of_pages, of_bands = pages or {}, bands or {}
 
     def reading_of(modality: str) -> ReadOptions:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TypedDict
+from typing import TypedDict, get_args
 
+from fnetcli.errors import UsageError
 from fnetcli.models.base import Wanted
 from fnetcli.runs.crew.base import ClusterOptions
 from fnetcli.runs.network import LoadedMethod
@@ -31,6 +32,17 @@ class RunSettings(TypedDict, total=False):
     part: str | None
     cluster: str | ClusterOptions | None
     on_progress: OnProgress
+
+
+def require_settings(settings: RunSettings) -> None:
+    """Raise UsageError for a keyword that no function knows, or a value out of range."""
+    for name in sorted(settings.keys() - RunSettings.__optional_keys__):
+        raise UsageError(f"{name}: no such argument; check its spelling")
+    existing, workers = settings.get("existing", "skip"), settings.get("workers")
+    if existing not in get_args(Existing):
+        raise UsageError(f"existing: {existing!r}; use one of {', '.join(get_args(Existing))}")
+    if workers is not None and workers < 1:
+        raise UsageError(f"workers: {workers}; use at least 1")
 
 
 def workers_of(settings: RunSettings) -> int:

@@ -14,8 +14,8 @@ from numpy.typing import ArrayLike
 
 from fnetcli.api.arrays import ARRAY_TYPES, numbers_of
 from fnetcli.api.names import Laid, Names, PairSource, gains_by_role, paired_volumes, require_known
-from fnetcli.api.runs import RunSettings, run
-from fnetcli.errors import PairError
+from fnetcli.api.runs import RunSettings, require_settings, run
+from fnetcli.errors import PairError, UsageError
 from fnetcli.formats.transforms import read_transform
 from fnetcli.formats.volumes import VolumeOptions
 from fnetcli.inputs.layout import AskedKind
@@ -89,6 +89,9 @@ def fuse_volumes(
     `strict`, a refused registration fails its case. All other options are those of the command;
     `settings` are `RunSettings`. Raise as `fuse_folder` does.
     """
+    require_settings(settings)
+    if each_volume and layout == "bids":
+        raise UsageError("each_volume and layout bids: names of BIDS decide; leave one out")
     named = Names(recursive, prefixes or {}, suffixes or {}, match or {})
     laid = Laid(layout, name, entities or {})
     with _volume_files(images or {}) as files:
