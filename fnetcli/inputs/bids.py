@@ -25,12 +25,12 @@ SUBJECT, SESSION = "sub", "ses"
 INDEXES = {"run", "echo", "flip", "inv", "split", "chunk"}  # numbers, with or without zeros
 MOST_SHOWN = 3
 
-NO_NAME = "no BIDS name"
+NO_NAME = "not a BIDS name"
 ELSEWHERE = "its name does not begin with the names of its subject and session"
 OUTSIDE = "a link that leads out of the data set"
 NOT_ASKED = "does not fit --entity"
 IN_BOTH = "fits --entity of both sides"
-NO_SUBJECT = "no folder of a subject"
+NO_SUBJECT = "not a folder of a subject"
 DOUBTFUL = (NO_NAME, ELSEWHERE, OUTSIDE, IN_BOTH)  # said, besides being recorded
 
 
@@ -78,7 +78,7 @@ def read_rule(option: str, text: str) -> BidsName:
     found = read_name(text.removeprefix("_"))
     if found is None:
         raise UsageError(
-            f"{option}: no suffix of BIDS; give one, with entities if they are needed, such as "
+            f"{option}: not a BIDS suffix; give one, with entities if they are needed, such as "
             "_T1w or acq-mprage_run-1_T1w"
         )
     return found
@@ -139,7 +139,7 @@ def _look(root: Path) -> _Found:
             subjects.append(path)
     if not subjects:
         raise UsageError(
-            f"{root}: no BIDS data set, since it has no folder of a subject (sub-01); give the "
+            f"{root}: not a BIDS data set: it has no folder of a subject (sub-01); give the "
             "folder that contains them"
         )
     for subject in subjects:
@@ -334,12 +334,11 @@ def _doubts(ignored: Sequence[Ignored]) -> Iterator[str]:
 
 def _few(unclear: Sequence[str]) -> Iterator[str]:
     yield from (
-        f"{text}; they stay without a partner, unless --entity names what tells them apart, as in "
-        "run-1_T1w"
+        f"{text}; it has no partner, unless --entity names what tells them apart, as in run-1_T1w"
         for text in unclear[:MOST_SHOWN]
     )
     if len(unclear) > MOST_SHOWN:
-        yield f"{len(unclear) - MOST_SHOWN} more files fit several, too"
+        yield f"{len(unclear) - MOST_SHOWN} more files fit several files"
 
 
 def _undescribed(*roots: Path) -> Iterator[str]:

@@ -65,7 +65,7 @@ def _without_description(name: BidsName) -> dict[str, str]:
 def _place_and_name(reference: Path) -> tuple[Path, BidsName]:
     name = read_name(stem_of(reference) or "")
     if name is None or SUBJECT not in name.entities:
-        raise UsageError(f"{reference}: no BIDS name; leave --layout bids out")
+        raise UsageError(f"{reference}: not a BIDS name; leave --layout bids out")
     return subjects_place(reference), name
 
 
@@ -144,7 +144,7 @@ def _description(root: Path) -> dict[str, Any]:
     except (ValueError, RecursionError):
         content = None
     if not isinstance(content, dict):
-        raise UsageError(f"{path}: no JSON object, as BIDS requires; mend it")
+        raise UsageError(f"{path}: not a JSON object, as BIDS requires; mend it")
     return content
 
 

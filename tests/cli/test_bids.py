@@ -107,7 +107,7 @@ class TestPairs:
         assert [*inputs()] == ["sub-01"]
         assert (
             "in/sub-04/ct/sub-04_ct.nii.gz fits 2 files (sub-04_run-1_T1w.nii.gz, "
-            "sub-04_run-2_T1w.nii.gz); they stay without a partner" in result.stderr
+            "sub-04_run-2_T1w.nii.gz); it has no partner, unless" in result.stderr
         )
         assert record(Path("out/run.json"))["totals"]["unpaired"] == 3
         done("--entity", "ct=ct", "--entity", "mri=run-2_T1w", out="other")
@@ -165,16 +165,16 @@ class TestPairs:
         result = done(*ENTITIES)
         assert [*inputs()] == ["sub-01"]
         assert "in: has no dataset_description.json, which BIDS requires" in result.stderr
-        assert "3 files are passed over, no BIDS name (the first: in/sub-x y)" in result.stderr
+        assert "3 files are passed over, not a BIDS name (the first: in/sub-x y)" in result.stderr
         ignored = {one["path"]: one["reason"] for one in record(Path("out/run.json"))["ignored"]}
         named = "its name does not begin with the names of its subject and session"
         assert ignored == {
-            "in/code": "no folder of a subject",
-            "in/derivatives": "no folder of a subject",
-            "in/sourcedata": "no folder of a subject",
-            "in/sub-01/anat/sub-01_T 1w.nii.gz": "no BIDS name",
-            "in/sub-01/anat/sub-01_run-1_run-2_T1w.nii.gz": "no BIDS name",
-            "in/sub-x y": "no BIDS name",
+            "in/code": "not a folder of a subject",
+            "in/derivatives": "not a folder of a subject",
+            "in/sourcedata": "not a folder of a subject",
+            "in/sub-01/anat/sub-01_T 1w.nii.gz": "not a BIDS name",
+            "in/sub-01/anat/sub-01_run-1_run-2_T1w.nii.gz": "not a BIDS name",
+            "in/sub-x y": "not a BIDS name",
             "in/sub-01/func/sub-01_task-rest_bold.nii.gz": "does not fit --entity",
             "in/sub-01/ses-1/anat/sub-01_T1w.nii.gz": named,
             "in/sub-02/anat/sub-01_T1w.nii.gz": named,
@@ -297,7 +297,7 @@ class TestDerivative:
     def test_a_damaged_description(self, text: str) -> None:
         Path("in/dataset_description.json").write_bytes(text.encode("latin-1"))
         line = refusal(*ENTITIES)
-        assert "in/dataset_description.json: no" in line
+        assert "in/dataset_description.json: not " in line
 
     @pytest.mark.parametrize("out", ["in", "in/out", "in/derivatives", "in/sub-01/x"])
     def test_not_among_the_inputs(self, out: str) -> None:
@@ -317,9 +317,9 @@ class TestMistakes:
             (("--entity", "ct=_ct,mri"), "--entity mri: give --entity mri=VALUE"),
             (("--entity", "ct=_ct,pet=_pet"), "--entity pet=_pet: give --entity mri=VALUE"),
             (("--entity", "ct=_ct,mri=_T1w,mri=_T2w"), "--entity mri=_T2w: given twice"),
-            (("--entity", "ct=_ct,mri=*_T1w"), "--entity mri=*_T1w: no suffix of BIDS"),
-            (("--entity", "ct=_ct,mri=../x"), "--entity mri=../x: no suffix of BIDS"),
-            (("--entity", "ct=_ct,mri=a-1_a-2_x"), "--entity mri=a-1_a-2_x: no suffix of BIDS"),
+            (("--entity", "ct=_ct,mri=*_T1w"), "--entity mri=*_T1w: not a BIDS suffix"),
+            (("--entity", "ct=_ct,mri=../x"), "--entity mri=../x: not a BIDS suffix"),
+            (("--entity", "ct=_ct,mri=a-1_a-2_x"), "--entity mri=a-1_a-2_x: not a BIDS suffix"),
             (("--entity", "ct=_T1w,mri=_T1w"), "--entity: mri and ct are the same files"),
             (
                 ("--entity", "ct=_ct,mri=_T2w"),
@@ -341,7 +341,7 @@ class TestMistakes:
 
     def test_no_data_set(self) -> None:
         draw("anat/sub-01_T1w.nii.gz", "derivatives/sub-01/ct/sub-01_ct.nii.gz")
-        words = "in: no BIDS data set, since it has no folder of a subject (sub-01)"
+        words = "in: not a BIDS data set: it has no folder of a subject (sub-01)"
         assert words in refusal(*ENTITIES)
         draw("sub-01/anat/sub-01_T1w.nii.gz")
         given = ("--ct", "in/anat/sub-01_T1w.nii.gz", "--mri", "in")
