@@ -171,7 +171,14 @@ def _is_whole(source: Source, reading: ReadOptions, first: Header) -> bool:
 
 
 def _read(source: Source, reading: ReadOptions) -> Image:
-    return read_image(source.path, source.reading(reading))
+    """Read a frame. Raise ReadError, which says which one of its file is damaged."""
+    try:
+        return read_image(source.path, source.reading(reading))
+    except ReadError as error:
+        if source.page is None:
+            raise
+        what = str(error).removeprefix(f"{source.path}: ")
+        raise ReadError(f"{source.path}: frame {source.page}: {what}") from None
 
 
 def _hash_files(paths: Sequence[Path]) -> str:

@@ -427,6 +427,17 @@ class TestSequences:
         fuse("--flir", walk, "-o", out, "--weights", weights)
         np.testing.assert_allclose(read_back(out)[0], [0, 0.4, 0.6], atol=1e-3)
 
+    def test_flir_sequence_with_damaged_counts(self, tmp_path: Path, weights: Path) -> None:
+        counts = flir_files.jpeg_ls_counts(flir_files.counts_of(flir_files.temperatures()))
+        damaged = counts[:0x50] + b"\xff" * (len(counts) - 0x50)
+        blocks = [
+            flir_files.block(flir_files.records(counts=one)) for one in (counts, damaged, counts)
+        ]
+        walk = tmp_path / "walk.csq"
+        walk.write_bytes(b"".join(blocks))
+        line = refused("--flir", walk, "-o", tmp_path / "f.mkv", "--weights", weights)
+        assert f"{walk}: frame 2: not a readable FFF; copy or export" in line
+
     def test_flir_sequence_with_a_closed_shutter(self, tmp_path: Path, weights: Path) -> None:
         """The camera measures its own shutter now and then: one flat, warm frame."""
         open_, closed = (
