@@ -106,7 +106,7 @@ ONCE = [
 # (numbers of no data, methods to score) or say the same twice (--invert, --repair-dead).
 COLLECTED = {"--nodata", "--invert", "--repair-dead", "--fused", "--weights", "--set", "--inset"}
 # Parsed likewise; refused first for pictures.
-OF_OTHERS = {"--series", "--volume", "--window", "--denoise", "--frame-rate"}
+OF_OTHERS = {"--series", "--volume", "--window", "--denoise", "--frame-rate", "--entity"}
 VALUES = {
     "--bits": "vis=8",
     "--range": "vis=0,9",
