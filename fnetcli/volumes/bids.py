@@ -26,7 +26,9 @@ PROGRAM = "fnet"
 DATASET = FileKind("the description of a data set", 1 << 20, "mend it")
 # What validators do not know: the records of a run, previews, transforms. Folders have no slash at
 # their end: bids-validator 3.0 does not match them with one.
-NOT_BIDS = "manifest.jsonl\nrun.json\nparts\nsub-*/figures\n*_xfm.tfm\n"
+NOT_BIDS = ("manifest.jsonl", "run.json", "parts", "sub-*/figures", "*_xfm.tfm")
+IGNORE = ".bidsignore"
+PATTERNS = FileKind("a list of patterns", 1 << 20, "mend it")
 
 
 # --- names ----------------------------------------------------------------------------------------
@@ -107,13 +109,20 @@ def dataset_files(
             for root, one in zip(roots, known, strict=True)
         ],
     }
-    files = {DESCRIPTION: _json(description), ".bidsignore": NOT_BIDS.encode()}
+    files = {DESCRIPTION: _json(description), IGNORE: _patterns(out)}
     are_raw = all(one.get("DatasetType") != "derivative" for one in known)
     for result, sentence in results.items():
         name = described(BidsName({}, suffix), result)
         of_skull = {"SkullStripped": False} if are_raw else {}  # otherwise unknown
         files[f"{name}.json"] = _json({"Description": sentence, **of_skull})
     return files
+
+
+def _patterns(out: Path) -> bytes:
+    """Return what validators ignore: lines that are there already, and ours. Raise UsageError."""
+    path = out / IGNORE
+    lines = read_text(path, PATTERNS, "utf-8-sig").splitlines() if path.exists() else []
+    return "".join(f"{line}\n" for line in dict.fromkeys((*lines, *NOT_BIDS))).encode()
 
 
 def _relative_url(path: Path, base: Path) -> str:

@@ -268,6 +268,17 @@ class TestDerivative:
         sidecar = record(Path("in/derivatives/fnet/desc-fused_T1w.json"))
         assert sidecar["SkullStripped"] is False
 
+    def test_patterns_that_are_ignored_already_stay(self) -> None:
+        Path("out").mkdir()
+        Path("out/.bidsignore").write_text("# mine\nreport.html\nrun.json")
+        for _ in range(2):
+            done(*ENTITIES)
+            assert Path("out/.bidsignore").read_text() == (
+                "# mine\nreport.html\nrun.json\nmanifest.jsonl\nparts\nsub-*/figures\n*_xfm.tfm\n"
+            )
+        Path("out/.bidsignore").write_bytes(b"\xff")
+        assert "out/.bidsignore: not UTF-8 text; mend it" in refusal(*ENTITIES)
+
     def test_odd_characters_are_quoted_in_urls(self) -> None:
         Path("in").rename("in #1 %20")
         done(*ENTITIES, images=("--ct", "in #1 %20", "--mri", "in #1 %20"))
