@@ -127,7 +127,7 @@ def _patterns(out: Path) -> bytes:
 
 def _relative_url(path: Path, base: Path) -> str:
     relative = os.path.relpath(os.path.realpath(path), os.path.realpath(base))
-    return quote(Path(relative).as_posix())
+    return quote(os.fsencode(Path(relative).as_posix()))  # names need not be text
 
 
 def _require_own(out: Path) -> None:

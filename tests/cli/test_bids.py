@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -280,10 +281,11 @@ class TestDerivative:
         assert "out/.bidsignore: not UTF-8 text; mend it" in refusal(*ENTITIES)
 
     def test_odd_characters_are_quoted_in_urls(self) -> None:
-        Path("in").rename("in #1 %20")
-        done(*ENTITIES, images=("--ct", "in #1 %20", "--mri", "in #1 %20"))
+        name = os.fsdecode(b"in #1 %20\xff")
+        Path("in").rename(name)
+        done(*ENTITIES, images=("--ct", name, "--mri", name))
         (source,) = record(Path("out/dataset_description.json"))["SourceDatasets"]
-        assert source == {"URL": "../in%20%231%20%2520"}
+        assert source == {"URL": "../in%20%231%20%2520%FF"}
 
     def test_a_baseline_has_no_weights(self) -> None:
         given = ("--ct", "in", "--mri", "in", "--layout", "bids", *ENTITIES, "--method", "average")
