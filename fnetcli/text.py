@@ -30,3 +30,8 @@ def near_miss(text: str, known: Collection[str]) -> str:
     """Return a question that names the closest known word; empty if none is close."""
     close = difflib.get_close_matches(text, known, n=1)
     return f"did you mean {close[0]}?" if close else ""
+
+
+def number_of(count: int, what: str) -> str:
+    """Return a number with its noun: 1 pair, 3 pairs."""
+    return f"{count} {what}{'s' * (count != 1)}"

@@ -429,6 +429,16 @@ class TestFolders:
         with pytest.raises(PairError, match=message):
             fuse_volumes(network, tmp_path / "out", images)
 
+    @pytest.mark.parametrize(
+        "name", ["layout", "interpolation", "axis", "below", "to", "maps", "existing"]
+    )
+    def test_no_such_choice_for_volumes(self, tmp_path: Path, name: str) -> None:
+        network = load_network(tiny_weights(tmp_path), device="cpu")
+        images = {"pet": tmp_path / "pet", "mri": tmp_path / "mri"}
+        given: Any = {name: "other"}
+        with pytest.raises(UsageError, match=f"{name}: 'other'; use one of "):
+            fuse_volumes(network, tmp_path / "out", images, **given)
+
     def test_wrong_calls(self, tmp_path: Path) -> None:
         write_pairs(tmp_path, 1)
         network = load_network(tiny_weights(tmp_path), device="cpu")
@@ -443,6 +453,10 @@ class TestFolders:
             ({"recusrive": True}, "recusrive: no such argument; check its spelling"),
             ({"existing": "keep"}, "existing: 'keep'; use one of skip, overwrite, error"),
             ({"workers": 0}, "workers: 0; use at least 1"),
+            ({"format": "gif"}, "format: 'gif'; use one of png, tiff, jpeg, webp"),
+            ({"depth": "12"}, "depth: '12'; use one of auto, 8, 16, float"),
+            ({"maps": "all"}, "maps: 'all'; use one of preview, float, none"),
+            ({"stretch_scope": "run"}, "stretch_scope: 'run'; use one of image, folder"),
         )
         for given, message in unknown:
             with pytest.raises(UsageError, match=message):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Unpack
+from typing import Unpack, get_args
 
 from fnetcli.api.names import (
     Names,
@@ -14,17 +14,18 @@ from fnetcli.api.names import (
     Reading,
     gains_by_role,
     paired_pictures,
+    require_choices,
     require_known,
     scaling_of_both,
 )
 from fnetcli.api.runs import RunSettings, progress_of, require_settings, run, workers_of
 from fnetcli.errors import UsageError
-from fnetcli.formats import ReadOptions, usual_layer
+from fnetcli.formats import PICTURE_KINDS, ReadOptions, usual_layer
 from fnetcli.imaging.intensity import ScalingOptions
 from fnetcli.inputs.camera_files import CAMERA_LAYERS, CAMERA_MODALITIES, pair_camera_files
 from fnetcli.models.base import Wanted
 from fnetcli.pictures.mix import MixOptions
-from fnetcli.pictures.outputs import Depth, MapsKind
+from fnetcli.pictures.outputs import Depth, MapsKind, OutputOptions
 from fnetcli.pictures.place import CAMERA_KIND, PlaceOptions
 from fnetcli.pictures.prepare import PrepareOptions
 from fnetcli.pictures.survey import Scope
@@ -72,6 +73,12 @@ def fuse_folder(
     wrong arguments, FnetError if there is no pair, OutputError if no further result can be written.
     """
     require_settings(settings)
+    require_choices(
+        stretch_scope=(stretch_scope, get_args(Scope)),
+        format=(format or OutputOptions.kind, PICTURE_KINDS),
+        depth=(depth, get_args(Depth)),
+        maps=(maps or "none", get_args(MapsKind)),
+    )
     of_pages, of_bands = pages or {}, bands or {}
 
     def reading_of(modality: str) -> ReadOptions:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -127,6 +127,13 @@ def _require_volumetric(modalities: Pair) -> None:
     if not {*modalities} <= {*VOLUMETRIC}:
         first, second = modalities
         raise UsageError(f"{first} and {second}: come as pictures only; use fuse_folder")
+
+
+def require_choices(**given: tuple[object, Collection[str]]) -> None:
+    """Raise UsageError if an argument, (value, choices) by name, is not one of its choices."""
+    for name, (value, choices) in given.items():
+        if value not in choices:
+            raise UsageError(f"{name}: {value!r}; use one of {', '.join(choices)}")
 
 
 def require_known(given: Mapping[str, object], modalities: Pair) -> None:

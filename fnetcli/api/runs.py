@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TypedDict, get_args
 
+from fnetcli.api.names import require_choices
 from fnetcli.errors import UsageError
 from fnetcli.models.base import Wanted
 from fnetcli.runs.crew.base import ClusterOptions
@@ -39,8 +40,7 @@ def require_settings(settings: RunSettings) -> None:
     for name in sorted(settings.keys() - RunSettings.__optional_keys__):
         raise UsageError(f"{name}: no such argument; check its spelling")
     existing, workers = settings.get("existing", "skip"), settings.get("workers")
-    if existing not in get_args(Existing):
-        raise UsageError(f"existing: {existing!r}; use one of {', '.join(get_args(Existing))}")
+    require_choices(existing=(existing, get_args(Existing)))
     if workers is not None and workers < 1:
         raise UsageError(f"workers: {workers}; use at least 1")
 

@@ -6,14 +6,22 @@ import tempfile
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Unpack
+from typing import Unpack, get_args
 
 import nibabel as nib
 import numpy as np
 from numpy.typing import ArrayLike
 
 from fnetcli.api.arrays import ARRAY_TYPES, numbers_of
-from fnetcli.api.names import Laid, Names, PairSource, gains_by_role, paired_volumes, require_known
+from fnetcli.api.names import (
+    Laid,
+    Names,
+    PairSource,
+    gains_by_role,
+    paired_volumes,
+    require_choices,
+    require_known,
+)
 from fnetcli.api.runs import RunSettings, require_settings, run
 from fnetcli.errors import PairError, UsageError
 from fnetcli.formats.transforms import read_transform
@@ -92,6 +100,14 @@ def fuse_volumes(
     require_settings(settings)
     if each_volume and layout == "bids":
         raise UsageError("each_volume and layout bids: names of BIDS decide; leave one out")
+    require_choices(
+        layout=(layout, get_args(AskedKind)),
+        interpolation=(interpolation, get_args(Interpolation)),
+        axis=(axis, get_args(Axis)),
+        below=(below, get_args(Below)),
+        to=(to, get_args(Target)),
+        maps=(maps or "none", get_args(MapsKind)),
+    )
     named = Names(recursive, prefixes or {}, suffixes or {}, match or {})
     laid = Laid(layout, name, entities or {})
     with _volume_files(images or {}) as files:

@@ -22,7 +22,7 @@ import typer
 from fnetcli.errors import ConfigError, FnetError, OutputError, UsageError
 from fnetcli.quiet import native_silence
 from fnetcli.runs.batch import EXIT_FAILED, EXIT_INTERRUPTED, EXIT_USAGE
-from fnetcli.text import escaped
+from fnetcli.text import escaped, number_of
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -133,7 +133,9 @@ def tell_pairing(console: Console, pairing: Pairing) -> None:
         console.notice(notice)
     files = pairing.unpaired
     if files:
-        console.warning(f"{len(files)} files without a partner: {listed(files, SHOWN_UNPAIRED)}")
+        console.warning(
+            f"{number_of(len(files), 'file')} without a partner: {listed(files, SHOWN_UNPAIRED)}"
+        )
 
 
 def listed(paths: Sequence[Path], most: int) -> str:

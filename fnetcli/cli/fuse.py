@@ -45,6 +45,7 @@ from fnetcli.cli.options.volumes import (
 )
 from fnetcli.errors import UsageError
 from fnetcli.runs.batch import EXIT_DONE, EXIT_FAILED
+from fnetcli.text import number_of
 
 if TYPE_CHECKING:
     from fnetcli.engine import Wanted
@@ -275,10 +276,12 @@ class _Session:
             network = self.source.load_for_others()
             where = f"cluster {self.crew.cluster.address}" if self.crew.cluster else "devices "
             where += ", ".join(self.crew.devices)
-            self.console.notice(f"{count} pairs, {network.title}, {where}")
+            self.console.notice(f"{number_of(count, 'pair')}, {network.title}, {where}")
             return network
         network = self.source.load(self.console.notice)
-        self.console.notice(f"{count} pairs, {network.title}, device {network.engine.device}")
+        self.console.notice(
+            f"{number_of(count, 'pair')}, {network.title}, device {network.engine.device}"
+        )
         if not self.running.dry_run:  # the network's inner loop may be compiled here
             network.require_memory(self.wanted)
             self.console.detail(network.at_work)

@@ -16,6 +16,7 @@ from fnetcli.cli.markup import literal
 from fnetcli.errors import FnetError
 from fnetcli.runs.batch import EXIT_DONE, EXIT_FAILED
 from fnetcli.runs.protect import STDOUT
+from fnetcli.text import number_of
 
 if TYPE_CHECKING:
     from fnetcli.inputs.pairing import Case, Pairing
@@ -147,7 +148,7 @@ def _print_table(rows: list[list[str]], modalities: tuple[str, str]) -> None:
     table = Table("", "case", *modalities, "result", box=None)
     for row in rows:
         table.add_row(*map(literal, map(on_stdout, row)))
-    Console().table(f"{len(rows)} pairs", table)
+    Console().table(number_of(len(rows), "pair"), table)
 
 
 def tell_merged(console: Console, out: Path, pairing: Pairing) -> int:

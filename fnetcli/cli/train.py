@@ -22,6 +22,7 @@ from fnetcli.cli.train_plan import (
     write_recipe,
 )
 from fnetcli.runs.batch import EXIT_DONE, EXIT_INTERRUPTED
+from fnetcli.text import number_of
 
 if TYPE_CHECKING:
     from fnetcli.reports.tensorboard import Board
@@ -71,7 +72,7 @@ def train(
     init = initial_weights(plan, given)
     if init is not None:
         console.notice(f"training starts from {init.name}")
-    console.notice(f"{len(pairs)} pairs, device {chosen}, run folder {run}")
+    console.notice(f"{number_of(len(pairs), 'pair')}, device {chosen}, run folder {run}")
     observer = _Observer(console, Board(run) if given.tensorboard and leads else None)
     try:
         loop.train(

@@ -32,6 +32,7 @@ from fnetcli.formats.volumes import (
 from fnetcli.inputs.bids import BidsName, pair_bids
 from fnetcli.inputs.pairing import Case, Contents, Pairing, PairingOptions, pair_paths
 from fnetcli.inputs.scan import DEEPER, LINKED, Ignored, visible
+from fnetcli.text import number_of
 
 InputKind = Literal["pairs", "series", "cases", "bids"]
 AskedKind = Literal["auto", "pairs", "series", "cases", "bids"]
@@ -209,7 +210,7 @@ def _pairs(first: Path, second: Path, options: PairingOptions | None) -> InputLa
     if pairing.source == "files":
         return InputLayout("pairs", pairing, "two pictures: one pair")
     how = "name" if options is None or options.nearest is None else "time"
-    words = f"two folders of pictures: {_count(len(pairing.cases), 'pair')} by {how}"
+    words = f"two folders of pictures: {number_of(len(pairing.cases), 'pair')} by {how}"
     return InputLayout("pairs", pairing, words)
 
 
@@ -228,7 +229,7 @@ def _cases(first: Path, second: Path) -> InputLayout:
     alone = list(dict.fromkeys(alone))  # if both sides are the same folder
     cases = [Case(name, _volume(sides[0][name]), _volume(sides[1][name])) for name in names]
     pairing = Pairing("folders", cases, alone, (first, second))
-    words = f"two folders of volumes: {_count(len(cases), 'case')} by name"
+    words = f"two folders of volumes: {number_of(len(cases), 'case')} by name"
     return InputLayout("cases", pairing, words)
 
 
@@ -246,7 +247,7 @@ def _ruled(first: Path, second: Path, options: PairingOptions, layout: AskedKind
             "leave them out"
         )
     pairing = pair_paths(first, second, options, VOLUMES)
-    words = f"two folders of volumes: {_count(len(pairing.cases), 'case')} by name"
+    words = f"two folders of volumes: {number_of(len(pairing.cases), 'case')} by name"
     return InputLayout("cases", pairing, words)
 
 
@@ -255,7 +256,7 @@ def _bids(
 ) -> InputLayout:
     pairing = pair_bids(first, second, modalities, entities)
     words = "a BIDS data set" if first.samefile(second) else "two BIDS data sets"
-    return InputLayout("bids", pairing, f"{words}: {_count(len(pairing.cases), 'pair')}")
+    return InputLayout("bids", pairing, f"{words}: {number_of(len(pairing.cases), 'pair')}")
 
 
 def _scan_volumes(folder: Path, is_recursive: bool) -> Iterator[Path | Ignored]:
@@ -372,7 +373,3 @@ def _volumes_below(folder: Path) -> list[Path]:
             if not name.startswith(".") and _is_own_volume(path) and not is_half:
                 found += [path] if is_volume_file(path) else []
     return found
-
-
-def _count(number: int, what: str) -> str:
-    return f"{number} {what}{'s' * (number != 1)}"

@@ -13,6 +13,7 @@ from fnetcli.pictures.fuse import FuseOptions
 from fnetcli.pictures.outputs import features_bytes
 from fnetcli.runs.plan import RunPlan
 from fnetcli.runs.process import MadeT, PathsT, PreparedT
+from fnetcli.text import number_of
 
 
 @dataclass(frozen=True)
@@ -42,7 +43,7 @@ def features_room(
     beside, free = _unnamed_bytes(one, len(options.products.features)), _free_bytes(out)
     pair = f"a pair of {header.width}x{header.height}"
     needed = f"{(count * one + beside) / 1e6:,.0f} MB"
-    info = f"features: about {one / 1e6:,.0f} MB for {pair}, {count} pairs"
+    info = f"features: about {one / 1e6:,.0f} MB for {pair}, {number_of(count, 'pair')}"
     info += f"; while they are written {needed}" * (count > 1 or beside > 0)
     if free is not None and free < one + beside:
         raise OutputError(

@@ -79,7 +79,7 @@ class TestPairs:
                 for i in (1, 2)
             },
         }
-        assert "1 files without a partner: in/sub-03/anat/sub-03_T1w.nii.gz" in result.stderr
+        assert "1 file without a partner: in/sub-03/anat/sub-03_T1w.nii.gz" in result.stderr
         assert fuse(*ENTITIES, "--strict", "--maps", "none").exit_code == 1
 
     def test_one_of_each_in_a_session_is_a_pair_whatever_their_names_say(self) -> None:

@@ -99,7 +99,7 @@ class TestOnePair:
         arguments = ["--vis", pair[0], "--ir", pair[1], "-o", out, "--weights", weights]
         result = fnet("fuse", *arguments, "--maps", "none", "--features")
         assert result.exit_code == 0, result.output
-        assert "features: about 0 MB for a pair of 30x20, 1 pairs" in result.stderr
+        assert "features: about 0 MB for a pair of 30x20, 1 pair" in result.stderr
         assert sorted(path.name for path in out.iterdir() if path.is_dir()) == ["features", "fused"]
         with np.load(out / "features" / "a.npz", allow_pickle=False) as codes:
             assert sorted(codes) == ["u", "v", "z"]
@@ -173,7 +173,7 @@ class TestFolders:
         names = ["0.png", "1.png", "big.png"]
         assert [Path(line).name for line in result.stdout.splitlines()] == names
         assert sorted(path.name for path in (out / "common").iterdir()) == names
-        assert "1 files without a partner: " in result.stderr
+        assert "1 file without a partner: " in result.stderr
         assert "alone.png" in result.stderr
         assert "3 fused, 0 skipped, 0 failed, 1 unpaired" in result.stderr
 

@@ -369,7 +369,7 @@ class TestDryRun:
         assert f"ignored, no image by its suffix (1): {vis / 'notes.txt'}" in result.stderr
         assert f"ignored, hidden (1): {vis / '.h.png'}" in result.stderr
         assert f"ignored, a folder; --recursive looks into it (1): {vis / 'sub'}" in result.stderr
-        assert f"1 files without a partner: {tmp_path / 'ir' / '3.png'}" in result.stderr
+        assert f"1 file without a partner: {tmp_path / 'ir' / '3.png'}" in result.stderr
         assert '"reason": "no image by its suffix"' in (tmp_path / "j.json").read_text()
 
     def test_files_that_do_not_fit(self, tmp_path: Path) -> None:

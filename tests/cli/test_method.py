@@ -61,7 +61,7 @@ class TestPictures:
         out = tmp_path / "out"
         result = fnet("fuse", *pair, "-o", out, "--method", "average", "--depth", "float")
         assert result.exit_code == 0, result.output
-        assert "1 pairs, method average" in result.stderr
+        assert "1 pair, method average" in result.stderr
         assert "weights" not in result.stderr
         fused = tifffile.imread(out / "fused" / "vis.tif")
         np.testing.assert_allclose(fused, blend_average(*read(pair))[0], atol=1e-6)

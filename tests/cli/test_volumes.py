@@ -1440,7 +1440,7 @@ class TestLayout:
         given = ("--ct", tmp_path / "ct", "--mri", tmp_path / "mr", "-o", tmp_path / "out")
         result = succeeds(*given, "--weights", weights, "--maps", "none")
         assert "two folders of volumes: 2 cases by name" in result.stderr
-        assert f"1 files without a partner: {tmp_path / 'ct' / 'lonely'}" in result.stderr
+        assert f"1 file without a partner: {tmp_path / 'ct' / 'lonely'}" in result.stderr
         assert result.stdout.splitlines() == [
             str(tmp_path / "out" / "fused" / f"{name}.nii.gz") for name in ("A", "B")
         ]
