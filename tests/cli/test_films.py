@@ -424,8 +424,12 @@ class TestSequences:
         blocks[1] = blocks[1][:0x18] + b"\x7f\xff\xff\0" + blocks[1][0x1C:]
         walk, out = tmp_path / "walk.seq", tmp_path / "f.mkv"
         walk.write_bytes(b"".join(blocks))
-        fuse("--flir", walk, "-o", out, "--weights", weights)
+        said = fuse("--flir", walk, "-o", out, "--weights", weights)
         np.testing.assert_allclose(read_back(out)[0], [0, 0.4, 0.6], atol=1e-3)
+        assert "damaged in 1 places, the first after 0.20 s" in said
+        result = fnet("fuse", "--flir", walk, "-o", tmp_path / "out", "--weights", weights)
+        assert "3 fused, 0 skipped, 1 failed" in result.stderr
+        assert f"{walk}: its thermal data are damaged" in result.stderr
 
     def test_flir_sequence_with_damaged_counts(self, tmp_path: Path, weights: Path) -> None:
         counts = flir_files.jpeg_ls_counts(flir_files.counts_of(flir_files.temperatures()))

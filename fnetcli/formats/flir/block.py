@@ -89,18 +89,17 @@ def open_block(file: BinaryIO, start: int = 0) -> Block:
     return Block(file, start, length, records)
 
 
-def is_cut(file: BinaryIO, start: int) -> bool:
-    """Whether a block begins there whose directory lies beyond the end of the file."""
+def begins_block(file: BinaryIO, start: int) -> bool:
+    """Whether a block's header is there, even if what follows is damaged or cut off."""
     file.seek(start)
     header = file.read(HEADER)
     if len(header) < 0x20 or not header.startswith(SIGNATURES):
         return False
     try:
-        order = _order(header)
+        _order(header)
     except ContentError:
         return False
-    place, count = struct.unpack_from(f"{order}II", header, 0x18)
-    return bool(count <= MAX_ENTRIES and start + place + ENTRY * count > file_length(file))
+    return True
 
 
 def _order(header: bytes) -> str:

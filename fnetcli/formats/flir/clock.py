@@ -31,13 +31,14 @@ class Clock:
 def read_clock(blocks: list[Block | None]) -> Clock:
     """Return when frames were taken. There are no times unless every frame has one, ever later.
 
-    None is a frame that is cut off. The last one may be: it is taken to follow as the others do.
+    None is a frame that is damaged: it is taken to lie evenly between others, or to follow as they
+    do.
     """
     contents = [None if block is None else _camera(block) for block in blocks]
     times = [_time(content) for content in contents]
-    first, *others = times
-    if times[-1] is None and len(others) > 1 and first is not None and others[-2] is not None:
-        times[-1] = others[-2] + (others[-2] - first) / (len(others) - 1)
+    for i, block in enumerate(blocks):
+        if block is None:
+            times[i] = _estimated(times, i)
     known = [time for time in times if time is not None]
     rises = all(0 < later - time <= MAX_GAP for time, later in pairwise(known))
     is_complete = len(known) == len(blocks) and rises
@@ -45,6 +46,16 @@ def read_clock(blocks: list[Block | None]) -> Clock:
         tuple(time - known[0] for time in known) if is_complete else (),
         _rate(contents[0]),
     )
+
+
+def _estimated(times: list[Fraction | None], i: int) -> Fraction | None:
+    """Return a time for frame i from those of others, or None."""
+    known = [(j, time) for j, time in enumerate(times) if time is not None]
+    before, after = [one for one in known if one[0] < i], [one for one in known if one[0] > i]
+    if not before or (not after and len(before) < 2):
+        return None
+    (start, first), (end, last) = (before[-1], after[0]) if after else (before[0], before[-1])
+    return first + (last - first) * (i - start) / (end - start)
 
 
 def _camera(block: Block) -> tuple[str, bytes] | None:

@@ -24,7 +24,7 @@ from fnetcli.formats.base import (
 )
 from fnetcli.formats.flir import counts, picture
 from fnetcli.formats.flir.alignment import MAX_SHAPE, read_alignment
-from fnetcli.formats.flir.block import HEADER, SIGNATURES, Block, is_cut, open_block
+from fnetcli.formats.flir.block import HEADER, SIGNATURES, Block, begins_block, open_block
 from fnetcli.formats.flir.chunks import START, find_block, has_chunks
 from fnetcli.formats.flir.clock import Clock, read_clock
 from fnetcli.formats.flir.temperatures import read_constants, to_celsius
@@ -241,29 +241,28 @@ def _starts(file: BinaryIO) -> tuple[int, ...]:
 
 
 def _blocks(file: BinaryIO) -> Iterator[int]:
-    """Yield where blocks begin. Raise ContentError if the first is damaged, or for too many."""
+    """Yield where blocks begin, damaged ones, too.
+
+    Raise ContentError if the first one is damaged, or for too many.
+    """
     length = file_length(file)
     place: int | None = 0
     count = 0
-    cut: int | None = None  # the last frame, if the file ends within it
     while place is not None:
+        end = place + HEADER
         try:
-            block = open_block(file, place)
+            end = max(end, open_block(file, place).end)
         except ContentError:
             if not count:
                 raise
-            if cut is None and is_cut(file, place):
-                cut = place
-            place = _next_signature(file, place + 1, length)  # bytes that look like a block
-            continue
+            if not begins_block(file, place):  # bytes that look like a block
+                place = _next_signature(file, place + 1, length)
+                continue
         count += 1
-        cut = None
         if count > MAX_FRAMES:
             raise ContentError(f"more than {MAX_FRAMES:,} frames", "cut it into shorter sequences")
         yield place
-        place = _next_signature(file, max(block.end, place + HEADER), length)
-    if cut is not None:
-        yield cut
+        place = _next_signature(file, end, length)
 
 
 def _next_signature(file: BinaryIO, place: int, length: int) -> int | None:
