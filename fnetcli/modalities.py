@@ -119,6 +119,12 @@ def network_order(given: Sequence[str]) -> tuple[str, str]:
     raise UsageError(f"{problem}; give exactly two that belong together: {allowed}")
 
 
+def in_words(modalities: tuple[str, str]) -> str:
+    """Return "CT and MRI" for the first "mri" and the second "ct", as files describe a result."""
+    first, second = modalities
+    return f"{second.upper()} and {first.upper()}"
+
+
 def shown_name(role: str, modalities: tuple[str, str]) -> str:
     """Return the name, as users know it, of a part or map of these two images.
 

@@ -30,7 +30,7 @@ from fnetcli.inputs.layout import AskedKind
 from fnetcli.pictures.outputs import MapsKind
 from fnetcli.runs.network import LoadedMethod
 from fnetcli.runs.report import RunReport
-from fnetcli.runs.volume_jobs import VolumeRunOptions, volume_job
+from fnetcli.runs.volume_jobs import VolumeRunOptions, named_cases, volume_job
 from fnetcli.volumes.mix import Below, VolumeMixOptions
 from fnetcli.volumes.outputs import Target
 from fnetcli.volumes.prepare import VolumePrepareOptions
@@ -152,6 +152,7 @@ def fuse_volumes(
             keeps_shear=keep_shear,
             is_multi_frame=multi_frame,
         )
+        pairing = named_cases(pairing, prepare)
         job = volume_job(pairing, prepare, network, Path(out), options)
         return run(job, network, settings, notices)
 

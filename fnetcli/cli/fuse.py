@@ -245,12 +245,14 @@ def _of_volumes(
     """Return the cases, all volumes of a sequence among them, and options; None for pictures."""
     if not found.has_volumes:
         return found, None
+    from fnetcli.runs.volume_jobs import named_cases
+
     plain = volume.options(found.modalities, scalings, reading.pixel_limit, registration.reference)
     options = alignment.applied_to(plain, registration, is_strict=is_strict)
     if layout.each_volume:
         with Progress(len(found.pairing.cases), "cases", console) as progress:
             found = found.with_each_volume(options, progress.step)
-    return found, options
+    return replace(found, pairing=named_cases(found.pairing, options)), options
 
 
 @dataclass(frozen=True)

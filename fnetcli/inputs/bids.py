@@ -15,11 +15,13 @@ from pathlib import Path
 from fnetcli.errors import UsageError
 from fnetcli.inputs.pairing import Case, Pairing
 from fnetcli.inputs.scan import LINKED, Ignored, visible
+from fnetcli.text import number_of
 
 DESCRIPTION = "dataset_description.json"
 VOLUMES = (".nii.gz", ".nii")
 LABEL = "[0-9A-Za-z+]+"
 NAME = re.compile(rf"((?:[A-Za-z]+-{LABEL}_)*)([0-9A-Za-z]+)", re.ASCII)
+RULE = re.compile(rf"((?:[A-Za-z]+-(?:{LABEL})?_)*)([0-9A-Za-z]+)", re.ASCII)
 FOLDER = re.compile(rf"(?:(?:sub|ses)-)?{LABEL}", re.ASCII)  # the last: of a data type
 SUBJECT, SESSION = "sub", "ses"
 INDEXES = {"run", "echo", "flip", "inv", "split", "chunk"}  # numbers, with or without zeros
@@ -48,45 +50,55 @@ class BidsName:
         """Return it as written."""
         return "_".join([*(f"{key}-{label}" for key, label in self.entities.items()), self.suffix])
 
+    def label(self, key: str) -> str:
+        """Return an entity's label, of an index without leading zeros; empty if it is absent."""
+        label = self.entities.get(key, "")
+        is_number = key in INDEXES and label.isdecimal()
+        return label.lstrip("0") or "0" if is_number else label
+
     def has(self, rule: BidsName) -> bool:
-        """Whether it has the suffix and all entities of a rule."""
+        """Whether it has the suffix and all entities of a rule, and none that must be absent."""
         return self.suffix == rule.suffix and all(
-            key in self.entities and _plain(key, self.entities[key]) == _plain(key, label)
-            for key, label in rule.entities.items()
+            self.label(key) == rule.label(key) for key in rule.entities
         )
+
+    def differing(self, other: BidsName, apart: frozenset[str]) -> set[str]:
+        """Return the entities whose labels differ, or that one name has alone; but `apart`."""
+        keys = (self.entities.keys() | other.entities.keys()) - apart
+        return {key for key in keys if self.label(key) != other.label(key)}
 
     def agrees(self, other: BidsName, apart: frozenset[str]) -> bool:
         """Whether entities that both have are equal, those `apart` aside."""
-        shared = self.entities.keys() & other.entities.keys() - apart
-        return all(
-            _plain(key, self.entities[key]) == _plain(key, other.entities[key]) for key in shared
-        )
+        shared = self.entities.keys() & other.entities.keys()
+        return shared.isdisjoint(self.differing(other, apart))
 
 
 def read_name(text: str) -> BidsName | None:
     """Read ``sub-01_run-1_T1w``; None if it is no name of BIDS."""
-    found = NAME.fullmatch(text)
+    return _parsed(NAME, text)
+
+
+def read_rule(option: str, text: str) -> BidsName:
+    """Read ``_T1w`` or ``acq-a_ce-_T1w``: what files must have. Raise UsageError.
+
+    An entity without label must be absent.
+    """
+    found = _parsed(RULE, text.removeprefix("_"))
+    if found is None:
+        raise UsageError(
+            f"{option}: not a BIDS suffix; give one, with entities if they are needed, such as "
+            "_T1w, acq-mprage_run-1_T1w, or ce-_T1w for names without ce"
+        )
+    return found
+
+
+def _parsed(pattern: re.Pattern[str], text: str) -> BidsName | None:
+    found = pattern.fullmatch(text)
     if found is None:
         return None
     pairs = [part.split("-") for part in found[1].split("_")[:-1]]
     entities = {pair[0]: pair[1] for pair in pairs}
     return BidsName(entities, found[2]) if len(entities) == len(pairs) else None
-
-
-def read_rule(option: str, text: str) -> BidsName:
-    """Read ``_T1w`` or ``acq-a_T1w``, which files must have. Raise UsageError."""
-    found = read_name(text.removeprefix("_"))
-    if found is None:
-        raise UsageError(
-            f"{option}: not a BIDS suffix; give one, with entities if they are needed, such as "
-            "_T1w or acq-mprage_run-1_T1w"
-        )
-    return found
-
-
-def _plain(key: str, label: str) -> str:
-    is_number = key in INDEXES and label.isdecimal()
-    return label.lstrip("0") if is_number else label
 
 
 # --- files ----------------------------------------------------------------------------------------
@@ -205,6 +217,8 @@ def _is_below(path: Path, root: Path) -> bool:
 
 # --- pairs ----------------------------------------------------------------------------------------
 
+FilePair = tuple[BidsFile, BidsFile]
+
 
 def pair_bids(
     first: Path, second: Path, modalities: tuple[str, str], rules: tuple[BidsName, BidsName]
@@ -213,8 +227,9 @@ def pair_bids(
 
     `rules` say which files are of the first and of the second modality. If a session has one of
     each, they are a pair. Otherwise two files are one if they agree in all entities that both
-    have, apart from those in the rules, and if neither agrees with another file; what remains has
-    no partner. Raise UsageError.
+    have, apart from those in the rules, and if neither agrees with another file, unless every such
+    file has a partner of the same entities; what remains has no partner. A notice tells of pairs
+    whose names differ in other entities. Raise UsageError.
     """
     is_one = first.samefile(second)
     if is_one and rules[0] == rules[1]:
@@ -233,23 +248,31 @@ def pair_bids(
             )
     apart = frozenset({SUBJECT, SESSION, *rules[0].entities, *rules[1].entities})
     cases, unpaired, unclear = list[Case](), list[Path](), list[str]()
+    found_pairs = list[FilePair]()
     places = [_by_place(side) for side in sides]
     for place in sorted(places[0].keys() | places[1].keys()):
         one, two = (by_place.get(place, []) for by_place in places)
         pairs = _matches(one, two, apart)
         cases += [Case(_case_name(b), a.path, b.path) for a, b in pairs]
+        found_pairs += pairs
         taken = {file.path for pair in pairs for file in pair}
         left = [file for file in (*one, *two) if file.path not in taken]
         unpaired += [file.path for file in left]
-        for side, others in ((one, two), (two, one)):
-            unclear += _unclear([file for file in side if file in left], others, apart)
+        for side, others, other in ((one, two, modalities[1]), (two, one, modalities[0])):
+            alone = [file for file in side if file in left]
+            unclear += _unclear(alone, others, other, apart)
     return Pairing(
         "bids",
         cases,
         unpaired,
         (first, second),
         ignored=ignored,
-        notices=(*_undescribed(first, second), *_doubts(ignored), *_few(unclear)),
+        notices=(
+            *_undescribed(first, second),
+            *_doubts(ignored),
+            *_differing(found_pairs, apart),
+            *_few(unclear),
+        ),
         advice=f"{modalities[0]}={rules[0]} and {modalities[1]}={rules[1]}",
     )
 
@@ -283,25 +306,27 @@ def _by_place(files: Sequence[BidsFile]) -> dict[str, list[BidsFile]]:
 
 def _matches(
     one: Sequence[BidsFile], two: Sequence[BidsFile], apart: frozenset[str]
-) -> list[tuple[BidsFile, BidsFile]]:
+) -> list[FilePair]:
     """Return the pairs of one session, only those that are clear."""
     if len(one) == len(two) == 1:
         return [(one[0], two[0])]
-    pairs = [(a, b) for a in one for b in two if a.name.agrees(b.name, apart)]
+    fits = [(a, b) for a in one for b in two if a.name.agrees(b.name, apart)]
+    alike = _clear([(a, b) for a, b in fits if not a.name.differing(b.name, apart)])
+    taken = _paths(alike)
+    doubtful = _paths([pair for pair in fits if len(_paths([pair]) & taken) == 1])
+    sure = [pair for pair in alike if _paths([pair]).isdisjoint(doubtful)]
+    settled = _paths(sure)
+    return sure + _clear([pair for pair in fits if _paths([pair]).isdisjoint(settled)])
+
+
+def _clear(pairs: Sequence[FilePair]) -> list[FilePair]:
+    """Return the pairs whose files are in no other."""
     counts = Counter(file.path for pair in pairs for file in pair)
     return [(a, b) for a, b in pairs if counts[a.path] == counts[b.path] == 1]
 
 
-def _unclear(
-    left: Sequence[BidsFile], others: Sequence[BidsFile], apart: frozenset[str]
-) -> Iterator[str]:
-    """Yield a sentence for each file that agrees with several of the other side."""
-    for file in left:
-        fits = [one for one in others if one.name.agrees(file.name, apart)]
-        if len(fits) > 1:
-            shown = ", ".join(one.path.name for one in fits[:MOST_SHOWN])
-            more = f" and {len(fits) - MOST_SHOWN} more" if len(fits) > MOST_SHOWN else ""
-            yield f"{file.path} fits {len(fits)} files ({shown}{more})"
+def _paths(pairs: Sequence[FilePair]) -> set[Path]:
+    return {file.path for pair in pairs for file in pair}
 
 
 def _case_name(file: BidsFile) -> str:
@@ -329,16 +354,53 @@ def _doubts(ignored: Sequence[Ignored]) -> Iterator[str]:
         by_reason[one.reason].append(one.path)
     for reason in DOUBTFUL:
         if paths := by_reason.get(reason):
-            yield f"{len(paths)} files are passed over, {reason} (the first: {paths[0]})"
+            yield f"passed over, {reason}: {number_of(len(paths), 'file')} (the first: {paths[0]})"
+
+
+def _differing(pairs: Sequence[FilePair], apart: frozenset[str]) -> Iterator[str]:
+    """Yield a sentence if pairs differ in entities that the rules do not name."""
+    found = [(pair, pair[0].name.differing(pair[1].name, apart)) for pair in pairs]
+    differing = [(pair, keys) for pair, keys in found if keys]
+    if not differing:
+        return
+    (one, two), _ = differing[0]
+    keys = ", ".join(sorted(set[str]().union(*(keys for _, keys in differing))))
+    yield (
+        f"the names of {number_of(len(differing), 'pair')} differ in {keys}, which --entity does "
+        f"not name (the first: {one.path} with {two.path}); each is the only choice within its "
+        "session"
+    )
+
+
+def _unclear(
+    left: Sequence[BidsFile], others: Sequence[BidsFile], other: str, apart: frozenset[str]
+) -> Iterator[str]:
+    """Yield a sentence for each file that agrees with several of the `other` modality."""
+    for file in left:
+        fits = [one for one in others if one.name.agrees(file.name, apart)]
+        if len(fits) > 1:
+            shown = ", ".join(one.path.name for one in fits[:MOST_SHOWN])
+            more = f" and {len(fits) - MOST_SHOWN} more" if len(fits) > MOST_SHOWN else ""
+            yield (
+                f"{file.path} fits {len(fits)} files ({shown}{more}); it has no partner, "
+                f"{_choice(fits, other)}"
+            )
+
+
+def _choice(fits: Sequence[BidsFile], modality: str) -> str:
+    """Return what would choose one of several files."""
+    first, *others = (one.name for one in fits)
+    differing = set[str]().union(*(first.differing(other, frozenset()) for other in others))
+    if not differing:
+        return "since two have the same name; rename or remove one of them"
+    entities = {key: first.entities.get(key, "") for key in sorted(differing)}
+    return f"unless --entity says which, such as {modality}={BidsName(entities, first.suffix)}"
 
 
 def _few(unclear: Sequence[str]) -> Iterator[str]:
-    yield from (
-        f"{text}; it has no partner, unless --entity names what tells them apart, as in run-1_T1w"
-        for text in unclear[:MOST_SHOWN]
-    )
-    if len(unclear) > MOST_SHOWN:
-        yield f"{len(unclear) - MOST_SHOWN} more files fit several files"
+    yield from unclear[:MOST_SHOWN]
+    if (more := len(unclear) - MOST_SHOWN) > 0:
+        yield f"{number_of(more, 'more file')} {'fit' if more > 1 else 'fits'} several files"
 
 
 def _undescribed(*roots: Path) -> Iterator[str]:

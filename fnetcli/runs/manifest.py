@@ -67,6 +67,10 @@ class Manifest:
         """Whether the file has changed since it was read."""
         return self._read()[0] != self._lines
 
+    def cases(self) -> set[str]:
+        """Return the names of all cases that have records."""
+        return self._lines.keys() | self._elsewhere.keys()
+
     def get(self, case: str) -> Record | None:
         """Return the record of a case."""
         line = self._lines.get(case) or self._elsewhere.get(case)
@@ -174,6 +178,16 @@ def content(record: Record) -> dict[str, str | None]:
     return {
         modality: known.get("sha256") if isinstance(known, dict) else None
         for modality, known in (inputs.items() if isinstance(inputs, dict) else ())
+    }
+
+
+def paths(record: Record) -> dict[str, str]:
+    """Return the paths of a case's inputs by modality, as recorded; fewer if it is damaged."""
+    inputs = record.get("inputs")
+    return {
+        modality: path
+        for modality, known in (inputs.items() if isinstance(inputs, dict) else ())
+        if isinstance(known, dict) and isinstance(path := known.get("path"), str)
     }
 
 

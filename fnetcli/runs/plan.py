@@ -17,7 +17,7 @@ from fnetcli.inputs.pairing import Case, Pairing
 from fnetcli.runs.manifest import DONE, Manifest, content, deciding
 from fnetcli.runs.parts import Part
 from fnetcli.runs.process import CaseTask, MadeT, PathsT, Pipeline, PreparedT, is_whole
-from fnetcli.runs.protect import Inputs
+from fnetcli.runs.protect import Inputs, require_outside
 
 Existing = Literal["skip", "overwrite", "error"]
 
@@ -104,6 +104,8 @@ def make_plan(
 def require_places(job: Job[PathsT, PreparedT, MadeT]) -> set[Path]:
     """Return all folders with results. Raise UsageError if results replace inputs or each other.
 
+    Neither may folders with results be links into folders of inputs.
+
     Of every path only a hash is kept; if two are the same, all paths are compared.
     """
     inputs = Inputs(job.input_paths)
@@ -117,6 +119,7 @@ def require_places(job: Job[PathsT, PreparedT, MadeT]) -> set[Path]:
             if folder not in folders:
                 folders[folder] = path.parent
     found = set(folders.values())
+    require_outside(job.out, job.pairing, sorted(found))
     known = np.frombuffer(hashes, np.int64)
     known.sort()  # in place
     above = {hash(_as_the_disk_sees(str(one))) for path in found for one in (path, *path.parents)}

@@ -100,23 +100,41 @@ def require_writable(label: str, path: Path) -> None:
         raise UsageError(f"{label}: {folder} cannot be written to; choose another path")
 
 
-def require_outside(out: Path, pairing: Pairing) -> None:
-    """Raise UsageError if the results folder is an input folder or lies in one.
+def require_outside(out: Path, pairing: Pairing, folders: Iterable[Path] = ()) -> None:
+    """Raise UsageError if the results folder, or one of those in it, is or lies in an input folder.
 
-    In a BIDS data set, the folders in derivatives are no inputs.
+    In a BIDS data set, the folders in derivatives are no inputs. All links are followed.
     """
-    for root in pairing.roots if pairing.source == "bids" else ():
-        if is_below(out, root) and not is_below(out.parent, root / "derivatives"):
-            raise UsageError(
-                f"-o {out}: is in the data set {root}; choose a folder in {root / 'derivatives'}, "
-                "or one outside"
-            )
-    for folder in pairing.roots if pairing.source == "folders" else ():
-        if is_below(out, folder):
-            raise UsageError(
-                f"-o {out}: is in the input folder {folder}, where the next run would read results "
-                "as inputs; choose a folder outside"
-            )
+    roots = [(root, os.path.realpath(root)) for root in dict.fromkeys(pairing.roots)]
+    for folder in (out, *folders):
+        real = Path(os.path.realpath(folder))
+        for root, real_root in roots:
+            if not real.is_relative_to(real_root):
+                continue
+            if pairing.source == "bids" and not _is_derivative(real, real_root):
+                known = root / "derivatives"
+                is_link = os.path.realpath(known) != os.path.join(real_root, "derivatives")  # noqa: PTH118
+                choice = "a folder outside" if is_link else f"a folder in {known}, or one outside"
+                raise UsageError(
+                    f"-o {out}: {_place(folder, out, real)}in the data set {root}; choose {choice}"
+                )
+            if pairing.source == "folders":
+                raise UsageError(
+                    f"-o {out}: {_place(folder, out, real)}in the input folder {root}, where the "
+                    "next run would read results as inputs; choose a folder outside"
+                )
+
+
+def _is_derivative(real: Path, real_root: str) -> bool:
+    """Whether a folder lies in the folder of derivatives of a data set, and not elsewhere in it."""
+    return Path(real_root, "derivatives") in real.parents
+
+
+def _place(folder: Path, out: Path, real: Path) -> str:
+    """Return "is ", or where links lead."""
+    if str(real) == os.path.abspath(folder):  # noqa: PTH100  links stay
+        return "is " if folder == out else f"{folder} is "
+    return f"{'' if folder == out else f'{folder} '}leads to {real}, "
 
 
 def is_below(path: Path, folder: Path) -> bool:

@@ -9,17 +9,18 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 from urllib.parse import quote
 
 from fnetcli.errors import UsageError
 from fnetcli.files.guarded import FileKind, read_text
 from fnetcli.inputs.bids import DESCRIPTION, SUBJECT, BidsName, read_name, stem_of, subjects_place
 from fnetcli.inputs.pairing import Pairing
+from fnetcli.modalities import in_words
 
 VERSION = "1.10.0"  # of BIDS, that these names follow
 PROGRAM = "fnet"
@@ -32,6 +33,49 @@ PATTERNS = FileKind("a list of patterns", 1 << 20, "mend it")
 
 
 # --- names ----------------------------------------------------------------------------------------
+
+
+def named_after(pairing: Pairing, side: int) -> Pairing:
+    """Return the cases with the names of the files whose grids are kept: results have them, too.
+
+    `side` is 0 or 1: the first or the second modality is the reference.
+    """
+    cases = [
+        replace(case, name=stem_of((case.first, case.second)[side]) or case.name)
+        for case in pairing.cases
+    ]
+    return replace(pairing, cases=cases)
+
+
+def require_apart(
+    references: Iterable[Path], modality: str, paths: Callable[[Path], Iterable[Path]]
+) -> None:
+    """Raise UsageError if results of two references have one path.
+
+    Some entities of a reference are replaced by those of the results. `paths` returns all results
+    of a reference.
+    """
+    known = dict[Path, Path]()
+    for reference in references:
+        for path in paths(reference):
+            other = known.setdefault(path, reference)
+            if other != reference:
+                _refuse_both(other, reference, modality)
+
+
+def _refuse_both(one: Path, other: Path, modality: str) -> NoReturn:
+    name, second = (_place_and_name(path)[1] for path in (one, other))
+    keys = sorted(name.differing(second, frozenset()))
+    if not keys:
+        raise UsageError(
+            f"{one} and {other}: two references of one name; rename or remove one of them"
+        )
+    rule = BidsName({key: name.entities.get(key, "") for key in keys}, name.suffix)
+    raise UsageError(
+        f"{one} and {other}: differ only in {' and '.join(keys)}, so that their results have the "
+        f"same names; choose one with --entity, such as {modality}={rule}, and fuse the other into "
+        "another folder"
+    )
 
 
 def result_path(out: Path, reference: Path, description: str, ending: str = ".nii.gz") -> Path:
@@ -82,32 +126,39 @@ def dataset_files(
     sha256: str | None,
     suffix: str,
     results: Mapping[str, str],
+    *,
+    has_others: bool = False,
 ) -> dict[str, bytes]:
     """Return the files at the root of the derivative, by name.
 
     `method` says what fused, `sha256` is the hash of its weights, `suffix` is that of the
-    reference, `results` says what each result is. Raise UsageError if the folder holds another
-    data set, or a source's description is damaged.
+    reference, `results` says what each result is. If the folder `has_others`, results of other
+    cases, their makers and sources stay in the description. Raise UsageError if the folder holds
+    another data set, or a source's description is damaged.
     """
-    _require_own(out)
+    before = _own_description(out)
     roots = list({os.path.realpath(root): root for root in pairing.roots}.values())
     known = [_description(root) for root in roots]
-    words = f"{modalities[1].upper()} and {modalities[0].upper()} fused by {method}"
+    words = f"{in_words(modalities)} fused by {method}"
     hashed = f"; SHA-256 of the weights: {sha256}" if sha256 else ""
     maker = {"Name": PROGRAM, "Version": version("fnetcli"), "Description": words + hashed}
     of = " and ".join(name for one in known if isinstance(name := one.get("Name"), str) and name)
+    sources = [
+        {
+            "URL": _relative_url(root, out),
+            **({"DOI": doi} if isinstance(doi := one.get("DatasetDOI"), str) else {}),
+        }
+        for root, one in zip(roots, known, strict=True)
+    ]
+    makers = [one for one in _listed(before, "GeneratedBy") if has_others or not _is_fnet(one)]
+    earlier = _listed(before, "SourceDatasets") if has_others else []
     description = {
+        **before,
         "Name": f"{of}: {words}" if of else words,
         "BIDSVersion": VERSION,
         "DatasetType": "derivative",
-        "GeneratedBy": [maker],
-        "SourceDatasets": [
-            {
-                "URL": _relative_url(root, out),
-                **({"DOI": doi} if isinstance(doi := one.get("DatasetDOI"), str) else {}),
-            }
-            for root, one in zip(roots, known, strict=True)
-        ],
+        "GeneratedBy": [maker, *(one for one in makers if one != maker)],
+        "SourceDatasets": [*sources, *(one for one in earlier if one not in sources)],
     }
     files = {DESCRIPTION: _json(description), IGNORE: _patterns(out)}
     are_raw = all(one.get("DatasetType") != "derivative" for one in known)
@@ -130,17 +181,23 @@ def _relative_url(path: Path, base: Path) -> str:
     return quote(os.fsencode(Path(relative).as_posix()))  # names need not be text
 
 
-def _require_own(out: Path) -> None:
-    """Raise UsageError if a folder holds a data set that fnet has not made."""
+def _own_description(out: Path) -> dict[str, Any]:
+    """Return a folder's description. Raise UsageError if fnet has not made its data set."""
     known = _description(out)
-    makers = known.get("GeneratedBy")
-    is_own = isinstance(makers, list) and any(
-        isinstance(one, dict) and one.get("Name") == PROGRAM for one in makers
-    )
-    if known and not is_own:
+    if known and not any(_is_fnet(one) for one in _listed(known, "GeneratedBy")):
         raise UsageError(
             f"-o {out}: holds a data set that fnet has not made; choose another folder"
         )
+    return known
+
+
+def _listed(description: Mapping[str, Any], key: str) -> list[Any]:
+    value = description.get(key)
+    return value if isinstance(value, list) else []
+
+
+def _is_fnet(maker: object) -> bool:
+    return isinstance(maker, dict) and maker.get("Name") == PROGRAM
 
 
 def _description(root: Path) -> dict[str, Any]:

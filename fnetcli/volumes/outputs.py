@@ -23,7 +23,7 @@ from fnetcli.formats.volumes import holds_dicom, volume_files
 from fnetcli.imaging.image import Grid, Image
 from fnetcli.imaging.intensity import PREVIEW_RANGE, Limits, to_stored
 from fnetcli.inputs.pairing import Case
-from fnetcli.modalities import shown_name
+from fnetcli.modalities import in_words, shown_name
 from fnetcli.models.base import Fusion, Maps
 from fnetcli.products import CLASS_MAPS, Products
 from fnetcli.volumes.bids import figure_path, result_path, transform_path
@@ -295,8 +295,7 @@ def _write_volume(
 
 
 def _derivation(prepared: PreparedVolumes, maker: str) -> str:
-    first, second = prepared.modalities
-    fused = f"{second.upper()} and {first.upper()} fused by {maker}"
+    fused = f"{in_words(prepared.modalities)} fused by {maker}"
     return "; ".join([fused, *prepared.denoised])
 
 

@@ -312,8 +312,27 @@ class TestRefusals:
         for out in (vis, vis / "sub" / "out", ir / ".." / "ir" / "x", tmp_path / "link" / "out"):
             result = fnet("fuse", "--vis", vis, "--ir", ir, "-o", out, "--weights", weights)
             assert result.exit_code == 2, out
-            assert "is in the input folder" in errors(result.stderr)[0]
+            assert "in the input folder" in errors(result.stderr)[0]
         assert not (vis / "sub").exists()
+
+    def test_a_link_from_the_results_to_an_input_folder(
+        self, tmp_path: Path, weights: Path
+    ) -> None:
+        vis, ir = write_pairs(tmp_path, 1)
+        out = tmp_path / "out"
+        (vis / "deeper").mkdir()
+        out.mkdir()
+        arguments = ["--vis", vis, "--ir", ir, "-o", out, "--weights", weights]
+        for name, target in (("fused", ir), ("common", vis / "deeper")):
+            (out / name).symlink_to(target)
+            result = fnet("fuse", *arguments, "--format", "tiff")
+            assert result.exit_code == 2
+            line = errors(result.stderr)[0]
+            assert f"-o {out}: {out / name} leads to {target}, in the input folder" in line
+            (out / name).unlink()
+        assert count_files(vis) == count_files(ir) == 1
+        (out / "fused").symlink_to(tmp_path)  # above the inputs
+        assert fnet("fuse", *arguments).exit_code == 0
 
     def test_an_input_in_the_way(self, tmp_path: Path, weights: Path) -> None:
         """OUT above the inputs is fine, unless a result would replace one of them."""

@@ -33,11 +33,16 @@ def draw(*places: str, root: str = "in") -> None:
         write_nifti(path, np.abs(phantom((5, 8, 9))).astype(np.int16), PLACE)
 
 
-def fuse(*given: object, out: str = "out", images: tuple[str, ...] = ()) -> Result:
-    read = images or ("--ct", "in", "--mri", "in")
-    return fnet(
-        "fuse", *read, "--layout", "bids", *given, "-o", out, "--weights", "tiny.safetensors"
-    )
+TINY = ("--weights", "tiny.safetensors")
+
+
+def fuse(
+    *given: object,
+    out: str = "out",
+    images: tuple[str, ...] = ("--ct", "in", "--mri", "in"),
+    weights: tuple[str, ...] = TINY,
+) -> Result:
+    return fnet("fuse", *images, "--layout", "bids", *given, "-o", out, *weights)
 
 
 def inputs(out: str = "out") -> dict[str, tuple[str, ...]]:
@@ -52,6 +57,12 @@ def done(*given: object, **further: Any) -> Result:
     result = fuse(*given, "--maps", "none", **further)
     assert result.exit_code == 0, result.output
     return result
+
+
+def average() -> None:
+    """Fuse by a baseline."""
+    result = fuse(*ENTITIES, "--method", "average", weights=())
+    assert result.exit_code == 0, result.output
 
 
 def refusal(*given: object, code: int = 2, **further: Any) -> str:
@@ -70,9 +81,9 @@ class TestPairs:
         result = done(*ENTITIES)
         assert "a BIDS data set: 3 pairs" in result.stderr
         assert inputs() == {
-            "sub-01": ("sub-01/anat/sub-01_T1w.nii.gz", "sub-01/ct/sub-01_ct.nii"),
+            "sub-01_T1w": ("sub-01/anat/sub-01_T1w.nii.gz", "sub-01/ct/sub-01_ct.nii"),
             **{
-                f"sub-02_ses-{i}": (
+                f"sub-02_ses-{i}_T1w": (
                     f"sub-02/ses-{i}/anat/sub-02_ses-{i}_T1w.nii.gz",
                     f"sub-02/ses-{i}/ct/sub-02_ses-{i}_ct.nii.gz",
                 )
@@ -84,44 +95,94 @@ class TestPairs:
 
     def test_one_of_each_in_a_session_is_a_pair_whatever_their_names_say(self) -> None:
         draw("sub-01/anat/sub-01_acq-a_run-2_T1w.nii.gz", "sub-01/ct/sub-01_acq-b_ct.nii.gz")
-        done(*ENTITIES)
-        assert [*inputs()] == ["sub-01_acq-b"]
+        result = done(*ENTITIES)
+        assert [*inputs()] == ["sub-01_acq-a_run-2_T1w"]
+        assert (
+            "the names of 1 pair differ in acq, run, which --entity does not name (the first: "
+            "in/sub-01/anat/sub-01_acq-a_run-2_T1w.nii.gz with in/sub-01/ct/sub-01_acq-b_ct.nii.gz)"
+        ) in result.stderr
+        told = done("--entity", "ct=acq-b_ct,mri=acq-a_run-2_T1w", out="told")
+        assert "differ" not in told.stderr
 
     def test_runs_agree_as_numbers(self) -> None:
         for run in ("1", "2"):
             draw(f"sub-01/anat/sub-01_acq-x_run-{run}_T1w.nii.gz")
             draw(f"sub-01/ct/sub-01_run-0{run}_ct.nii.gz")
-        done(*ENTITIES)
-        assert inputs()["sub-01_run-02"] == (
+        result = done(*ENTITIES)
+        assert "the names of 2 pairs differ in acq, which" in result.stderr
+        assert inputs()["sub-01_acq-x_run-2_T1w"] == (
             "sub-01/anat/sub-01_acq-x_run-2_T1w.nii.gz",
             "sub-01/ct/sub-01_run-02_ct.nii.gz",
         )
         assert len(inputs()) == 2
         done("--entity", f"ct=run-2_ct,mri=run-{'0' * 5000}2_T1w", out="second")
-        assert [*inputs("second")] == ["sub-01_run-02"]
+        assert [*inputs("second")] == ["sub-01_acq-x_run-2_T1w"]
 
     def test_what_is_not_clear_stays_alone_until_an_entity_is_named(self) -> None:
         draw("sub-01/anat/sub-01_T1w.nii.gz", "sub-01/ct/sub-01_ct.nii.gz")
         draw("sub-04/ct/sub-04_ct.nii.gz")
         draw(*(f"sub-04/anat/sub-04_run-{run}_T1w.nii.gz" for run in (1, 2)))
         result = done(*ENTITIES)
-        assert [*inputs()] == ["sub-01"]
+        assert [*inputs()] == ["sub-01_T1w"]
         assert (
             "in/sub-04/ct/sub-04_ct.nii.gz fits 2 files (sub-04_run-1_T1w.nii.gz, "
-            "sub-04_run-2_T1w.nii.gz); it has no partner, unless" in result.stderr
+            "sub-04_run-2_T1w.nii.gz); it has no partner, unless --entity says which, such as "
+            "mri=run-1_T1w" in result.stderr
         )
         assert record(Path("out/run.json"))["totals"]["unpaired"] == 3
         done("--entity", "ct=ct", "--entity", "mri=run-2_T1w", out="other")
         assert inputs("other") == {
-            "sub-04": ("sub-04/anat/sub-04_run-2_T1w.nii.gz", "sub-04/ct/sub-04_ct.nii.gz")
+            "sub-04_run-2_T1w": (
+                "sub-04/anat/sub-04_run-2_T1w.nii.gz",
+                "sub-04/ct/sub-04_ct.nii.gz",
+            )
         }
+
+    def test_an_entity_without_label_is_absent(self) -> None:
+        draw("sub-01/ct/sub-01_ct.nii.gz")
+        draw(*(f"sub-01/anat/sub-01{of}_T1w.nii.gz" for of in ("", "_ce-gd", "_run-0")))
+        line = refusal(*ENTITIES, code=1)
+        assert "nothing to do, no subject and session has a pair" in line
+        assert "such as mri=ce-_run-_T1w" in fuse(*ENTITIES).stderr
+        for mri, of in {
+            "ce-_run-_T1w": "",
+            "ce-gd_T1w": "_ce-gd",
+            "ce-_run-00_T1w": "_run-0",
+        }.items():
+            done("--entity", f"ct=_ct,mri={mri}", out=mri)
+            assert [*inputs(mri)] == [f"sub-01{of}_T1w"]
+        assert "no file fits --entity mri=acq-a_ce-_T1w" in refusal(
+            "--entity", "ct=_ct,mri=acq-a_ce-_T1w"
+        )
+
+    def test_equal_names_go_together_if_that_leaves_no_choice(self) -> None:
+        for of in ("", "_acq-a"):
+            draw(f"sub-01/anat/sub-01{of}_T1w.nii.gz", f"sub-01/ct/sub-01{of}_ct.nii.gz")
+            draw(f"sub-02/anat/sub-02{of}_T1w.nii.gz", f"sub-02/ct/sub-02{of}_ct.nii.gz")
+        draw("sub-02/anat/sub-02_run-1_T1w.nii.gz")  # fits all of that subject
+        draw("sub-03/anat/sub-03_acq-a_T1w.nii.gz", "sub-03/ct/sub-03_run-2_ct.nii.gz")
+        draw("sub-03/ct/sub-03_acq-b_ct.nii.gz")
+        result = done(*ENTITIES)
+        assert inputs() == {
+            "sub-01_T1w": ("sub-01/anat/sub-01_T1w.nii.gz", "sub-01/ct/sub-01_ct.nii.gz"),
+            "sub-01_acq-a_T1w": (
+                "sub-01/anat/sub-01_acq-a_T1w.nii.gz",
+                "sub-01/ct/sub-01_acq-a_ct.nii.gz",
+            ),
+            "sub-03_acq-a_T1w": (
+                "sub-03/anat/sub-03_acq-a_T1w.nii.gz",
+                "sub-03/ct/sub-03_run-2_ct.nii.gz",
+            ),
+        }
+        assert "the names of 1 pair differ in acq, run, which" in result.stderr
+        assert "sub-02_run-1_T1w.nii.gz fits 2 files (sub-02_acq-a_ct.nii.gz, " in result.stderr
 
     def test_entities_that_are_named_are_not_compared(self) -> None:
         for run in (1, 2):
             draw(*(f"sub-01/anat/sub-01_acq-{acq}_run-{run}_T1w.nii.gz" for acq in "ab"))
             draw(f"sub-01/ct/sub-01_acq-c_run-{run}_ct.nii.gz")
         done("--entity", "ct=acq-c_ct,mri=acq-b_T1w")
-        assert inputs()["sub-01_acq-c_run-2"] == (
+        assert inputs()["sub-01_acq-b_run-2_T1w"] == (
             "sub-01/anat/sub-01_acq-b_run-2_T1w.nii.gz",
             "sub-01/ct/sub-01_acq-c_run-2_ct.nii.gz",
         )
@@ -148,7 +209,7 @@ class TestPairs:
             "fits --entity" not in done("--entity", "mri=T1w,mri2=ce-gd_T1w", images=given).stderr
         )
         assert inputs() == {
-            "sub-01_ce-gd": (
+            "sub-01_T1w": (
                 "sub-01/anat/sub-01_T1w.nii.gz",
                 "sub-01/anat/sub-01_ce-gd_T1w.nii.gz",
             )
@@ -164,9 +225,9 @@ class TestPairs:
             Path("in/sub-01", name).write_text("{}")
         Path("in/code").mkdir()
         result = done(*ENTITIES)
-        assert [*inputs()] == ["sub-01"]
+        assert [*inputs()] == ["sub-01_T1w"]
         assert "in: has no dataset_description.json, which BIDS requires" in result.stderr
-        assert "3 files are passed over, not a BIDS name (the first: in/sub-x y)" in result.stderr
+        assert "passed over, not a BIDS name: 3 files (the first: in/sub-x y)" in result.stderr
         ignored = {one["path"]: one["reason"] for one in record(Path("out/run.json"))["ignored"]}
         named = "its name does not begin with the names of its subject and session"
         assert ignored == {
@@ -193,8 +254,11 @@ class TestPairs:
             path.symlink_to(target)
         Path("in/sub-03").symlink_to("../elsewhere/sub-03")
         result = done(*ENTITIES)
-        assert [*inputs()] == ["sub-01"]
-        assert "1 files are passed over, a link that leads out of the data set" in result.stderr
+        assert [*inputs()] == ["sub-01_T1w"]
+        assert (
+            "passed over, a link that leads out of the data set: 1 file (the first: "
+            in result.stderr
+        )
         ignored = {one["path"]: one["reason"] for one in record(Path("out/run.json"))["ignored"]}
         assert ignored["in/sub-03"] == "a link to a folder; it is not followed"
 
@@ -267,7 +331,88 @@ class TestDerivative:
         assert (maker["Name"], maker["Version"]) == ("fnet", "0.1.0")
         assert maker["Description"] == f"{words}; SHA-256 of the weights: {sha256}"
         sidecar = record(Path("in/derivatives/fnet/desc-fused_T1w.json"))
-        assert sidecar["SkullStripped"] is False
+        assert sidecar == {
+            "Description": f"{words}, on the grid of the MRI, in [0, 1]",
+            "SkullStripped": False,
+        }
+
+    def test_what_earlier_runs_have_written_stays(self) -> None:
+        draw("sub-02/anat/sub-02_T1w.nii.gz", "sub-02/pet/sub-02_pet.nii.gz")
+        Path("in/dataset_description.json").write_text('{"Name": "Heads"}')
+        average()
+        done(*ENTITIES, "--reference", "ct")
+        given = ("--pet", "in", "--mri", "in", "--entity", "pet=_pet,mri=_T1w")
+        done(images=given)
+        mri, ct = (f"sub-01_ses-1_{of}" for of in ("run-1_T1w", "ct"))
+        assert {*inputs()} == {"sub-02_T1w", mri, ct}
+        for name, folder in ((mri, "anat"), (ct, "ct")):
+            start, _, suffix = name.rpartition("_")
+            path = f"out/sub-01/ses-1/{folder}/{start}_desc-fused_{suffix}.nii.gz"
+            assert Path(path).is_file()
+        found = record(Path("out/dataset_description.json"))
+        makers = [one["Description"] for one in found["GeneratedBy"]]
+        assert [makers[0][:12], makers[1][:11]] == ["PET and MRI ", "CT and MRI "]
+        assert "average" in makers[2]
+        found |= {"License": "CC0", "Authors": ["me"]}
+        found["GeneratedBy"].append({"Name": "other"})
+        Path("out/dataset_description.json").write_text(json.dumps(found))
+        done(*ENTITIES)
+        now = record(Path("out/dataset_description.json"))
+        assert (now["License"], now["Authors"]) == ("CC0", ["me"])
+        assert {"Name": "other"} in now["GeneratedBy"]
+        assert now["SourceDatasets"] == [{"URL": "../in"}]
+
+    def test_results_of_other_files_are_not_replaced(self) -> None:
+        draw(
+            "sub-01/ses-1/pet/sub-01_ses-1_pet.nii.gz", "sub-01/ses-1/ct/sub-01_ses-1_run-2_ct.nii"
+        )
+        ct = "sub-01/ses-1/ct/sub-01_ses-1_ct.nii.gz"
+        done("--entity", "ct=run-_ct,mri=_T1w")
+        before = Path("out/manifest.jsonl").read_text()
+        pet = ("--entity", "pet=_pet,mri=_T1w")
+        images = ("--pet", "in", "--mri", "in")
+        for line, other in (
+            (refusal(*pet, images=images), "pet/sub-01_ses-1_pet.nii.gz"),
+            (refusal("--entity", "ct=run-2_ct,mri=_T1w"), "ct/sub-01_ses-1_run-2_ct.nii"),
+        ):
+            mri = "sub-01/ses-1/anat/sub-01_ses-1_run-1_T1w.nii.gz"
+            assert line == (
+                f"error: -o out: holds results of {mri} and {ct}, which those of {mri} and "
+                f"sub-01/ses-1/{other} would replace; choose another folder, or "
+                "--existing overwrite"
+            )
+            assert Path("out/manifest.jsonl").read_text() == before
+        done(*pet, "--existing", "overwrite", images=images)
+        assert [*record(Path("out/run.json"))["inputs"]] == ["mri", "pet"]
+
+    def test_makers_whose_results_are_replaced_are_not_named(self) -> None:
+        average()
+        done(*ENTITIES)
+        (maker,) = record(Path("out/dataset_description.json"))["GeneratedBy"]
+        assert "average" not in maker["Description"]
+
+    @pytest.mark.parametrize(
+        ("others", "given", "words"),
+        [
+            (("desc-a", "desc-b"), (), "desc, so that their results have the same names; choose "),
+            (("", "desc-b"), (), ("desc, so that their results have the same names; choose "
+             "one with --entity, such as mri=desc-_T1w, and fuse the other into another folder")),
+            (("from-a", "from-b"), ("--register", "rigid"), "from, so that"),
+        ],
+    )  # fmt: skip
+    def test_references_whose_results_have_one_name(
+        self, others: tuple[str, str], given: tuple[str, ...], words: str
+    ) -> None:
+        for of in (f"_{one}" if one else "" for one in others):
+            draw(f"sub-03/anat/sub-03{of}_T1w.nii.gz", f"sub-03/ct/sub-03{of}_ct.nii.gz")
+        line = refusal(*ENTITIES, *given)
+        one, other = (f"sub-03_{of}_T1w".replace("__", "_") for of in others)
+        folder = "in/sub-03/anat"
+        paths = f"{folder}/{one}.nii.gz and {folder}/{other}.nii.gz"
+        assert line.startswith(f"error: {paths}: differ only in {words}")
+        if others == ("", "desc-b"):
+            for of in ("desc-", "desc-b"):
+                done("--entity", f"ct={of}_ct,mri={of}_T1w", out=of)
 
     def test_patterns_that_are_ignored_already_stay(self) -> None:
         Path("out").mkdir()
@@ -320,6 +465,36 @@ class TestDerivative:
             "outside"
         )
 
+    @pytest.mark.parametrize(
+        ("link", "target", "words"),
+        [
+            (
+                "in/derivatives",
+                "in/sub-01",
+                "/in/sub-01/fnet, in the data set in; choose a folder out",
+            ),
+            (
+                "in/derivatives/fnet",
+                "in/sub-01",
+                "/in/sub-01, in the data set in; choose a folder in",
+            ),
+            ("in/derivatives/fnet/sub-01", "in/sub-01", "in/derivatives/fnet/sub-01/figures leads"),
+            ("in/derivatives/fnet/sub-01/ses-1/anat", "in", "fnet/sub-01/ses-1/anat leads to"),
+        ],
+    )
+    def test_links_into_the_inputs(self, link: str, target: str, words: str) -> None:
+        Path(link).parent.mkdir(parents=True, exist_ok=True)
+        Path(link).symlink_to(Path(target).absolute())
+        before = sorted(Path("in").rglob("*"))
+        assert words in refusal(*ENTITIES, out="in/derivatives/fnet")
+        assert sorted(Path("in").rglob("*")) == before
+
+    def test_derivatives_may_be_elsewhere(self) -> None:
+        Path("large").mkdir()
+        Path("in/derivatives").symlink_to("../large")
+        done(*ENTITIES, out="in/derivatives/fnet")
+        assert Path("large/fnet/manifest.jsonl").is_file()
+
 
 class TestMistakes:
     @pytest.mark.parametrize(
@@ -332,6 +507,10 @@ class TestMistakes:
             (("--entity", "ct=_ct,mri=_T1w,mri=_T2w"), "--entity mri=_T2w: given twice"),
             (("--entity", "ct=_ct,mri=*_T1w"), "--entity mri=*_T1w: not a BIDS suffix"),
             (("--entity", "ct=_ct,mri=../x"), "--entity mri=../x: not a BIDS suffix"),
+            (("--entity", "ct=_ct,mri=ce-"), "--entity mri=ce-: not a BIDS suffix; give one, with"),
+            (("--entity", "ct=_ct,mri=-_T1w"), "--entity mri=-_T1w: not a BIDS suffix"),
+            (("--entity", "ct=_ct,mri=ce-_ce-gd_x"), "mri=ce-_ce-gd_x: not a BIDS suffix"),
+            (("--entity", "ct=_ct,mri=sub-_T1w"), "in: no file fits --entity mri=sub-_T1w; there"),
             (("--entity", "ct=_ct,mri=a-1_a-2_x"), "--entity mri=a-1_a-2_x: not a BIDS suffix"),
             (("--entity", "ct=_T1w,mri=_T1w"), "--entity: mri and ct are the same files"),
             (

@@ -75,6 +75,6 @@ class TestResultFiles:
 def test_results_among_inputs(files: Path) -> None:
     pairing = Pairing("folders", [], [], (files / "in", files / "in"))
     for out in (files / "in", files / "folder" / "out"):
-        with pytest.raises(UsageError, match="is in the input folder"):
+        with pytest.raises(UsageError, match="in the input folder"):
             require_outside(out, pairing)
     require_outside(files, pairing)

@@ -104,9 +104,10 @@ class GivenLayout(OptionGroup):
         list[str] | None,
         typer.Option(
             "--entity",
-            metavar="MODALITY=[KEY-LABEL_]SUFFIX,...",
+            metavar="MODALITY=[KEY-[LABEL]_]SUFFIX,...",
             help="With --layout bids: which files are of which modality, by suffix and, if "
-            "needed, entities: ct=_ct,mri=_T1w or ct=_ct,mri=acq-mprage_run-1_T1w.",
+            "needed, entities: ct=_ct,mri=_T1w or ct=_ct,mri=acq-mprage_run-1_T1w. An entity "
+            "without a label must be absent: mri=ce-_T1w.",
             show_default=False,
             rich_help_panel=PANEL,
         ),
