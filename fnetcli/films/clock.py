@@ -97,7 +97,7 @@ def moments(
 ) -> Iterator[Moment]:
     """Yield what belongs together, in order; go on after `place`. Raise ImageError."""
     resumed = timing.start if place.last is None else place.last
-    others = _Nearest(first.frames(max(Fraction(0), resumed - timing.offset)))
+    others = _Nearest(first.frames(max(Fraction(0), resumed - timing.offset), 1))
     index = place.index
     for time, duration, passed, frame in _beats(second, timing, place):
         if timing.end is not None and time >= timing.end:
@@ -122,7 +122,7 @@ def _beats(second: FrameSequence, timing: Timing, place: Place) -> Iterator[Beat
         return
     resumed = timing.start if place.last is None else place.last
     passed = place.passed
-    for frame in second.frames(resumed):
+    for frame in second.frames(resumed, 1):
         if frame.time < timing.start or (place.last is not None and frame.time <= place.last):
             continue
         passed += 1
@@ -135,7 +135,7 @@ def _even_beats(
 ) -> Iterator[Beat]:
     step = 1 / rate
     begin = 0 if place.last is None else math.floor((place.last - start) / step) + 1
-    nearest = _Nearest(second.frames(start + max(0, begin - 1) * step))
+    nearest = _Nearest(second.frames(start + max(0, begin - 1) * step, 1))
     for i in count(begin):
         time = start + i * step
         frame = nearest.at(time)

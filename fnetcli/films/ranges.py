@@ -53,17 +53,15 @@ class _Side:
     ) -> Iterator[tuple[Source, FoundT]]:
         """Read frames, correct them, and yield what is found in them, in order."""
         step = max(1, math.ceil((self.sequence.count or 0) / MAX_MEASURED))
-        frames = self.sequence.frames(self.timing.start) if paths else iter(())
+        frames = self.sequence.frames(self.timing.start, step) if paths else iter(())
         for i, frame in enumerate(frames):
             if self.timing.end is not None and frame.time >= self.timing.end:
                 return
-            if i % step:
-                continue
             self.on_step()
             image = correct(frame.read(), self.modality, self.scaling.corrections).image
             found = find(image)
             if found is not None:
-                yield Source(self.sequence.path, i + 1), found
+                yield Source(self.sequence.path, i * step + 1), found
 
 
 def survey_film(
@@ -131,7 +129,7 @@ def _with_palette(
     """Choose a palette once: the one that the first frame has."""
     if scaling.corrections.palette != AUTO:
         return scaling
-    for frame in sequence.frames(sequence.time_base * 0):
+    for frame in sequence.frames(sequence.time_base * 0, 1):
         facts = correct(frame.read(), modality, scaling.corrections).facts
         if "palette" not in facts:
             break

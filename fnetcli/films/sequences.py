@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
 from functools import partial
-from itertools import pairwise
+from itertools import islice, pairwise
 from pathlib import Path
 from typing import Any
 
@@ -33,10 +33,10 @@ DIGITS = re.compile(r"(\d+)")
 class FrameSequence:
     """Frames in order of time, in seconds after the first one.
 
-    `frames(start)` yields them from the one that is shown at `start` on, and may raise ImageError;
-    `damage` collects what is wrong with a film on the way. `rate` is the mean number of frames per
-    second; all times are whole multiples of `time_base`, unless they come from names. `count` and
-    `length` (seconds) are what the files claim, or None.
+    `frames(start, step)` yields every step-th of them from the one that is shown at `start` on, and
+    may raise ImageError; damaged ones are passed over, and `damage` collects what is wrong. `rate`
+    is the mean number of frames per second; all times are whole multiples of `time_base`, unless
+    they come from names. `count` and `length` (seconds) are what the files claim, or None.
     """
 
     path: Path
@@ -48,7 +48,7 @@ class FrameSequence:
     count: int | None
     length: Fraction | None
     info: str
-    frames: Callable[[Fraction], Iterator[FilmFrame]]
+    frames: Callable[[Fraction, int], Iterator[FilmFrame]]
     sha256: Callable[[], str]  # of the content; raises ReadError
     files: tuple[Path, ...]
     channels: int = 1
@@ -71,15 +71,18 @@ def film_sequence(path: Path, reading: ReadOptions, rate: Fraction | None = None
     header = probe_film(path, reading)
     damage = Damage()
 
-    def frames(start: Fraction) -> Iterator[FilmFrame]:
+    def frames(start: Fraction, step: int = 1) -> Iterator[FilmFrame]:
         damage.forget()
+        yield from islice(all_frames(start), 0, None, step)
+
+    def all_frames(start: Fraction) -> Iterator[FilmFrame]:
         if rate is None:
             yield from read_film(path, header, start=start, damage=damage)
             return
-        step = 1 / rate
+        length = 1 / rate
         for i, frame in enumerate(read_film(path, header, damage=damage)):
-            if (i + 1) * step > start:
-                yield FilmFrame(i * step, step, frame.read)
+            if (i + 1) * length > start:
+                yield FilmFrame(i * length, length, frame.read)
 
     length = header.duration
     if rate is not None:
@@ -118,7 +121,7 @@ def still_sequence(
 
     `rate` is the number of frames per second, if it is known.
     """
-    header: Header = probe_image(sources[0].path, sources[0].reading(reading))
+    header = _first_header(sources, reading)
     files = tuple(dict.fromkeys(source.path for source in sources))
     is_row = len(files) == 1 and count_frames(files[0]) > 1
     damage = Damage()
@@ -126,15 +129,26 @@ def still_sequence(
     begins = times or [i * step for i in range(len(sources))]
     ends = [*begins[1:], begins[-1] + step]
 
-    def frames(start: Fraction) -> Iterator[FilmFrame]:
+    def frames(start: Fraction, every: int = 1) -> Iterator[FilmFrame]:
         damage.forget()
-        for source, begin, end in zip(sources, begins, ends, strict=True):
-            if is_row and not _is_whole(source, reading, header):
-                damage.lost += 1
-                damage.first_loss = begin if damage.first_loss is None else damage.first_loss
-            elif end > start:
-                read = partial(_read, source, reading)
-                yield FilmFrame(begin, end - begin, read)
+        spans = zip(sources, begins, ends, strict=True)
+        from_start = (span for span in spans if span[2] > start)
+        error, count = None, 0
+        for source, begin, end in islice(from_start, 0, None, every):
+            try:
+                image = read_image(source.path, source.reading(reading))
+            except ReadError as one:
+                if not source.path.exists():
+                    raise
+                error = error or one
+                damage.lose(begin, _what(source, one))
+                continue
+            if is_row:
+                _require_same_numbers(source, image, header)
+            count += 1
+            yield FilmFrame(begin, end - begin, partial(_same, image))
+        if error is not None and not count:
+            raise error
 
     return FrameSequence(
         path=path,
@@ -155,30 +169,36 @@ def still_sequence(
     )
 
 
-def _is_whole(source: Source, reading: ReadOptions, first: Header) -> bool:
-    """Whether a frame of a camera's file is complete. Raise ReadError if its numbers change."""
-    try:
-        found = probe_image(source.path, source.reading(reading))
-    except ReadError:
-        return False
-    if found.dtype != first.dtype:
+def _first_header(sources: Sequence[Source], reading: ReadOptions) -> Header:
+    """Return the first header that can be read. Raise ReadError if there is none."""
+    error: ReadError | None = None
+    for source in sources:
+        try:
+            return probe_image(source.path, source.reading(reading))
+        except ReadError as one:
+            error = error or one
+    raise error or ReadError("no pictures")
+
+
+def _require_same_numbers(source: Source, image: Image, first: Header) -> None:
+    """Raise ReadError if a camera's file has temperatures in some frames only."""
+    if image.pixels.dtype != first.dtype:
         raise ReadError(
             f"{source.path}: the numbers of frame {source.page} are not temperatures, or those of "
             "the first are not, since constants are missing; end before it with --end, or begin "
             "after it with --start"
         )
-    return True
 
 
-def _read(source: Source, reading: ReadOptions) -> Image:
-    """Read a frame. Raise ReadError, which says which one of its file is damaged."""
-    try:
-        return read_image(source.path, source.reading(reading))
-    except ReadError as error:
-        if source.page is None:
-            raise
-        what = str(error).removeprefix(f"{source.path}: ")
-        raise ReadError(f"{source.path}: frame {source.page}: {what}") from None
+def _same(image: Image) -> Image:
+    return image
+
+
+def _what(source: Source, error: ReadError) -> str:
+    """Return which picture cannot be read, and why."""
+    what, _, _ = str(error).removeprefix(f"{source.path}: ").partition("; ")
+    name = source.path.name if source.page is None else f"frame {source.page}"
+    return f"{name}: {what}"
 
 
 def _hash_files(paths: Sequence[Path]) -> str:

@@ -9,9 +9,10 @@ from typing import Any
 import numpy as np
 
 from fnetcli.errors import ReadError
-from fnetcli.formats import ReadOptions, probe_image, read_image
+from fnetcli.formats import ReadOptions, read_image
 from fnetcli.formats.flir import clock_of_frames, count_frames
 from fnetcli.imaging.intensity import CELSIUS, seen_pixels
+from fnetcli.text import number_of
 
 SAMPLES = 10  # frames whose numbers are looked at
 
@@ -31,7 +32,7 @@ class SequenceFacts:
     measured: int  # frames whose numbers were looked at
     lowest: float
     highest: float
-    details: list[str]  # what else the first frame says
+    details: list[str]  # what else the first frame says that can be read
     notices: list[str]
 
     def record(self) -> dict[str, Any]:
@@ -51,7 +52,7 @@ class SequenceFacts:
         else:
             numbers = f"{self.unit or 'numbers'}: {self.lowest:g} to {self.highest:g}"
         first = [f"first frame: {detail}" for detail in self.details]
-        return [what, f"{numbers} in {self.measured} frames", *first]
+        return [what, f"{numbers} in {number_of(self.measured, 'frame')}", *first]
 
 
 def is_sequence(path: Path) -> bool:
@@ -60,43 +61,44 @@ def is_sequence(path: Path) -> bool:
 
 
 def sequence_facts(path: Path, reading: ReadOptions) -> SequenceFacts:
-    """Return the facts about a sequence; frames spread over it are read. Raise ReadError."""
+    """Return the facts about a sequence; frames spread over it are read.
+
+    Raise ReadError if none of them can be read.
+    """
     count, clock = count_frames(path), clock_of_frames(path)
     pages = np.unique(np.linspace(1, count, min(SAMPLES, count)).round().astype(int)).tolist()
-    header = probe_image(path, replace(reading, page=1))
     lows, highs, notices = list[float](), list[float](), dict[str, None]()
-    unit, details, lost = None, list[str](), 0
+    first, errors = None, list[ReadError]()
     for page in pages:
         try:
             image = read_image(path, replace(reading, page=page))
         except ReadError as error:
-            if page == 1:
-                raise
-            lost += 1
+            errors.append(error)
             notices[f"frame {page}: {str(error).removeprefix(f'{path}: ')}"] = None
             continue
         seen = seen_pixels(image)
         notices.update(dict.fromkeys(image.notices))
-        if page == 1:
-            unit, details = image.unit, list(image.details)
+        first = first or image
         if seen.size:
             lows.append(float(seen.min()))
             highs.append(float(seen.max()))
+    if first is None:
+        raise errors[0]
     times = () if clock is None else clock.times
     seconds = float(times[-1]) if times else None
     rate = None if clock is None or clock.rate is None else float(clock.rate)
     return SequenceFacts(
         file=str(path),
         format="FLIR SEQ",
-        width=header.width,
-        height=header.height,
+        width=first.grid.shape[2],
+        height=first.grid.shape[1],
         frames=count,
         seconds=None if seconds is None else round(seconds, 6),
         rate=round((count - 1) / seconds, 6) if seconds else rate,
-        unit=unit,
-        measured=len(pages) - lost,
+        unit=first.unit,
+        measured=len(pages) - len(errors),
         lowest=min(lows, default=float("nan")),
         highest=max(highs, default=float("nan")),
-        details=details,
+        details=list(first.details),
         notices=list(notices),
     )

@@ -405,7 +405,7 @@ class TestSequences:
         walk.write_bytes(b"".join(blocks[:3]) + blocks[3][:left])
         said = fuse("--flir", walk, "-o", out, "--weights", weights, "--range", "ir=15,40C")
         np.testing.assert_allclose(read_back(out)[0], [0, 0.2, 0.4], atol=1e-3)
-        assert "damaged in 1 places, the first after 0.60 s" in said
+        assert "damaged in 1 place, the first after 0.60 s (frame 4: " in said
         told = fnet("inspect", walk)
         assert "4 frames, 24x32, 5 frames per second, 0.60 s" in told.stdout
         assert "°C in 3 frames" in told.stdout
@@ -426,21 +426,92 @@ class TestSequences:
         walk.write_bytes(b"".join(blocks))
         said = fuse("--flir", walk, "-o", out, "--weights", weights)
         np.testing.assert_allclose(read_back(out)[0], [0, 0.4, 0.6], atol=1e-3)
-        assert "damaged in 1 places, the first after 0.20 s" in said
+        assert "damaged in 1 place, the first after 0.20 s (frame 2: its thermal data" in said
         result = fnet("fuse", "--flir", walk, "-o", tmp_path / "out", "--weights", weights)
         assert "3 fused, 0 skipped, 1 failed" in result.stderr
         assert f"{walk}: its thermal data are damaged" in result.stderr
 
-    def test_flir_sequence_with_damaged_counts(self, tmp_path: Path, weights: Path) -> None:
+    @pytest.mark.parametrize("lost", [1, 2, 3])
+    @pytest.mark.parametrize("given", [(), ("--every", 2), ("--stretch-scope", "moving")])
+    def test_flir_sequence_with_damaged_counts(
+        self, tmp_path: Path, weights: Path, lost: int, given: tuple[object, ...]
+    ) -> None:
         counts = flir_files.jpeg_ls_counts(flir_files.counts_of(flir_files.temperatures()))
         damaged = counts[:0x50] + b"\xff" * (len(counts) - 0x50)
         blocks = [
-            flir_files.block(flir_files.records(counts=one)) for one in (counts, damaged, counts)
+            flir_files.block(
+                flir_files.records(
+                    camera=flir_files.camera(taken=1_500_000_000_000 + 200 * i),
+                    counts=damaged if i + 1 == lost else counts,
+                )
+            )
+            for i in range(3)
         ]
-        walk = tmp_path / "walk.csq"
+        walk, out = tmp_path / "walk.csq", tmp_path / "f.mkv"
         walk.write_bytes(b"".join(blocks))
+        said = fuse("--flir", walk, "-o", out, "--weights", weights, *given)
+        assert (
+            f"damaged in 1 place, the first after {(lost - 1) / 5:.2f} s (frame {lost}: not a "
+            "readable FFF): there" in said
+        )
+        assert len(read_back(out)[0]) in ({1, 2} if "--every" in given else {2, 3})
+        told = fnet("inspect", walk)
+        assert "3 frames, 24x32, 5 frames per second, 0.40 s" in told.stdout, told.output
+        assert "°C in 2 frames" in told.stdout
+        assert f"frame {lost}: not a readable FFF" in told.stderr
+
+    def test_flir_sequence_whose_first_frame_is_damaged(
+        self, tmp_path: Path, weights: Path
+    ) -> None:
+        blocks = [
+            flir_files.block(
+                flir_files.records(camera=flir_files.camera(taken=1_500_000_000_000 + 200 * i))
+            )
+            for i in range(4)
+        ]
+        blocks[0] = blocks[0][:0x18] + b"\x7f\xff\xff\0" + blocks[0][0x1C:]
+        walk, out = tmp_path / "walk.seq", tmp_path / "f.mkv"
+        walk.write_bytes(b"".join(blocks))
+        said = fuse("--flir", walk, "-o", out, "--weights", weights)
+        assert len(read_back(out)[0]) == 3
+        assert "damaged in 1 place, the first after 0.00 s (frame 1: its thermal data" in said
+        assert "°C in 3 frames" in fnet("inspect", walk).stdout
+
+    def test_flir_sequence_without_a_frame_that_can_be_read(
+        self, tmp_path: Path, weights: Path
+    ) -> None:
+        counts = flir_files.jpeg_ls_counts(flir_files.counts_of(flir_files.temperatures()))
+        damaged = counts[:0x50] + b"\xff" * (len(counts) - 0x50)
+        walk = tmp_path / "walk.csq"
+        walk.write_bytes(flir_files.block(flir_files.records(counts=damaged)) * 3)
         line = refused("--flir", walk, "-o", tmp_path / "f.mkv", "--weights", weights)
-        assert f"{walk}: frame 2: not a readable FFF; copy or export" in line
+        assert f"{walk}: not a readable FFF; copy or export" in line
+        assert f"{walk}: not a readable FFF" in error_line(fnet("inspect", walk).stderr)
+
+    @pytest.mark.parametrize("lost", [0, 2])
+    def test_pictures_that_cannot_be_read(
+        self, tmp_path: Path, weights: Path, vis: Path, lost: int
+    ) -> None:
+        """As in a film, neighbours are shown; in a folder, and in a file of several pages."""
+        (tmp_path / "ir").mkdir()
+        for i in range(4):
+            iio.imwrite(tmp_path / "ir" / f"{i}.png", thermal(i))
+        whole = (tmp_path / "ir" / f"{lost}.png").read_bytes()
+        (tmp_path / "ir" / f"{lost}.png").write_bytes(whole[: len(whole) // 2])
+        given = ("--vis", vis, "-o", tmp_path / "f.mkv", "--weights", weights, "--frame-rate",
+                 "ir=10")  # fmt: skip
+        said = fuse(*given, "--ir", tmp_path / "ir")
+        assert f"damaged in 1 place, the first after {lost / 10:.2f} s ({lost}.png: not" in said
+        with tifffile.TiffWriter(tmp_path / "i.tif") as file:
+            for i in range(4):
+                file.write(thermal(i), compression="zlib", metadata=None)
+        with tifffile.TiffFile(tmp_path / "i.tif") as opened:
+            place = opened.pages[lost].dataoffsets[0]
+        content = bytearray((tmp_path / "i.tif").read_bytes())
+        content[place : place + 8] = b"\xff" * 8
+        (tmp_path / "i.tif").write_bytes(content)
+        said = fuse(*given, "--ir", tmp_path / "i.tif")
+        assert f"the first after {lost / 10:.2f} s (frame {lost + 1}: " in said
 
     def test_flir_sequence_with_a_closed_shutter(self, tmp_path: Path, weights: Path) -> None:
         """The camera measures its own shutter now and then: one flat, warm frame."""
@@ -507,7 +578,7 @@ class TestRanges:
             film.mux(stream.encode(None))
         result = fnet("inspect", path)
         assert f"numbers: {min(map(np.min, counts))} to {max(map(np.max, counts))}" in result.stdout
-        images = [one.read() for one in film_sequence(path, ReadOptions()).frames(Fraction(0))]
+        images = [one.read() for one in film_sequence(path, ReadOptions()).frames(Fraction(0), 1)]
         for image, one in zip(images, counts, strict=True):
             np.testing.assert_array_equal(image.pixels[0, ..., 0], one)
             assert image.bits == (None if bits == 16 else bits)
@@ -652,7 +723,7 @@ class TestDamage:
         path.write_bytes(content)
         out = tmp_path / "f.mp4"
         said = fuse("--vis", vis, "--ir", path, "-o", out, "--weights", weights)
-        assert "damaged in 1 places, the first after 0." in said
+        assert "damaged in 1 place, the first after 0." in said
         assert len(read_back(out)[1]) == 12
 
     @pytest.mark.parametrize("kind", ["cut", "text", "playlist", "empty", "sound", "missing"])

@@ -23,6 +23,7 @@ from fnetcli.formats.film.pixels import HDR_CURVES, is_turned, stored_kind, to_p
 from fnetcli.formats.film.pyav import load_av, opened_film
 from fnetcli.formats.upright import UPRIGHT, new_image
 from fnetcli.imaging.image import Image
+from fnetcli.text import number_of
 
 if TYPE_CHECKING:
     from av.container import InputContainer
@@ -79,6 +80,7 @@ class Damage:
 
     lost: int = 0  # packets that could not be decoded, frames that were decoded with faults
     first_loss: Fraction | None = None  # seconds
+    what: str = ""  # of pictures: which is the first one that cannot be read, and why
     jumps: int = 0  # of the time stamps, backwards
     end: Fraction | None = None  # seconds that can be read, where the header claims more
     claimed: Fraction | None = None
@@ -87,20 +89,28 @@ class Damage:
         """Begin anew, as a film that is read again does."""
         self.lost = self.jumps = 0
         self.first_loss = self.end = self.claimed = None
+        self.what = ""
+
+    def lose(self, time: Fraction | None, what: str = "") -> None:
+        """Count a loss."""
+        self.lost += 1
+        if self.first_loss is None:
+            self.first_loss, self.what = time, what
 
     def sentences(self) -> Iterator[str]:
         """Yield what a user should know."""
         if self.lost:
             place = self.first_loss
             where = "" if place is None else f", the first after {float(place):.2f} s"
+            what = f" ({self.what})" if self.what else ""
             yield (
-                f"damaged in {self.lost} places{where}: there, frames are faulty, or their "
-                "neighbours are repeated"
+                f"damaged in {number_of(self.lost, 'place')}{where}{what}: there, frames are "
+                "faulty, or their neighbours are repeated"
             )
         if self.jumps:
             yield (
-                f"its time stamps jump back {self.jumps} times: frames after a jump are taken to "
-                "follow those before it"
+                f"its time stamps jump back {number_of(self.jumps, 'time')}: frames after a jump "
+                "are taken to follow those before it"
             )
         if self.end is not None and self.claimed is not None:
             yield (
@@ -184,8 +194,7 @@ def _timed(
                 shift += last + step - time
                 time = last + step
         if frame.is_corrupt:
-            damage.lost += 1
-            damage.first_loss = time if damage.first_loss is None else damage.first_loss
+            damage.lose(time)
         _require_same(path, frame, header, time)
         duration = frame.duration * header.time_base if frame.duration else step
         last, end = time, time + duration
@@ -211,8 +220,7 @@ def _decoded(
         try:
             frames = packet.decode()
         except error.InvalidDataError:
-            damage.lost += 1
-            damage.first_loss = time if damage.first_loss is None else damage.first_loss
+            damage.lose(time)
             continue
         for frame in frames:
             if frame.pts is not None and frame.time_base is not None:

@@ -31,8 +31,8 @@ class Clock:
 def read_clock(blocks: list[Block | None]) -> Clock:
     """Return when frames were taken. There are no times unless every frame has one, ever later.
 
-    None is a frame that is damaged: it is taken to lie evenly between others, or to follow as they
-    do.
+    None is a frame that is damaged: it is taken to lie evenly between others, or to precede or
+    follow them as they follow each other.
     """
     contents = [None if block is None else _camera(block) for block in blocks]
     times = [_time(content) for content in contents]
@@ -44,17 +44,19 @@ def read_clock(blocks: list[Block | None]) -> Clock:
     is_complete = len(known) == len(blocks) and rises
     return Clock(
         tuple(time - known[0] for time in known) if is_complete else (),
-        _rate(contents[0]),
+        next((rate for content in contents if (rate := _rate(content)) is not None), None),
     )
 
 
 def _estimated(times: list[Fraction | None], i: int) -> Fraction | None:
     """Return a time for frame i from those of others, or None."""
     known = [(j, time) for j, time in enumerate(times) if time is not None]
-    before, after = [one for one in known if one[0] < i], [one for one in known if one[0] > i]
-    if not before or (not after and len(before) < 2):
+    if len(known) < 2:
         return None
-    (start, first), (end, last) = (before[-1], after[0]) if after else (before[0], before[-1])
+    before, after = [one for one in known if one[0] < i], [one for one in known if one[0] > i]
+    (start, first), (end, last) = (
+        (before[-1], after[0]) if before and after else (known[0], known[-1])
+    )
     return first + (last - first) * (i - start) / (end - start)
 
 

@@ -241,10 +241,7 @@ def _starts(file: BinaryIO) -> tuple[int, ...]:
 
 
 def _blocks(file: BinaryIO) -> Iterator[int]:
-    """Yield where blocks begin, damaged ones, too.
-
-    Raise ContentError if the first one is damaged, or for too many.
-    """
+    """Yield where blocks begin, damaged ones, too. Raise ContentError for none, or too many."""
     length = file_length(file)
     place: int | None = 0
     count = 0
@@ -253,9 +250,9 @@ def _blocks(file: BinaryIO) -> Iterator[int]:
         try:
             end = max(end, open_block(file, place).end)
         except ContentError:
-            if not count:
-                raise
             if not begins_block(file, place):  # bytes that look like a block
+                if not count:
+                    raise
                 place = _next_signature(file, place + 1, length)
                 continue
         count += 1
