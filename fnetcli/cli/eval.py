@@ -97,8 +97,8 @@ def evaluate(
 ) -> int:
     """Score fused images against their sources, for one or several methods.
 
-    One method: fnet eval --vis DIR --ir DIR --fused DIR. Several: --fused CDDFuse=DIR --fused
-    ours=DIR --baselines. To fuse in memory and score: --weights FILE. Several data sets: --set, or
+    One method: fnet eval --vis VIS --ir IR --fused FUSED. Several: --fused CDDFuse=THEIRS --fused
+    ours=OURS --baselines. To fuse in memory and score: --weights FILE. Several data sets: --set, or
     fnet eval study.toml. The table goes to stdout, with the best in bold and the second best
     underlined (* and + in files and pipes), unless a result below is written there (-).
     docs/metrics.md explains the scores. Scores are cached, so a second run computes only new ones.

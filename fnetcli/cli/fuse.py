@@ -91,8 +91,8 @@ def fuse(
 
     \b
     fnet fuse --vis a.png --ir b.png                one pair; results in fnet-out
-    fnet fuse --vis DIR --ir DIR -o OUT             pairs: files of the same name
-    fnet fuse --ct DIR --mri scan.nii.gz -o OUT     volumes
+    fnet fuse --vis VIS --ir IR -o OUT              pairs: files of the same name
+    fnet fuse --ct CT_DIR --mri scan.nii.gz -o OUT  volumes
     fnet fuse --vis a.mp4 --ir b.mp4 -o fused.mp4   films
 
     Writes OUT/fused, OUT/unique_<modality> and OUT/common; OUT/manifest.jsonl records how each

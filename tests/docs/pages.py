@@ -15,6 +15,8 @@ FENCE = re.compile(
     r"(?P<text>.*?)^```$",
     re.MULTILINE | re.DOTALL,
 )
+# What a line of a block begins with if it is a command.
+PROGRAMS = {".", "fnet", "for", "make", "pip", "pre-commit", "python", "ray", "seq", "torchrun"}
 INDENTED = re.compile(r"(?:^    .*\n|^\n)+", re.MULTILINE)
 
 
@@ -40,10 +42,25 @@ def blocks(page: Path) -> Iterator[Block]:
 
 
 def shown_commands(page: Path) -> Iterator[str]:
-    """Yield every line that starts with `fnet `, in a block of either kind, without its comment."""
+    """Yield every command of a page, in a block of either kind, without its comment."""
     text = page.read_text(encoding="utf-8")
-    code = [one.text for one in blocks(page)] + INDENTED.findall(FENCE.sub("", text))
-    for line in "\n".join(code).replace("\\\n", " ").splitlines():
+    code = [one.text for one in blocks(page) if one.kind == "sh"] + indented(text)
+    yield from commands("\n".join(code))
+
+
+def indented_commands(page: Path) -> Iterator[str]:
+    """Yield the commands of a page that are in indented blocks."""
+    yield from commands("\n".join(indented(page.read_text(encoding="utf-8"))))
+
+
+def indented(text: str) -> list[str]:
+    """Return the indented blocks of a page."""
+    return INDENTED.findall(FENCE.sub("", text))
+
+
+def commands(code: str) -> Iterator[str]:
+    """Yield the lines that begin with a program, without their comments."""
+    for line in code.replace("\\\n", " ").splitlines():
         words = line.strip().removeprefix("$ ").removeprefix(".venv/bin/")
-        if words.startswith("fnet "):
-            yield re.split(r"\s#\s|\s{2,}#", words)[0].strip()
+        if words.split(" ")[0] in PROGRAMS:
+            yield re.split(r"\s#\s|\s{2,}", words)[0].strip()
