@@ -19,20 +19,24 @@ SHARED_EDGES = 0.1  # weight of edges beside brightness in `separation_loss`: ke
 
 
 @lru_cache(maxsize=8)
-def _gaussian(device: torch.device, dtype: torch.dtype) -> Tensor:
-    offsets = torch.arange(11, device=device, dtype=dtype) - 5
-    weights = torch.exp(-(offsets**2) / (2 * 1.5**2))
-    return weights / weights.sum()
+def _gaussian_band(size: int, device: torch.device, dtype: torch.dtype) -> Tensor:
+    """Return the blur of a column of `size` pixels, outside which all is 0, as (size, size)."""
+    positions = torch.arange(size, device=device, dtype=dtype)
+    offsets = positions[:, None] - positions
+    weights = torch.exp(-(offsets**2) / (2 * 1.5**2)).where(offsets.abs() <= 5, 0)
+    return weights / torch.exp(-(torch.arange(-5, 6).to(weights) ** 2) / (2 * 1.5**2)).sum()
 
 
 def _blur(images: Tensor) -> Tensor:
-    """Blur (N, C, H, W) with the 11x11 Gaussian of sigma 1.5, zero padding."""
-    n, channels, height, width = images.shape
-    window = _gaussian(images.device, images.dtype)
-    flat = images.reshape(n * channels, 1, height, width)
-    flat = F.conv2d(flat, window.view(1, 1, 11, 1), padding=(5, 0))
-    flat = F.conv2d(flat, window.view(1, 1, 1, 11), padding=(0, 5))
-    return flat.view(n, channels, height, width)
+    """Blur (N, C, H, W) with the 11x11 Gaussian of sigma 1.5, zero padding.
+
+    As two products with band matrices: on CPUs a convolution of single channels takes ten times
+    as long, and longer still backwards.
+    """
+    height, width = images.shape[-2:]
+    vertical = _gaussian_band(height, images.device, images.dtype)
+    horizontal = _gaussian_band(width, images.device, images.dtype)
+    return vertical @ images @ horizontal
 
 
 def ssim(first: Tensor, second: Tensor) -> Tensor:
