@@ -74,7 +74,10 @@ def describe_code(folder: Path) -> Record:
 
 @dataclass(frozen=True)
 class Caches:
-    """Folders of what commands keep for the next one: compiled loops and scores; bytecode."""
+    """Folders of what commands keep for the next one: compiled loops and scores; bytecode.
+
+    PYTHONPYCACHEPREFIX is honoured if it is set.
+    """
 
     kept: Path
     bytecode: Path
@@ -88,7 +91,7 @@ def run_command(
     path = os.pathsep.join([str(code_folder()), *filter(None, [kept.get("PYTHONPATH")])])
     environment = {**kept, **FIXED, "PYTHONPATH": path, **extra}
     environment["XDG_CACHE_HOME"] = str(caches.kept)
-    environment["PYTHONPYCACHEPREFIX"] = str(caches.bytecode)  # without, torch takes seconds
+    environment.setdefault("PYTHONPYCACHEPREFIX", str(caches.bytecode))  # else torch takes seconds
     return subprocess.run(  # noqa: S603
         [sys.executable, "-m", "fnetcli", *words],
         cwd=folder,

@@ -9,7 +9,9 @@ from pathlib import Path
 import pytest
 
 from bench import ablations
+from fnetcli.models.fnet import shaped
 from fnetcli.training.fnet.recipe import FNetRecipe
+from tests.cli.command import fnet
 from tests.drawn_pictures import write_pairs
 
 
@@ -39,6 +41,13 @@ def test_all_rows_have_one_budget() -> None:
 
 def test_rows_are_trained_once_and_scored(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Whole files stay; another budget in the same folder is refused."""
+
+    def in_this_process(*words: str) -> None:
+        result = fnet(*words)
+        assert result.exit_code == 0, result.output
+
+    monkeypatch.setattr(ablations, "_fnet", in_this_process)
+    monkeypatch.setattr(shaped, "compile_threshold", lambda: None)  # takes longer than tiny runs
     write_pairs(tmp_path / "data", 2)
     small = FNetRecipe().network.__class__(4, 3, 2)
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Callable
+import sys
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -37,14 +38,24 @@ def tool(*words: object) -> int:
 # --- the whole ------------------------------------------------------------------------------------
 
 
+@pytest.fixture(scope="module", autouse=True)
+def _bytecode() -> Iterator[None]:
+    """Commands share the bytecode of this process: that of torch takes seconds to make."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PYTHONPYCACHEPREFIX", sys.pycache_prefix or "")
+        yield
+
+
 @pytest.fixture(scope="module")
 def snapshots(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     """Two of the same code, in folders of other names; the second in two goes."""
     base = tmp_path_factory.mktemp("snapshots")
     old, new = base / "old", base / "the new one"
-    assert tool("make", old, "--only", CASE, "fuse-visir", "error-command") == 0
-    assert tool("make", new, "--only", "error-command") == 0
-    assert tool("make", new, "--only", CASE, "fuse-visir", "error-command") == 0
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(making, "_warm_up", lambda *_: None)  # nothing here is compiled
+        assert tool("make", old, "--only", CASE, "fuse-visir", "error-command") == 0
+        assert tool("make", new, "--only", "error-command") == 0
+        assert tool("make", new, "--only", CASE, "fuse-visir", "error-command") == 0
     return old, new
 
 
@@ -123,6 +134,23 @@ class TestWhole:
         (changed / "snapshot.json").write_text(json.dumps(index))
         with pytest.raises(SnapshotError, match="a snapshot of other code"):
             tool("make", changed, "--only", "error-command")
+
+
+def test_what_commands_compile_is_made_before_the_cases(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One command runs into the caches of all; what else it writes is removed."""
+    ran = []
+
+    def record(words: Sequence[str], folder: Path, caches: making.Caches, _: object) -> None:
+        ran.append((words[0], caches.kept))
+        (folder / "out").mkdir()
+
+    monkeypatch.setattr(making, "run_command", record)
+    kept = tmp_path / "cache"
+    making._warm_up(tmp_path, making.Caches(kept, tmp_path / "bytecode"))
+    assert ran == [("fuse", kept)]
+    assert not list((tmp_path / "cases").iterdir())
 
 
 def test_wrong_use(tmp_path: Path) -> None:
