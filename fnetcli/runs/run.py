@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import cache
 from importlib.metadata import version
 from operator import methodcaller
 from pathlib import Path
@@ -46,6 +47,7 @@ if TYPE_CHECKING:
     from fnetcli.runs.crew.crew import Crew
 
 AnyTask = CaseTask[Any, Any, Any]
+_version = cache(version)  # it reads and parses a file; a run asks twice
 
 
 class Events(Protocol):
@@ -170,7 +172,7 @@ class FusionRun(Generic[PathsT, PreparedT, MadeT]):
             "started": self._began.isoformat(timespec="seconds"),
             "updated": now.isoformat(timespec="seconds"),
             "seconds": round((now - self._began).total_seconds(), 3),
-            "versions": {name: version(name) for name in ("fnetcli", "torch", "numpy")}
+            "versions": {name: _version(name) for name in ("fnetcli", "torch", "numpy")}
             | {"python": platform.python_version()},
             "device": self._device,
             **self.job.method,
