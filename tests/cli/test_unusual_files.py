@@ -12,7 +12,7 @@ import socket
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, chdir, contextmanager
 from pathlib import Path
 
 import pytest
@@ -24,18 +24,23 @@ from tests.paths import ROOT
 
 pytestmark = pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no pipes and devices here")
 
+Answers = dict[str, dict[str, tuple[int, str]]]
+
 SECONDS = 300  # for all options together, on a busy machine
 MORE_BYTES = 4 << 30
 PROGRAM = """
-import json, resource, sys
+import json, os, resource, sys
 from tests.cli.command import fnet
 import fnetcli.training.loop, fnetcli.volumes.fuse, fnetcli.runs.run, fnetcli.evaluation.run
 import fnetcli.inspection.subject, fnetcli.reports.tables
-commands = json.loads(sys.argv[1])
 size = int(open("/proc/self/statm").read().split()[0]) * resource.getpagesize()
 resource.setrlimit(resource.RLIMIT_AS, (size + int(sys.argv[2]),) * 2)
-done = [fnet(*command) for command in commands]
-print(json.dumps([[one.exit_code, one.stderr] for one in done]))
+for folder, commands in json.loads(sys.argv[1]).items():
+    os.chdir(folder)
+    for command in commands:
+        print("running", folder, *command, file=sys.stderr, flush=True)
+        done = fnet(*command)
+        print(json.dumps([done.exit_code, done.stderr]), flush=True)
 """
 NAMES = {
     "device": "/dev/zero",
@@ -54,7 +59,8 @@ def in_place(folder: Path) -> Iterator[None]:
     (folder / "large").touch()
     os.truncate(folder / "large", 4 << 40)
     with socket.socket(socket.AF_UNIX) as there:
-        there.bind("socket")
+        with chdir(folder):
+            there.bind("socket")  # its name may not be long
         yield
 
 
@@ -81,25 +87,31 @@ def commands(subject: str) -> dict[str, list[str]]:
     }
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("kind", NAMES)
-def test_every_option_that_takes_a_file(
-    kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.chdir(tmp_path)  # a socket's name may not be long
+def prepare(folder: Path, kind: str) -> None:
+    """Write ordinary inputs, and folders in which one file is unusual."""
     subject = NAMES[kind]
-    tiny_weights(tmp_path)
+    tiny_weights(folder)
     for name in ("vis.png", "ir.png"):
-        write(tmp_path / name, smooth_noise(32, 32, 1))
+        write(folder / name, smooth_noise(32, 32, 1))
     for name in ("mri.nii", "pet.nii"):
-        write_nifti(tmp_path / name, phantom(), GRIDS["axial"])
-    for folder, name in (("unusual", "manifest.jsonl"), ("run", "recipe.toml")):
-        Path(folder).mkdir()
-        Path(folder, name).symlink_to(subject if kind == "device" else f"../{subject}")
-    asked = commands(subject)
-    with in_place(tmp_path):
+        write_nifti(folder / name, phantom(), GRIDS["axial"])
+    for place, name in (("unusual", "manifest.jsonl"), ("run", "recipe.toml")):
+        (folder / place).mkdir()
+        (folder / place / name).symlink_to(subject if kind == "device" else f"../{subject}")
+
+
+@pytest.fixture(scope="module")
+def answers(tmp_path_factory: pytest.TempPathFactory) -> Answers:
+    """Exit codes and messages of all commands, by kind of file and option."""
+    folders = {kind: tmp_path_factory.mktemp(kind) for kind in NAMES}
+    asked = {kind: commands(subject) for kind, subject in NAMES.items()}
+    work = {str(folders[kind]): [*one.values()] for kind, one in asked.items()}
+    with ExitStack() as stack:
+        for kind, folder in folders.items():
+            prepare(folder, kind)
+            stack.enter_context(in_place(folder))
         done = subprocess.run(
-            [sys.executable, "-c", PROGRAM, json.dumps([*asked.values()]), str(MORE_BYTES)],
+            [sys.executable, "-c", PROGRAM, json.dumps(work), str(MORE_BYTES)],
             env={**os.environ, "PYTHONPATH": str(ROOT)},
             stdin=subprocess.DEVNULL,
             capture_output=True,
@@ -108,9 +120,16 @@ def test_every_option_that_takes_a_file(
             check=False,
         )
     assert done.returncode == 0, done.stderr
-    for (option, command), (code, message) in zip(
-        asked.items(), json.loads(done.stdout.splitlines()[-1]), strict=True
-    ):
+    lines = iter(done.stdout.splitlines())
+    return {kind: {option: json.loads(next(lines)) for option in asked[kind]} for kind in NAMES}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", NAMES)
+def test_every_option_that_takes_a_file(kind: str, answers: Answers) -> None:
+    asked = commands(NAMES[kind])
+    for option, (code, message) in answers[kind].items():
+        command = asked[option]
         lines = [line for line in message.splitlines() if line.startswith("error: ")]
         assert code in (1, 2), (option, command, message)
         assert lines, (option, message)

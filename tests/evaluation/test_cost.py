@@ -72,7 +72,7 @@ class TestWeights:
         assert ", fp32, " in found.how
         assert found.device_bytes is None
         assert found.notices == ()
-        assert 0 < found.seconds < 10
+        assert found.seconds > 0
         assert cost.LEAST <= found.runs <= cost.MOST
         json.dumps(asdict(found))
 
@@ -93,7 +93,7 @@ class TestBaselines:
     def test_says_what_a_rule_takes(self, baseline: Baseline) -> None:
         found = measure_cost(baseline.name, baseline, (40, 30))
         assert (found.parameters, found.multiply_adds, found.device) == (None, None, "cpu")
-        assert 0 < found.seconds < 1
+        assert found.seconds > 0
         assert found.runs == cost.MOST
 
     @on_linux
