@@ -103,16 +103,31 @@ THERMAL: dict[str, tuple[str, bytes, NDArray[Any]]] = {
 }  # fmt: skip
 
 
+@pytest.fixture(scope="module")
+def expected(tmp_path_factory: pytest.TempPathFactory) -> dict[np.dtype[Any], Any]:
+    """Fused pictures of TIFFs with the thermal numbers, by their type."""
+    root = tmp_path_factory.mktemp("tiff")
+    common = ["--weights", tiny_weights(root), "--maps", "none"]
+    vis = write(root / "v.png", VIS)
+    return {
+        values.dtype: fused(root, vis, as_tiff(root / "t.tif", values), common)
+        for values in (COUNTS, FLOATS)
+    }
+
+
 class TestThermal:
     @pytest.mark.parametrize("name", THERMAL)
     def test_as_the_same_numbers_in_a_tiff(
-        self, name: str, tmp_path: Path, common: list[Any]
+        self,
+        name: str,
+        tmp_path: Path,
+        common: list[Any],
+        expected: dict[np.dtype[Any], Any],
     ) -> None:
         file, content, values = THERMAL[name]
         vis = write(tmp_path / "v.png", VIS)
         found = fused(tmp_path, vis, put(tmp_path / file, content), common)
-        expected = fused(tmp_path, vis, as_tiff(tmp_path / "t.tif", values), common)
-        np.testing.assert_array_equal(found, expected)
+        np.testing.assert_array_equal(found, expected[values.dtype])
 
     def test_in_folders(self, tmp_path: Path, common: list[Any]) -> None:
         pgm = THERMAL["pgm of 16 bits"][1]
