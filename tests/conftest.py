@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import atexit
+import functools
 import os
 import shutil
 import signal
@@ -11,6 +12,7 @@ from collections.abc import Iterator
 
 import hypothesis
 import pytest
+import typer.main
 
 from fnetcli.files.cache import cache_folder
 
@@ -50,4 +52,21 @@ def _scoring_in_this_process() -> Iterator[None]:
     """Let `fnet eval` start processes only for --workers: that takes longer than tiny pictures."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("fnetcli.cli.eval.usable_cores", lambda: 1)
+        yield
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _no_power_cuts() -> Iterator[None]:
+    """Do not wait for the disk: commands in this process sync a dozen times, some ms each."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(os, "fsync", lambda _: None)
+        yield
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _commands_are_built_once() -> Iterator[None]:
+    """Keep what typer makes of the app: runners of tests build it anew for every command line."""
+    with pytest.MonkeyPatch.context() as patch:
+        kept = functools.cache(typer.main.get_command)
+        patch.setattr("typer.testing._get_command", kept, raising=False)
         yield

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import functools
 import json
+import tempfile
 from pathlib import Path
 from typing import Any
 
+import imageio.v3 as iio
 import numpy as np
+import pytest
 import torch
 from numpy.typing import NDArray
 from typer.testing import CliRunner, Result
@@ -15,6 +19,7 @@ from fnetcli.checkpoints.loading import save_weights
 from fnetcli.cli.app import app
 from fnetcli.models.fnet.config import FNetConfig
 from fnetcli.models.fnet.network import FNet
+from fnetcli.reports.figures import Figure
 from tests.networks import resting
 
 Arrays = dict[str, NDArray[Any]]
@@ -27,10 +32,29 @@ def fnet(*arguments: object) -> Result:
 
 def tiny_weights(folder: Path) -> Path:
     """Write weights of a small random network and return their path."""
-    torch.manual_seed(0)
     path = folder / "tiny.safetensors"
-    save_weights(path, resting(FNet(FNetConfig(atoms=4, kernel_size=3, iterations=2))), {})
+    path.write_bytes(_tiny_file())
     return path
+
+
+@functools.cache
+def _tiny_file() -> bytes:
+    torch.manual_seed(0)
+    with tempfile.TemporaryDirectory() as name:
+        path = Path(name) / "tiny.safetensors"
+        save_weights(path, resting(FNet(FNetConfig(atoms=4, kernel_size=3, iterations=2))), {})
+        return path.read_bytes()
+
+
+def leave_plots_out(patch: pytest.MonkeyPatch) -> None:
+    """Put a dot in place of every plot: they take most of the time of `fnet inspect`."""
+    for name in ("draw_histograms", "draw_lines"):
+        patch.setattr(f"fnetcli.reports.figures.{name}", lambda *_: Figure(dot(), "plot"))
+
+
+def dot() -> bytes:
+    """Return a tiny PNG."""
+    return iio.imwrite("<bytes>", np.zeros((4, 4, 3), np.uint8), extension=".png")
 
 
 def error_line(stderr: str) -> str:

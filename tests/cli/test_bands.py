@@ -152,6 +152,7 @@ class TestFolders:
         expected = fused(tmp_path / "b", *apart(tmp_path / "x", VIS, IR), *common)
         np.testing.assert_array_equal(found, expected)
 
+    @pytest.mark.usefixtures("without_plots")
     def test_eval_and_inspect(self, tmp_path: Path, common: list[Any]) -> None:
         path = write(tmp_path / "in" / "a.png", FOUR)
         write(tmp_path / "f" / "a.png", VIS)

@@ -391,6 +391,7 @@ class TestOtherCommands:
         assert record["celsius"][0] == pytest.approx(low, abs=0.02)
         assert "24x32" in fnet("inspect", flir, "--ir-rendered").stdout
 
+    @pytest.mark.usefixtures("without_plots")
     def test_inspect_pair(self, tmp_path: Path, flir: Path, weights: Path) -> None:
         out = tmp_path / "look"
         shown = fnet("inspect", "--flir", flir, "--weights", weights, "-o", out, "--no-codes")

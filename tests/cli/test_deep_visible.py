@@ -158,6 +158,7 @@ class TestDark:
         assert whites(found) == [65_535] * 2
         assert DARK not in said
 
+    @pytest.mark.usefixtures("without_plots")
     def test_inspect_tells_the_same(self, runs: Runs) -> None:
         pixels = picture(3000)
         pixels[:3, :5] = picture(16_000)[:3, :5] // 2 + 8000

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import imageio.v3 as iio
 import numpy as np
 import pytest
 
@@ -78,6 +79,7 @@ def test_volumes(tmp_path: Path) -> None:
     assert used(tmp_path / "out") == "fnet-medical.safetensors"
 
 
+@pytest.mark.usefixtures("without_plots")
 def test_inspect_and_eval() -> None:
     result = fnet("inspect", *images("mri", "ct"), "--json", "-", "-o", "seen", "--no-codes")
     assert result.exit_code == 0, result.output
@@ -125,9 +127,12 @@ def test_the_list_names_both() -> None:
     assert medical.endswith("trained for ct+mri, pet+mri, spect+mri")
 
 
+@pytest.mark.usefixtures("without_plots")
 def test_weights_for_the_parts_keep_less_of_what_both_show() -> None:
     """Its unique parts keep less of the edges of both pictures than those of fnet."""
-    pair = ["--vis", EXAMPLE / "vis.png", "--ir", EXAMPLE / "ir.png"]
+    for name in ("vis", "ir"):
+        write(Path(f"{name}.png"), iio.imread(EXAMPLE / f"{name}.png")[64:160, 96:208])
+    pair = ["--vis", "vis.png", "--ir", "ir.png", "--no-codes"]
     kept = []
     for weights in ("fnet", "fnet-parts"):
         result = fnet("inspect", *pair, "--weights", weights, "--json", "-")

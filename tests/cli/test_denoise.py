@@ -110,6 +110,7 @@ def test_dicom_says_so(tmp_path: Path) -> None:
     assert "mri denoised: median within 3 mm" in header.DerivationDescription
 
 
+@pytest.mark.usefixtures("without_plots")
 def test_inspect_shows_it(tmp_path: Path) -> None:
     mri = write_nifti(tmp_path / "mr.nii", np.zeros(SHAPE, np.int16), PLACE)
     ct = write_nifti(tmp_path / "ct.nii", NOISE, PLACE)

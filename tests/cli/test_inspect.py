@@ -33,7 +33,7 @@ from fnetcli.models.fnet.config import FNetConfig
 from fnetcli.models.fnet.network import FNet
 from fnetcli.reports.figures import Figure
 from tests.checkpoints.test_loading import published
-from tests.cli.command import fnet, tiny_weights
+from tests.cli.command import fnet, leave_plots_out, tiny_weights
 from tests.cli.test_batch import errors
 from tests.cli.test_fuse import ORDERS, SHARED
 from tests.drawn_pictures import Picture, smooth_noise, write, write_pairs
@@ -98,12 +98,8 @@ def whole(home: Path) -> Inspected:
 
 @pytest.fixture(autouse=True)
 def light(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Leave the plots out, which take most of the time and are not what a test is about."""
-    for name in ("draw_histograms", "draw_lines"):
-        plot = Figure(
-            iio.imwrite("<bytes>", np.zeros((4, 4, 3), np.uint8), extension=".png"), "plot"
-        )
-        monkeypatch.setattr(f"fnetcli.reports.figures.{name}", lambda *_, plot=plot: plot)
+    """Leave the plots out, which are not what a test is about."""
+    leave_plots_out(monkeypatch)
 
 
 def pair_of(home: Path) -> list[object]:

@@ -59,6 +59,7 @@ class TestPair:
         for name, feature in features_of(images, weights).items():
             np.testing.assert_allclose(found[name], feature, atol=1e-2)
 
+    @pytest.mark.usefixtures("without_plots")
     def test_numbers(self, tmp_path: Path, images: list[object], weights: Path) -> None:
         inspected(
             *images, "--weights", weights, "-o", tmp_path / "o", "--json", tmp_path / "n.json"
@@ -96,6 +97,7 @@ class TestPair:
             *("base_ir", "base_vis", "detail_ir", "detail_vis"),
         }
 
+    @pytest.mark.usefixtures("without_plots")
     def test_the_terminal(self, tmp_path: Path, images: list[object], weights: Path) -> None:
         lines = inspected(*images, "--weights", weights, "-o", tmp_path / "o").stdout.splitlines()
         for start in (
@@ -126,6 +128,7 @@ class TestPair:
         for absent in ("Mixing desk", "Atoms", "FNet", "--gain"):
             assert absent not in page.text
 
+    @pytest.mark.usefixtures("without_plots")
     def test_without_features_kept(
         self, tmp_path: Path, images: list[object], weights: Path
     ) -> None:
@@ -134,6 +137,7 @@ class TestPair:
         assert not found.keys() & set(NAMES)
         assert {"base_first_energy", "detail_correlation"} <= found.keys()
 
+    @pytest.mark.usefixtures("without_plots")
     def test_features_on_the_disk_give_the_same(
         self,
         tmp_path: Path,

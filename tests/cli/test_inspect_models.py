@@ -58,6 +58,7 @@ class TestPair:
         for name in ("maps.png", "differences.png", "histograms.png", "feature_activity.png"):
             assert iio.imread(tmp_path / "o" / name).ndim == 3
 
+    @pytest.mark.usefixtures("without_plots")
     def test_what_the_network_made(self, tmp_path: Path, images: list[object], tiny: Path) -> None:
         inspected(*images, "--weights", tiny, "-o", tmp_path / "o")
         found = feature_arrays(tmp_path / "o")
@@ -78,6 +79,7 @@ class TestPair:
             found["activity_energy_map"], (activity**2).sum(axis=0), rtol=1e-2, atol=1e-4
         )
 
+    @pytest.mark.usefixtures("without_plots")
     def test_numbers(self, tmp_path: Path, images: list[object], tiny: Path) -> None:
         inspected(*images, "--weights", tiny, "-o", tmp_path / "o", "--json", tmp_path / "n.json")
         numbers, found = record(tmp_path / "n.json"), feature_arrays(tmp_path / "o")
@@ -102,6 +104,7 @@ class TestPair:
         assert numbers["clipped"] == pytest.approx(outside.mean())
         assert {"misalignment", "said", "notices", "weights"} <= numbers.keys()
 
+    @pytest.mark.usefixtures("without_plots")
     def test_the_terminal(self, tmp_path: Path, images: list[object], tiny: Path) -> None:
         lines = inspected(*images, "--weights", tiny, "-o", tmp_path / "o").stdout.splitlines()
         for title in ("sources: ", "fused: ", "maps: ", "features: ", "fused pixels clipped: "):
@@ -135,6 +138,7 @@ class TestPair:
             assert absent not in page.text
         assert f"--weights {tiny}" in page.data["command"]
 
+    @pytest.mark.usefixtures("without_plots")
     def test_without_features_kept(self, tmp_path: Path, images: list[object], tiny: Path) -> None:
         inspected(*images, "--weights", tiny, "-o", tmp_path / "o", "--no-codes")
         assert "activity" not in feature_arrays(tmp_path / "o")
@@ -151,6 +155,7 @@ class TestPair:
         page = Written(tmp_path / "o" / "report.html")
         assert page.links == ["#compare", "#separated", "#plots", "#numbers"]
 
+    @pytest.mark.usefixtures("without_plots")
     def test_features_too_large_for_memory(
         self, tmp_path: Path, images: list[object], tiny: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
@@ -161,6 +166,7 @@ class TestPair:
             assert np.array_equal(feature_arrays(tmp_path / "o")[name], array)
         assert files(tmp_path / "o") == TINY_FILES
 
+    @pytest.mark.usefixtures("without_plots")
     def test_values_beyond_float16(self, tmp_path: Path, images: list[object], tiny: Path) -> None:
         network = load_weights(tiny).network
         changed = {name: array.copy() for name, array in network.arrays.items()}

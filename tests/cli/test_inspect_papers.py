@@ -18,7 +18,7 @@ from fnetcli.models.fnet.network import FNet, IFNet
 from fnetcli.models.table import INVERSES
 from fnetcli.models.torch_arrays import at_rest
 from tests import small_cddfuse
-from tests.cli.command import error_line, fnet, tiny_weights
+from tests.cli.command import error_line, fnet, leave_plots_out, tiny_weights
 from tests.drawn_pictures import smooth_noise, write
 from tests.networks import resting
 
@@ -56,7 +56,9 @@ def pair(tmp_path: Path) -> list[Any]:
 
 
 class TestTwoNetworks:
-    def test_side_by_side(self, tmp_path: Path, pair: list[Any]) -> None:
+    def test_side_by_side(
+        self, tmp_path: Path, pair: list[Any], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
         """Numbers of the last iteration are those that each network has by itself."""
         names = ["tiny", "soft"]
         weights = [w for name in names for w in ("--weights", tmp_path / f"{name}.safetensors")]
@@ -66,6 +68,7 @@ class TestTwoNetworks:
         assert sorted(path.name for path in out.iterdir()) == COMPARED
         record = json.loads(numbers.read_text())
         assert [*record["networks"]] == names
+        leave_plots_out(monkeypatch)
         for name in names:
             alone = tmp_path / f"{name}.json"
             given = ["--weights", tmp_path / f"{name}.safetensors", "-o", tmp_path / name]
@@ -140,6 +143,7 @@ class TestTwoNetworks:
 
 
 class TestInverse:
+    @pytest.mark.usefixtures("without_plots")
     def test_recovers_from_the_fused_picture(self, tmp_path: Path, pair: list[Any]) -> None:
         weights = ["--weights", tmp_path / "tiny.safetensors"]
         inverse = ["--inverse", tmp_path / "inverse.safetensors"]
@@ -165,6 +169,7 @@ class TestInverse:
         page = (out / "report.html").read_text()
         assert "Recovered from the fused picture alone" in page
 
+    @pytest.mark.usefixtures("without_plots")
     def test_an_inverse_of_other_weights(self, tmp_path: Path, pair: list[Any]) -> None:
         """It is used, but the first thing on the page is that it shows little."""
         given = ["--weights", tmp_path / "soft.safetensors", "--no-codes", "-o", tmp_path / "out"]
@@ -210,6 +215,7 @@ class TestInverse:
 
 
 @pytest.mark.parametrize("count", [1, 2])
+@pytest.mark.usefixtures("without_plots")
 def test_misaligned_pictures_are_the_first_thing_on_the_page(tmp_path: Path, count: int) -> None:
     tiny_weights(tmp_path)
     torch.manual_seed(0)
@@ -234,6 +240,7 @@ def test_misaligned_pictures_are_the_first_thing_on_the_page(tmp_path: Path, cou
     assert first.startswith("<b>Warning:</b> the images are not aligned")
 
 
+@pytest.mark.usefixtures("without_plots")
 def test_one_number_for_what_is_clipped(tmp_path: Path, pair: list[Any]) -> None:
     """The desk starts with the text that the table has."""
     given = ["--weights", tmp_path / "tiny.safetensors", "--no-codes", "-o", tmp_path / "out"]

@@ -553,6 +553,7 @@ class TestElsewhere:
         assert any(self.WORDS in notice for notice in way["notices"])
         assert self.WORDS in " ".join(result.stdout.split())
 
+    @pytest.mark.usefixtures("without_plots")
     def test_inspect_a_pair(self, runs: Runs) -> None:
         ir = runs.tiff(with_number(0, scattered(0.02)))
         given = ("--vis", runs.vis, "--ir", ir, "--weights", runs.weights)

@@ -14,7 +14,7 @@ import pytest
 import tifffile
 from numpy.typing import NDArray
 
-from tests.cli.command import fnet, tiny_weights
+from tests.cli.command import fnet, leave_plots_out, tiny_weights
 from tests.drawn_pictures import smooth_noise, write
 from tests.drawn_volumes import GRIDS, phantom, to_nifti
 
@@ -82,7 +82,12 @@ def test_pictures(name: str, options: tuple[str, ...], tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", CASES)
-def test_what_is_told_of_a_picture(name: str, tmp_path: Path) -> None:
+def test_what_is_told_of_a_picture(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Plots show scaled numbers: all of a type's range is enough to see that they hold."""
+    if not name.startswith("all of the type"):
+        leave_plots_out(monkeypatch)
     tifffile.imwrite(tmp_path / "ir.tif", CASES[name][2])
     write(tmp_path / "vis.png", smooth_noise(32, 32, 1))
     pair = ("--vis", tmp_path / "vis.png", "--ir", tmp_path / "ir.tif")
@@ -104,7 +109,10 @@ def test_volumes(name: str, modalities: tuple[str, str], tmp_path: Path) -> None
     nib.save(to_nifti(CASES[name], grid), tmp_path / "odd.nii")
     pair = (f"--{usual}", tmp_path / "usual.nii", f"--{odd}", tmp_path / "odd.nii")
     weights = tiny_weights(tmp_path)
-    for number, options in enumerate([(), ("--window", f"{odd}=auto"), ("--register", "rigid")]):
+    ways: list[tuple[str, ...]] = [(), ("--window", f"{odd}=auto")]
+    if odd != "pet":  # its body is found as that of MRI is, and registration sees nothing else
+        ways.append(("--register", "rigid"))
+    for number, options in enumerate(ways):
         out = tmp_path / f"out{number}"
         done = fnet("fuse", *pair, "-o", out, "--weights", weights, *options)
         assert_ours(done.exit_code, done.stderr)

@@ -106,14 +106,20 @@ def runs(tmp_path: Path) -> Runs:
     return Runs(tmp_path)
 
 
+@pytest.fixture(scope="module")
+def expected(tmp_path_factory: pytest.TempPathFactory) -> NDArray[np.float64]:
+    """The fused picture of the same temperatures in grey."""
+    runs = Runs(tmp_path_factory.mktemp("grey"))
+    return runs.fuse(write(runs.folder / "grey.png", temperatures()))[0]
+
+
 @pytest.mark.parametrize("suffix", ["png", "jpg"])
 @pytest.mark.parametrize("drawn", DRAWN)
-def test_known_palettes_are_undone(drawn: str, suffix: str, runs: Runs) -> None:
+def test_known_palettes_are_undone(
+    drawn: str, suffix: str, runs: Runs, expected: NDArray[np.float64]
+) -> None:
     name, palette = DRAWN[drawn]
-    levels = temperatures()
-    ir = runs.save(colored(levels, palette), f"ir.{suffix}")
-    grey = write(runs.folder / "grey.png", levels)
-    expected, _, _ = runs.fuse(grey)
+    ir = runs.save(colored(temperatures(), palette), f"ir.{suffix}")
     for choice in ("auto", name):
         fused, record, said = runs.fuse(ir, "--palette", f"ir={choice}")
         found = record["ranges"]["ir"]["palette"]
@@ -224,6 +230,7 @@ class TestInspect:
     def test_a_photograph_is_none(self, runs: Runs) -> None:
         assert "palette" not in fnet("inspect", runs.vis).output
 
+    @pytest.mark.usefixtures("without_plots")
     def test_a_pair(self, runs: Runs) -> None:
         ir = runs.save(colored(temperatures(), "jet"), "ir.jpg")
         pair = ("--vis", runs.vis, "--ir", ir, "--weights", runs.weights)

@@ -585,6 +585,7 @@ def test_transforms_that_do_not_fit_the_pair(folder: Path, tmp_path: Path) -> No
     assert "leaves 0 pixels of vis" in text("away", away)
 
 
+@pytest.mark.usefixtures("without_plots")
 def test_inspect_shows_it(folder: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
     given = ("inspect", *pair(folder), "--weights", folder / "tiny.safetensors", "-o", out)

@@ -67,6 +67,7 @@ def recipe(tmp_path: Path) -> Path:
 
 
 @pytest.mark.parametrize(("precision", "optimizer"), [("fp32", "muon"), ("bf16", "adam")])
+@pytest.mark.usefixtures("curves")
 def test_both_stages(tmp_path: Path, recipe: Path, precision: str, optimizer: str) -> None:
     recipe.write_text(RECIPE.format(precision=precision, optimizer=optimizer))
     run = tmp_path / "run"
@@ -264,6 +265,7 @@ def test_other_pictures_are_refused_on_resume(tmp_path: Path, recipe: Path) -> N
     assert "training pairs have changed" in error_line(result.stderr)
 
 
+@pytest.mark.usefixtures("curves")
 def test_a_damaged_log_does_not_hide_the_error(tmp_path: Path, recipe: Path) -> None:
     run = tmp_path / "run"
     assert fnet("train", recipe, "-o", run).exit_code == 0
@@ -275,6 +277,7 @@ def test_a_damaged_log_does_not_hide_the_error(tmp_path: Path, recipe: Path) -> 
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="no /dev/full here")
+@pytest.mark.usefixtures("curves")
 def test_full_disk_while_logging(
     tmp_path: Path, recipe: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -18,6 +18,8 @@ from tests.cli.command import error_line, fnet, log_rows
 from tests.cli.tiny_recipes import CDDFUSE_NETWORK, PAIRS, change
 from tests.drawn_pictures import write, write_pairs
 
+pytestmark = pytest.mark.usefixtures("eager")
+
 CONFIGS = Path(__file__).parents[2] / "configs"
 RECIPE = (
     """
@@ -61,6 +63,7 @@ def recipe(tmp_path: Path) -> Path:
     return path
 
 
+@pytest.mark.usefixtures("curves")
 def test_three_stages_and_a_fused_picture(tmp_path: Path, recipe: Path) -> None:
     run = tmp_path / "run"
     result = fnet("train", recipe, "-o", run)
@@ -112,6 +115,7 @@ def test_stopped_and_resumed_gives_the_same_numbers(
 
 @pytest.mark.parametrize("min_contrast", [0.0, 0.1])
 @pytest.mark.parametrize("level", [0, 128])
+@pytest.mark.usefixtures("curves")
 def test_flat_pictures_do_not_break_training(
     tmp_path: Path, recipe: Path, level: int, min_contrast: float
 ) -> None:

@@ -48,6 +48,7 @@ def recipe(tmp_path: Path) -> Path:
     return path
 
 
+@pytest.mark.usefixtures("curves")
 def test_six_metrics_and_a_strip_in_both_stages(tmp_path: Path, recipe: Path) -> None:
     change(recipe, ("iterations = 20", "iterations = 2"))
     run = tmp_path / "run"
@@ -100,6 +101,7 @@ def test_a_loss_that_rises(tmp_path: Path, recipe: Path, monkeypatch: pytest.Mon
     assert "times its lowest; lower learning_rate" in line
 
 
+@pytest.mark.usefixtures("curves")
 def test_nothing_better_than_the_first(
     tmp_path: Path, recipe: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -17,6 +17,8 @@ from tests.cli.command import error_line, fnet, log_rows
 from tests.cli.tiny_recipes import PAIRS, UAAFUSION_NETWORK, change
 from tests.drawn_pictures import smooth_noise, write, write_pairs
 
+pytestmark = pytest.mark.usefixtures("eager")
+
 RECIPE = (
     """
 model = "uaafusion"
@@ -75,6 +77,7 @@ def recipe(tmp_path: Path) -> Path:
 
 
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])
+@pytest.mark.usefixtures("curves")
 def test_both_stages(tmp_path: Path, recipe: Path, precision: str) -> None:
     recipe.write_text(RECIPE.format(precision=precision))
     run = tmp_path / "run"

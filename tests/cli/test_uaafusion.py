@@ -216,6 +216,7 @@ class TestInspect:
         write(tmp_path / "i.png", smooth_noise(20, 30, 2))
         return ("--vis", tmp_path / "v.png", "--ir", tmp_path / "i.png")
 
+    @pytest.mark.usefixtures("without_plots")
     def test_a_pair(self, tmp_path: Path, weights: Path, images: tuple[object, ...]) -> None:
         out = tmp_path / "o"
         result = fnet(
