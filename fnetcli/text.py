@@ -32,6 +32,21 @@ def near_miss(text: str, known: Collection[str]) -> str:
     return f"did you mean {close[0]}?" if close else ""
 
 
-def number_of(count: int, what: str) -> str:
-    """Return a number with its noun: 1 pair, 3 pairs."""
-    return f"{count} {what}{'s' * (count != 1)}"
+def number_of(count: int, what: str, plural: str = "", form: str = "") -> str:
+    """Return a number with its noun: 1 pair, 3 pairs.
+
+    `plural` is that of other nouns than those with an s, `form` a format ("," for many bytes).
+    """
+    noun = what if count == 1 else plural or f"{what}s"
+    return f"{count:{form}} {noun}"
+
+
+def verb_of(count: int, one: str = "is", many: str = "are") -> str:
+    """Return the verb that goes with a number of things: 1 file is, 3 files are."""
+    return one if count == 1 else many
+
+
+def per_second(rate: float) -> str:
+    """Return a rate of frames: 1 frame per second, 12.5 frames per second."""
+    text = f"{rate:.4g}"
+    return f"{text} frame{'s' * (text != '1')} per second"

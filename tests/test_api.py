@@ -73,7 +73,7 @@ def test_arrays_of_other_depths_are_scaled_as_files_are(tmp_path: Path) -> None:
     assert stretched.ranges["ir"] == {"low": low, "high": high, "invalid": 0}
     holed = unit.copy()
     holed[3, 4] = np.nan
-    assert "1 pixels" in " ".join(fuse(network, vis=vis, ir=holed).notices)
+    assert "1 pixel (" in " ".join(fuse(network, vis=vis, ir=holed).notices)
 
 
 def load(path: Path) -> Any:

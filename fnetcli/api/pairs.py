@@ -21,6 +21,7 @@ from fnetcli.pictures.mix import MixOptions
 from fnetcli.pictures.outputs import OutputOptions
 from fnetcli.pictures.prepare import PrepareOptions
 from fnetcli.runs.network import LoadedMethod, require_products
+from fnetcli.text import number_of
 
 OneImage = str | Path | Image | ArrayLike
 
@@ -82,7 +83,8 @@ def fuse_many(
     x, y = (_batch(images[name], name) for name in modalities)
     if len(x) != len(y):
         raise PairError(
-            f"{len(x)} images of {first} and {len(y)} of {second}; give as many of both"
+            f"{number_of(len(x), 'image')} of {first} and {len(y)} of {second}; give as many of "
+            "both"
         )
     fused = []
     for i, pair in enumerate(zip(x, y, strict=True)):

@@ -24,6 +24,7 @@ from fnetcli.files.durable import atomic_write
 from fnetcli.files.guarded import FileKind, read_bytes
 from fnetcli.models.base import Array, ModelSpec, Network, TensorLayout, config_values
 from fnetcli.models.table import INVERSES, MODELS
+from fnetcli.text import number_of
 
 WEIGHTS = FileKind(
     name="a weights file",
@@ -162,7 +163,7 @@ def _recognise(
         layout.name for spec in models.values() for layout in (_own_layout(spec), *spec.layouts)
     ]
     raise CheckpointError(
-        f"{path}: {len(tensors)} tensors ({shown}, ...) of no known layout; "
+        f"{path}: {number_of(len(tensors), 'tensor')} ({shown}, ...) of no known layout; "
         f"give {' or '.join(known)} ones"
     )
 
@@ -207,15 +208,17 @@ def _checked(
     for name, shape in spec.shapes(config):
         wanted[name] = shape
         if len(wanted) > MAX_EXCESS + len(tensors):  # a configuration may claim anything
-            fail(f"{len(tensors)} tensors, but its configuration needs more than {len(wanted) - 1}")
+            count = number_of(len(tensors), "tensor")
+            fail(f"{count}, but its configuration needs more than {len(wanted) - 1}")
     keys = layout.keys(config)
     missing = [keys[name] for name in wanted if keys[name] not in tensors]
     taken = {keys[name] for name in wanted}
     unexpected = sorted(key for key in tensors.keys() - taken if not layout.ignored(config, key))
     if missing:
-        fail(f"{len(missing)} tensors missing, first {missing[0]!r}")
+        fail(f"{number_of(len(missing), 'tensor')} missing, first {missing[0]!r}")
     if unexpected:
-        fail(f"{len(unexpected)} unexpected tensors, first '{quoted(unexpected[0])}'")
+        count = number_of(len(unexpected), "unexpected tensor")
+        fail(f"{count}, first '{quoted(unexpected[0])}'")
     found = dict[str, Array]()
     for name, shape in wanted.items():
         key, tensor = keys[name], tensors[keys[name]]

@@ -15,7 +15,7 @@ from fnetcli.cli.eval_makers import Errors, kept
 from fnetcli.cli.options.scores import Inset
 from fnetcli.errors import EvaluationError, FnetError, UsageError
 from fnetcli.runs.protect import STDOUT, Inputs, ResultFiles, require_writable
-from fnetcli.text import printable
+from fnetcli.text import number_of, printable
 
 if TYPE_CHECKING:
     from fnetcli.evaluation.cost import Cost
@@ -56,7 +56,8 @@ def score_all(console: Console, run: EvaluationRun, name: str = "") -> Evaluatio
         console.warning(f"{problem.case}, {problem.method}: {problem.text}")
     if len(missing) > SHOWN_PROBLEMS:
         console.warning(
-            f"{len(missing) - SHOWN_PROBLEMS} more such problems; --json and --html list them all"
+            f"{number_of(len(missing) - SHOWN_PROBLEMS, 'more such problem')}; --json and --html "
+            "list them all"
         )
     return evaluation
 
@@ -163,7 +164,8 @@ def tell_end(console: Console, sets: Sequence[ScoredSet], evaluation: Evaluation
     runs = [one.run for one in sets]
     known = "" if any(run.computed for run in runs) else ", all scores known from earlier runs"
     console.notice(
-        f"{scored} of {total} pairs scored, {len(evaluation.methods)} methods, "
+        f"{scored} of {number_of(total, 'pair')} scored, "
+        f"{number_of(len(evaluation.methods), 'method')}, "
         f"{sum(len(run.failed) for run in runs)} failed, "
         f"{sum(len(run.job.pairing.unpaired) for run in runs)} unpaired{known}"
     )

@@ -16,6 +16,7 @@ from fnetcli.cli.options.registration import GivenRegistration
 from fnetcli.cli.options.scaling import GivenScaling, GivenSize
 from fnetcli.errors import UsageError
 from fnetcli.modalities import MODALITIES
+from fnetcli.text import number_of, verb_of
 
 if TYPE_CHECKING:
     from fnetcli.evaluation.entrants import Entrant
@@ -217,6 +218,7 @@ class Scoring:
 def _tell_strays(console: Console, fused: FoundMethods) -> None:
     """Print which images belong to no case."""
     for name, strays in fused.strays.items():
-        console.notice(f"{name}: {len(strays)} images belong to no case")
+        belong = verb_of(len(strays), "belongs", "belong")
+        console.notice(f"{name}: {number_of(len(strays), 'image')} {belong} to no case")
         for stray in strays[:SHOWN_STRAYS]:
             console.detail(f"{name}: belongs to no case: {stray}")

@@ -45,7 +45,7 @@ from fnetcli.cli.options.volumes import (
 )
 from fnetcli.errors import UsageError
 from fnetcli.runs.batch import EXIT_DONE, EXIT_FAILED
-from fnetcli.text import number_of
+from fnetcli.text import number_of, verb_of
 
 if TYPE_CHECKING:
     from fnetcli.engine import Wanted
@@ -328,8 +328,8 @@ class _Session:
             run.look(progress.step)
         if run.damaged_lines:
             console.warning(
-                f"{run.manifest_path}: {run.damaged_lines} lines are damaged; their cases are "
-                "fused again"
+                f"{run.manifest_path}: {number_of(run.damaged_lines, 'line')} "
+                f"{verb_of(run.damaged_lines)} damaged; what the manifest lacks is fused again"
             )
         if running.dry_run:
             return tell_plan(console, run, running.summary, is_strict=self.is_strict)

@@ -16,7 +16,7 @@ from fnetcli.cli.markup import literal
 from fnetcli.errors import FnetError
 from fnetcli.runs.batch import EXIT_DONE, EXIT_FAILED
 from fnetcli.runs.protect import STDOUT
-from fnetcli.text import number_of
+from fnetcli.text import number_of, verb_of
 
 if TYPE_CHECKING:
     from fnetcli.inputs.pairing import Case, Pairing
@@ -74,7 +74,7 @@ class Watcher:
         """Print how often each warning was not repeated."""
         for notice, count in self.warned.items():
             if count > SHOWN_ALIKE:
-                self.console.warning(f"{count - SHOWN_ALIKE} more cases: {notice}")
+                self.console.warning(f"{number_of(count - SHOWN_ALIKE, 'more case')}: {notice}")
 
     def _step(self, case: Case) -> None:
         if self.progress is not None and not self.before_slices:
@@ -158,13 +158,13 @@ def tell_merged(console: Console, out: Path, pairing: Pairing) -> int:
 
     merged = merge_parts(out, [case.name for case in pairing.cases])
     console.notice(
-        f"{len(merged.parts)} parts merged: {merged.done} fused, {merged.failed} failed, "
-        f"{merged.missing} missing; manifest: {out / MANIFEST_FILE}"
+        f"{number_of(len(merged.parts), 'part')} merged: {merged.done} fused, "
+        f"{merged.failed} failed, {merged.missing} missing; manifest: {out / MANIFEST_FILE}"
     )
     if merged.missing:
         console.warning(
-            f"{merged.missing} pairs are missing: a part did not run or did not finish; run it "
-            "again, or the whole command without --part"
+            f"{number_of(merged.missing, 'pair')} {verb_of(merged.missing)} missing: a "
+            "part did not run or did not finish; run it again, or the whole command without --part"
         )
     return EXIT_FAILED if merged.failed or merged.missing else EXIT_DONE
 

@@ -20,6 +20,7 @@ from fnetcli.cli.options.scaling import GivenScaling, GivenScope, GivenSize, Sco
 from fnetcli.errors import UsageError
 from fnetcli.runs.batch import EXIT_DONE, EXIT_FAILED
 from fnetcli.runs.protect import STDOUT
+from fnetcli.text import number_of, per_second, verb_of
 
 if TYPE_CHECKING:
     from fnetcli.films.run import FilmJob, FilmRun
@@ -84,7 +85,8 @@ def fuse_film(
     if given.results.existing is ExistingChoice.overwrite:
         run.is_done = False
     if given.running.dry_run:
-        what = "is done" if run.is_done else f"would be fused into {job.expected or '?'} frames"
+        count = number_of(job.expected, "frame") if job.expected else "? frames"
+        what = "is done" if run.is_done else f"would be fused into {count}"
         console.notice(f"{out}: {what}; nothing was written")
         console.result(str(out))
     elif run.is_done:
@@ -183,12 +185,12 @@ def _tell_sequences(
         length = "" if one.length is None else f", {float(one.length):.2f} s"
         console.notice(
             f"{modality}: {one.path}: {one.info}, {one.width}x{one.height}, "
-            f"{float(one.rate):.4g} frames per second{length}"
+            f"{per_second(float(one.rate))}{length}"
         )
         if not one.has_times:
             console.notice(
-                f"{modality}: its pictures have no times: {float(one.rate):g} frames per second "
-                "are assumed (--frame-rate)"
+                f"{modality}: its pictures have no times, so they are taken to be "
+                f"{per_second(float(one.rate))} (--frame-rate)"
             )
     lengths = [one.length for one in sequences]
     first, second = lengths
@@ -271,7 +273,10 @@ def _work(console: Console, run: FilmRun) -> None:
                 "the beginning"
             )
         if begun.resumed:
-            console.notice(f"{begun.resumed} frames are done already; continuing after them")
+            console.notice(
+                f"{number_of(begun.resumed, 'frame')} {verb_of(begun.resumed)} done already; "
+                "continuing from there"
+            )
         if expected is not None:
             progress.expect(max(1, expected - begun.resumed))
 
@@ -283,7 +288,7 @@ def _work(console: Console, run: FilmRun) -> None:
         for warning in run.warnings():
             console.warning(warning)
     shape, count = run.summary()["size"], run.progress.place.index
-    console.notice(f"{count} frames of {shape} fused, coded as {run.job.coding.name}")
+    console.notice(f"{number_of(count, 'frame')} of {shape} fused, coded as {run.job.coding.name}")
     console.result(str(run.job.out))
 
 

@@ -12,6 +12,7 @@ from fnetcli.cli.options.files import GivenPairing, GivenReading
 from fnetcli.cli.options.registration import GivenRegistration
 from fnetcli.cli.options.training import GivenTraining
 from fnetcli.cli.options.values import per_modality
+from fnetcli.text import number_of
 
 if TYPE_CHECKING:
     from fnetcli.checkpoints.loading import Weights
@@ -297,5 +298,5 @@ def _pairs(plan: Recipe, data: DataSet, console: Console, smallest: int = 1) -> 
     for path, text in warnings[:SHOWN_WARNINGS]:
         console.warning(f"{path}: {text}")
     if len(warnings) > SHOWN_WARNINGS:
-        console.warning(f"{len(warnings) - SHOWN_WARNINGS} more warnings of this kind")
+        console.warning(f"{number_of(len(warnings) - SHOWN_WARNINGS, 'more warning')} of this kind")
     return pairs

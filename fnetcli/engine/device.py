@@ -15,6 +15,7 @@ import psutil
 
 from fnetcli.cores import THREADS, core_quota, usable_cores
 from fnetcli.errors import UsageError
+from fnetcli.text import number_of
 
 if TYPE_CHECKING:
     import torch
@@ -80,7 +81,9 @@ def choose_device(text: str) -> Device:
     if name == "cuda":
         count = _cuda_devices()
         if int(number or 0) >= count:
-            raise UsageError(f"--device {text}: {count} CUDA devices here; use cpu or auto")
+            raise UsageError(
+                f"--device {text}: {number_of(count, 'CUDA device')} here; use cpu or auto"
+            )
     if name == "mps" and not _has_metal():
         raise UsageError("--device mps: no Metal device here; use cpu or auto")
     return Device(name, int(number) if number else None)

@@ -23,6 +23,7 @@ import psutil
 
 from fnetcli import errors
 from fnetcli.errors import EvaluationError, FnetError, UsageError
+from fnetcli.text import number_of
 
 if TYPE_CHECKING:  # the process that measures a baseline does without torch
     from fnetcli.baselines import Baseline
@@ -225,7 +226,7 @@ def _network(path: Path, size: tuple[int, int], device: str, options: dict[str, 
         how += f", {_cuda_name(chosen)}"
     elif chosen.kind == "cpu":
         threads = count_threads()
-        how += f", {threads} thread{'s' if threads > 1 else ''}"
+        how += f", {number_of(threads, 'thread')}"
     random = np.random.default_rng(0)
     first, second = (random.random((1, *size), dtype=np.float32) for _ in range(2))
     multiply_adds = network.config.multiply_adds

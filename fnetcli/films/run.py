@@ -33,6 +33,7 @@ from fnetcli.models.base import Fusion, Maps
 from fnetcli.pictures.fuse import PIXELS_VERSION, FuseOptions, finish
 from fnetcli.pictures.prepare import Luminance, Prepared, prepare
 from fnetcli.runs.network import LoadedMethod
+from fnetcli.text import number_of
 
 PIECE_FRAMES = 50  # what a killed run loses at most, and how far players have to seek
 FINEST = {"mpeg4": 60_000}  # units per second that a codec can count
@@ -189,7 +190,7 @@ class FilmRun:
                 f"one that is {1000 * float(self.progress.widest_gap):.0f} ms away is used"
             )
         for text, count in self.progress.notices.items():
-            yield text if count == 1 else f"{text} (and in {count - 1} more frames)"
+            yield text if count == 1 else f"{text} (and in {number_of(count - 1, 'more frame')})"
 
     def summary(self) -> dict[str, Any]:
         """Return what was done, ready for JSON."""

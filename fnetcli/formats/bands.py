@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from fnetcli.formats.base import ContentError
 from fnetcli.imaging.image import Pixels
+from fnetcli.text import number_of
 
 NAMES = {
     1: ("grey",),
@@ -52,7 +53,7 @@ def band_indices(wanted: Sequence[str], names: Sequence[str]) -> list[int]:
 
 def list_bands(names: Sequence[str]) -> str:
     """Return how many bands there are, and their descriptions."""
-    count = f"{len(names)} band{'s' * (len(names) != 1)}"
+    count = number_of(len(names), "band")
     described = [f"{i} {name}" for i, name in enumerate(names, 1) if name]
     if not described:
         return count

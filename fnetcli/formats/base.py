@@ -17,6 +17,7 @@ from fnetcli.files.guarded import RefusedError, open_ordinary, system_reason
 from fnetcli.imaging.image import Image
 from fnetcli.memory import free_memory
 from fnetcli.modalities import BY_NAME
+from fnetcli.text import number_of
 
 HEAD_BYTES = 4096  # enough for every signature, and for words above a table of numbers
 LONGEST_DETAIL = 80  # characters; longer messages of decoders are not for users
@@ -174,7 +175,7 @@ def require_bytes(pixels: int, file: BinaryIO, most: float, kind: str) -> None:
     if pixels > SPARE_PIXELS + most * length:
         raise ContentError(
             f"not a complete {kind} (it claims {_megapixels(pixels)} megapixels, but has only "
-            f"{length:,} bytes)",
+            f"{number_of(length, 'byte', form=',')})",
             COPY_AGAIN,
         )
 
@@ -307,6 +308,7 @@ def chosen_volume(wanted: int | None, count: int, words: str = "") -> int:
             f"choose one with --volume, a number from 1 to {count}, or fuse all with --each-volume",
         )
     if wanted is not None and not 1 <= wanted <= count:
-        many = f"{count} volumes" if count > 1 else "1 volume"
-        raise ContentError(f"holds {many}, not a number {wanted}", "correct --volume")
+        raise ContentError(
+            f"holds {number_of(count, 'volume')}, not a number {wanted}", "correct --volume"
+        )
     return (wanted or 1) - 1

@@ -31,6 +31,7 @@ from fnetcli.formats.stored import (
 )
 from fnetcli.formats.volume_writer import planes_of, require_writable
 from fnetcli.imaging.image import Grid, Image
+from fnetcli.text import number_of
 
 KIND = "MetaImage file"
 MAX_HEADER = 1 << 22
@@ -143,7 +144,8 @@ def _require_volume(fields: Mapping[str, str], sizes: list[int]) -> None:
         raise _bad("DimSize")
     if len(sizes) not in {3, 4}:
         raise ContentError(
-            f"has {len(sizes)} dimensions, not a volume", "name a volume, or a picture as PNG"
+            f"has {number_of(len(sizes), 'dimension')}, not a volume",
+            "name a volume, or a picture as PNG",
         )
     if not _flag(fields, "BinaryData", default=True):
         raise ContentError("its numbers are written as text", "save them in binary form")

@@ -31,6 +31,7 @@ from fnetcli.formats.stored import (
 )
 from fnetcli.formats.volume_writer import planes_of, require_writable
 from fnetcli.imaging.image import Grid, Image
+from fnetcli.text import number_of
 
 KIND = "NRRD file"
 START = b"NRRD000"
@@ -197,7 +198,7 @@ def _axes(fields: Mapping[str, str], sizes: Sequence[int]) -> tuple[list[int], i
         axes = axes[:3]
     if len(axes) != 3:
         raise ContentError(
-            f"has {len(axes)} dimensions of space, so it is not a volume",
+            f"has {number_of(len(axes), 'dimension')} of space, so it is not a volume",
             "name a volume, or a picture as PNG",
         )
     colors = [i for i, kind in enumerate(kinds) if kind in COLOR_KINDS and i not in axes]

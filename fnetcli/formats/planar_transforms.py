@@ -28,6 +28,7 @@ from fnetcli.files.guarded import FileKind, read_bytes
 from fnetcli.formats.transforms import Refused, parse_planar
 from fnetcli.imaging.planar import COEFFICIENTS, Lens, Matrix, Size, Transform, normalised
 from fnetcli.modalities import BY_NAME
+from fnetcli.text import number_of
 
 FORMAT = "fnet transform 1"
 TRANSFORM = FileKind(
@@ -199,8 +200,8 @@ def _lens(camera: Matrix, coefficients: Any) -> Lens | None:
         numbers = numbers[:12]
     if len(numbers) not in COEFFICIENTS:
         raise Refused(
-            f"{len(numbers)} distortion coefficients; OpenCV's 4, 5, 8 or 12 are understood, "
-            "without a tilted sensor"
+            f"{number_of(len(numbers), 'distortion coefficient')}; OpenCV's 4, 5, 8 or 12 are "
+            "understood, without a tilted sensor"
         )
     if not all(map(math.isfinite, numbers)) or not (camera[0, 0] > 0 and camera[1, 1] > 0):
         raise Refused("its camera matrix or distortion makes no sense; calibrate again")

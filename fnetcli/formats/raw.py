@@ -22,6 +22,7 @@ from fnetcli.formats.base import (
 from fnetcli.formats.counts import in_smooth_order
 from fnetcli.formats.upright import UPRIGHT, new_image
 from fnetcli.imaging.image import Image
+from fnetcli.text import number_of
 
 NAME, SUFFIXES = "RAW", (".raw", ".y16")
 PIXEL_BYTES = 2
@@ -46,7 +47,7 @@ def _frames(file: BinaryIO, options: ReadOptions) -> int:
     what = f"--raw-size {width}x{height} needs {row * height:,} bytes, but the file has {length:,}"
     if not cut and height < rows <= height + MAX_MORE_ROWS:
         raise ContentError(
-            f"{what}: {rows - height} more rows, perhaps telemetry",
+            f"{what}: {number_of(rows - height, 'more row')}, perhaps telemetry",
             f"give --raw-size {width}x{rows}; rows outside the picture are detected",
         )
     if rows < height:
@@ -62,8 +63,9 @@ def _page(count: int, options: ReadOptions) -> int:
         )
     page = options.page or 1
     if page > count:
-        frames = f"{count} frame{'s' * (count > 1)}"
-        raise ContentError(f"has {frames}, but no frame {page}", f"choose --page 1 to {count}")
+        raise ContentError(
+            f"has {number_of(count, 'frame')}, but no frame {page}", f"choose --page 1 to {count}"
+        )
     return page - 1
 
 

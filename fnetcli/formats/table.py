@@ -26,6 +26,7 @@ from fnetcli.formats.base import (
 )
 from fnetcli.formats.upright import UPRIGHT, new_image
 from fnetcli.imaging.image import Image
+from fnetcli.text import number_of
 
 SEPARATORS = (";", "\t", ",", " ")
 MAX_HEADER_ROWS = 1000
@@ -107,9 +108,8 @@ def _count_numbers(line: str, sign: str) -> int:
 def _parse(text: str, options: ReadOptions) -> tuple[Floats, list[str]]:
     lines = re.split(r"\r\n|\n|\r", text.translate(MINUS))
     start, sign = _begin(lines)
-    notices = [f"{start} row{'s' * (start != 1)} of words before its numbers passed over"] * (
-        start > 0
-    )
+    passed = f"{number_of(start, 'row')} of words before its numbers passed over"
+    notices = [passed] * (start > 0)
     first = _cells(lines[start], sign)
     has_labels = not _is_number(first[0], sign) and first[0].lower() not in NOTHING
     width = len(first) - has_labels
@@ -158,7 +158,8 @@ def _rows(
             cells += [""] * (line.count(sign) + 1 - has_labels - len(cells))  # empty at its end
         if len(cells) != width:
             raise ContentError(
-                f"line {number} has {len(cells)} cells, the first of its numbers {width}",
+                f"line {number} has {number_of(len(cells), 'cell')}, the first of its numbers "
+                f"{width}",
                 SAVE_AGAIN,
             )
         require_size(width, number - start, options)

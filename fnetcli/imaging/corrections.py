@@ -14,6 +14,7 @@ from fnetcli.imaging.image import Image, Mask, Stored
 from fnetcli.imaging.intensity import Corrections, percent, valid_pixels
 from fnetcli.imaging.nodata import Marked, Telemetry, find_marks, find_telemetry
 from fnetcli.modalities import BY_NAME
+from fnetcli.text import number_of, verb_of
 
 MAX_DRAWN_OVER = 0.005  # share of pixels that are not of a palette, from which it is said
 
@@ -164,7 +165,10 @@ def _as_told(image: Image, numbers: tuple[float, ...]) -> Image:
 def _mark_words(mark: Marked, modality: str, *, is_repaired: bool) -> str:
     share = percent(float(np.mean(mark.pixels)))
     count = int(np.count_nonzero(mark.pixels))
-    where = f"{count} pixels ({share}) hold {mark.value:g}, far from all others ({mark.low:g} to "
+    where = (
+        f"{number_of(count, 'pixel')} ({share}) {verb_of(count, 'holds', 'hold')} {mark.value:g}, "
+        f"far from all others ({mark.low:g} to "
+    )
     if mark.are_specks and is_repaired:
         return f"{where}{mark.high:g}): repaired; --nodata {modality}=none if they are data"
     words = f"{where}{mark.high:g}): taken as no data; --nodata {modality}=none if they are data"
@@ -217,4 +221,4 @@ def facts_words(facts: dict[str, Any]) -> Iterator[str]:
         )
     if "repaired" in facts:
         count = facts["repaired"]
-        yield f"{count} dead pixels are replaced by the median around them"
+        yield f"{number_of(count, 'dead pixel')} {verb_of(count)} replaced by the median around"

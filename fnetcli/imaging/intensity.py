@@ -12,6 +12,7 @@ from numpy.typing import DTypeLike, NDArray
 from fnetcli.errors import ImageError
 from fnetcli.imaging.image import Image, Mask, Pixels, Stored, bands
 from fnetcli.modalities import BY_NAME
+from fnetcli.text import number_of, verb_of
 
 PREVIEW_RANGE = 0.5  # the value shown as white; its negative is black
 CELSIUS = "°C"  # unit of temperatures
@@ -217,7 +218,8 @@ def scale(image: Image, scaling: Scaling) -> Scaled:
     if valid is not None:
         share = percent(invalid / valid.size)
         notices.append(
-            f"{invalid} pixels ({share}) are NaN, infinite or nodata: filled from their neighbours"
+            f"{number_of(invalid, 'pixel')} ({share}) {verb_of(invalid)} NaN, infinite or nodata: "
+            "filled from the neighbours"
         )
     seen = replace(image, valid=valid)
     scaled = Scaled(seen, low, high, invalid, tuple(notices), scaling.is_inverted)

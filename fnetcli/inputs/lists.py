@@ -14,6 +14,7 @@ from fnetcli.errors import UsageError
 from fnetcli.files.guarded import FileKind, read_text
 from fnetcli.inputs.pairing import Case, Pairing
 from fnetcli.modalities import MODALITIES, network_order
+from fnetcli.text import number_of
 
 CASE_COLUMN = "case"
 LIST = FileKind("a list of pairs", 256 << 20, "save the list as CSV in UTF-8")
@@ -181,8 +182,9 @@ def _modalities(where: str | Path, columns: list[str]) -> tuple[str, str]:
     if len(named) != 2:
         shown = ", ".join(columns) or "empty"
         raise UsageError(
-            f"{where}: its first line ({shown}) names {len(named)} modalities; begin it with two "
-            f"of {', '.join(MODALITIES)}, separated by a comma, semicolon or tab"
+            f"{where}: its first line ({shown}) names "
+            f"{number_of(len(named), 'modality', 'modalities')}; begin it with two of "
+            f"{', '.join(MODALITIES)}, separated by a comma, semicolon or tab"
         )
     try:
         return network_order(named)

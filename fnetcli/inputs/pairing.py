@@ -14,6 +14,7 @@ from fnetcli.inputs.advice import advise
 from fnetcli.inputs.names import Name, NameRule, nfc
 from fnetcli.inputs.scan import Ignored, scan
 from fnetcli.inputs.times import SECOND, find_times, nearest
+from fnetcli.text import number_of, verb_of
 
 BESIDE = "beside a picture of the same name"
 ALONE = "no picture by its suffix, and without a partner"
@@ -280,7 +281,8 @@ def _beside(ignored: Sequence[Ignored]) -> tuple[str, ...]:
     beside = [one.path for one in ignored if one.reason == BESIDE and _is_table(one.path)]
     if not beside:
         return ()
-    return (f"{len(beside)} files {BESIDE} are not read (the first: {beside[0]})",)
+    files = number_of(len(beside), "file")
+    return (f"{files} {BESIDE} {verb_of(len(beside))} not read (the first: {beside[0]})",)
 
 
 def _is_data(path: Path) -> bool:
@@ -371,7 +373,7 @@ def _by_name(one: _Side, two: _Side) -> tuple[Matches, list[str]]:
         return matches, []
     first = differing[0]
     example = f"{one.files[first[0]]} and {two.files[first[1]]}"
-    count = f"{len(differing)} pair{'s' * (len(differing) != 1)}"
+    count = number_of(len(differing), "pair")
     return matches, [f"{count} of names that differ in letter case only (the first: {example})"]
 
 
@@ -418,7 +420,7 @@ def _by_time(one: _Side, two: _Side, most: int) -> tuple[Matches, list[str], lis
         notices.append(f"paired by the time in {words}; no pair is more than {widest:.9g} s apart")
     if doubtful:
         notices.append(
-            f"{len(doubtful)} files are as near in time to two others, and left out (the first: "
-            f"{doubtful[0]})"
+            f"{number_of(len(doubtful), 'file')} {verb_of(len(doubtful))} as near in time to two "
+            f"others, and left out (the first: {doubtful[0]})"
         )
     return matches, notices, [*timeless, *unclear]

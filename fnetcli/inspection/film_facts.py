@@ -11,6 +11,7 @@ from fnetcli.formats import ReadOptions
 from fnetcli.formats.film import FilmHeader, probe_film, read_film
 from fnetcli.formats.film.reader import SEEKABLE
 from fnetcli.imaging.intensity import seen_pixels
+from fnetcli.text import number_of, per_second
 
 SAMPLES = 10  # frames whose numbers are looked at
 
@@ -44,16 +45,16 @@ class FilmFacts:
     def lines(self) -> list[str]:
         """Return them as two lines for people."""
         length = "" if self.seconds is None else f"{self.seconds:.2f} s, "
-        count = "" if self.frames is None else f", {self.frames} frames"
+        count = "" if self.frames is None else f", {number_of(self.frames, 'frame')}"
         sound = f"sound {', '.join(self.sounds)}" if self.sounds else "no sound"
         bits = "" if self.bits is None else f" of {self.bits} bits"
         what = (
-            f"{self.file}: film, {length}{self.width}x{self.height}, {self.rate:.4g} frames per "
-            f"second{count}, {self.codec} {self.pixel_format}, {sound}"
+            f"{self.file}: film, {length}{self.width}x{self.height}, {per_second(self.rate)}"
+            f"{count}, {self.codec} {self.pixel_format}, {sound}"
         )
         numbers = (
-            f"numbers: {self.lowest:g} to {self.highest:g} in {self.measured} frames, "
-            f"{self.channels}, {self.type}{bits}"
+            f"numbers: {self.lowest:g} to {self.highest:g} in "
+            f"{number_of(self.measured, 'frame')}, {self.channels}, {self.type}{bits}"
         )
         return [what, numbers]
 

@@ -12,7 +12,7 @@ from fnetcli.errors import ReadError
 from fnetcli.formats import ReadOptions, read_image
 from fnetcli.formats.flir import clock_of_frames, count_frames
 from fnetcli.imaging.intensity import CELSIUS, seen_pixels
-from fnetcli.text import number_of
+from fnetcli.text import number_of, per_second
 
 SAMPLES = 10  # frames whose numbers are looked at
 
@@ -42,7 +42,7 @@ class SequenceFacts:
     def lines(self) -> list[str]:
         """Return them as lines for people."""
         length = "" if self.seconds is None else f", {self.seconds:.2f} s"
-        rate = "no times" if self.rate is None else f"{self.rate:.4g} frames per second"
+        rate = "no times" if self.rate is None else per_second(self.rate)
         what = (
             f"{self.file}: {self.format}, {self.frames} frames, {self.width}x{self.height}, "
             f"{rate}{length}; --page N shows one"

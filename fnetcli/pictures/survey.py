@@ -29,6 +29,7 @@ from fnetcli.modalities import BY_NAME
 from fnetcli.pictures.outputs import Depth, OutputOptions
 from fnetcli.pictures.place import PlaceOptions, estimate_over_frames
 from fnetcli.pictures.prepare import PrepareOptions, read_scaled
+from fnetcli.text import number_of, verb_of
 
 Scope = Literal["image", "folder"]
 USED_BITS = range(8, 17)  # that 16-bit files may really hold
@@ -362,7 +363,7 @@ def _bits_words(found: _Brightness, modality: str) -> str:
     most = 2**found.bits - 1
     words = f"no value above {most}"
     if found.bright:
-        words = f"only {found.bright} pixels above {most}, which are taken as white"
+        words = f"only {number_of(found.bright, 'pixel')} above {most}, taken as white"
     return (
         f"{modality}: 16-bit files, but {words}: taken as {found.bits} bits "
         f"(--bits {modality}=16 if they are not)"
@@ -412,8 +413,9 @@ def _stray_words(modality: str, paths: list[Source], ranges: Sequence[Limits]) -
             f"with that of the others, {low:g} to {high:g}: with one range for all, details of all "
             f"are lost; leave it out, or use --stretch-scope image"
         )
-    if len(strays) > SHOWN_STRAYS:
-        yield f"{modality}: {len(strays) - SHOWN_STRAYS} more images have such a range"
+    if (more := len(strays) - SHOWN_STRAYS) > 0:
+        have = verb_of(more, "has", "have")
+        yield f"{modality}: {number_of(more, 'more image')} {have} such a range"
 
 
 def _ahead(do: Callable[[ItemT], FoundT], items: Iterable[ItemT], workers: int) -> Iterator[FoundT]:

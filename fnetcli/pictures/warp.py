@@ -18,6 +18,7 @@ from fnetcli.imaging.color import luminance
 from fnetcli.imaging.image import Grid, Mask, Pixels, Stored, bands
 from fnetcli.imaging.intensity import Scaled
 from fnetcli.imaging.planar import Points, Size, Transform
+from fnetcli.text import number_of
 
 View = Literal["reference", "common"]
 Window = tuple[int, int, int, int]  # left, top, width, height
@@ -72,8 +73,8 @@ def onto_reference(
     warped, seen = warp(moving.in_full(), way, reference.image.grid, view)
     if view == "reference" and int(seen.sum()) < MIN_SIDE**2:
         raise PairError(
-            f"the alignment leaves {int(seen.sum())} pixels of {name} that both images show; check "
-            "it, or fuse them as files of their own, with --resize"
+            f"the alignment leaves {number_of(int(seen.sum()), 'pixel')} of {name} that both "
+            "images show; check it, or fuse them as files of their own, with --resize"
         )
     window = (left, top, width, height)
     return Warped(reference, warped, window, None if seen.all() or view == "common" else seen)

@@ -15,7 +15,7 @@ from fnetcli.inspection.base import NumberTable, WeightsFacts
 from fnetcli.inspection.image_facts import ImageFacts, Way
 from fnetcli.inspection.wording import decimals, share
 from fnetcli.modalities import MODALITIES
-from fnetcli.text import printable
+from fnetcli.text import number_of, printable
 
 WIDTH, INDENT = 80, 15
 GAP = 2  # between two columns
@@ -73,7 +73,7 @@ def weights_lines(facts: WeightsFacts, path: str) -> list[str]:
         *_fact("network", *_in_words(facts.config)),
         *_fact("parameters", f"{facts.parameter_count:,}: {counts}"),
         *_fact("multiply-adds", "unknown" if adds is None else f"{adds:,} per pixel"),
-        *_fact("reach", "the whole image" if reach is None else f"{reach} pixels"),
+        *_fact("reach", "the whole image" if reach is None else number_of(reach, "pixel")),
         *_fact("runs here", path),
     ]
     for name, values in facts.series.items():
@@ -103,7 +103,11 @@ def _in_words(value: Any) -> list[str]:
 
 def _shortened(line: str) -> str:
     more = len(line) - MAX_SHOWN
-    return line if more <= 0 else f"{line[:MAX_SHOWN]} ... {more:,} more characters; --json has all"
+    return (
+        line
+        if more <= 0
+        else f"{line[:MAX_SHOWN]} ... {number_of(more, 'more character', form=',')}; --json has all"
+    )
 
 
 def _texts_of(value: Any) -> list[str]:

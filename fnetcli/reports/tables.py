@@ -20,7 +20,7 @@ from fnetcli.evaluation.results import Evaluation
 from fnetcli.evaluation.statistics import BEST, SECOND, Summary, summaries
 from fnetcli.metrics import Metric
 from fnetcli.metrics.separation import SEPARATION
-from fnetcli.text import printable
+from fnetcli.text import number_of, printable
 
 LATEX = {
     "\\": r"\textbackslash{}",
@@ -197,13 +197,12 @@ def _three(value: float) -> str:
 def caption(evaluation: Evaluation, summary: Summary) -> str:
     """Return a sentence or two on the cases that means are over, and on the convention."""
     sensors = ", ".join(f"{second} + {first}" for first, second in evaluation.all_modalities)
-    several = "s" if len(evaluation.sets) > 1 else ""
-    sets = f"{len(evaluation.sets)} data set{several}, " if evaluation.sets else ""
+    sets = f"{number_of(len(evaluation.sets), 'data set')}, " if evaluation.sets else ""
     kept, total = int(summary.common.sum()), len(evaluation.cases)
     cases = (
         "each method over its own cases"
         if summary.all_cases
-        else f"{kept} of {total} cases"
+        else f"{kept} of {number_of(total, 'case')}"
         + (", those that all methods have" if len(evaluation.methods) > 1 else "")
     )
     return (

@@ -55,7 +55,7 @@ def features_room(
         return Room(
             info,
             f"{out}: {free / 1e6:,.0f} MB are free there, enough for the features of about "
-            f"{(free - beside) // one} of {count} pairs",
+            f"{(free - beside) // one} of {number_of(count, 'pair')}",
         )
     return Room(info)
 

@@ -40,6 +40,7 @@ from fnetcli.runs.process import (
     work_on_case,
     write_case,
 )
+from fnetcli.text import number_of
 
 if TYPE_CHECKING:
     from fnetcli.engine import Engine
@@ -324,8 +325,8 @@ class FusionRun(Generic[PathsT, PreparedT, MadeT]):
         if gone:
             self._manifest.begin([case.name for case in self.job.cases], anew=gone)
             raise OutputError(
-                f"{self.job.out}: results of {len(gone)} cases were removed while others were "
-                "written; run the same command again"
+                f"{self.job.out}: results of {number_of(len(gone), 'case')} were removed while "
+                "others were written; run the same command again"
             )
 
     def _end(self) -> None:

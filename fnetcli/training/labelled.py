@@ -21,6 +21,7 @@ from fnetcli.errors import TrainingError
 from fnetcli.formats import content_sha256
 from fnetcli.formats.labels import read_labels
 from fnetcli.inputs.pairing import Case, images_by_name
+from fnetcli.text import number_of
 from fnetcli.training.augment import augment
 from fnetcli.training.config import AugmentConfig
 from fnetcli.training.data import PLAIN, PairSource, to_tensor
@@ -240,8 +241,9 @@ def find_labels(cases: list[Case], folder: Path) -> list[Path | None]:
         raise TrainingError(f"{folder}: no label has the name of a training pair; check the folder")
     if missing:
         raise TrainingError(
-            f"{folder}: no label for {missing[0]} ({len(missing)} of {len(cases)} pairs); add the "
-            "label, or move such pairs to the folders of [unlabelled] in the recipe"
+            f"{folder}: no label for {missing[0]} ({len(missing)} of "
+            f"{number_of(len(cases), 'pair')}); add the label, or move such "
+            "pairs to the folders of [unlabelled] in the recipe"
         )
     return [files[case.name] for case in cases]
 

@@ -23,6 +23,7 @@ from fnetcli.files.durable import atomic_write
 from fnetcli.files.guarded import read_text
 from fnetcli.modalities import ORDINALS, shown_name
 from fnetcli.models.base import Network
+from fnetcli.text import number_of
 from fnetcli.training.base import Procedure, Stage, let_learn
 from fnetcli.training.config import LOG, Recipe
 from fnetcli.training.recipes import resolved
@@ -273,8 +274,10 @@ class _Trainer:
         progress = self.state.progress
         if progress.iteration < stage.config.iterations:
             self.observer.message(
-                f"stage {progress.stage} ends after {progress.iteration} iterations: "
-                f"{progress.health.since_best} validations without a better one (patience)"
+                f"stage {progress.stage} ends after "
+                f"{number_of(progress.iteration, 'iteration')}: "
+                f"{number_of(progress.health.since_best, 'validation')} without a better one "
+                "(patience)"
             )
 
     def _require_use(self, stage: Stage) -> None:

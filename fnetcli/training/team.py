@@ -24,6 +24,7 @@ import torch.distributed as dist
 from torch import Tensor, nn
 
 from fnetcli.errors import TrainingError, UsageError
+from fnetcli.text import number_of
 
 TIMEOUT = timedelta(minutes=30)  # for a collective: validation of whole images takes long
 T = TypeVar("T")
@@ -75,9 +76,10 @@ class Team:
     def require_batch(self, size: int) -> None:
         """Raise UsageError if somebody would have nothing to do."""
         if size < self.count * self.pieces:
+            processes = number_of(self.count, "process", "processes")
             raise UsageError(
-                f"a batch of {size} for {self.count} processes with {self.pieces} pieces each; use "
-                "a larger batch in the recipe, fewer processes or a smaller --accumulate"
+                f"a batch of {size} for {processes} with {number_of(self.pieces, 'piece')} each; "
+                "use a larger batch in the recipe, fewer processes or a smaller --accumulate"
             )
 
     def indices(self, count: int) -> range:

@@ -17,6 +17,7 @@ from fnetcli.imaging.intensity import Limits, Scaling, percent, to_unit
 from fnetcli.inputs.pairing import Case
 from fnetcli.interruption import require_wanted
 from fnetcli.modalities import BY_NAME
+from fnetcli.text import number_of, verb_of
 from fnetcli.volumes.denoise import denoised, parse_denoising
 from fnetcli.volumes.registration import ADVICE, register
 from fnetcli.volumes.resample import (
@@ -329,8 +330,8 @@ def _not_numbers(modalities: tuple[str, str], sources: tuple[Image, Image]) -> l
         if count:
             share = percent(count / math.prod(image.grid.shape))
             found.append(
-                f"{name}: {count} voxels ({share}) are NaN or infinite: they count as voxels "
-                "without data"
+                f"{name}: {number_of(count, 'voxel')} ({share}) {verb_of(count)} NaN or infinite: "
+                "taken as no data"
             )
     return found
 

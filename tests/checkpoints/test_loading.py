@@ -166,7 +166,7 @@ def quantized(tensor: torch.Tensor) -> torch.Tensor:
     [
         (lambda t: t.pop("net_u.w_ro"), "missing, first 'net_u.w_ro'"),
         (lambda t: t.pop("net_u.x0_block.conv_in.weight"), "without 'net_u.x0_block"),
-        (lambda t: t.update(extra=torch.ones(1)), "unexpected tensors, first 'extra'"),
+        (lambda t: t.update(extra=torch.ones(1)), "unexpected tensors?, first 'extra'"),
         (lambda t: t.update({"conv_u.weight": torch.ones(1, 5, 3, 5)}), r"\(1, 5, 3, 5\), but"),
         (lambda t: t["conv_v.weight"].fill_(float("nan")), "'conv_v.weight' has values"),
         (lambda t: t.update({"conv_v.weight": t["conv_v.weight"].double() + 1e300}), "has values"),
@@ -179,7 +179,7 @@ def quantized(tensor: torch.Tensor) -> torch.Tensor:
         (lambda t: t.update({"conv_u.weight": t["conv_u.weight"].int()}), "not real numbers"),
         (lambda t: t.update({7: torch.ones(1)}), "no state dict"),
         (lambda t: t.update({"\x1b[2J" + 99 * "x": 3}), r"'\\x1b\[2Jx{76}\.\.\.' is not a tensor"),
-        (lambda t: t.update({"\x1b[2J": torch.ones(1)}), r"unexpected tensors, first '\\x1b\[2J'"),
+        (lambda t: t.update({"\x1b[2J": torch.ones(1)}), r"unexpected tensors?, first '\\x1b\[2J'"),
         (lambda t: t["net_v.b_theta"].fill_(3e38).add_(3e38), "'net_v.b_theta' has values"),
         (lambda t: [t[f"net_v.{n}_theta"].fill_(3e38) for n in "wb"], "thresholds of block v are"),
         (lambda t: [t[f"net_u.{n}_ro"].fill_(-300) for n in "wb"], "momenta of block u are not"),

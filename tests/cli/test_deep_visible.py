@@ -12,6 +12,7 @@ import rasterio
 import tifffile
 from numpy.typing import NDArray
 
+from fnetcli.text import number_of
 from tests.cli.command import fnet, tiny_weights
 from tests.cli.test_batch import records
 from tests.cli.test_depth import read
@@ -97,7 +98,7 @@ class TestBits:
         pictures[1] = with_bright(pictures[1], count)
         found, said = runs.fuse(*pictures)
         assert whites(found) == [2**bits - 1] * 3
-        words = f"only {count} pixels above {2**bits - 1}, which are taken as white"
+        words = f"only {number_of(count, 'pixel')} above {2**bits - 1}, taken as white"
         assert words in said
 
     def test_one_in_each_picture_decides_nothing_either(self, runs: Runs) -> None:

@@ -120,7 +120,7 @@ class TestOneMethod:
             "method", "n", "MI ↑", "CE ↓", "VIF ↑", "Qabf ↑", "Qcb ↑", "SSIM ↑",
         ]  # fmt: skip
         assert row.split()[:2] == [tmp_path.name, "4"]  # named after the folder that holds fused/
-        assert "4 of 4 pairs scored, 1 methods, 0 failed" in result.stderr
+        assert "4 of 4 pairs scored, 1 method, 0 failed" in result.stderr
 
     def test_standard_convention(self, tmp_path: Path, sources: list[Any]) -> None:
         folder = plant(tmp_path, "fused", 3, NAMES)
@@ -460,7 +460,7 @@ class TestWhichFiles:
         write(folder / "stranger.png", smooth_noise(8, 8, 0))
         result = fnet("eval", *sources, "--fused", folder, "-v")
         assert result.exit_code == 0
-        assert "m: 1 images belong to no case" in result.stderr
+        assert "m: 1 image belongs to no case" in result.stderr
         assert "stranger.png" in result.stderr
 
     def test_a_file_serves_one_case(self, tmp_path: Path, sources: list[Any]) -> None:

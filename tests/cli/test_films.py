@@ -278,7 +278,7 @@ class TestSequences:
         out = tmp_path / "f.mkv"
         said = fuse("--vis", tmp_path / "v", "--ir", tmp_path / "i", "-o", out, "--codec", "ffv1",
                     "--weights", mean)  # fmt: skip
-        assert "have no times: 25 frames per second are assumed (--frame-rate)" in said
+        assert "have no times, so they are taken to be 25 frames per second (--frame-rate)" in said
         times, frames = read_back(out)
         np.testing.assert_allclose(times, [0, 0.04, 0.08])
         assert [int(frame.mean() > 60) for frame in frames] == [0, 0, 1]
@@ -336,7 +336,7 @@ class TestSequences:
         out = tmp_path / "f.mp4"
         said = fuse("--flir", walk, "-o", out, "--weights", weights, "--range", "ir=15,40C")
         np.testing.assert_allclose(read_back(out)[0], [0, 0.12, 0.4], atol=1e-4)
-        assert "are assumed" not in said
+        assert "are taken to be" not in said
         told = fnet("inspect", walk, "--json", tmp_path / "facts.json")
         low, high = flir_files.temperatures().min(), flir_files.temperatures().max()
         assert "3 frames, 24x32, 5 frames per second, 0.40 s" in told.stdout
@@ -358,7 +358,7 @@ class TestSequences:
         out = tmp_path / "f.mp4"
         said = fuse("--flir", tmp_path / "walk.seq", "-o", out, "--weights", weights)
         np.testing.assert_allclose(read_back(out)[0], [0, step, 2 * step], atol=1e-4)
-        assert ("25 frames per second are assumed" in said) == (not rate)
+        assert ("are taken to be 25 frames per second" in said) == (not rate)
 
     def test_flir_sequence_whose_frames_are_stored_in_different_ways(
         self, tmp_path: Path, weights: Path
@@ -651,7 +651,7 @@ class TestKilledRuns:
         assert not out.exists()
         assert (tmp_path / "f.mkv.parts" / "00001.nut").is_file()
         said = fuse(*command[1:], "-o", out)
-        assert "50 frames are done already; continuing after them" in said
+        assert "50 frames are done already; continuing from there" in said
         assert not (tmp_path / "f.mkv.parts").exists()
         fuse(*command[1:], "-o", whole)
         assert out.read_bytes() == whole.read_bytes()

@@ -213,7 +213,7 @@ class TestThermal:
         vis = write(tmp_path / "v.png", VIS)
         result = fnet("fuse", "--vis", vis, "--ir", path, "-o", tmp_path / "o", *common)
         assert result.exit_code == 0, result.stderr
-        assert "1 pixels" in result.stderr
+        assert "1 pixel (" in result.stderr
 
     def test_inspect_tells_what_was_passed_over(self, tmp_path: Path) -> None:
         path = put(tmp_path / "t.csv", HEADERS.encode() + table(DEGREES))

@@ -233,7 +233,7 @@ class TestTimes:
         draw(tmp_path, "ir/20240131_120000.png", "ir/20240131_120002.png", "ir/20240131_120101.png")
         result = fnet("fuse", *sides(tmp_path), "--nearest-time", "2s", "--dry-run")
         assert result.stdout.count("\n") == 1
-        assert "1 files are as near in time to two others, and left out" in result.stderr
+        assert "1 file is as near in time to two others, and left out" in result.stderr
         assert "ignored, as near in time to two others (1)" in result.stderr
 
     def test_files_without_a_time_are_ignored(self, tmp_path: Path) -> None:

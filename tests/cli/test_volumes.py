@@ -1456,7 +1456,7 @@ class TestLayout:
         (tmp_path / "ct" / "A" / "deeper" / "IM0001").unlink()
         given = ("--ct", tmp_path / "ct", "--mri", tmp_path / "mr", "-o", tmp_path / "out")
         result = fnet("fuse", *given, "--weights", weights, "--maps", "none")
-        assert "1 of its slices are missing" in one_line(result, 1)
+        assert "1 of its slices is missing" in one_line(result, 1)
         assert "1 fused, 0 skipped, 1 failed" in result.stderr
         assert made(tmp_path / "out") == ["fused/B.nii.gz", "preview/B.png"]
 
@@ -1857,7 +1857,7 @@ class TestRefusals:
     @pytest.mark.parametrize(
         ("change", "words"),
         [
-            ("missing", "1 of its slices are missing"),
+            ("missing", "1 of its slices is missing"),
             ("doubled", "at the position of another"),
             ("uneven", "the spacing of its slices is uneven (0.7 to 5.3 mm)"),
             ("orientation", "different orientations"),

@@ -242,10 +242,10 @@ def with_smaller(found: Headers) -> Headers:
 
 
 UNEVEN = {
-    "one missing": (without(2), "1 of its slices are missing (the first between slices 2 and 3: 6"),
+    "one missing": (without(2), "1 of its slices is missing (the first between slices 2 and 3: 6"),
     "two missing": (without(1, 2), "2 of its slices are missing"),
     "two gaps": (without(1, 4), "2 of its slices are missing (the first between slices 1 and 2"),
-    "doubled": (with_twin, "1 of its 7 slices are at the position of another"),
+    "doubled": (with_twin, "1 of its 7 slices is at the position of another"),
     "too uneven": (moved(3, (0, 0, 2.3)), "spacing of its slices is uneven (0.7 to 5.3 mm)"),
     "sideways": (moved(3, (0.5, 0, 0)), "are not stacked on a line (up to 0.5 mm"),
     "other orientation": (
@@ -285,7 +285,7 @@ class TestRefusal:
         (folder / "copy").write_bytes((folder / "IM0002").read_bytes())
         image = read(folder)
         assert_same_in_space(image, phantom(), PLAIN)
-        assert image.notices == ("1 files are copies of others, and are ignored",)
+        assert image.notices == ("ignored: 1 file that is a copy of others",)
 
     def test_localisers_are_left_out(self, tmp_path: Path) -> None:
         headers = slices(phantom(), PLAIN, "CT")
@@ -293,7 +293,7 @@ class TestRefusal:
         scout.ImageType = ["ORIGINAL", "PRIMARY", "LOCALIZER"]
         image = read(save([scout, *headers], tmp_path / "series"))
         assert_same_in_space(image, phantom(), PLAIN)
-        assert image.notices == ("1 of its images are localisers, and are ignored",)
+        assert image.notices == ("1 of its images is a localiser, and ignored",)
         assert "holds a localiser, but no images" in refused(save([scout], tmp_path / "scout"))
 
     @pytest.mark.parametrize(

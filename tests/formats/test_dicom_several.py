@@ -168,7 +168,7 @@ class TestClassic:
     def test_a_single_doubled_slice_is_no_volume(self, tmp_path: Path) -> None:
         headers = series(2, lambda *_: None)[: SHAPE[0] + 1]
         path = save(headers, tmp_path / "series")
-        assert "1 of its 5 slices are at the position of another" in refused(path)
+        assert "1 of its 5 slices is at the position of another" in refused(path)
 
     def test_the_same_files_are_read_again_after_a_change(self, tmp_path: Path) -> None:
         change = each(TemporalPositionIdentifier=[1, 2])

@@ -267,7 +267,7 @@ DAMAGED = {
     "disagree": _changed(lambda all_: _renumbered(all_, 0, 200)),
     "do not begin with": made.flir_jpeg(RECORDS, name=b"XYZ\0"),
     "version is unknown": made.flir_jpeg(RECORDS, version=77),
-    "records are claimed": made.with_segments(
+    " claimed, but there is room for": made.with_segments(
         made.rendering(), made.chunks(_patched(BLOCK, 0x1C, struct.pack(">I", 900)))
     ),
     "header ends early": made.with_segments(made.rendering(), made.chunks(BLOCK[:0x18])),

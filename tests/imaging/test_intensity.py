@@ -484,10 +484,10 @@ class TestHoles:
     @pytest.mark.parametrize(
         ("side", "text"),
         [
-            (2, "1 pixels (25.0 %) are NaN, infinite or nodata: filled from their neighbours"),
+            (2, "1 pixel (25.0 %) is NaN, infinite or nodata: filled from the neighbours"),
             (
                 50,
-                "1 pixels (under 0.1 %) are NaN, infinite or nodata: filled from their neighbours",
+                "1 pixel (under 0.1 %) is NaN, infinite or nodata: filled from the neighbours",
             ),
         ],
     )

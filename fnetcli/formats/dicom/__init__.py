@@ -46,6 +46,7 @@ from fnetcli.formats.dicom.several import BY_ORDER, find_volumes
 from fnetcli.formats.dicom.values import ValuePlan, plan_values
 from fnetcli.imaging.image import DicomSeries, Grid, Image, Mask
 from fnetcli.interruption import require_wanted
+from fnetcli.text import number_of, verb_of
 
 __all__ = [
     "DicomSeries",
@@ -158,7 +159,7 @@ def _strangers(chosen: Series, others: Sequence[Path]) -> list[str]:
     names = [printable(path.name) for path in others if path.parent in folders]
     if not names:
         return []
-    count = f"{len(names)} file{'s' * (len(names) != 1)}"
+    count = number_of(len(names), "file")
     words = f"{count} beside its slices ignored, not DICOM (the first: {names[0]})"
     return [f"{words}: look for a damaged slice"]
 
@@ -281,9 +282,11 @@ def _frames(files: Iterable[Path]) -> tuple[list[Frame], list[str]]:
     if not frames:
         raise ContentError("a localiser, not an image", "choose another series")
     if copies:
-        notices.append(f"{copies} files are copies of others, and are ignored")
+        verb = verb_of(copies, "is a copy", "are copies")
+        notices.append(f"ignored: {number_of(copies, 'file')} that {verb} of others")
     if localisers:
-        notices.append(f"{localisers} of its images are localisers, and are ignored")
+        verb = verb_of(localisers, "is a localiser", "are localisers")
+        notices.append(f"{localisers} of its images {verb}, and ignored")
     return frames, notices
 
 
@@ -297,7 +300,8 @@ def _frames_of(path: Path, header: FileDataset) -> list[Frame]:
             "its slices are tiles of one picture (a Siemens mosaic)", "convert it with dcm2niix"
         )
     if min(rows, columns, count) < 1 or count > MAX_SLICES:
-        raise ContentError(f"has an impossible size ({columns}x{rows}, {count} frames)", COPY_AGAIN)
+        size = f"{columns}x{rows}, {number_of(count, 'frame')}"
+        raise ContentError(f"has an impossible size ({size})", COPY_AGAIN)
     require_bytes_of_frames(header, path.stat().st_size, count, (rows, columns))
     return [
         Frame(path, header, number, count, (rows, columns), place)

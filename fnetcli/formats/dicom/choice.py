@@ -13,6 +13,7 @@ from fnetcli.formats.base import COPY_AGAIN, ContentError
 from fnetcli.formats.border import reading
 from fnetcli.formats.dicom.attributes import short, text, texts, whole
 from fnetcli.formats.dicom.files import KIND, read_header
+from fnetcli.text import number_of
 
 KEYWORDS = [
     "SOPClassUID",
@@ -88,7 +89,7 @@ class Series:
         name = "without number" if self.number is None else str(self.number)
         words = [name, short(self.modality) or "?"]
         words += [f"'{short(self.description)}'"] if self.description else []
-        slices = f"{self.slices} slice{'s' * (self.slices != 1)} of {self.size}"
+        slices = f"{number_of(self.slices, 'slice')} of {self.size}"
         words += [f"({slices}{', ' * bool(volumes)}{volumes})"]
         return " ".join([*words, *([self.uid] if with_uid else [])])
 
@@ -205,7 +206,7 @@ def choose(
         chosen = fitting[0]  # its description may hold a name, and notices are recorded
         return chosen, (
             f"of {len(images)} series the only {modality} is used: number {chosen.number}, "
-            f"{chosen.slices} slices of {chosen.size}"
+            f"{number_of(chosen.slices, 'slice')} of {chosen.size}"
         )
     if len(images) > 1:
         raise SeriesChoiceError(path, f"holds {len(images)} series", _listing(images, describe))

@@ -17,6 +17,7 @@ from pydicom import Dataset
 
 from fnetcli.formats.base import COPY_AGAIN, ContentError, require_place
 from fnetcli.formats.dicom.attributes import items, macro, number, numbers, texts
+from fnetcli.text import verb_of
 
 Vector = NDArray[np.float64]
 
@@ -329,9 +330,10 @@ def _is_even(heights: Vector, claims: Vector) -> bool:
     usual = float(gaps[gaps > SAME_PLACE * gaps.max()].min(initial=gaps.max()))
     doubled = int((gaps <= SAME_PLACE * usual).sum())
     if doubled:
+        copies = doubled + 1 if usual == 0 else doubled
         raise ContentError(
-            f"{doubled + 1 if usual == 0 else doubled} of its {len(heights)} slices are at the "
-            "position of another (copies, time points, echoes or directions)",
+            f"{copies} of its {len(heights)} slices {verb_of(copies)} at the position of another "
+            "(copies, time points, echoes or directions)",
             ONE_OF_THEM,
         )
     ideal = heights[0] + (heights[-1] - heights[0]) * np.arange(len(heights)) / len(gaps)
@@ -341,9 +343,9 @@ def _is_even(heights: Vector, claims: Vector) -> bool:
     whole = np.rint(ratios)
     is_whole = whole.max() > 1 and bool((np.abs(ratios - whole) <= 2 * EVEN).all())
     if is_whole and not _is_planned(gaps, whole, claims):
-        wide = int(np.argmax(whole > 1))
+        wide, missing = int(np.argmax(whole > 1)), int((whole - 1).sum())
         raise ContentError(
-            f"{int((whole - 1).sum())} of its slices are missing (the first between slices "
+            f"{missing} of its slices {verb_of(missing)} missing (the first between slices "
             f"{wide + 1} and {wide + 2}: {gaps[wide]:.4g} mm instead of {usual:.4g} mm)",
             "export the whole series again",
         )

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import BinaryIO
 
 from fnetcli.formats.base import COPY_AGAIN, ContentError, file_length
+from fnetcli.text import number_of, verb_of
 
 SIGNATURES = (b"FFF\0", b"AFF\0")
 HEADER, ENTRY = 0x40, 32  # bytes
@@ -76,7 +77,8 @@ def open_block(file: BinaryIO, start: int = 0) -> Block:
     place, count = struct.unpack_from(f"{order}II", header, 0x18)
     if count > MAX_ENTRIES or place + ENTRY * count > length:
         raise _damaged(
-            f"{count:,} records are claimed, but only {max(0, length - place) // ENTRY:,} fit"
+            f"{number_of(count, 'record', form=',')} {verb_of(count)} claimed, but there is "
+            f"room for {max(0, length - place) // ENTRY:,}"
         )
     file.seek(start + place)
     directory = file.read(ENTRY * count)

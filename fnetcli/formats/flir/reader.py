@@ -33,6 +33,7 @@ from fnetcli.formats.remembered import Remembered
 from fnetcli.formats.upright import UPRIGHT, new_image
 from fnetcli.imaging.image import Alignment, Image, Stored
 from fnetcli.imaging.intensity import CELSIUS
+from fnetcli.text import number_of
 
 NAME, JPEG_NAME = "FFF", "FLIR JPEG"
 MAX_FRAMES = 100_000
@@ -229,7 +230,7 @@ def _frame_of_file(file: BinaryIO, options: ReadOptions) -> Frame:
         )
     if page is not None and page > count:
         raise ContentError(
-            f"has {count} frame{'s' * (count > 1)}, but no frame {page}",
+            f"has {number_of(count, 'frame')}, but no frame {page}",
             f"choose --page 1 to {count}",
         )
     return Frame(open_block(file, blocks[(page or 1) - 1]), pages=count)

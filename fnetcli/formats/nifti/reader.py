@@ -32,6 +32,7 @@ from fnetcli.formats.base import (
 )
 from fnetcli.formats.border import opened
 from fnetcli.imaging.image import Grid, Image, Mask, NiftiSpace, Pixels
+from fnetcli.text import number_of
 
 KIND = "NIfTI file"
 SUFFIXES = (".nii", ".nii.gz", ".hdr", ".hdr.gz", ".img", ".img.gz")
@@ -220,7 +221,8 @@ def _shape(header: Header, pixel_limit: int) -> tuple[tuple[int, int, int], int]
     sizes = [*dim[1 : dim[0] + 1], *[1] * 7][:7]
     if max(sizes[4:]) > 1:
         raise ContentError(
-            f"has {dim[0]} dimensions: vectors or similar, not an image", "give an image"
+            f"has {number_of(dim[0], 'dimension')}: vectors or similar, not an image",
+            "give an image",
         )
     if int(header["intent_code"]) == LABELS:
         raise ContentError("a label map, not an image", "give the image")

@@ -20,6 +20,7 @@ from tifffile import DATATYPE, TIFF, TiffFile, TiffFileError, TiffPage
 from fnetcli.formats.base import COPY_AGAIN, ContentError, require_room
 from fnetcli.formats.remembered import Remembered
 from fnetcli.formats.tiff import pictures
+from fnetcli.text import number_of
 
 MAX_PAGES = 65_535  # that are examined
 MAX_BANDS = 65_535  # the limit of the tag's type
@@ -254,7 +255,8 @@ def require_sane(page: TiffPage, layout: Layout) -> None:
     """
     if page.imagedepth != 1:
         raise ContentError(
-            f"a volume of {page.imagedepth} slices, not one picture", "export a single slice"
+            f"a volume of {number_of(page.imagedepth, 'slice')}, not one picture",
+            "export a single slice",
         )
     if layout.rows < 1 or layout.columns < 1:
         raise ContentError("not a readable TIFF (its tiles are empty)", COPY_AGAIN)

@@ -32,6 +32,7 @@ from fnetcli.inspection.fnet.trace import (
 from fnetcli.inspection.fnet.words import BLOCK_LABELS
 from fnetcli.inspection.wording import share, value, with_modalities
 from fnetcli.models.fnet.config import FNetConfig
+from fnetcli.text import number_of
 
 COLORS = ("#2166ac", "#b2182b")
 FILES = ("fused.png", "sparsity.png", *(f"histograms_{letter}.png" for letter in "uvz"))
@@ -86,7 +87,8 @@ def compare(
         colors=dict(zip(traces, COLORS, strict=True)),
         facts={
             name: f"{trace.config.threshold} threshold, {trace.config.momentum} momentum, "
-            f"{trace.config.iterations} iterations, {trace.config.atoms} atoms"
+            f"{number_of(trace.config.iterations, 'iteration')}, "
+            f"{number_of(trace.config.atoms, 'atom')}"
             for name, trace in traces.items()
         },
     )

@@ -67,7 +67,7 @@ def test_published_counts() -> None:
 def test_a_missing_tensor_is_named(tmp_path: Path, key: str) -> None:
     _, tensors = published()
     del tensors[key]
-    with pytest.raises(CheckpointError, match=f"1 tensors missing, first '{key}'"):
+    with pytest.raises(CheckpointError, match=f"1 tensor missing, first '{key}'"):
         load_weights(write(tmp_path / "a.pth", tensors))
 
 
@@ -75,7 +75,7 @@ def test_a_missing_tensor_is_named(tmp_path: Path, key: str) -> None:
 def test_an_extra_tensor_is_named(tmp_path: Path, key: str) -> None:
     _, tensors = published()
     tensors[key] = torch.zeros(1)
-    with pytest.raises(CheckpointError, match=f"1 unexpected tensors, first '{key}'"):
+    with pytest.raises(CheckpointError, match=f"1 unexpected tensor, first '{key}'"):
         load_weights(write(tmp_path / "a.pth", tensors))
 
 
