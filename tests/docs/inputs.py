@@ -172,6 +172,8 @@ def _volumes(folder: Path) -> None:
         "BIDS/sub-01/anat/sub-01_T1w": mri,
         "BIDS/sub-02/pet/sub-02_pet": pet,
         "BIDS/sub-02/anat/sub-02_acq-mprage_run-1_T1w": mri,
+        "BIDS/sub-03/anat/sub-03_T1w": mri,
+        "BIDS/sub-03/anat/sub-03_ce-gd_T1w": ct,
         "CTS/P1": ct,
         "PETS/P1": pet,
     }.items():
