@@ -8,6 +8,10 @@ from collections.abc import Collection
 
 # Characters that control a terminal or break a line: controls, line breaks, text directions.
 OBEYED = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069]")
+# Numbers that are not part of a word: uint8 and uint16 differ, 2x3 and 4x5 do not.
+NUMBER = re.compile(r"(?:(?<![A-Za-z\d])|(?<=\dx))-?\d[\d.]*(?:e[+-]?\d+)?")
+MANY = {"is": "are", "are": "are", "holds": "hold", "hold": "hold", "has": "have", "have": "have"}
+AFTER_A_NUMBER = re.compile(rf"\bN ([a-z ]+?)s?((?: \([^()]*\))? )({'|'.join(MANY)})\b")
 SURROGATE = re.compile(r"[\ud800-\udfff]")  # undecodable bytes of a file name
 
 
@@ -44,6 +48,15 @@ def number_of(count: int, what: str, plural: str = "", form: str = "") -> str:
 def verb_of(count: int, one: str = "is", many: str = "are") -> str:
     """Return the verb that goes with a number of things: 1 file is, 3 files are."""
     return one if count == 1 else many
+
+
+def without_numbers(text: str) -> str:
+    """Return a text that is the same for all that differ in their numbers alone.
+
+    "1 pixel (2 %) is dead" and "3 pixels (6 %) are dead" are "N pixels (N %) are dead".
+    """
+    plain = NUMBER.sub("N", text)
+    return AFTER_A_NUMBER.sub(lambda found: f"N {found[1]}s{found[2]}{MANY[found[3]]}", plain)
 
 
 def per_second(rate: float) -> str:

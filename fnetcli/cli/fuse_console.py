@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 import sys
 from collections import Counter
 from pathlib import Path
@@ -16,7 +15,7 @@ from fnetcli.cli.markup import literal
 from fnetcli.errors import FnetError
 from fnetcli.runs.batch import EXIT_DONE, EXIT_FAILED
 from fnetcli.runs.protect import STDOUT
-from fnetcli.text import number_of, verb_of
+from fnetcli.text import number_of, verb_of, without_numbers
 
 if TYPE_CHECKING:
     from fnetcli.inputs.pairing import Case, Pairing
@@ -84,7 +83,7 @@ class Watcher:
 
 def _is_news(text: str, told: Counter[str]) -> bool:
     """Count a text; return whether fewer than SHOWN_ALIKE like it, numbers aside, were shown."""
-    alike = re.sub(r"[0-9][0-9.]*", "N", text)
+    alike = without_numbers(text)
     told[alike] += 1
     return told[alike] <= SHOWN_ALIKE
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import multiprocessing
 import os
-import re
 from collections import Counter
 from collections.abc import Callable, Mapping
 from concurrent.futures import ProcessPoolExecutor
@@ -32,10 +31,9 @@ from fnetcli.runs.batch import Batch, Stages
 from fnetcli.runs.crew.options import CrewOptions
 from fnetcli.runs.crew.processes import begin_worker, interrupts_blocked
 from fnetcli.runs.crew.witness import Witness
+from fnetcli.text import without_numbers
 
 BYTES_A_PIXEL = 120  # of one case in a worker: two sources, a fused image, and derived arrays
-# Numbers that are not part of a word: uint8 and uint16 differ, 2x3 and 4x5 do not.
-NUMBER = re.compile(r"(?:(?<![A-Za-z\d])|(?<=\dx))-?\d[\d.]*(?:e[+-]?\d+)?")
 
 
 @dataclass(frozen=True)
@@ -296,7 +294,7 @@ class EvaluationRun:
                     if name in known.refusals
                 ]
             for text in dict.fromkeys(text for known in rows.values() for text in known.notices):
-                alike = NUMBER.sub("N", text)
+                alike = without_numbers(text)
                 samples.setdefault(alike, text)
                 notices[alike] += 1
         order = {case: i for i, case in enumerate(cases)}

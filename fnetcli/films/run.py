@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
@@ -33,11 +32,10 @@ from fnetcli.models.base import Fusion, Maps
 from fnetcli.pictures.fuse import PIXELS_VERSION, FuseOptions, finish
 from fnetcli.pictures.prepare import Luminance, Prepared, prepare
 from fnetcli.runs.network import LoadedMethod
-from fnetcli.text import number_of
+from fnetcli.text import number_of, without_numbers
 
 PIECE_FRAMES = 50  # what a killed run loses at most, and how far players have to seek
 FINEST = {"mpeg4": 60_000}  # units per second that a codec can count
-NUMBERS = re.compile(r"[0-9][0-9.]*")
 
 
 @dataclass(frozen=True)
@@ -320,9 +318,9 @@ class _Writing:
 
     def _note(self, notice: str) -> None:
         """Count a notice; keep the first of those that differ in numbers alone."""
-        alike = NUMBERS.sub("N", notice)
+        alike = without_numbers(notice)
         known = next(
-            (text for text in self.progress.notices if NUMBERS.sub("N", text) == alike), notice
+            (text for text in self.progress.notices if without_numbers(text) == alike), notice
         )
         self.progress.notices[known] = self.progress.notices.get(known, 0) + 1
 

@@ -936,7 +936,7 @@ class TestImage:
         assert printed["without data"] == "25.1 % of the pixels"
         assert printed["range"].startswith(f"{np.nanmin(celsius):.6g} to ")
         assert "as any modality: " in printed["black to white"]
-        assert "filled from their neighbours" in printed["black to white"]
+        assert "filled from the neighbours" in printed["black to white"]
         assert json.loads(fnet("inspect", path, "--json", "-").stdout)["without_data"] == 201
 
     def test_nothing_but_holes(self, tmp_path: Path) -> None:

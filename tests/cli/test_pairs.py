@@ -58,7 +58,7 @@ class TestList:
             ("case,vis,ir\na/b,a.png,b.png\n", "is not a case name"),
             ("case,vis,ir\nx,a.png,b.png\nx,c.png,d.png\n", "lines 2 and 3: both are called 'x'"),
             ("vis,ir\na.png,\n", "line 2: no path of the ir image"),
-            ("vis,thermal\na.png,b.png\n", "names 1 modalities"),
+            ("vis,thermal\na.png,b.png\n", "names 1 modality"),
             ("vis/ir\na.png/b.png\n", "separated by a comma, semicolon or tab"),
             ("vis,ct\na.png,b.png\n", "give exactly two that belong together"),
             ("", "names 0 modalities"),
