@@ -153,9 +153,7 @@ def test_pieces_of_a_batch_are_the_batch(tmp_path: Path) -> None:
     require_alike(tmp_path / "one", tmp_path / "two", 1e-5)
 
 
-@pytest.mark.parametrize(
-    ("count", "message"), [("4", "a batch of 3 for 1 process with 4 pieces")]
-)
+@pytest.mark.parametrize(("count", "message"), [("4", "a batch of 3 for 1 process with 4 pieces")])
 def test_a_batch_of_too_few(tmp_path: Path, count: str, message: str) -> None:
     recipe = recipe_of(tmp_path, FNET.format(optimizer="adam", iterations=2))
     result = fnet("train", recipe, "-o", tmp_path / "run", "--accumulate", count)

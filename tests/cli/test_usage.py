@@ -187,3 +187,25 @@ def test_threads(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
         assert torch.get_num_threads() == 3
     finally:
         torch.set_num_threads(before)
+
+
+PATHS = [
+    (name, one.opts[-1] if one.param_type_name == "option" else "")
+    for name, command in COMMANDS.items()
+    for one in command.params
+    if one.name != "help" and issubclass(asked(command, one)[0], Path)
+]
+
+
+def test_there_are_many_paths() -> None:
+    assert len(PATHS) > 40
+    assert ("inspect", "") in PATHS
+
+
+@pytest.mark.parametrize(("command", "option"), PATHS)
+def test_an_empty_path_is_not_the_working_folder(command: str, option: str) -> None:
+    result = fnet(command, *([option] if option else []), "")
+    assert result.exit_code == 2
+    assert "an empty path, as of a variable that is not set; give a path" in error_line(
+        result.stderr
+    )

@@ -6,6 +6,7 @@ import inspect
 from collections.abc import Callable, Mapping
 from dataclasses import MISSING, Field, dataclass, fields
 from itertools import takewhile
+from pathlib import Path
 from typing import Any, Self, get_type_hints
 
 from typer.core import TyperCommand
@@ -71,7 +72,8 @@ class StrictCommand(TyperCommand):
     """A command that refuses words which its parser would take for something else.
 
     These are a repeated option of which only the last one would count, an option in place of a
-    value, and -out, which would be -o with the value ut.
+    value, an empty path, which would be the working folder, and -out, which would be -o with the
+    value ut.
     """
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
@@ -82,6 +84,8 @@ class StrictCommand(TyperCommand):
 
     def require_clear(self, ctx: Any, args: list[str]) -> None:
         """Raise UsageError for words that would be taken for something else."""
+        from fnetcli.cli.usage import asked
+
         options = {option for one in self.get_params(ctx) for option in one.opts}
         for word in takewhile(lambda word: word != "--", args):
             long = f"-{word.partition('=')[0]}"
@@ -97,6 +101,11 @@ class StrictCommand(TyperCommand):
             given.add(one.name)
             value = values.get(one.name)
             for text in value if isinstance(value, list) else [value]:
+                if text == "" and issubclass(asked(self, one)[0], Path):
+                    shown = name if name.startswith("-") else one.metavar.strip("[]")
+                    raise UsageError(
+                        f"{shown}: an empty path, as of a variable that is not set; give a path"
+                    )
                 if text in options and f"{name}={text}" not in args:
                     raise UsageError(
                         f"{name}: no value given, {text} follows; write one after {name}"
