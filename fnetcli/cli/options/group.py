@@ -102,7 +102,7 @@ class StrictCommand(TyperCommand):
             value = values.get(one.name)
             for text in value if isinstance(value, list) else [value]:
                 if text == "" and issubclass(asked(self, one)[0], Path):
-                    shown = name if name.startswith("-") else one.metavar.strip("[]")
+                    shown = name if name.startswith("-") else str(one.metavar).strip("[]")
                     raise UsageError(
                         f"{shown}: an empty path, as of a variable that is not set; give a path"
                     )
