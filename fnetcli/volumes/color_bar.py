@@ -30,7 +30,7 @@ def color_bar(
         return None
     index, name = used
     low, high = prepared.windows[index].limits
-    start = f"{prepared.modalities[index]} {low:g}"
+    start = f"{prepared.modalities[index]}: {low:g}"
     end = f"{high:g} {prepared.sources[index].unit or ''}".strip()
     words = PIL.Image.new("RGB", (width, HEIGHT))
     draw = PIL.ImageDraw.Draw(words)

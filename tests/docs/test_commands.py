@@ -109,7 +109,7 @@ SMALLER = {
     "two-cameras": {
         "--count 3": "--count 2 --size 160",
         "ir is 160x160, vis is 320x320": "ir is 80x80, vis is 160x160",
-        "scaled by 1.801, rotated by -1.0 degrees": "scaled by 1.8",
+        "scaled by 1.802, rotated by -1.0 degrees": "scaled by 1.8",
         "3 of 3 pairs": "2 of 2 pairs",
     },
     "ct-and-mri": {},
