@@ -103,7 +103,8 @@ def _block(text: str) -> str:
 def _escaped(text: str | None) -> str:
     """Return one line in which Markdown sees no marks of its own."""
     plain = " ".join((text or "").replace("\\[", "[").split())
-    return re.sub(r"([|<>*_\[\]])", r"\\\1", plain)
+    marked = re.sub(r"([|*_\[\]])", r"\\\1", plain)
+    return marked.replace("<", "&lt;").replace(">", "&gt;")  # the site would show "\<" as it is
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Hooks of mkdocs: pages that stand elsewhere in the repository, links to them, and the search.
+"""Hooks of mkdocs: pages that stand elsewhere in the repository, links to them, code, the search.
 
 Such pages are read on their own, beside what they describe, and on the site. Links between them and
 docs/ are turned round; links to other files of the repository become plain text.
@@ -24,6 +24,9 @@ PAGES = {  # on the site: in the repository
 SITE_OF = {source: page for page, source in PAGES.items()}
 SHIM = re.compile(r'<script src="?https://unpkg\.com/iframe-worker/shim"?></script>')
 OURS = "search_from_folder.js"
+# Browsers break lines after the hyphens of an option, unless its class forbids it (tables.css).
+SHORT_CODE = re.compile(r"<code>(?=[^<\n]{1,28}</code>)")
+CELL = re.compile(r"<td\b.*?</td>", re.DOTALL)
 LINK = re.compile(r"\[([^\]]*)\]\(([^)\s:#]+)(#[^)\s]*)?\)")
 
 
@@ -50,6 +53,12 @@ def on_page_markdown(markdown: str, page: Any, **_: Any) -> str:
         return words
 
     return LINK.sub(turned, markdown)
+
+
+def on_page_content(html: str, **_: Any) -> str:
+    """Mark code that fits into a line of a phone; in tables, write `|` as GitHub shows it."""
+    html = CELL.sub(lambda cell: cell[0].replace(r"\|", "|"), html)
+    return SHORT_CODE.sub('<code class="short">', html)
 
 
 def on_post_build(config: Any, **_: Any) -> None:
