@@ -71,7 +71,7 @@ def film_sequence(path: Path, reading: ReadOptions, rate: Fraction | None = None
     header = probe_film(path, reading)
     damage = Damage()
 
-    def frames(start: Fraction, step: int = 1) -> Iterator[FilmFrame]:
+    def frames(start: Fraction, step: int) -> Iterator[FilmFrame]:
         damage.forget()
         yield from islice(all_frames(start), 0, None, step)
 
@@ -129,7 +129,7 @@ def still_sequence(
     begins = times or [i * step for i in range(len(sources))]
     ends = [*begins[1:], begins[-1] + step]
 
-    def frames(start: Fraction, every: int = 1) -> Iterator[FilmFrame]:
+    def frames(start: Fraction, every: int) -> Iterator[FilmFrame]:
         damage.forget()
         spans = zip(sources, begins, ends, strict=True)
         from_start = (span for span in spans if span[2] > start)
@@ -146,7 +146,7 @@ def still_sequence(
             if is_row:
                 _require_same_numbers(source, image, header)
             count += 1
-            yield FilmFrame(begin, end - begin, partial(_same, image))
+            yield FilmFrame(begin, end - begin, partial(_read_already, image))
         if error is not None and not count:
             raise error
 
@@ -190,7 +190,7 @@ def _require_same_numbers(source: Source, image: Image, first: Header) -> None:
         )
 
 
-def _same(image: Image) -> Image:
+def _read_already(image: Image) -> Image:
     return image
 
 

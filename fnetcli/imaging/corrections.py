@@ -221,4 +221,8 @@ def facts_words(facts: dict[str, Any]) -> Iterator[str]:
         )
     if "repaired" in facts:
         count = facts["repaired"]
-        yield f"{number_of(count, 'dead pixel')} {verb_of(count)} replaced by the median around"
+        them = "it" if count == 1 else "them"
+        yield (
+            f"{number_of(count, 'dead pixel')} {verb_of(count)} replaced by the median around "
+            f"{them}"
+        )

@@ -15,7 +15,7 @@ from pathlib import Path
 from fnetcli.errors import UsageError
 from fnetcli.inputs.pairing import Case, Pairing
 from fnetcli.inputs.scan import LINKED, Ignored, visible
-from fnetcli.text import number_of
+from fnetcli.text import number_of, verb_of
 
 DESCRIPTION = "dataset_description.json"
 VOLUMES = (".nii.gz", ".nii")
@@ -400,7 +400,7 @@ def _choice(fits: Sequence[BidsFile], modality: str) -> str:
 def _few(unclear: Sequence[str]) -> Iterator[str]:
     yield from unclear[:MOST_SHOWN]
     if (more := len(unclear) - MOST_SHOWN) > 0:
-        yield f"{number_of(more, 'more file')} {'fit' if more > 1 else 'fits'} several files"
+        yield f"{number_of(more, 'more file')} {verb_of(more, 'fits', 'fit')} several files"
 
 
 def _undescribed(*roots: Path) -> Iterator[str]:

@@ -103,11 +103,9 @@ def _in_words(value: Any) -> list[str]:
 
 def _shortened(line: str) -> str:
     more = len(line) - MAX_SHOWN
-    return (
-        line
-        if more <= 0
-        else f"{line[:MAX_SHOWN]} ... {number_of(more, 'more character', form=',')}; --json has all"
-    )
+    if more <= 0:
+        return line
+    return f"{line[:MAX_SHOWN]} ... {number_of(more, 'more character', form=',')}; --json has all"
 
 
 def _texts_of(value: Any) -> list[str]:

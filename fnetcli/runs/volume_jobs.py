@@ -143,6 +143,12 @@ def _dataset_files(
     sha256 = record.get("weights", {}).get("sha256")
     others = known.cases() - {case.name for case in pairing.cases}
     return dataset_files(
-        *(out, pairing, modalities, output.maker, sha256, suffix, results),
+        out,
+        pairing,
+        modalities,
+        output.maker,
+        sha256,
+        suffix,
+        results,
         has_others=bool(others),
     )

@@ -269,6 +269,12 @@ class TestTime:
         assert len(read_back(out)[1]) == 12
 
 
+def flir_frame(index: int, **records: bytes) -> bytes:
+    """Return a frame of a SEQ that takes five a second."""
+    camera = flir_files.camera(taken=1_500_000_000_000 + 200 * index)
+    return flir_files.block(flir_files.records(camera=camera, **records))
+
+
 class TestSequences:
     def test_folders_of_frames(self, tmp_path: Path, mean: Path) -> None:
         for i in (1, 2, 10):  # in the order of numbers, not of letters
@@ -393,11 +399,8 @@ class TestSequences:
     @pytest.mark.parametrize("left", [-600, 0x50, 0x30])  # of the last frame: in counts, directory
     def test_flir_sequence_that_is_cut_off(self, tmp_path: Path, weights: Path, left: int) -> None:
         blocks = [
-            flir_files.block(
-                flir_files.records(
-                    camera=flir_files.camera(taken=1_500_000_000_000 + 200 * i),
-                    counts=flir_files.plain_counts(flir_files.counts_of(flir_files.temperatures())),
-                )
+            flir_frame(
+                i, counts=flir_files.plain_counts(flir_files.counts_of(flir_files.temperatures()))
             )
             for i in range(4)
         ]
@@ -415,12 +418,7 @@ class TestSequences:
 
     def test_flir_sequence_with_a_damaged_directory(self, tmp_path: Path, weights: Path) -> None:
         """A frame whose directory seems to lie beyond the file does not end the recording."""
-        blocks = [
-            flir_files.block(
-                flir_files.records(camera=flir_files.camera(taken=1_500_000_000_000 + 200 * i))
-            )
-            for i in range(4)
-        ]
+        blocks = [flir_frame(i) for i in range(4)]
         blocks[1] = blocks[1][:0x18] + b"\x7f\xff\xff\0" + blocks[1][0x1C:]
         walk, out = tmp_path / "walk.seq", tmp_path / "f.mkv"
         walk.write_bytes(b"".join(blocks))
@@ -438,15 +436,7 @@ class TestSequences:
     ) -> None:
         counts = flir_files.jpeg_ls_counts(flir_files.counts_of(flir_files.temperatures()))
         damaged = counts[:0x50] + b"\xff" * (len(counts) - 0x50)
-        blocks = [
-            flir_files.block(
-                flir_files.records(
-                    camera=flir_files.camera(taken=1_500_000_000_000 + 200 * i),
-                    counts=damaged if i + 1 == lost else counts,
-                )
-            )
-            for i in range(3)
-        ]
+        blocks = [flir_frame(i, counts=damaged if i + 1 == lost else counts) for i in range(3)]
         walk, out = tmp_path / "walk.csq", tmp_path / "f.mkv"
         walk.write_bytes(b"".join(blocks))
         said = fuse("--flir", walk, "-o", out, "--weights", weights, *given)
@@ -463,12 +453,7 @@ class TestSequences:
     def test_flir_sequence_whose_first_frame_is_damaged(
         self, tmp_path: Path, weights: Path
     ) -> None:
-        blocks = [
-            flir_files.block(
-                flir_files.records(camera=flir_files.camera(taken=1_500_000_000_000 + 200 * i))
-            )
-            for i in range(4)
-        ]
+        blocks = [flir_frame(i) for i in range(4)]
         blocks[0] = blocks[0][:0x18] + b"\x7f\xff\xff\0" + blocks[0][0x1C:]
         walk, out = tmp_path / "walk.seq", tmp_path / "f.mkv"
         walk.write_bytes(b"".join(blocks))

@@ -21,10 +21,10 @@ SHARED_EDGES = 0.1  # weight of edges beside brightness in `separation_loss`: ke
 @lru_cache(maxsize=8)
 def _gaussian_band(size: int, device: torch.device, dtype: torch.dtype) -> Tensor:
     """Return the blur of a column of `size` pixels, outside which all is 0, as (size, size)."""
-    positions = torch.arange(size, device=device, dtype=dtype)
-    offsets = positions[:, None] - positions
-    weights = torch.exp(-(offsets**2) / (2 * 1.5**2)).where(offsets.abs() <= 5, 0)
-    return weights / torch.exp(-(torch.arange(-5, 6).to(weights) ** 2) / (2 * 1.5**2)).sum()
+    window = torch.exp(-(torch.arange(-5, 6, device=device, dtype=dtype) ** 2) / (2 * 1.5**2))
+    rows = torch.arange(size, device=device)
+    place = rows[:, None] - rows + 5  # of a pixel in the window around another
+    return (window / window.sum())[place.clamp(0, 10)].where((place >= 0) & (place <= 10), 0)
 
 
 def _blur(images: Tensor) -> Tensor:
