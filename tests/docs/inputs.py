@@ -54,6 +54,27 @@ def draw(folder: Path) -> None:
     _weights(folder)
 
 
+def variables() -> dict[str, Any]:
+    """Return what the programs of the pages take for granted."""
+    small, large = (luminances(0, *shape) for shape in ((SMALL, SMALL), (HEIGHT, WIDTH)))
+    visible, infrared = ((image / 255).astype(np.float32) for image in luminances(0, 176, 208))
+    ct = nib.load("a.nii.gz")
+    return {
+        "thermal": _counts(small[1]),
+        "counts": np.stack([_counts(large[1])] * 2),
+        "photos": torch.from_numpy(_colored(small[0])).movedim(-1, 0).expand(2, -1, -1, -1),
+        "thermals": torch.from_numpy(small[1])[None, None].expand(2, -1, -1, -1),
+        "array": ct.get_fdata(),
+        "affine": ct.affine,
+        "visible": visible,
+        "infrared": infrared,
+        "a": visible,
+        "b": infrared,
+        "fused": (visible + infrared) / 2,
+        "rows": [{"vis": "VIS/0.png", "ir": "IR/0.png"}],
+    }
+
+
 def luminances(seed: int, height: int = SMALL, width: int = SMALL) -> tuple[Any, Any]:
     """Return two grey pictures of one scene, uint8."""
     one = scene(seed)[:height, :width]
