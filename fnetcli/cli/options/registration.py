@@ -80,7 +80,7 @@ class GivenRegistration(OptionGroup):
         FallbackChoice,
         typer.Option(
             "--register-fallback",
-            help="What happens if a registration is not believed: the pair fails, or is fused as "
+            help="What happens if a registration is not trusted: the pair fails, or is fused as "
             "it is, with a warning (none).",
             rich_help_panel=PANEL,
         ),
