@@ -58,7 +58,7 @@ def variables() -> dict[str, Any]:
     """Return what the programs of the pages take for granted."""
     small, large = (luminances(0, *shape) for shape in ((SMALL, SMALL), (HEIGHT, WIDTH)))
     visible, infrared = ((image / 255).astype(np.float32) for image in luminances(0, 176, 208))
-    ct = nib.load("a.nii.gz")
+    ct: Any = nib.load("a.nii.gz")
     return {
         "thermal": _counts(small[1]),
         "counts": np.stack([_counts(large[1])] * 2),
