@@ -230,8 +230,18 @@ def require_place(affine: NDArray[np.float64]) -> None:
         )
 
 
+def require_voxels(count: int, limit: int) -> None:
+    """Raise ContentError for more voxels than are allowed."""
+    if count > limit:
+        raise ContentError(
+            f"{_megapixels(count)} million voxels are more than the limit of "
+            f"{_megapixels(limit)} million",
+            "raise the limit with --max-pixels",
+        )
+
+
 def _megapixels(count: int) -> str:
-    return f"{count / 1e6:.0f}" if count >= 10_000_000 else f"{count / 1e6:g}"
+    return f"{count / 1e6:,.0f}" if count >= 10_000_000 else f"{count / 1e6:g}"
 
 
 def open_image(path: Path) -> BinaryIO:

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fnetcli.files.durable import atomic_write
-from fnetcli.formats.base import COPY_AGAIN, ContentError, chosen_volume
+from fnetcli.formats.base import COPY_AGAIN, ContentError, chosen_volume, require_voxels
 from fnetcli.formats.border import opened, reading
 from fnetcli.formats.nifti.reader import values_of
 from fnetcli.formats.stored import (
@@ -27,7 +27,6 @@ from fnetcli.formats.stored import (
     data_path,
     numbered_names,
     read_stored,
-    require_voxels,
 )
 from fnetcli.formats.volume_writer import planes_of, require_writable
 from fnetcli.imaging.image import Grid, Image

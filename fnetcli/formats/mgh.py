@@ -9,7 +9,13 @@ from pathlib import Path
 import nibabel as nib
 import numpy as np
 
-from fnetcli.formats.base import COPY_AGAIN, ContentError, chosen_volume, require_place
+from fnetcli.formats.base import (
+    COPY_AGAIN,
+    ContentError,
+    chosen_volume,
+    require_place,
+    require_voxels,
+)
 from fnetcli.formats.border import opened, reading
 from fnetcli.formats.nifti.reader import GZIP, inflated, values_of
 from fnetcli.formats.stored import (
@@ -19,7 +25,6 @@ from fnetcli.formats.stored import (
     Matrix,
     Packing,
     read_stored,
-    require_voxels,
 )
 from fnetcli.imaging.image import Grid, Image
 

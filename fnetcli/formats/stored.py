@@ -181,16 +181,6 @@ def numbered_names(pattern: str, first: int, last: int, step: int) -> list[str]:
     return [f"{before}{number:{width or ''}d}{after}" for number in numbers]
 
 
-def require_voxels(count: int, limit: int) -> None:
-    """Raise ContentError for more voxels than are allowed."""
-    if count > limit:
-        raise ContentError(
-            f"{count / 1e6:.6g} million voxels are more than the limit of "
-            f"{limit / 1e6:.6g} million",
-            "raise the limit with --max-pixels",
-        )
-
-
 def affine_of(directions: Matrix, origin: Matrix, to_ras: Matrix) -> Matrix:
     """Return the affine from (slice, row, column), in RAS+ millimetres.
 

@@ -107,7 +107,7 @@ class TestScaling:
         "text", ["0", "33", "-1", "12.0", "1e1", "twelve", "²", "+8", "9" * 5000]
     )
     def test_no_bits(self, text: str) -> None:
-        with refused(f"--bits {text}: give a number from 1 to 32"):
+        with refused(f"--bits vis={text}: give a number from 1 to 32"):
             scale(bits=f"vis={text}")
 
     @law(st.floats(-1e300, 1e300), st.floats(-1e300, 1e300))
@@ -121,7 +121,7 @@ class TestScaling:
 
     @pytest.mark.parametrize("text", NO_RANGES)
     def test_no_ranges(self, text: str) -> None:
-        with refused(f"--range {text}: give two numbers, the lower first, as LO,HI"):
+        with refused(f"--range ir={text}: give two numbers, the lower first, as LO,HI"):
             scale(ranges=f"ir={text}")
 
     @pytest.mark.parametrize(
@@ -144,13 +144,13 @@ class TestScaling:
     @pytest.mark.parametrize("text", ["-1,50", "50,100.1", "-5,101"])
     def test_stretches_beyond_all_pixels(self, text: str) -> None:
         for shown in (text, f"ir={text}"):
-            with refused(f"--stretch {text}: give percentiles from 0 to 100, minmax or none"):
+            with refused(f"--stretch {shown}: give percentiles from 0 to 100, minmax or none"):
                 scale(stretch=shown)
 
     @pytest.mark.parametrize("text", ["99,1", "5,5", "1", "all", "1,99,1", "nan,99", "MINMAX"])
     def test_no_stretches(self, text: str) -> None:
         for shown in (text, f"ir={text}"):
-            with refused(f"--stretch {text}: give two numbers, the lower first, as LO,HI"):
+            with refused(f"--stretch {shown}: give two numbers, the lower first, as LO,HI"):
                 scale(stretch=shown)
 
     def test_an_empty_stretch_is_none_of_these(self) -> None:

@@ -189,6 +189,12 @@ def test_threads(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
         torch.set_num_threads(before)
 
 
+TEXTS = [
+    (name, one.opts[-1])
+    for name, command in COMMANDS.items()
+    for one in command.params
+    if one.param_type_name == "option" and asked(command, one)[0] is str and not one.is_flag
+]
 PATHS = [
     (name, one.opts[-1] if one.param_type_name == "option" else "")
     for name, command in COMMANDS.items()
@@ -208,4 +214,22 @@ def test_an_empty_path_is_not_the_working_folder(command: str, option: str) -> N
     assert result.exit_code == 2
     assert "an empty path, as of a variable that is not set; give a path" in error_line(
         result.stderr
+    )
+
+
+@pytest.mark.parametrize(("command", "option"), TEXTS)
+def test_an_empty_value_is_none(command: str, option: str) -> None:
+    result = fnet(command, option, "")
+    assert result.exit_code == 2
+    assert f"{option}: an empty value, as of a variable that is not set; give a value" in (
+        error_line(result.stderr)
+    )
+
+
+@pytest.mark.parametrize("command", ["fuse", "eval", "inspect"])
+def test_less_and_more_at_once(command: str) -> None:
+    result = fnet(command, "-q", "--vis", "a.png", "-v")
+    assert result.exit_code == 2
+    assert error_line(result.stderr) == (
+        "error: --quiet and --verbose: less and more is printed; leave one out"
     )

@@ -351,7 +351,7 @@ REFUSED: dict[str, tuple[Change, str]] = {
     "no dimensions": (header_of(dim=[0, 6, 7, 5, 1, 1, 1, 1]), "its sizes make no sense"),
     "too large": (
         header_of(dim=[3, 30_000, 30_000, 30_000, 1, 1, 1, 1]),
-        "2.7e+07 million voxels are more than the limit of 100 million; raise the limit with",
+        "27,000,000 million voxels are more than the limit of 100 million; raise the limit with",
     ),
     "five dimensions": (five_dimensions, "has 5 dimensions"),
     "labels": (header_of(intent_code=1002), "a label map, not an image"),

@@ -256,7 +256,7 @@ class TestRefusal:
         path = tmp_path / "bomb"
         path.write_bytes(BOMBS[kind])
         line = refused(path)
-        assert "60000x60000 is 3600 megapixels, more than the limit of 500" in line
+        assert "60000x60000 is 3,600 megapixels, more than the limit of 500" in line
         assert "--max-pixels" in line
 
     def test_limit_is_an_option(self, tmp_path: Path) -> None:

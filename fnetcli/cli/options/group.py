@@ -72,8 +72,8 @@ class StrictCommand(TyperCommand):
     """A command that refuses words which its parser would take for something else.
 
     These are a repeated option of which only the last one would count, an option in place of a
-    value, an empty path, which would be the working folder, and -out, which would be -o with the
-    value ut.
+    value, an empty value (an empty path would be the working folder), -out, which would be -o with
+    the value ut, and --quiet together with --verbose.
     """
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
@@ -101,12 +101,16 @@ class StrictCommand(TyperCommand):
             given.add(one.name)
             value = values.get(one.name)
             for text in value if isinstance(value, list) else [value]:
-                if text == "" and issubclass(asked(self, one)[0], Path):
+                kind = asked(self, one)[0]
+                if text == "" and (kind is str or issubclass(kind, Path)):
                     shown = name if name.startswith("-") else str(one.metavar).strip("[]")
+                    what = "value" if kind is str else "path"
                     raise UsageError(
-                        f"{shown}: an empty path, as of a variable that is not set; give a path"
+                        f"{shown}: an empty {what}, as of a variable that is not set; give a {what}"
                     )
                 if text in options and f"{name}={text}" not in args:
                     raise UsageError(
                         f"{name}: no value given, {text} follows; write one after {name}"
                     )
+        if {"quiet", "verbose"} <= given:
+            raise UsageError("--quiet and --verbose: less and more is printed; leave one out")

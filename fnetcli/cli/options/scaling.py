@@ -163,16 +163,18 @@ class GivenScaling(OptionGroup):
             of_all, of_this = rules["--stretch"].get(BOTH), rules["--stretch"].get(modality)
             text = of_all if of_this is None else of_this
             span = rules["--range"].get(modality)
-            celsius = limits_of_temperature(span)
+            celsius = limits_of_temperature(span, modality)
             if celsius is not None and not BY_NAME[modality].is_thermal:
                 raise UsageError(
                     f"--range {modality}={span}: only ir images hold temperatures; leave out the C"
                 )
             return ScalingOptions(
-                limits=celsius or limits("--range", span),
+                limits=celsius or limits("--range", span, modality),
                 in_celsius=celsius is not None,
-                bits=whole_number("--bits", rules["--bits"].get(modality), MAX_BITS),
-                stretch=DEFAULT_STRETCH if text is None else percentiles(text),
+                bits=whole_number("--bits", rules["--bits"].get(modality), MAX_BITS, modality),
+                stretch=DEFAULT_STRETCH
+                if text is None
+                else percentiles(text, BOTH if of_this is None else modality),
                 stretches_all=of_this is not None,
                 is_inverted=modality in inverted,
                 corrections=Corrections(

@@ -39,14 +39,19 @@ def per_modality(
     return found
 
 
-def whole_number(option: str, text: str | None, largest: int) -> int | None:
+def whole_number(option: str, text: str | None, largest: int, modality: str = BOTH) -> int | None:
     """Parse a whole number from 1 to `largest`. Raise UsageError."""
     if text is None:
         return None
     is_whole = text.isascii() and text.isdecimal() and len(text) <= len(str(largest))
     if not is_whole or not 1 <= int(text) <= largest:
-        raise UsageError(f"{option} {text}: give a number from 1 to {largest}")
+        raise UsageError(f"{_given(option, text, modality)}: give a number from 1 to {largest}")
     return int(text)
+
+
+def _given(option: str, text: str, modality: str) -> str:
+    """Return an option as it was written: --range 0,1 or --range ir=0,1."""
+    return f"{option} {modality}={text}" if modality else f"{option} {text}"
 
 
 def band_names(option: str, text: str | None) -> tuple[str, ...]:
@@ -59,13 +64,14 @@ def band_names(option: str, text: str | None) -> tuple[str, ...]:
     return names
 
 
-def percentiles(text: str) -> tuple[float, float] | None:
+def percentiles(text: str, modality: str = BOTH) -> tuple[float, float] | None:
     """Parse percentiles, minmax or none. Raise UsageError."""
     if text == "none":
         return None
-    found = (0.0, 100.0) if text == "minmax" else limits("--stretch", text)
+    found = (0.0, 100.0) if text == "minmax" else limits("--stretch", text, modality)
     if found is None or found[0] < 0 or found[1] > 100:
-        raise UsageError(f"--stretch {text}: give percentiles from 0 to 100, minmax or none")
+        given = _given("--stretch", text, modality)
+        raise UsageError(f"{given}: give percentiles from 0 to 100, minmax or none")
     return found
 
 
@@ -96,7 +102,7 @@ def numbers_per_modality(
     return found
 
 
-def limits(option: str, text: str | None) -> tuple[float, float] | None:
+def limits(option: str, text: str | None, modality: str = BOTH) -> tuple[float, float] | None:
     """Parse ``LO,HI``. Raise UsageError."""
     if text is None:
         return None
@@ -105,15 +111,16 @@ def limits(option: str, text: str | None) -> tuple[float, float] | None:
     except ValueError:
         low = high = math.nan
     if not (math.isfinite(low) and math.isfinite(high) and low < high):
-        raise UsageError(f"{option} {text}: give two numbers, the lower first, as LO,HI")
+        given = _given(option, text, modality)
+        raise UsageError(f"{given}: give two numbers, the lower first, as LO,HI")
     return low, high
 
 
-def limits_of_temperature(text: str | None) -> tuple[float, float] | None:
+def limits_of_temperature(text: str | None, modality: str) -> tuple[float, float] | None:
     """Parse ``LO,HIC``, degrees Celsius; None for a range without the C. Raise UsageError."""
     if text is None or not text.endswith("C"):
         return None
-    return limits("--range", text.removesuffix("C").rstrip("°"))
+    return limits("--range", text.removesuffix("C").rstrip("°"), modality)
 
 
 def byte_count(option: str, text: str) -> int:

@@ -19,7 +19,13 @@ import numpy as np
 from numpy.typing import NDArray
 from pydicom import Dataset, FileDataset
 
-from fnetcli.formats.base import COPY_AGAIN, ContentError, chosen_volume, require_room
+from fnetcli.formats.base import (
+    COPY_AGAIN,
+    ContentError,
+    chosen_volume,
+    require_room,
+    require_voxels,
+)
 from fnetcli.formats.border import reading
 from fnetcli.formats.dicom.attributes import printable, text, texts, whole
 from fnetcli.formats.dicom.choice import Series, SeriesChoiceError, choose, find_series
@@ -117,7 +123,7 @@ def read_dicom(
     with reading(path, KIND):
         one = _chosen(series, volume)
         frames = one.frames
-        _require_few_pixels(sum(math.prod(frame.size) for frame in frames), pixel_limit)
+        require_voxels(sum(math.prod(frame.size) for frame in frames), pixel_limit)
         _require_one_space(frames)
         stacked = stack(frames)
         if stacked.places is not None and refuses_uneven:
@@ -318,15 +324,6 @@ def _are_copies(some: Sequence[Frame], others: Sequence[Frame]) -> bool:
         one is not None and other is not None and np.allclose(one.position, other.position)
         for one, other in pairs
     )
-
-
-def _require_few_pixels(pixels: int, limit: int) -> None:
-    if pixels > limit:
-        raise ContentError(
-            f"{pixels / 1e6:.6g} million voxels are more than the limit of {limit / 1e6:.6g} "
-            "million",
-            "raise the limit with --max-pixels",
-        )
 
 
 def _require_one_space(frames: Sequence[Frame]) -> None:

@@ -29,6 +29,7 @@ from fnetcli.formats.base import (
     file_length,
     require_place,
     require_room,
+    require_voxels,
 )
 from fnetcli.formats.border import opened
 from fnetcli.imaging.image import Grid, Image, Mask, NiftiSpace, Pixels
@@ -228,12 +229,7 @@ def _shape(header: Header, pixel_limit: int) -> tuple[tuple[int, int, int], int]
         raise ContentError("a label map, not an image", "give the image")
     shape = (sizes[0], sizes[1], sizes[2])
     voxels = sizes[0] * sizes[1] * sizes[2]
-    if voxels > pixel_limit:
-        raise ContentError(
-            f"{voxels / 1e6:.6g} million voxels are more than the limit of "
-            f"{pixel_limit / 1e6:.6g} million",
-            "raise the limit with --max-pixels",
-        )
+    require_voxels(voxels, pixel_limit)
     return shape, sizes[3]
 
 
