@@ -51,10 +51,10 @@ class Watcher:
         self.console.detail(_details(record))
         for sentence in record.get("said", []):
             if _is_news(sentence, self.told):
-                self.console.notice(f"{case.name}: {sentence}")
+                self.console.notice(_named(case, sentence))
         for notice in record["notices"]:
             if _is_news(notice, self.warned):
-                self.console.warning(f"{case.name}: {notice}")
+                self.console.warning(_named(case, notice))
 
     def failed(self, case: Case, text: str) -> None:
         """Report that a case failed."""
@@ -79,6 +79,12 @@ class Watcher:
         if self.progress is not None and not self.before_slices:
             failures = f", {self.failures} failed" if self.failures else ""
             self.progress.step(f"{case.name}{failures}")
+
+
+def _named(case: Case, text: str) -> str:
+    """Return what is said about a case, after its name, once if its modality has the same name."""
+    start = f"{case.name}: "
+    return text if text.startswith(start) else start + text
 
 
 def _is_news(text: str, told: Counter[str]) -> bool:

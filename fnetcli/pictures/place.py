@@ -166,6 +166,7 @@ class Placed:
     notices: tuple[str, ...] = ()  # perhaps not wanted
     remarks: tuple[str, ...] = ()  # good to know
     found: Registration | None = None
+    is_told: bool = False  # `found` is that of all pairs, and was told once
 
     @property
     def sentences(self) -> tuple[str, ...]:
@@ -186,7 +187,8 @@ class Placed:
             where = f"{self.moving} is warped onto {self.reference}, {words}"
         if self.source in {"factory", "assumed"}:
             where += "; nearby objects may be displaced"
-        return (where, *self.remarks, *([self.found.sentence] if self.found else []))
+        evidence = [] if self.found is None or self.is_told else [self.found.sentence]
+        return (where, *self.remarks, *evidence)
 
     def record(self) -> dict[str, Any]:
         """Return it as JSON takes it."""
@@ -253,6 +255,7 @@ def place(
         notices=(*pair.notices, *warnings),
         remarks=() if options.falls_back else remarks,
         found=found,
+        is_told=options.is_decided,
     )
     on_grid, seen = (warped.moving, warped.reference), (warped.seen, None)
     if pair.is_first_kept:

@@ -104,6 +104,8 @@ def _place(
     found = estimate_over_frames(frames(), options.modalities, options.place)
     if len(cases) > 1:
         tell_place(found, "pairs", messages)
+    elif found.found is not None:
+        messages.notices.append(found.found.sentence)
     return found
 
 

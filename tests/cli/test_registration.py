@@ -232,6 +232,18 @@ class TestOneRig:
             one = picture(tmp_path / "out" / "fused" / f"{i}.png")
             assert (one == picture(tmp_path / "again" / "fused" / f"{i}.png")).all()
 
+    @pytest.mark.parametrize("pairs", [1, 3])
+    def test_its_evidence_is_said_once(self, pairs: int, folder: Path, tmp_path: Path) -> None:
+        rig = ("--register", "similarity", "--save-transform", tmp_path / "rig.json")
+        given = pair(folder) if pairs == 1 else (*both(folder), "--register-scope", "folder")
+        weights = ("--weights", folder / "tiny.safetensors")
+        result = fnet("fuse", *weights, *given, *rig, "-o", tmp_path / "out")
+        assert result.exit_code == 0, result.stderr
+        assert result.stderr.count("similarity registration: ") == 1
+        assert result.stderr.count("score ") == 1
+        assert result.stderr.count("ir is warped onto vis, by registration") == pairs
+        assert f"transform: {tmp_path / 'rig.json'}\n" in result.stderr
+
     def test_many_pairs_of_one_transform_are_warped_as_each_alone(
         self, folder: Path, tmp_path: Path
     ) -> None:

@@ -2056,6 +2056,9 @@ class TestRefusals:
         ct = write_series(tmp_path / "plain" / "CT", grey(0), PLACE, "CT", **rescale)
         words = "warning: A: ct: no unit in the file: its numbers (-1000 to 298) are taken as HU"
         assert words in study.fused("--name", "A", ct=ct).stderr
+        alike = study.fused("--name", "ct", ct=ct).stderr
+        assert words.replace("A: ct: ", "ct: ") in alike
+        assert "ct: ct: " not in alike
         known = write_series(
             tmp_path / "typed" / "CT", grey(0), PLACE, "CT", **rescale, RescaleType="HU"
         )

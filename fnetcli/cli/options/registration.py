@@ -309,4 +309,4 @@ class GivenView(OptionGroup):
         evidence = place.found.record()
         kind, _ = evidence.pop("kind"), evidence.pop("matrix")
         write_planar(self.save_transform, place.transform, kind, evidence)
-        tell(f"transform: {self.save_transform}; {place.found.sentence}")
+        tell(f"transform: {self.save_transform}")
