@@ -31,6 +31,7 @@ from typing import Self
 import psutil
 
 from bench.batch import PEAK, write_pairs
+from fnetcli.text import number_of
 
 FEW = 4
 LINKS = 60_000  # to one file, of what file systems allow
@@ -48,6 +49,7 @@ from fnetcli.pictures.outputs import OutputOptions
 from fnetcli.runs.manifest import Manifest
 from fnetcli.runs.network import NetworkSource
 from fnetcli.runs.plan import Job, make_plan
+from fnetcli.text import number_of
 
 def status(word):
     return int(Path("/proc/self/status").read_text().split(word)[1].split()[0]) / 1024
@@ -65,7 +67,7 @@ started, used = time.perf_counter(), time.process_time()
 plan = make_plan(job, Manifest(out), lambda: None)
 seconds, used = time.perf_counter() - started, time.process_time() - used
 print(
-    f"{len(plan.todo)} cases: held by {held:.0f} MB, planned in {seconds:.0f} s "
+    f"{number_of(len(plan.todo), 'case')}: held by {held:.0f} MB, planned in {seconds:.0f} s "
     f"({used:.0f} s of one core), peak {status('VmHWM:'):.0f} MB"
 )
 """
@@ -131,7 +133,10 @@ def measure_ways(folder: Path, pairs: int, side: int, threads: int) -> None:
         "two parts": parts(2),
     }
     folders = {count: write_pairs(folder / str(count), count, side) for count in (FEW, pairs)}
-    print(f"{pairs} pairs of {side}x{side}, {threads} threads in all", flush=True)
+    print(
+        f"{number_of(pairs, 'pair')} of {side}x{side}, {number_of(threads, 'thread')} in all",
+        flush=True,
+    )
     alone = 0.0
     for name, run in ways.items():
         seconds, used = {}, {}

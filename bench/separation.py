@@ -21,6 +21,7 @@ from fnetcli.inputs.pairing import pair_paths
 from fnetcli.metrics.separation import PARTS, Separation, UniqueSeparation, measure_separation
 from fnetcli.modalities import network_order
 from fnetcli.pictures.prepare import PrepareOptions, read_case
+from fnetcli.text import number_of
 
 COLUMNS: dict[str, Callable[[UniqueSeparation], float | None]] = {
     "with its source": lambda of: of.correlation_with_source,
@@ -66,7 +67,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     modalities = network_order(given.modalities)
     for weights in given.weights:
         found = list(measure(given.folder, weights, modalities))
-        print(f"{weights}, {len(found)} pairs")
+        print(f"{weights}, {number_of(len(found), 'pair')}")
         print(f"| | {' | '.join(modalities)} |")
         print("|---|---|---|")
         for name, column in COLUMNS.items():

@@ -12,6 +12,7 @@ from bench.snapshot.cases import CASES
 from bench.snapshot.compare import compare, report
 from bench.snapshot.inputs import Sources
 from bench.snapshot.make import SnapshotError, make, read_index, resume
+from fnetcli.text import number_of
 
 
 def parse(words: Sequence[str] | None = None) -> argparse.Namespace:
@@ -56,7 +57,8 @@ def run(arguments: argparse.Namespace) -> int:
     index = make(arguments.folder, sources, arguments.only, arguments.jobs)
     for name, why in index["left_out"].items():
         print(f"left out: {name} ({why})")
-    print(f"{len(index['cases'])} cases, {index['seconds']} s, code {index['code']['commit']}")
+    count = number_of(len(index["cases"]), "case")
+    print(f"{count}, {index['seconds']} s, code {index['code']['commit']}")
     return 0
 
 
@@ -66,7 +68,11 @@ def _resume(arguments: argparse.Namespace) -> int:
         words = "; ".join(one.problems) or f"ok, {one.skipped} skipped"
         print(f"{one.name:<28} {words}")
     bad = sum(bool(one.problems) for one in found)
-    print(f"\n{len(found)} cases, {bad} not skipped as they should" if bad else "\nall skipped")
+    print(
+        f"\n{number_of(len(found), 'case')}, {bad} not skipped as they should"
+        if bad
+        else "\nall skipped"
+    )
     return int(bad > 0)
 
 

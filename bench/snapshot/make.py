@@ -23,6 +23,7 @@ from typing import Any
 from bench.snapshot.cases import CASES, INPUTS, Case
 from bench.snapshot.contents import PAGES, Place, compare_files
 from bench.snapshot.inputs import MAKERS, MissingInputError, Sources
+from fnetcli.text import number_of
 
 INDEX = "snapshot.json"
 LONGEST = 900  # seconds that one command may take
@@ -335,7 +336,7 @@ def _resume_case(snapshot: Path, index: Record, name: str, work: Path, caches: C
         problems.append(f"exit code {done.returncode}: {' '.join(last)}")
     skipped, cases = _totals(new / account)
     if skipped != cases or not cases:
-        problems.append(f"only {skipped} of {cases} cases skipped")
+        problems.append(f"only {skipped} of {number_of(cases, 'case')} skipped")
     accounts = {account, *(after for word, after in pairwise(words) if word == "--json")}
     problems += _changed(Place(old, index["root"]), Place(new, str(work)), accounts)
     shutil.rmtree(new.parent)

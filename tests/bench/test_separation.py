@@ -25,3 +25,10 @@ def test_a_table_of_means(tmp_path: Path, capsys: pytest.CaptureFixture[str]) ->
     assert float(cells["separation"][0]) == pytest.approx(np.mean(scores), abs=1e-3)  # type: ignore[arg-type]
     for cell in cells["with its source"]:
         assert -1 <= float(cell) <= 1
+
+
+def test_one_pair_is_not_one_pairs(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    write_pairs(tmp_path, 1)
+    weights = str(tiny_weights(tmp_path))
+    main([str(tmp_path), "--weights", weights])
+    assert capsys.readouterr().out.startswith(f"{weights}, 1 pair\n")

@@ -124,7 +124,7 @@ class TestWhole:
         assert tool("resume", changed, "--jobs", "1") == 1
         lines = capsys.readouterr().out.splitlines()
         assert lines[0].split() == [CASE, "ok,", "1", "skipped"]
-        assert "only 0 of 1 cases skipped; out/fused/0.png: written or removed" in lines[1]
+        assert "only 0 of 1 case skipped; out/fused/0.png: written or removed" in lines[1]
 
     def test_other_code_does_not_go_on_with_a_snapshot(self, changed: Path) -> None:
         index = json.loads((changed / "snapshot.json").read_text())
