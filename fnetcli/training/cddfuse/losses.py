@@ -7,7 +7,6 @@ infrared, the second the visible one. Every function returns a scalar tensor.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import lru_cache
 
 import torch
 from torch import Tensor
@@ -15,6 +14,7 @@ from torch.nn import functional as F
 
 from fnetcli.models.cddfuse.network import Features
 from fnetcli.models.derivatives import gradient_magnitude, spatial_gradient
+from fnetcli.training.similarity import ssim_map
 from fnetcli.training.team import team
 
 SIMILARITY_WEIGHT = 5.0  # of DSSIM within a reconstruction loss
@@ -63,33 +63,14 @@ def decomposition_loss(first: Features, second: Features) -> Tensor:
 # --- likeness -------------------------------------------------------------------------------------
 
 
-@lru_cache(maxsize=8)
-def _gaussian(device: torch.device, dtype: torch.dtype) -> Tensor:
-    offsets = torch.arange(11, device=device, dtype=dtype) - 5
-    weights = torch.exp(-(offsets**2) / (2 * 1.5**2))
-    return weights / weights.sum()
-
-
-def _blur(images: Tensor) -> Tensor:
-    """Blur (N, 1, H, W), sides of at least 6, by the 11x11 Gaussian of sigma 1.5, reflected."""
-    window = _gaussian(images.device, images.dtype)
-    images = F.pad(images, (5, 5, 5, 5), mode="reflect")
-    return F.conv2d(F.conv2d(images, window.view(1, 1, 11, 1)), window.view(1, 1, 1, 11))
-
-
 def dissimilarity(a: Tensor, b: Tensor) -> Tensor:
-    """DSSIM: mean of clamp(1 - SSIM, 0, 1) / 2 over the pixels.
+    """DSSIM: mean of clamp(1 - SSIM, 0, 1) / 2 over the pixels; sides of at least 6.
 
     As in the release of kornia that the published program names: the clamp comes before the
     halving, so a pixel of negative similarity costs 0.5 and pulls nowhere. Later releases halve
     first.
     """
-    moments = _blur(torch.cat((a, b, a * a, b * b, a * b)))
-    mean_a, mean_b, square_a, square_b, product = moments.chunk(5)
-    c1, c2 = 0.01**2, 0.03**2
-    similarity = ((2 * mean_a * mean_b + c1) * (2 * (product - mean_a * mean_b) + c2)) / (
-        (mean_a**2 + mean_b**2 + c1) * (square_a - mean_a**2 + square_b - mean_b**2 + c2)
-    )
+    similarity = ssim_map(a, b, is_reflected=True)
     mean: Tensor = (1 - similarity).clamp(0, 1).mean() / 2
     return mean
 

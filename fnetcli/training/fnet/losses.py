@@ -6,50 +6,21 @@ All images are (N, 1, H, W), luminance in [0, 1]; every function returns a scala
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import lru_cache
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
 from fnetcli.models.derivatives import gradient_magnitude, spatial_gradient
+from fnetcli.training.similarity import ssim_map
 from fnetcli.training.team import team
 
 SHARED_EDGES = 0.1  # weight of edges beside brightness in `separation_loss`: keeps large areas
 
 
-@lru_cache(maxsize=8)
-def _gaussian_band(size: int, device: torch.device, dtype: torch.dtype) -> Tensor:
-    """Return the blur of a column of `size` pixels, outside which all is 0, as (size, size)."""
-    window = torch.exp(-(torch.arange(-5, 6, device=device, dtype=dtype) ** 2) / (2 * 1.5**2))
-    rows = torch.arange(size, device=device)
-    place = rows[:, None] - rows + 5  # of a pixel in the window around another
-    return (window / window.sum())[place.clamp(0, 10)].where((place >= 0) & (place <= 10), 0)
-
-
-def _blur(images: Tensor) -> Tensor:
-    """Blur (N, C, H, W) with the 11x11 Gaussian of sigma 1.5, zero padding.
-
-    As two products with band matrices: on CPUs a convolution of single channels takes ten times
-    as long, and longer still backwards.
-    """
-    height, width = images.shape[-2:]
-    vertical = _gaussian_band(height, images.device, images.dtype)
-    horizontal = _gaussian_band(width, images.device, images.dtype)
-    return vertical @ images @ horizontal
-
-
 def ssim(first: Tensor, second: Tensor) -> Tensor:
     """Mean structural similarity (Wang 2004) with C1 = 0.01^2, C2 = 0.03^2, zero padding."""
-    moments = torch.cat((first, second, first * first, second * second, first * second), dim=1)
-    mean1, mean2, square1, square2, product = _blur(moments).split(1, dim=1)
-    variance1, variance2 = square1 - mean1**2, square2 - mean2**2
-    covariance = product - mean1 * mean2
-    c1, c2 = 0.01**2, 0.03**2
-    similarity = ((2 * mean1 * mean2 + c1) * (2 * covariance + c2)) / (
-        (mean1**2 + mean2**2 + c1) * (variance1 + variance2 + c2)
-    )
-    mean: Tensor = similarity.mean()
+    mean: Tensor = ssim_map(first, second, is_reflected=False).mean()
     return mean
 
 
