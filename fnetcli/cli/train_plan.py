@@ -209,6 +209,7 @@ def find_pairs(plan: Recipe, console: Console) -> tuple[PairList, PairList | Non
     crop = max((stage.crop for stage in plan.stages if stage.iterations), default=1)
     sets = [_pairs(plan, one, console, one.crop or crop) for one in plan.data]
     others = [_pairs(plan, one, console) for one in plan.validation]
+    _require_memory(plan)
     pairs, validation = _together(sets, plan.data), _together(others, plan.validation)
     if not isinstance(plan, LabelledRecipe):
         return pairs, validation if others else None
@@ -227,6 +228,24 @@ def find_pairs(plan: Recipe, console: Console) -> tuple[PairList, PairList | Non
     labelled_validation = LabelledPairs(validation, labels, classes)
     labelled_validation.check()
     return labelled, labelled_validation
+
+
+def _require_memory(plan: Recipe) -> None:
+    """Raise ConfigError if the crops of a batch alone do not fit into memory."""
+    from fnetcli.errors import ConfigError
+    from fnetcli.memory import free_memory
+    from fnetcli.training.data import bytes_of_crops
+
+    free = free_memory()
+    for stage in (stage for stage in plan.stages if stage.iterations):
+        side = max(one.crop or stage.crop for one in plan.data)
+        needed = bytes_of_crops(stage.batch, side)
+        if needed > free:
+            raise ConfigError(
+                f"batch = {stage.batch}: crops of {side}x{side} pixels need {needed / 1e9:,.1f} GB "
+                f"of memory, but {free / 1e9:,.1f} GB are free; choose a smaller batch in the "
+                "recipe"
+            )
 
 
 def _together(sets: list[Pairs], data: tuple[DataSet, ...]) -> PairSource:

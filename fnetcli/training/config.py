@@ -19,6 +19,7 @@ from fnetcli.errors import ConfigError, TrainingError
 from fnetcli.files.guarded import FileKind
 from fnetcli.modalities import MODALITIES
 from fnetcli.models.base import config_values
+from fnetcli.text import near_miss
 
 LOG = FileKind("a log of losses", 1 << 30, "remove it", TrainingError)
 Precision = Literal["fp32", "bf16"]
@@ -27,6 +28,15 @@ Schedule = Literal["cosine", "linear", "exponential"]
 LOWEST_RATE = 0.01  # at the end of a decay, in units of the rate
 DEFAULT_MODEL = "fnet"  # of a recipe that names none
 MAX_CLASSES = 255
+MAX_WHOLE = 2**63 - 1  # seeds of torch and lengths of arrays hold no more
+MOST_CHANGED = {  # in `AugmentConfig`: more leaves nothing of the images
+    "gain": 1,
+    "gamma": 10,
+    "invert_thermal": 1,
+    "noise": 1,
+    "blur": 100,
+    "misalignment": 1000,
+}
 
 
 @dataclass(frozen=True)
@@ -87,9 +97,9 @@ class AugmentConfig:
     def __post_init__(self) -> None:
         """Raise ValueError where a number is out of range."""
         require(self, (), tuple(one.name for one in dataclasses.fields(self)))
-        for name in ("gain", "invert_thermal", "noise"):
-            if getattr(self, name) > 1:
-                raise ValueError(f"{name} must be at most 1, not {getattr(self, name)}")
+        for name, most in MOST_CHANGED.items():
+            if getattr(self, name) > most:
+                raise ValueError(f"{name} must be at most {most}, not {getattr(self, name)}")
 
 
 @dataclass(frozen=True)
@@ -263,18 +273,14 @@ def build(kind: type, table: dict[str, Any], path: str, section: str = "") -> An
 
 def _value(wanted: Any, value: Any, path: str, name: str) -> Any:
     if dataclasses.is_dataclass(wanted) or typing.get_origin(wanted) is dict:
-        if not isinstance(value, dict):
-            raise ConfigError(f"{path}: {name!r} must be a table, [{name}]")
-        if isinstance(wanted, type) and dataclasses.is_dataclass(wanted):
-            return build(wanted, value, path, name)
-        if not all(isinstance(item, str) for item in value.values()):
-            raise ConfigError(f"{path}: [{name}] must map modalities to texts")
-        return value
+        return _table(wanted, value, path, name)
     if typing.get_origin(wanted) is Literal:
         if value not in typing.get_args(wanted):
             choices = ", ".join(map(str, typing.get_args(wanted)))
             raise ConfigError(f"{path}: {name} = {value!r}; must be one of {choices}")
         return value
+    if type(value) is int and abs(value) > MAX_WHOLE:
+        raise ConfigError(f"{path}: {name} must be at most {MAX_WHOLE}; choose a smaller number")
     if wanted in _LISTS:
         return _LISTS[wanted](value, path, name)
     if wanted is float and isinstance(value, int) and not isinstance(value, bool):
@@ -282,6 +288,25 @@ def _value(wanted: Any, value: Any, path: str, name: str) -> Any:
     if type(value) is not wanted:
         raise ConfigError(f"{path}: {name} = {value!r}; must be of type {wanted.__name__}")
     return value
+
+
+def _table(wanted: Any, value: Any, path: str, name: str) -> Any:
+    if not isinstance(value, dict):
+        raise ConfigError(f"{path}: {name!r} must be a table, [{name}]")
+    if isinstance(wanted, type) and dataclasses.is_dataclass(wanted):
+        return build(wanted, value, path, name)
+    if not all(isinstance(item, str) for item in value.values()):
+        raise ConfigError(f"{path}: [{name}] must map modalities to texts")
+    if name.rpartition(".")[2] in {"match", "bands"}:
+        _require_modalities(value, path, name)
+    return value
+
+
+def _require_modalities(table: dict[str, Any], path: str, name: str) -> None:
+    for key in table:
+        if key not in MODALITIES:
+            todo = near_miss(key, MODALITIES) or f"use some of {', '.join(MODALITIES)}"
+            raise ConfigError(f"{path}: unknown key '{name}.{key}'; {todo}")
 
 
 def _data_sets(value: Any, path: str, name: str) -> tuple[DataSet, ...]:

@@ -344,6 +344,11 @@ def draw_batch(
     return Batch(*seen, wanted).part(team().at_work(size))
 
 
+def bytes_of_crops(size: int, crop: int) -> int:
+    """Return the bytes of a batch as `draw_batch` draws it: in 8 bits and as float32."""
+    return 2 * size * crop**2 * (1 + 4)
+
+
 def _draw_crops(
     pair: tuple[Luminance, Luminance], crop: int, random: np.random.Generator
 ) -> tuple[Luminance, Luminance]:

@@ -112,7 +112,7 @@ def recipe_text(path: Path) -> str:
         missing_todo=f"give a TOML file, or a recipe by name ({listed_recipes()})",
         names=tuple(shipped_recipes()),
     )
-    return read_text(path, kind)
+    return read_text(path, kind, "utf-8-sig")
 
 
 def _table(path: Path) -> dict[str, Any]:
@@ -120,15 +120,19 @@ def _table(path: Path) -> dict[str, Any]:
         return tomllib.loads(recipe_text(path))
     except tomllib.TOMLDecodeError as error:
         raise ConfigError(f"{path}: not valid TOML ({error}); correct that line") from None
+    except (ValueError, RecursionError):
+        raise ConfigError(
+            f"{path}: not a recipe (a number too long, or lists too deep); give a TOML file"
+        ) from None
 
 
 def _model(path: Path, table: dict[str, Any]) -> str:
     """Return the model that a recipe names; take the name out of the table."""
     model = table.pop("model", DEFAULT_MODEL)
-    if model not in RECIPES:
+    if not isinstance(model, str) or model not in RECIPES:
         known = ", ".join(RECIPES)
         raise ConfigError(f"{path}: model = {model!r}; must be one of {known}")
-    return str(model)
+    return model
 
 
 # --- weights to start from ------------------------------------------------------------------------

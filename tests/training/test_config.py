@@ -13,6 +13,8 @@ from fnetcli.training.config import DataSet, StageConfig
 from fnetcli.training.fnet.procedure import FNetProcedure
 from fnetcli.training.fnet.recipe import FNetRecipe as Recipe
 from fnetcli.training.recipes import read_recipe as read_any_recipe
+from tests.cli.command import error_line, fnet
+from tests.drawn_pictures import write_pairs
 
 
 def read_recipe(path: Path) -> Recipe:
@@ -159,3 +161,43 @@ def test_rate_rises_stays_and_falls() -> None:
     assert rates[80] == pytest.approx(0.5)
     assert rates[99] == pytest.approx(0.01)
     assert StageConfig(learning_rate=1e-4).rate(19_999) == 1e-4
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (f"seed = {2**63}", "seed must be at most 9223372036854775807"),
+        (f"[stage_1]\nlearning_rate = 1{'0' * 400}", "learning_rate must be at most 92233720368"),
+        ('model = ["fnet"]', "model = ['fnet']; must be one of fnet"),
+        ('[match]\nviss = "x"', "unknown key 'match.viss'; did you mean vis?"),
+        ('[bands]\nfoo = "1"', "unknown key 'bands.foo'; use some of vis"),
+        ("[augment]\nblur = 1e9", "[augment] blur must be at most 100"),
+        ("[augment]\ngamma = 1e300", "[augment] gamma must be at most 10"),
+        (f"a = {'[' * 5000}{']' * 5000}", "not a recipe"),
+        (f"seed = {'9' * 5000}", "not a recipe"),
+    ],
+)
+def test_hostile_recipes(tmp_path: Path, text: str, message: str) -> None:
+    path = tmp_path / "recipe.toml"
+    path.write_text(text)
+    result = fnet("train", path, "-o", tmp_path / "run")
+    assert result.exit_code == 2
+    assert message in error_line(result.stderr)
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_byte_order_mark_is_passed_over(tmp_path: Path) -> None:
+    path = tmp_path / "recipe.toml"
+    path.write_bytes(b"\xef\xbb\xbfseed = 7\n")
+    assert read_recipe(path).seed == 7
+
+
+def test_a_batch_larger_than_memory(tmp_path: Path) -> None:
+    write_pairs(tmp_path / "data", 1)
+    path = tmp_path / "recipe.toml"
+    path.write_text("[stage_1]\nbatch = 1000000000000\ncrop = 16\n[stage_2]\ncrop = 16\n")
+    folders = ("--vis", tmp_path / "data/vis", "--ir", tmp_path / "data/ir")
+    result = fnet("train", path, *folders, "-o", tmp_path / "run")
+    assert result.exit_code == 2
+    assert "batch = 1000000000000: crops of 16x16 pixels need" in error_line(result.stderr)
+    assert not (tmp_path / "run").exists()
