@@ -56,6 +56,7 @@ def ssim_map(first: Tensor, second: Tensor, *, is_reflected: bool) -> Tensor:
     mean1, mean2, square1, square2, product = blurred.split(1, dim=1)
     variance1, variance2 = square1 - mean1**2, square2 - mean2**2
     covariance = product - mean1 * mean2
-    return ((2 * mean1 * mean2 + C1) * (2 * covariance + C2)) / (
+    similarity: Tensor = ((2 * mean1 * mean2 + C1) * (2 * covariance + C2)) / (
         (mean1**2 + mean2**2 + C1) * (variance1 + variance2 + C2)
     )
+    return similarity
