@@ -58,6 +58,18 @@ class Weights:
         """Return what looks unusual in the network's numbers."""
         return [f"{self.name}: {text}" for text in self.network.spec.notices(self.network)]
 
+    def warnings(self) -> list[str]:
+        """Return why the network's fused images can be useless: its training has only begun."""
+        trained = self.metadata.get("trained")
+        stage = trained.get("stage") if isinstance(trained, dict) else None
+        if stage != 1 or "init" in self.metadata:
+            return []
+        text = (
+            "from stage 1 of a training, which does not teach it to fuse: its fused images mean "
+            "nothing; finish the training (fnet train --resume)"
+        )
+        return [f"{self.name}: {text}"]
+
 
 def load_weights(
     name: str | Path | None = None, models: Mapping[str, ModelSpec[Any]] = MODELS

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from rich.table import Table
 
     from fnetcli.inputs.pairing import Pairing
+    from fnetcli.runs.network import LoadedMethod
 
 P = ParamSpec("P")
 SHOWN_UNPAIRED = 20
@@ -90,6 +91,13 @@ class Console:
     def warning(self, text: str) -> None:
         """Print something that is possibly not what the user wanted."""
         self._stderr(text, f"{_colored('warning', 'yellow')}: ")
+
+    def about(self, method: LoadedMethod) -> None:
+        """Print what a user should know about a network or a baseline."""
+        for text in method.notices:
+            self.notice(text)
+        for text in method.warnings:
+            self.warning(text)
 
     def error(self, text: str) -> None:
         """Print one line about a failure."""

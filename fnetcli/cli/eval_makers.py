@@ -120,8 +120,7 @@ class Makers:
         engine = network.engine
         self.console.notice(f"{name}: weights {network.weights.name}, device {engine.device}")
         self.console.detail(f"{name}: network {engine.path}, {engine.precision}")
-        for notice in network.notices:
-            self.console.notice(notice)
+        self.console.about(network)
         return engine
 
 

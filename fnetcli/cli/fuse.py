@@ -287,8 +287,7 @@ class _Session:
         if not self.running.dry_run:  # the network's inner loop may be compiled here
             network.require_memory(self.wanted)
             self.console.detail(network.at_work)
-        for notice in network.notices:
-            self.console.notice(notice)
+        self.console.about(network)
         return network
 
     def save_transform(self, job: Job[PathsT, PreparedT, MadeT], options: FuseOptions) -> None:

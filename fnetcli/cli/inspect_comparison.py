@@ -60,14 +60,17 @@ def inspect_two(
     comparer = _comparer(networks)
     require_places(out, (*comparer.pictures, PAGE_FILE), results.json_file, inputs)
     subject = read()
-    notices = [*subject.info, *(text for one in networks.values() for text in one.notices)]
-    for notice in notices:
+    for notice in subject.info:
         console.notice(notice)
+    for network in networks.values():
+        console.about(network)
     misalignment = estimate_misalignment(*subject.luminances)
     words = misalignment.describe(*found.modalities)
     warnings = [not_aligned(words)] if misalignment.is_large else []
     for text in warnings:
         console.warning(text)
+    warnings += [text for network in networks.values() for text in network.warnings]
+    notices = [*subject.info, *(text for network in networks.values() for text in network.notices)]
     engines = dict(zip(_names(networks), [one.engine for one in networks.values()], strict=True))
     configs = [one.weights.network.config for one in networks.values()]
 

@@ -221,8 +221,9 @@ def _inspect(
         f"{subject.name}: {width}x{height}, weights {loaded.name}, device {engine.device}; "
         f"{FEATURES_FILE} takes {megabytes:,.0f} MB"
     )
-    for notice in (*subject.info, *network.notices):
+    for notice in subject.info:
         console.notice(notice)
+    console.about(network)
     console.detail(f"network: {engine.path}")
     steps = count_steps(inspector, task.options) + count_files(inspector)
 

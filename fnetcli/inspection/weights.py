@@ -31,5 +31,5 @@ def weights_facts(weights: Weights, group_of: Callable[[str], str]) -> WeightsFa
         reach=network.config.reach,
         **known,
         other_metadata=metadata,
-        notices=weights.notices(),
+        notices=[*weights.notices(), *weights.warnings()],
     )

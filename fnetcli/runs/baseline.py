@@ -55,6 +55,7 @@ class LoadedBaseline:
     name: str
     precision: Precision = "fp32"
     notices: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()
 
     @cached_property
     def engine(self) -> BaselineEngine:

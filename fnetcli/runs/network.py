@@ -46,6 +46,11 @@ class LoadedNetwork:
         return [*choice, *self.weights.notices(), *self.engine.notices]
 
     @property
+    def warnings(self) -> list[str]:
+        """What can be wrong with everything that it fuses."""
+        return self.weights.warnings()
+
+    @property
     def title(self) -> str:
         """What it is, in a few words."""
         return f"weights {self.weights.name}"

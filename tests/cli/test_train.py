@@ -153,6 +153,31 @@ def test_the_inverse_is_kept(tmp_path: Path, recipe: Path) -> None:
     assert "give it to fnet inspect --inverse" in error_line(refused.stderr)
 
 
+def test_weights_that_have_not_learned_to_fuse(
+    tmp_path: Path, recipe: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Stopped in stage 1: whoever fuses with them is warned; inspect FILE says it, too."""
+    run, original = tmp_path / "run", Pairs.batch
+
+    def batch(*arguments: object) -> object:
+        os.kill(os.getpid(), signal.SIGINT)
+        return original(*arguments)  # type: ignore[arg-type]
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Pairs, "batch", batch)
+        assert fnet("train", recipe, "-o", run).exit_code == 130
+    pairs = ("--vis", tmp_path / "data" / "vis", "--ir", tmp_path / "data" / "ir")
+    early, name = run / "last.safetensors", "last.safetensors: from stage 1 of a training, "
+    for command in (("fuse", *pairs, "-o", tmp_path / "out"), ("eval", *pairs)):
+        done = fnet(*command, "--weights", early, "-q")
+        assert done.exit_code == 0
+        assert f"warning: {name}" in done.stderr
+    assert name in fnet("inspect", early).stderr
+    assert fnet("train", "-o", run, "--resume").exit_code == 0
+    done = fnet("fuse", *pairs, "-o", tmp_path / "out", "--weights", early, "-q")
+    assert (done.exit_code, done.stderr) == (0, "")
+
+
 def test_stopped_and_resumed_gives_the_same_numbers(
     tmp_path: Path, recipe: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
