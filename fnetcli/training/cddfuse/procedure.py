@@ -44,15 +44,20 @@ def reconstruction_losses(
 ) -> ReconstructionStageLoss:
     """Stage I: encode both images as one batch and decode each from its own features.
 
-    The estimates are to be the images, or those that are `wanted`; likewise in stage II.
+    The estimates are to be the images, or those that are `wanted`; likewise in stage II. Losses
+    are computed in float32 where the network is under autocast.
     """
     images = torch.cat((first, second))
     features = network.encode(images)
     skip = None if network.config.skip == "none" else images
     estimates = network.reconstruct(features.base, features.detail, skip)
-    return reconstruction_stage_loss(
-        wanted or (first, second), _halves(estimates), (_part(features, 0), _part(features, 1))
-    )
+    features = _in_full(features)
+    with torch.autocast(first.device.type, enabled=False):
+        return reconstruction_stage_loss(
+            wanted or (first, second),
+            _halves(_at_least_float32(estimates)),
+            (_part(features, 0), _part(features, 1)),
+        )
 
 
 def fusion_losses(
@@ -69,7 +74,18 @@ def fuse_with_losses(
     features = network.encode_pair(first, second)
     fused = network.fuse(*features)
     image = network.reconstruct(fused.base, fused.detail, network.skip(first, second))
-    return image, fusion_stage_loss(image, wanted or (first, second), features)
+    image = _at_least_float32(image)
+    own, other = map(_in_full, features)
+    with torch.autocast(first.device.type, enabled=False):
+        return image, fusion_stage_loss(image, wanted or (first, second), (own, other))
+
+
+def _at_least_float32(values: Tensor) -> Tensor:
+    return values.to(torch.promote_types(values.dtype, torch.float32))
+
+
+def _in_full(features: Features) -> Features:
+    return Features(*map(_at_least_float32, features))
 
 
 def has_contrast(crop: Luminance, smallest: float) -> bool:

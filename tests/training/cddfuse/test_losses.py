@@ -193,6 +193,25 @@ class TestStages:
                 assert parameter.grad is not None
                 assert torch.isfinite(parameter.grad).all()
 
+    @pytest.mark.parametrize(("_trained", "losses"), STAGES)
+    def test_autocast_leaves_losses_in_float32(
+        self, _trained: tuple[str, ...], losses: Losses, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """A variance in bfloat16, the difference of means of squares, is noise."""
+        torch.manual_seed(0)
+        network = CDDFuse(CDDFuseConfig(dim=8, heads=2, encoder_blocks=1, decoder_blocks=1))
+        image = 0.7 + 0.1 * torch.rand(1, 1, 32, 32)
+        nearly = (0.99 * image + 0.01).bfloat16()
+        monkeypatch.setattr(
+            CDDFuse, "reconstruct", lambda _, base, *__: nearly.expand(len(base), -1, -1, -1)
+        )
+        exact = losses(network, image, image)
+        with torch.autocast("cpu", torch.bfloat16):
+            rounded = losses(network, image, image)
+        for term, value in vars(exact).items():
+            if term != "decomposition":  # of features, which autocast rounds
+                assert vars(rounded)[term].item() == pytest.approx(value.item(), rel=1e-6), term
+
     @pytest.mark.parametrize(
         ("low", "high", "expected"),
         [(0, 0, False), (128, 128, False), (242, 255, False), (128, 255, True)],
