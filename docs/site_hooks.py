@@ -26,6 +26,8 @@ SHIM = re.compile(r'<script src="?https://unpkg\.com/iframe-worker/shim"?></scri
 OURS = "search_from_folder.js"
 # Browsers break lines after the hyphens of an option, unless its class forbids it (tables.css).
 SHORT_CODE = re.compile(r"<code>(?=[^<\n]{1,28}</code>)")
+LONG_CODE = re.compile(r"(?<=<code>)[^<\n]{29,}(?=</code>)")
+HYPHENATED = re.compile(r"(?<!\S)(?=\S*-)\S{1,28}(?!\S)")
 CELL = re.compile(r"<td\b.*?</td>", re.DOTALL)
 LINK = re.compile(r"\[([^\]]*)\]\(([^)\s:#]+)(#[^)\s]*)?\)")
 
@@ -56,8 +58,11 @@ def on_page_markdown(markdown: str, page: Any, **_: Any) -> str:
 
 
 def on_page_content(html: str, **_: Any) -> str:
-    """Mark code that fits into a line of a phone; in tables, write `|` as GitHub shows it."""
+    """Mark code, and its words, that fit into a line of a phone; in tables, mend `|`."""
     html = CELL.sub(lambda cell: cell[0].replace(r"\|", "|"), html)
+    html = LONG_CODE.sub(
+        lambda code: HYPHENATED.sub(r'<span class="short">\g<0></span>', code[0]), html
+    )
     return SHORT_CODE.sub('<code class="short">', html)
 
 

@@ -59,8 +59,8 @@ def indented(text: str) -> list[str]:
 
 
 def commands(code: str) -> Iterator[str]:
-    """Yield the lines that begin with a program, without their comments."""
-    for line in code.replace("\\\n", " ").splitlines():
+    """Yield the lines that begin with a program, without comments; a continued line is one."""
+    for line in re.sub(r"\s*\\\n\s*", " ", code).splitlines():
         words = line.strip().removeprefix("$ ").removeprefix(".venv/bin/")
         if words.split(" ")[0] in PROGRAMS:
             yield re.split(r"\s#\s|\s{2,}", words)[0].strip()
