@@ -80,7 +80,7 @@ class ScalingOptions:
         bits: int | None = None,
         reflectance: Limits | None = None,
     ) -> Scaling:
-        """Return the way of an image of this type.
+        """Return the scaling of an image of this type.
 
         `bits` are those that its file declares, `reflectance` what it stores 0 and 1 as.
         """
@@ -88,7 +88,7 @@ class ScalingOptions:
         return Scaling(limits, are_percentiles, self.is_inverted)
 
     def choose_for(self, image: Image, modality: str) -> Scaling:
-        """Return the way of an image as it was read."""
+        """Return the scaling of an image as it was read."""
         return self.choose(image.stored_type, modality, image.bits, image.reflectance)
 
     def is_chosen(self, kind: np.dtype[Any], modality: str) -> bool:

@@ -39,7 +39,7 @@ class PlaceOptions:
     `register` is the kind of transform that is looked for, by pair or for all pairs together; then
     `transform` is where the search starts, else it is used as it is. `camera` uses what a camera's
     own file says; a registration that was not asked for (`is_optional`) or may be missed
-    (`falls_back`) is left out where it is not believed. `reference` is the modality whose pixels
+    (`falls_back`) is left out if it is not trusted. `reference` is the modality whose pixels
     are kept.
     """
 

@@ -41,8 +41,9 @@ class GivenMethods(OptionGroup):
         typer.Option(
             "--set",
             metavar="NAME:vis=DIR,ir=DIR[,METHOD=DIR]",
-            help="A named data set, instead of two image options: its sources, and the fused "
-            "images of each method; repeat for more sets, all in one table.",
+            help="A data set with a name, instead of two image options: the folders of its two "
+            "sources, and of the fused images of each method. Repeat for more sets; every table "
+            "shows all of them.",
             show_default=False,
             rich_help_panel=METHODS,
         ),
@@ -52,8 +53,8 @@ class GivenMethods(OptionGroup):
         typer.Option(
             "--fused",
             metavar="[NAME=]DIR",
-            help="Fused images of one method, with the names of the pairs; repeat for more "
-            "methods. For one pair: a file. With --pairs: the column that lists them.",
+            help="Folder of one method's fused images, which have the names of the pairs; repeat "
+            "for more methods. For one pair, a file; with --pairs, the column that lists them.",
             show_default=False,
             rich_help_panel=METHODS,
         ),
@@ -63,8 +64,8 @@ class GivenMethods(OptionGroup):
         typer.Option(
             "--weights",
             metavar="[NAME=]WEIGHTS",
-            help="Fuse with these weights, in memory: a file or the name of shipped weights "
-            "('default', 'fnet'); repeat for more.",
+            help="Fuse in memory with these weights, and score the result: a file, or the name of "
+            "shipped weights ('default', 'fnet'); repeat for more.",
             show_default=False,
             rich_help_panel=METHODS,
         ),
@@ -88,7 +89,7 @@ class GivenScores(OptionGroup):
         typer.Option(
             "--metrics",
             metavar="NAMES",
-            help="Comma-separated metrics, such as MI,VIF,EN, or all. Default: the paper's six.",
+            help="Metrics, separated by commas (MI,VIF,EN), or all. Default: the paper's six.",
             show_default=False,
             rich_help_panel=SCORES,
         ),
@@ -116,8 +117,8 @@ class GivenScores(OptionGroup):
         typer.Option(
             "--cost",
             metavar="HxW",
-            help="Also measure the cost of a pair of this height and width: parameters, "
-            "multiply-adds, seconds, memory. Also works without images.",
+            help="Also measure what a pair of this height and width costs: parameters, "
+            "multiply-adds, seconds, memory. Needs no images.",
             show_default=False,
             rich_help_panel=SCORES,
         ),
@@ -154,7 +155,7 @@ class GivenTables(OptionGroup):
         bool,
         typer.Option(
             "--methods-across",
-            help="Methods are columns and metrics are rows, in all tables of means.",
+            help="Write methods as columns and metrics as rows, in all tables of means.",
             rich_help_panel=TABLES,
         ),
     ] = False
@@ -163,8 +164,7 @@ class GivenTables(OptionGroup):
         typer.Option(
             "--caption",
             metavar="TEXT",
-            help="Caption of the LaTeX table, which becomes a float of its own, as do those of "
-            "p-values and costs.",
+            help="Caption of the LaTeX tables (scores, p-values, costs); it makes each a float.",
             show_default=False,
             rich_help_panel=TABLES,
         ),
@@ -174,7 +174,8 @@ class GivenTables(OptionGroup):
         typer.Option(
             "--label",
             metavar="TEXT",
-            help="Label of the LaTeX float; -p and -cost are added for the others.",
+            help="Label of the LaTeX table of scores, which becomes a float; -p and -cost are "
+            "added for the tables of p-values and costs.",
             show_default=False,
             rich_help_panel=TABLES,
         ),
@@ -183,7 +184,7 @@ class GivenTables(OptionGroup):
         bool,
         typer.Option(
             "--wide",
-            help="The LaTeX float covers both columns of a page (table*).",
+            help="Let the LaTeX tables span both columns of a page, as floats (table*).",
             rich_help_panel=TABLES,
         ),
     ] = False
@@ -269,8 +270,8 @@ class GivenScoreFiles(OptionGroup):
         typer.Option(
             "--cases",
             metavar="NAMES",
-            help="Comma-separated cases whose pictures are shown, instead of --report-cases; of "
-            "several data sets SET/CASE.",
+            help="Cases whose pictures are shown, separated by commas, instead of those that "
+            "--report-cases counts. With several data sets: SET/CASE.",
             show_default=False,
             rich_help_panel=RESULTS,
         ),
@@ -293,8 +294,8 @@ class GivenScoreFiles(OptionGroup):
             metavar="N",
             min=0,
             max=MAX_REPORT_CASES,
-            help="Number of cases shown on the page: those where the first method is best, median "
-            "and worst.",
+            help="Number of cases whose pictures are shown, in --figures and --html: those where "
+            "the first method is best, median and worst.",
             rich_help_panel=RESULTS,
         ),
     ] = 12

@@ -21,7 +21,7 @@ class GivenTraining(OptionGroup):
         typer.Argument(
             metavar="[RECIPE]",
             help="A TOML file, or the name of a recipe that ships with fnet: fnet, paper, cddfuse, "
-            "uaafusion, ... A file of such a name is ./NAME.",
+            "uaafusion, ... For a file with such a name, write ./NAME.",
             show_default=False,
         ),
     ] = None
@@ -38,9 +38,9 @@ class GivenTraining(OptionGroup):
         Path | None,
         typer.Option(
             "--labels",
-            help="Folder with one label image per pair: 8-bit grey, pixel = class of the recipe's "
-            "[classes], 0 = unlabelled. For models that need labels (uaafusion). Labels of the "
-            "validation pairs are in a folder 'label' within --validation.",
+            help="Folder with one label image per pair, for models that need labels (uaafusion): "
+            "8 bits, grey or with a palette; pixels are numbers of the recipe's [classes], 0 is "
+            "unlabelled. Labels of the validation pairs are in the folder 'label' of --validation.",
             show_default=False,
         ),
     ] = None
@@ -53,8 +53,8 @@ class GivenTraining(OptionGroup):
         typer.Option(
             "--init",
             metavar="NAME|FILE",
-            help="Start from these weights, a name of shipped ones or a file, which also decide "
-            "the network. Without a recipe: fine-tune them, as the recipe <model>-finetune says.",
+            help="Start from these weights: a file, or the name of shipped ones. They also decide "
+            "the network. Without a recipe, <model>-finetune is used.",
             show_default=False,
         ),
     ] = None
@@ -69,15 +69,15 @@ class GivenTraining(OptionGroup):
             min=1,
             max=1024,
             help="Process each batch in N pieces, one after another: less memory, the same "
-            "gradient. What a loss averages over a batch is averaged over a piece.",
+            "gradient. Losses that average over a batch average over a piece instead.",
         ),
     ] = 1
     tensorboard: Annotated[
         bool,
         typer.Option(
             "--tensorboard",
-            help="Also write losses, scores and pictures to the folder tensorboard of the run; "
-            "needs the extra: pip install 'fnetcli[tensorboard]'.",
+            help="Also write losses, scores and pictures for TensorBoard, to the folder "
+            "tensorboard of the run. Needs: pip install 'fnetcli[tensorboard]'.",
         ),
     ] = False
     write_recipe: Annotated[
@@ -85,7 +85,7 @@ class GivenTraining(OptionGroup):
         typer.Option(
             "--write-recipe",
             metavar="NAME",
-            help="Write a recipe that ships with fnet to NAME.toml, or to -o FILE, to be edited; "
+            help="Write a recipe that ships with fnet to NAME.toml, or to -o FILE, to edit it; "
             "nothing is trained. Names: fnet, paper, cddfuse, uaafusion, <model>-finetune, ...",
             show_default=False,
         ),
