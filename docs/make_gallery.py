@@ -32,7 +32,8 @@ from fnetcli.runs.network import LoadedNetwork  # noqa: E402
 
 Picture = NDArray[Any]
 Pair = Mapping[str, Picture]
-GAP, TITLE = 4, 18  # pixels
+GAP, TITLE, FONT = 4, 22, 16  # pixels
+TITLE_GREY = (128, 128, 128)  # readable on a light page and on a dark one
 SLICE = (LPS, (1.0, 1.0, 1.0), (176, 208, 5))  # of the head, 1 mm pixels
 HEIGHT = 14.0  # mm, of the slice above the middle: through the tumour
 LIMITS = {"ct": (-160.0, 240.0), "mri": (0.0, 900.0), "pet": (0.0, 10.0), "spect": (0.0, 10.0)}
@@ -212,11 +213,11 @@ def strip(pair: Pair, weights: str | None = None) -> Image.Image:
         words = name.replace("_", " to ")
         panels[words] = _bytes(SHOWN_AS_ZERO + SHOWN_PER_UNIT * fused.parts[name][0])
     height, width = panels["fused"].shape[:2]
-    sheet = Image.new("RGB", (3 * width + 2 * GAP, 2 * (height + TITLE) + GAP), "white")
-    pen, font = ImageDraw.Draw(sheet), ImageFont.load_default(13)
+    sheet = Image.new("RGBA", (3 * width + 2 * GAP, 2 * (height + TITLE) + GAP))  # transparent
+    pen, font = ImageDraw.Draw(sheet), ImageFont.load_default(FONT)
     for number, (name, panel) in enumerate(panels.items()):
         left, top = number % 3 * (width + GAP), number // 3 * (height + TITLE + GAP)
-        pen.text((left, top), name, fill="black", font=font)
+        pen.text((left, top), name, fill=TITLE_GREY, font=font)
         sheet.paste(Image.fromarray(panel).convert("RGB"), (left, top + TITLE))
     return sheet
 

@@ -25,8 +25,9 @@ SITE_OF = {source: page for page, source in PAGES.items()}
 SHIM = re.compile(r'<script src="?https://unpkg\.com/iframe-worker/shim"?></script>')
 OURS = "search_from_folder.js"
 # Browsers break lines after the hyphens of an option, unless its class forbids it (tables.css).
-SHORT_CODE = re.compile(r"<code>(?=[^<\n]{1,28}</code>)")
-LONG_CODE = re.compile(r"(?<=<code>)[^<\n]{29,}(?=</code>)")
+# Blocks of code, which begin with <pre><span></span><code>, keep their lines.
+SHORT_CODE = re.compile(r"(?<!</span>)<code>(?=[^<]{1,28}</code>)")
+LONG_CODE = re.compile(r"(?<!</span><code>)(?<=<code>)[^<]{29,}(?=</code>)")
 HYPHENATED = re.compile(r"(?<!\S)(?=\S*-)\S{1,28}(?!\S)")
 CELL = re.compile(r"<td\b.*?</td>", re.DOTALL)
 LINK = re.compile(r"\[([^\]]*)\]\(([^)\s:#]+)(#[^)\s]*)?\)")
@@ -61,7 +62,10 @@ def on_page_content(html: str, **_: Any) -> str:
     """Mark code, and its words, that fit into a line of a phone; in tables, mend `|`."""
     html = CELL.sub(lambda cell: cell[0].replace(r"\|", "|"), html)
     html = LONG_CODE.sub(
-        lambda code: HYPHENATED.sub(r'<span class="short">\g<0></span>', code[0]), html
+        lambda code: HYPHENATED.sub(r'<span class="short">\g<0></span>', code[0]).replace(
+            "|", "|<wbr>"
+        ),
+        html,
     )
     return SHORT_CODE.sub('<code class="short">', html)
 

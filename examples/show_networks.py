@@ -16,8 +16,9 @@ from pathlib import Path
 import numpy as np
 import PIL.Image
 import PIL.ImageDraw
+import PIL.ImageFont
 
-GAP, LINE = 4, 14  # pixels between panels, and of a caption
+GAP, LINE, FONT = 4, 28, 20  # pixels between panels, of a caption, of its letters
 FUSED = ("fused", "fused/vis.png")
 ROWS = {
     "fnet": (
@@ -55,11 +56,11 @@ def main() -> None:
     width, height = rows[0][0][1].size
     across, down = width + GAP, height + LINE + GAP
     sheet = PIL.Image.new("RGB", (4 * across - GAP, len(rows) * down - GAP), "white")
-    pen = PIL.ImageDraw.Draw(sheet)
+    pen, font = PIL.ImageDraw.Draw(sheet), PIL.ImageFont.load_default(FONT)
     for i, row in enumerate(rows):
         for j, (words, panel) in enumerate(row):
             sheet.paste(panel, (j * across, i * down + LINE))
-            pen.text((j * across, i * down), words, fill="black")
+            pen.text((j * across, i * down), words, fill="black", font=font)
     sheet.resize((sheet.width * 3 // 4, sheet.height * 3 // 4), PIL.Image.Resampling.LANCZOS).save(
         arguments.picture, quality=88, optimize=True
     )
