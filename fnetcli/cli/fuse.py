@@ -50,6 +50,7 @@ from fnetcli.text import number_of, verb_of
 if TYPE_CHECKING:
     from fnetcli.engine import Wanted
     from fnetcli.imaging.intensity import ScalingOptions
+    from fnetcli.inputs.pairing import Pairing
     from fnetcli.pictures.fuse import FuseOptions
     from fnetcli.runs.crew.options import CrewOptions
     from fnetcli.runs.network import LoadedMethod, MethodSource
@@ -177,7 +178,7 @@ def fuse(
     if volumes is not None:
         from fnetcli.runs.volume_jobs import VolumeRunOptions, volume_job
 
-        network = session.load(len(found.pairing.cases))
+        network = session.load(found.pairing)
         options = VolumeRunOptions(
             mix=volume_results.mix(
                 results.gains(network.products, modalities), is_grey=results.gray
@@ -203,7 +204,7 @@ def fuse(
             len(found.pairing.cases),
         ),
     )
-    network = session.load(len(found.pairing.cases))
+    network = session.load(found.pairing)
     with Progress(None, "headers and ranges", console) as progress:
         surveyed = picture_job(
             found.pairing,
@@ -226,7 +227,7 @@ def fuse(
         console.notice(notice)
     for warning in surveyed.warnings:
         console.warning(warning)
-    session.save_transform(surveyed.job, surveyed.options)
+    session.save_transform(surveyed.options)
     return session.run(replace(surveyed.job, part=part), network, surveyed.options)
 
 
@@ -272,36 +273,33 @@ class _Session:
     wanted: Wanted
     view: GivenView
 
-    def load(self, count: int) -> LoadedMethod:
-        """Load the network and print what it is."""
+    def load(self, pairing: Pairing) -> LoadedMethod:
+        """Check the result files, load the network and print what it is. Raise UsageError."""
+        from fnetcli.runs.protect import Inputs
+
+        cases = pairing.cases
+        if self.files.paths:
+            images = [path for case in cases for path in (case.first, case.second)]
+            self.files.check(Inputs([*images, *self.further_inputs]))
+        count = number_of(len(cases), "pair")
         if self.crew is not None:
             network = self.source.load_for_others()
             where = f"cluster {self.crew.cluster.address}" if self.crew.cluster else "devices "
             where += ", ".join(self.crew.devices)
-            self.console.notice(f"{number_of(count, 'pair')}, {network.title}, {where}")
+            self.console.notice(f"{count}, {network.title}, {where}")
             return network
         network = self.source.load(self.console.notice)
-        self.console.notice(
-            f"{number_of(count, 'pair')}, {network.title}, device {network.engine.device}"
-        )
+        self.console.notice(f"{count}, {network.title}, device {network.engine.device}")
         if not self.running.dry_run:  # the network's inner loop may be compiled here
             network.require_memory(self.wanted)
             self.console.detail(network.at_work)
         self.console.about(network)
         return network
 
-    def save_transform(self, job: Job[PathsT, PreparedT, MadeT], options: FuseOptions) -> None:
+    def save_transform(self, options: FuseOptions) -> None:
         """Write the transform of all pairs, if it is asked for."""
-        self._check(job)
         if not self.running.dry_run:
             self.view.save(options.prepare.place, self.console.notice)
-
-    def _check(self, job: Job[PathsT, PreparedT, MadeT]) -> None:
-        """Raise UsageError if a result file would replace an input."""
-        from fnetcli.runs.protect import Inputs
-
-        if self.files.paths:
-            self.files.check(Inputs([*job.input_paths, *self.further_inputs]))
 
     def run(
         self,
@@ -318,7 +316,6 @@ class _Session:
         from fnetcli.runs.room import features_room
         from fnetcli.runs.run import FusionRun
 
-        self._check(job)
         console, running = self.console, self.running
         counts_slices = bool(before_slices) and self.crew is None  # workers tell of whole volumes
         watcher = Watcher(console, before_slices=before_slices if counts_slices else "")

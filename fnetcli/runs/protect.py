@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import os
 from collections.abc import Iterable, Mapping
 from functools import cache, cached_property
@@ -14,6 +15,19 @@ if TYPE_CHECKING:
     from fnetcli.inputs.pairing import Pairing
 
 STDOUT = Path("-")
+START = 1 << 16  # bytes of a file from which its kind is told
+KINDS = {  # of result files by option: name, suffixes, what they start with
+    "--json": ("JSON", (".json",), (b"{", b"[")),
+    "--save-transform": ("JSON", (".json",), (b"{", b"[")),
+    "--csv": ("CSV", (".csv", ".tsv"), (b"",)),
+    "--markdown": ("Markdown", (".md", ".markdown"), (b"",)),
+    "--latex": ("LaTeX", (".tex",), (b"",)),
+    "--html": ("HTML", (".html", ".htm"), (b"<",)),
+}
+OTHER_SUFFIXES = (
+    *(".safetensors", ".pth", ".pt", ".ckpt", ".npz", ".toml", ".dcm"),
+    *(".pdf", ".xlsx", ".docx", ".svg", ".gif"),
+)
 
 
 class Inputs:
@@ -87,6 +101,41 @@ class ResultFiles:
             if real in taken:
                 raise UsageError(f"{label}: is the name of another result; choose another name")
             taken.add(real)
+            _require_kind(option, path)
+
+
+def _require_kind(option: str, path: Path) -> None:
+    """Raise UsageError for the suffix of another kind of file, or if such a file would be replaced.
+
+    Empty files, pipes and devices may be written to, and so may any name that is not known.
+    """
+    kind, suffixes, starts = KINDS[option]
+    if path.name.lower().endswith(tuple(_known_suffixes() - {*suffixes})):
+        raise UsageError(
+            f"{option} {path}: is the name of another kind of file, but the result is {kind}; "
+            f"end it in {suffixes[0]}"
+        )
+    if not os.path.isfile(path):  # noqa: PTH113  no error where the system refuses the name
+        return
+    try:
+        with path.open("rb") as file:
+            start = file.read(START)
+    except OSError as error:
+        raise UsageError(
+            f"{option} {path}: exists and cannot be read ({error.strerror}); choose another name"
+        ) from None
+    text = start.removeprefix(codecs.BOM_UTF8).lstrip()
+    if text and (b"\0" in text or not text.startswith(starts)):
+        raise UsageError(f"{option} {path}: exists and is not {kind}; choose another name")
+
+
+def _known_suffixes() -> set[str]:
+    from fnetcli.formats import IMAGE_SUFFIXES  # noqa: PLC0415  slow to import
+    from fnetcli.formats.film.pyav import FILM_SUFFIXES  # noqa: PLC0415
+    from fnetcli.formats.volumes import VOLUME_SUFFIXES  # noqa: PLC0415
+
+    results = {one for _, suffixes, _ in KINDS.values() for one in suffixes}
+    return results.union(IMAGE_SUFFIXES, VOLUME_SUFFIXES, FILM_SUFFIXES, OTHER_SUFFIXES)
 
 
 def require_writable(label: str, path: Path) -> None:

@@ -65,6 +65,34 @@ class TestResultFiles:
         with pytest.raises(UsageError, match="is a folder; name a file"):
             ResultFiles({"--json": files}).check(Inputs([]))
 
+    @pytest.mark.parametrize(
+        ("option", "name", "content", "message"),
+        [
+            ("--json", "a.png", None, "but the result is JSON; end it in .json"),
+            ("--csv", "a.json", None, "end it in .csv"),
+            ("--html", "a.NII.GZ", None, "end it in .html"),
+            ("--latex", "a.mp4", None, "end it in .tex"),
+            ("--json", "a", b"\x89PNG\r\n\x1a\n\0", "exists and is not JSON; choose another"),
+            ("--save-transform", "a.json", b"words", "exists and is not JSON"),
+            ("--html", "a.html", b"# words", "exists and is not HTML"),
+            ("--markdown", "a.md", b"\xff\xd8\xff\0", "exists and is not Markdown"),
+        ],
+    )
+    def test_files_of_another_kind(
+        self, tmp_path: Path, option: str, name: str, content: bytes | None, message: str
+    ) -> None:
+        path = tmp_path / name
+        if content is not None:
+            path.write_bytes(content)
+        with pytest.raises(UsageError, match=message):
+            ResultFiles({option: path}).check(Inputs([]))
+
+    @pytest.mark.parametrize("content", [b"", b" \n", b"\xef\xbb\xbf {}", b'["\xc3\xa9"]'])
+    def test_files_of_the_kind_are_replaced(self, tmp_path: Path, content: bytes) -> None:
+        path = tmp_path / "a.json"
+        path.write_bytes(content)
+        ResultFiles({"--json": path}).check(Inputs([]))
+
     def test_stdout_holds_one(self) -> None:
         with pytest.raises(UsageError, match="--csv and --json: only one result"):
             ResultFiles({"--csv": Path("-"), "--json": Path("-"), "--html": None})
