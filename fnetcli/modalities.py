@@ -108,14 +108,17 @@ def partners(name: str) -> list[str]:
     return [other for pair in PAIRS if name in pair for other in pair if other != name]
 
 
-def network_order(given: Sequence[str]) -> tuple[str, str]:
-    """Return the two given modalities as (first, second); raise UsageError for any other choice."""
+def network_order(given: Sequence[str], prefix: str = "--") -> tuple[str, str]:
+    """Return the two given modalities as (first, second); raise UsageError for any other choice.
+
+    `prefix` is what the user writes before each name.
+    """
     for pair in PAIRS:
         if sorted(pair) == sorted(given):
             return pair
     allowed = ", ".join(f"{second}+{first}" for first, second in PAIRS)
-    count = {0: "no image given", 1: f"only --{given[0]} given" if given else ""}
-    problem = count.get(len(given), f"{' + '.join(f'--{name}' for name in given)} given")
+    count = {0: "no image given", 1: f"only {prefix}{given[0]} given" if given else ""}
+    problem = count.get(len(given), f"{' + '.join(f'{prefix}{name}' for name in given)} given")
     raise UsageError(f"{problem}; give exactly two that belong together: {allowed}")
 
 

@@ -17,8 +17,11 @@ from fnetcli.cli.train_plan import (
     choose_recipe,
     find_pairs,
     initial_weights,
+    kept_recipe,
+    naming,
     plan_registration,
     plan_run,
+    read_plan,
     write_recipe,
 )
 from fnetcli.runs.batch import EXIT_DONE, EXIT_INTERRUPTED
@@ -63,29 +66,34 @@ def train(
     name = choose_recipe(given)
     run = given.out or Path("runs") / Path(name).stem
     check_run_folder(run, resume=resume)
-    plan = plan_run(name, run, given, images.given)
-    plan = plan_registration(plan, registration)
+    kept = kept_recipe(run, given)
+    plan = read_plan(name, kept, given, images.given)
+    source = kept or given.recipe or ""
+    with naming(source):
+        plan = plan_registration(plan_run(plan, given, images.given), registration)
     chosen = choose_device(device.device)
     if chosen.kind == "cuda" and chosen.index is None and team.has_team():
         chosen = choose_device(f"cuda:{team.local_rank()}")
-    pairs, validation_pairs = find_pairs(plan, console)
+    with naming(source):
+        pairs, validation_pairs = find_pairs(plan, console)
     init = initial_weights(plan, given)
     if init is not None:
         console.notice(f"training starts from {init.name}")
     console.notice(f"{number_of(len(pairs), 'pair')}, device {chosen}, run folder {run}")
     observer = _Observer(console, Board(run) if given.tensorboard and leads else None)
     try:
-        loop.train(
-            plan,
-            pairs,
-            validation_pairs,
-            run,
-            device=chosen.in_torch(),
-            resume=resume,
-            observer=observer,
-            init=init,
-            accumulate=given.accumulate,
-        )
+        with naming(source):
+            loop.train(
+                plan,
+                pairs,
+                validation_pairs,
+                run,
+                device=chosen.in_torch(),
+                resume=resume,
+                observer=observer,
+                init=init,
+                accumulate=given.accumulate,
+            )
     except loop.Stopped:
         if leads:
             console.error(f"interrupted; the state is saved, continue with --resume -o {run}")

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -26,13 +28,10 @@ SHOWN_WARNINGS = 5  # of files
 def choose_recipe(given: GivenTraining) -> str:
     """Return the recipe's name or path: by default FNet's published one, or for fine-tuning.
 
-    Raise UsageError, CheckpointError.
+    Raise CheckpointError.
     """
-    from fnetcli.errors import UsageError
     from fnetcli.training.recipes import DEFAULT_NAME, fine_tuning_recipe
 
-    if given.init == "":
-        raise UsageError("--init: empty; give a name of shipped weights, or a file")
     if given.recipe is not None:
         return given.recipe
     return DEFAULT_NAME if given.init is None else fine_tuning_recipe(given.init)
@@ -60,20 +59,47 @@ def write_recipe(name: str, out: Path | None) -> Path:
     return path
 
 
-def plan_run(name: str, run: Path, given: GivenTraining, folders: dict[str, Path]) -> Recipe:
-    """Return the recipe with what the command line says; a run to resume has its own."""
+@contextmanager
+def naming(recipe: str | Path) -> Iterator[None]:
+    """Put the name of the recipe before errors about it; nothing before them if it is empty."""
     from fnetcli.errors import ConfigError
-    from fnetcli.modalities import TABLE
-    from fnetcli.training.config import DataSet, LabelledRecipe
+
+    try:
+        yield
+    except ConfigError as error:
+        if not recipe or str(error).startswith("--"):
+            raise
+        raise ConfigError(f"{recipe}: {error}") from None
+
+
+def kept_recipe(run: Path, given: GivenTraining) -> Path | None:
+    """Return the recipe of the run to resume if no other is given."""
     from fnetcli.training.loop import RECIPE_FILE
+
+    path = run / RECIPE_FILE
+    return path if given.resume and given.recipe is None and os.path.lexists(path) else None
+
+
+def read_plan(
+    name: str, kept: Path | None, given: GivenTraining, folders: dict[str, Path]
+) -> Recipe:
+    """Return the recipe; a run to resume has its own. Raise ConfigError, CheckpointError."""
     from fnetcli.training.recipes import locate_weights, read_recipe
 
     init = "" if given.init is None else locate_weights(given.init, Path())
-    if given.resume and given.recipe is None and os.path.lexists(run / RECIPE_FILE):
-        plan = read_recipe(run / RECIPE_FILE, init, folders, takes_init=given.names_weights)
-    else:
-        plan = read_recipe(name, init, folders)
+    if kept is not None:
+        return read_recipe(kept, init, folders, takes_init=given.names_weights)
+    return read_recipe(name, init, folders)
+
+
+def plan_run(plan: Recipe, given: GivenTraining, folders: dict[str, Path]) -> Recipe:
+    """Return the recipe with what the command line says. Raise ConfigError, UsageError."""
+    from fnetcli.errors import ConfigError
+    from fnetcli.modalities import TABLE, network_order
+    from fnetcli.training.config import DataSet, LabelledRecipe
+
     if folders:
+        network_order([*folders])
         data = DataSet({name: str(path) for name, path in folders.items()})
         plan = dataclasses.replace(plan, data=(data,), validation=())
     if not plan.data:
@@ -82,6 +108,7 @@ def plan_run(name: str, run: Path, given: GivenTraining, folders: dict[str, Path
         )
     if given.validation is not None:
         plan = dataclasses.replace(plan, validation=_validation_sets(plan, given.validation))
+    _require_two(plan)
     plan = _plan_reading(plan, given)
     thermal = [one.name for one in TABLE if one.is_thermal]
     if plan.augment.invert_thermal and not any({*one.folders} & {*thermal} for one in plan.data):
@@ -96,6 +123,20 @@ def plan_run(name: str, run: Path, given: GivenTraining, folders: dict[str, Path
             "option out, or give a recipe of uaafusion"
         )
     return plan
+
+
+def _require_two(plan: Recipe) -> None:
+    """Raise ConfigError for a set of pairs that does not have two modalities."""
+    from fnetcli.errors import ConfigError, UsageError
+    from fnetcli.modalities import network_order
+
+    for name in plan.paths:
+        sets = getattr(plan, name)
+        for one in sets if isinstance(sets, tuple) else ():
+            try:
+                network_order([*one.folders], prefix="")
+            except UsageError as error:
+                raise ConfigError(f"[{name}]: {error}") from None
 
 
 def plan_registration(plan: Recipe, registration: GivenRegistration) -> Recipe:
@@ -195,10 +236,6 @@ def check_run_folder(run: Path, *, resume: bool) -> None:
         raise UsageError(f"{run}: no such run; check the path, or start without --resume")
     if not resume and run.is_dir() and any(run.iterdir()):
         raise UsageError(f"{run}: not empty; use --resume, or choose another folder with -o")
-
-
-def _largest_crop(recipe: Recipe) -> int:
-    return max((stage.crop for stage in recipe.stages if stage.iterations), default=1)
 
 
 def find_pairs(plan: Recipe, console: Console) -> tuple[PairList, PairList | None]:

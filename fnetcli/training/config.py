@@ -29,6 +29,7 @@ LOWEST_RATE = 0.01  # at the end of a decay, in units of the rate
 DEFAULT_MODEL = "fnet"  # of a recipe that names none
 MAX_CLASSES = 255
 MAX_WHOLE = 2**63 - 1  # seeds of torch and lengths of arrays hold no more
+MAX_ITERATIONS = 10**9  # of a stage
 MOST_CHANGED = {  # in `AugmentConfig`: more leaves nothing of the images
     "gain": 1,
     "gamma": 10,
@@ -61,6 +62,8 @@ class StageConfig:
             ("batch", "crop", "learning_rate"),
             ("iterations", "warmup", "decay", "halve_every", *weights),
         )
+        if self.iterations > MAX_ITERATIONS:
+            raise ValueError(f"iterations must be at most {MAX_ITERATIONS}, not {self.iterations}")
 
     def rate(self, iteration: int) -> float:
         """Return the learning rate of iteration 0 ... iterations - 1."""

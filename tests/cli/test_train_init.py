@@ -222,7 +222,7 @@ class TestRefused:
 
     def test_no_weights(self, tmp_path: Path) -> None:
         recipe = prepare(tmp_path, "fnet")
-        assert "--init: empty" in self.refused(recipe, "--init", "")
+        assert "--init: an empty value" in self.refused(recipe, "--init", "")
         (tmp_path / "junk").write_bytes(b"junk" * 10)
         run = tmp_path / "run"
         for arguments in ([recipe], []):  # with a recipe, and to find one

@@ -8,6 +8,7 @@ import pytest
 
 from fnetcli.training.recipes import read_recipe, shipped_recipes
 from tests.cli.command import error_line, fnet
+from tests.cli.tiny_recipes import FNET_NETWORKS
 from tests.drawn_pictures import write_pairs
 from tests.paths import ROOT
 
@@ -58,3 +59,53 @@ def test_a_name_wins_over_a_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     missing = fnet("train", "zzz", "--vis", "data/vis", "--ir", "data/ir")
     assert missing.exit_code == 2
     assert "give a TOML file, or a recipe by name (cddfuse-finetune, " in error_line(missing.stderr)
+
+
+TOP = "seed = 1\nvalidate_every = 1\ncheckpoint_every = 1\n" + FNET_NETWORKS
+DATA = '[data]\nvis = "data/vis"\nir = "data/ir"\n'
+STAGE = "[stage_1]\niterations = 1\nbatch = 1\ncrop = 16\n[stage_2]\niterations = 0\n"
+WRONG = {
+    "no pairs": (TOP + STAGE, "no training pairs given; use --vis DIR --ir DIR, or [data]"),
+    "an empty set": ("data = [{}]\n" + TOP + STAGE, "[data]: no image given; give exactly two"),
+    "one modality": (TOP + STAGE + '[data]\nvis = "data/vis"\n', "[data]: only vis given; give"),
+    "three modalities": (TOP + STAGE + DATA + 'nir = "x"\n', "[data]: vis + ir + nir given; give"),
+    "half of a validation": (
+        TOP + STAGE + DATA + '[validation]\nir = "data/ir"\n',
+        "[validation]: only ir given; give",
+    ),
+    "freezing nothing": (
+        TOP + DATA + STAGE.replace("crop", 'freeze = ["nobody"]\ncrop', 1),
+        "freeze = 'nobody': no part of the network; name some of ",
+    ),
+    "iterations": (
+        TOP + DATA + STAGE.replace("iterations = 1", f"iterations = {10**18}"),
+        f"[stage_1] iterations must be at most 1000000000, not {10**18}",
+    ),
+    "a batch": (
+        TOP + DATA + STAGE.replace("batch = 1", f"batch = {10**12}"),
+        f"batch = {10**12}: crops of 16x16 pixels need ",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", WRONG)
+def test_errors_name_the_recipe(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, eager: None
+) -> None:
+    del eager
+    monkeypatch.chdir(tmp_path)
+    write_pairs(tmp_path / "data", 2)
+    text, message = WRONG[name]
+    Path("mine.toml").write_text(text)
+    result = fnet("train", "mine.toml", "-o", "run")
+    assert result.exit_code == 2, result.output
+    assert error_line(result.stderr).startswith(f"error: mine.toml: {message}")
+
+
+def test_one_image_option_is_no_error_of_the_recipe(tmp_path: Path) -> None:
+    (tmp_path / "mine.toml").write_text(TOP + STAGE)
+    result = fnet("train", tmp_path / "mine.toml", "--vis", tmp_path, "-o", tmp_path / "run")
+    assert result.exit_code == 2
+    assert error_line(result.stderr).startswith("error: only --vis given; give exactly two")
+    result = fnet("train", "-o", tmp_path / "run")
+    assert error_line(result.stderr).startswith("error: no training pairs given; use --vis DIR")
