@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from fnetcli.cli.console import Console, Progress, tell_pairing
 from fnetcli.cli.options.files import GivenPairing, GivenReading
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
     from fnetcli.training.loop import PairList
 
 SHOWN_WARNINGS = 5  # of files
+BYTES_A_WEIGHT = 20  # in training: itself, its gradient, average and two moments, 4 bytes each
+BYTES_A_TENSOR = 1000  # besides, at least
 
 
 def choose_recipe(given: GivenTraining) -> str:
@@ -73,11 +76,16 @@ def naming(recipe: str | Path) -> Iterator[None]:
 
 
 def kept_recipe(run: Path, given: GivenTraining) -> Path | None:
-    """Return the recipe of the run to resume if no other is given."""
+    """Return the recipe of the run to resume if no other is given. Raise UsageError."""
+    from fnetcli.errors import UsageError
     from fnetcli.training.loop import RECIPE_FILE
 
     path = run / RECIPE_FILE
-    return path if given.resume and given.recipe is None and os.path.lexists(path) else None
+    if not given.resume or given.recipe is not None:
+        return None
+    if not os.path.lexists(path):
+        raise UsageError(f"{run}: no run there; check the path, or start without --resume")
+    return path
 
 
 def read_plan(
@@ -227,11 +235,13 @@ def initial_weights(plan: Recipe, given: GivenTraining) -> Weights | None:
 
 
 def check_run_folder(run: Path, *, resume: bool) -> None:
-    """Raise UsageError for a run that does not exist, or a folder that is not empty."""
+    """Raise UsageError for no run to resume, or a folder that is not empty or not writable."""
     from fnetcli.errors import UsageError
+    from fnetcli.runs.protect import require_writable
 
     if run.exists() and not run.is_dir():
         raise UsageError(f"{run}: is a file; give a folder for the run")
+    require_writable("-o", run / "any")
     if resume and not run.is_dir():
         raise UsageError(f"{run}: no such run; check the path, or start without --resume")
     if not resume and run.is_dir() and any(run.iterdir()):
@@ -268,12 +278,21 @@ def find_pairs(plan: Recipe, console: Console) -> tuple[PairList, PairList | Non
 
 
 def _require_memory(plan: Recipe) -> None:
-    """Raise ConfigError if the crops of a batch alone do not fit into memory."""
+    """Raise ConfigError if the network, or the crops of a batch, alone do not fit into memory."""
     from fnetcli.errors import ConfigError
     from fnetcli.memory import free_memory
+    from fnetcli.models.table import MODELS
     from fnetcli.training.data import bytes_of_crops
 
-    free = free_memory()
+    free, size = free_memory(), 0
+    own: Any = plan  # the class of each model has a network
+    for _, shape in MODELS[plan.model].shapes(own.network):
+        size += BYTES_A_WEIGHT * math.prod(shape) + BYTES_A_TENSOR
+        if size > free:  # the number of tensors may be beyond all measure, too
+            raise ConfigError(
+                f"[network]: training it needs more than the {free / 1e9:,.1f} GB of memory that "
+                "are free; choose smaller numbers"
+            )
     for stage in (stage for stage in plan.stages if stage.iterations):
         side = max(one.crop or stage.crop for one in plan.data)
         needed = bytes_of_crops(stage.batch, side)

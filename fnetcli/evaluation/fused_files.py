@@ -154,13 +154,18 @@ def require_names(names: list[str], modalities: tuple[str, str]) -> None:
             "nothing to score; give --fused DIR, --weights FILE (or --weights default), "
             "or --baselines"
         )
-    folded = [name.casefold() for name in names]
+    folded = [_folded(name) for name in names]
     for name in names:
-        if folded.count(name.casefold()) > 1:
-            alike = [one for one in names if one.casefold() == name.casefold()]
+        if folded.count(_folded(name)) > 1:
+            alike = [nfc(one) for one in names if _folded(one) == _folded(name)]
             shown = " and ".join(dict.fromkeys(map(repr, alike)))
             raise UsageError(
                 f"two methods are named {shown}; name one: --fused NAME=DIR, --weights NAME=FILE"
             )
-        if name in modalities:
+        if _folded(name) in modalities:
             raise UsageError(f"a method is named {name!r} like a source; give it another name")
+
+
+def _folded(name: str) -> str:
+    """Return what is the same for names that look alike in a table."""
+    return nfc(name).casefold()

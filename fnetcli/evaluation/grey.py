@@ -16,6 +16,7 @@ from fnetcli.metrics import to_grey8
 
 Levels = NDArray[np.uint8]
 FUSED_SCALING = ScalingOptions(stretch=None)  # a fused image is never stretched
+MAX_DARK = 4095  # of 65535, in 16-bit files: such numbers have 12 bits or fewer
 FLOAT_LIMITS = (-1.0, 2.0)  # a fused float image beyond them is not one in [0, 1]
 
 
@@ -53,7 +54,9 @@ def read_fused(path: Path, options: ReadOptions) -> FusedFile:
         _check_floats(path, image)
     scaling = FUSED_SCALING.choose(image.stored_type, "vis", image.bits)
     scaled = scale(replace(image, alpha=None), scaling)
-    return FusedFile(scaled, (*depth_notices("fused", scaled), *image.notices, *scaled.notices))
+    dark = _dark_notices(image)
+    notices = (*depth_notices("fused", scaled), *dark, *image.notices, *scaled.notices)
+    return FusedFile(scaled, notices)
 
 
 def depth_notices(label: str, scaled: Scaled) -> tuple[str, ...]:
@@ -62,6 +65,14 @@ def depth_notices(label: str, scaled: Scaled) -> tuple[str, ...]:
         return ()
     kind = scaled.image.stored_type
     return (f"{label}: {kind} numbers {scaled.low:g} to {scaled.high:g} become 0 to 255",)
+
+
+def _dark_notices(image: Image) -> tuple[str, ...]:
+    """Say that numbers of few bits, stored as 16, are scored as what they are: nearly black."""
+    if image.stored_type != np.uint16 or image.pixels.max(initial=0) > MAX_DARK:
+        return ()
+    text = f"fused: 16-bit images with no number above {MAX_DARK} are nearly black; store them so "
+    return (text + "that white is 65535, or as 8 bits",)
 
 
 def _picture(scaled: Scaled, band: slice) -> Levels:

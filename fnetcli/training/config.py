@@ -30,6 +30,7 @@ DEFAULT_MODEL = "fnet"  # of a recipe that names none
 MAX_CLASSES = 255
 MAX_WHOLE = 2**63 - 1  # seeds of torch and lengths of arrays hold no more
 MAX_ITERATIONS = 10**9  # of a stage
+MAX_SHARE = 10**9
 MOST_CHANGED = {  # in `AugmentConfig`: more leaves nothing of the images
     "gain": 1,
     "gamma": 10,
@@ -119,6 +120,8 @@ class DataSet:
     def __post_init__(self) -> None:
         """Raise ValueError where a number is out of range."""
         require(self, (), ("share", "crop"))
+        if self.share > MAX_SHARE:
+            raise ValueError(f"share must be at most {MAX_SHARE}, not {self.share}")
 
     def as_table(self) -> dict[str, Any]:
         """Return what TOML holds: the folders, and the rest if it is not the default."""
@@ -333,6 +336,8 @@ def _data_set(table: dict[str, Any], path: str, name: str) -> DataSet:
             raise ConfigError(f"{path}: unknown key '{name}.{key}'; {hint}")
         if not isinstance(value, str):
             raise ConfigError(f"{path}: [{name}] must map modalities to texts")
+        if not value:
+            raise ConfigError(f"{path}: [{name}] {key} is empty; give a folder")
     rest = {key: value for key, value in table.items() if key in keys}
     one: DataSet = build(DataSet, {"folders": folders, **rest}, path, name)
     return one

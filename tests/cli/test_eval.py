@@ -592,6 +592,9 @@ class TestBadInput:
             (["--fused", "{t}/vis", "--fused", "{t}/vis"], "two methods are named 'vis'"),
             (["--fused", "x={t}/vis", "--fused", "x={t}/ir"], "two methods are named 'x'"),
             (["--fused", "ir={t}/vis"], "a method is named 'ir' like a source"),
+            (["--fused", "IR={t}/vis"], "a method is named 'IR' like a source"),
+            (["--fused", "X={t}/vis", "--fused", "x={t}/ir"], "two methods are named 'X' and 'x'"),
+            (["--fused", "\u00e9={t}/vis", "--fused", "e\u0301={t}/ir"], "two methods are named"),
             (["--fused", "{t}/vis/a.png"], "is a file, but folders are scored"),
             (["--fused", "{t}/empty"], "no fused image there belongs to a case"),
             (["--baselines", "--metrics", "SIM"], "--metrics SIM: unknown; did you mean SSIM?"),
@@ -661,6 +664,19 @@ class TestBadInput:
         (line,) = errors(result.stderr)
         assert "full: cannot be written (No space left on device)" in line
         assert full.is_char_device()
+
+
+def test_16_bits_that_hold_fewer_are_told(tmp_path: Path, sources: list[Any]) -> None:
+    folder = plant(tmp_path, "m", 5, NAMES)
+    for path in folder.iterdir():
+        iio.imwrite(path, iio.imread(path).astype(np.uint16))
+    result = fnet("eval", *sources, "--fused", folder, "--metrics", "MI")
+    assert result.exit_code == 0
+    assert "16-bit images with no number above 4095 are nearly black" in result.stderr
+    for path in folder.iterdir():
+        iio.imwrite(path, iio.imread(path) * np.uint16(257))
+    result = fnet("eval", *sources, "--fused", folder, "--metrics", "MI")
+    assert "nearly black" not in result.stderr
 
 
 class TestCache:

@@ -81,6 +81,18 @@ WRONG = {
         TOP + DATA + STAGE.replace("iterations = 1", f"iterations = {10**18}"),
         f"[stage_1] iterations must be at most 1000000000, not {10**18}",
     ),
+    "a network": (
+        TOP.replace("atoms = 4", f"atoms = {10**9}", 1) + DATA + STAGE,
+        "[network]: training it needs more than the ",
+    ),
+    "a share": (
+        TOP + STAGE + DATA + "share = 1e308\n",
+        "[data] share must be at most 1000000000, not 1e+308",
+    ),
+    "no folder": (
+        TOP + STAGE + DATA.replace("data/ir", ""),
+        "[data] ir is empty; give a folder",
+    ),
     "a batch": (
         TOP + DATA + STAGE.replace("batch = 1", f"batch = {10**12}"),
         f"batch = {10**12}: crops of 16x16 pixels need ",
@@ -109,3 +121,13 @@ def test_one_image_option_is_no_error_of_the_recipe(tmp_path: Path) -> None:
     assert error_line(result.stderr).startswith("error: only --vis given; give exactly two")
     result = fnet("train", "-o", tmp_path / "run")
     assert error_line(result.stderr).startswith("error: no training pairs given; use --vis DIR")
+
+
+def test_folders_that_hold_no_run(tmp_path: Path) -> None:
+    result = fnet("train", "--resume", "-o", tmp_path)
+    assert result.exit_code == 2
+    assert f"{tmp_path}: no run there; check the path" in error_line(result.stderr)
+    (tmp_path / "file").touch()
+    result = fnet("train", "fnet", "-o", tmp_path / "file" / "run")
+    assert result.exit_code == 2
+    assert "file is a file, not a folder; choose another path" in error_line(result.stderr)
