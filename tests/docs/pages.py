@@ -31,8 +31,8 @@ class Block:
 
     @property
     def lines(self) -> list[str]:
-        """The lines that are not empty."""
-        return [line.strip() for line in self.text.splitlines() if line.strip()]
+        """The lines that are not empty; a continued line is one."""
+        return [line.strip() for line in joined(self.text).splitlines() if line.strip()]
 
 
 def blocks(page: Path) -> Iterator[Block]:
@@ -58,9 +58,14 @@ def indented(text: str) -> list[str]:
     return INDENTED.findall(FENCE.sub("", text))
 
 
+def joined(code: str) -> str:
+    r"""Return code in which lines that end in \ are one with the next."""
+    return re.sub(r"\s*\\\n\s*", " ", code)
+
+
 def commands(code: str) -> Iterator[str]:
     """Yield the lines that begin with a program, without comments; a continued line is one."""
-    for line in re.sub(r"\s*\\\n\s*", " ", code).splitlines():
+    for line in joined(code).splitlines():
         words = line.strip().removeprefix("$ ").removeprefix(".venv/bin/")
         if words.split(" ")[0] in PROGRAMS:
             yield re.split(r"\s#\s|\s{2,}", words)[0].strip()
