@@ -126,9 +126,19 @@ def to_stdout(content: str | bytes) -> None:
     except BrokenPipeError:
         raise
     except OSError as error:
+        _discard_stdout()
         raise OutputError(
             f"standard output: cannot be written ({error.strerror}); check where it goes"
         ) from None
+
+
+def _discard_stdout() -> None:
+    """Send what stdout has buffered, and all that follows, nowhere.
+
+    Else Python tries once more when it exits, prints a traceback and exits with 120.
+    """
+    with contextlib.suppress(OSError):  # no file, as in a notebook
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _colored(text: str, color: str) -> str:
@@ -323,7 +333,7 @@ def explain(error: BaseException, console: Console) -> int:
             console.error("interrupted; finished results are on disk")
             return EXIT_INTERRUPTED
         case BrokenPipeError():  # as with `| head`: nothing more can be printed on stdout
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            _discard_stdout()
             console.error(
                 "standard output: closed by its reader, so the run ended; finished results are on "
                 "disk"

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from fnetcli.errors import UsageError
+from fnetcli.files.guarded import RefusedError, open_ordinary
 
 if TYPE_CHECKING:
     from fnetcli.inputs.pairing import Pairing
@@ -118,8 +119,10 @@ def _require_kind(option: str, path: Path) -> None:
     if not os.path.isfile(path):  # noqa: PTH113  no error where the system refuses the name
         return
     try:
-        with path.open("rb") as file:
+        with open_ordinary(path, "a result file") as file:
             start = file.read(START)
+    except RefusedError as error:
+        raise UsageError(f"{option} {path}: {error}") from None
     except OSError as error:
         raise UsageError(
             f"{option} {path}: exists and cannot be read ({error.strerror}); choose another name"

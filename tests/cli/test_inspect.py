@@ -1109,12 +1109,15 @@ class TestBadInput:
         self, tmp_path: Path, home: Path, name: str, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         out = tmp_path / "o"
-        words = f"--json {out / name}: is the name of another result; choose another name"
+        words = (
+            f"--json {out / name}: is the name of another kind of file, but the result is JSON; "
+            "end it in .json"
+        )
         for subject in (pair_of(home), [home / "tiny.safetensors"]):
             assert refused(2, *subject, "-o", out, "--json", out / name) == words
         monkeypatch.chdir(tmp_path)
         line = refused(2, *pair_of(home), "--json", Path("fnet-inspect") / name)
-        assert "is the name of another result" in line
+        assert "is the name of another kind of file" in line
         assert list(tmp_path.iterdir()) == []
 
     def test_numbers_do_not_stand_where_the_folder_goes(self, tmp_path: Path, home: Path) -> None:

@@ -192,7 +192,7 @@ class TestPair:
         place = tmp_path / "o" / name
         given = [*images, "--weights", tiny, "-o", tmp_path / "o"]
         result = fnet("inspect", *given, "--json", place)
-        assert "is the name of another result" in result.stderr
+        assert "is the name of another kind of file" in result.stderr
         place.mkdir(parents=True)
         result = fnet("inspect", *given)
         assert f"{place}: is a folder, but a result has this name" in result.stderr

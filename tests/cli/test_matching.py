@@ -242,7 +242,7 @@ class TestTimes:
         assert result.exit_code == 0
         assert f"ignored, no time in its name (1): {tmp_path / 'vis' / 'map.png'}" in result.stderr
 
-    @pytest.mark.parametrize("text", ["2", "0s", "-1s", "2h", "s", "", "1e9s", "nan s"])
+    @pytest.mark.parametrize("text", ["2", "0s", "-1s", "2h", "s", "1e9s", "nan s"])
     def test_mistakes(self, text: str, tmp_path: Path) -> None:
         draw(tmp_path, "vis/1.png", "ir/1.png")
         line = refused(*sides(tmp_path), "--nearest-time", text)

@@ -125,7 +125,7 @@ class TestPictures:
         ("options", "words"),
         [
             (("best",), "--method best: unknown; use network, average, max or laplacian"),
-            (("",), "unknown; use"),
+            (("",), "--method: an empty value"),
             (("max", "--weights", "fnet"), "--weights and --method max: there is no network"),
             (("max", "--device", "cuda"), "--device cuda and --method max"),
             (("max", "--precision", "bf16"), "--precision and --method max"),

@@ -199,7 +199,7 @@ REFUSED: dict[str, tuple[bytes, str]] = {
     "bmp letters only": (b"BM, said the text", "not a readable BMP;"),
     "webp ends": (encode(RGB, "WEBP")[:-3], "not a complete WebP"),
     "tiff without pages": (b"II*\0\x08\0\0\0", "not a complete TIFF"),
-    "bomb": (png((60_000, 60_000), 8, 2, [b""]), "3600 megapixels"),
+    "bomb": (png((60_000, 60_000), 8, 2, [b""]), "3,600 megapixels"),
 }
 ANY = ReadOptions()
 BOMBS = {
