@@ -28,6 +28,7 @@ from fnetcli.metrics import quantise, score
 from fnetcli.modalities import network_order
 from fnetcli.pictures.prepare import PrepareOptions, read_case
 from fnetcli.text import number_of
+from fnetcli.training.data import cut_middle
 from fnetcli.training.fnet.losses import FusionLoss, fusion_loss
 
 RATE = 0.02  # of Adam, in the range of pixels, falling to a hundredth
@@ -41,12 +42,6 @@ class Scored:
 
     scores: dict[str, float]
     losses: dict[str, float]
-
-
-def middle(image: Picture, side: int) -> Picture:
-    """Return the middle of an image, at most `side` pixels high and wide."""
-    top, left = (max(0, (length - side) // 2) for length in image.shape)
-    return image[top : top + side, left : left + side]
 
 
 def minimum(start: Picture, pair: tuple[Picture, Picture], balance: Balance, steps: int) -> Picture:
@@ -89,8 +84,8 @@ def fused_by(
     first, second = modalities
     for case in pair_paths(folder / first, folder / second).cases:
         x, y = read_case(case, PrepareOptions(modalities)).luminances
-        pair = (middle(x[0], side), middle(y[0], side))
-        yield pair, [middle(engine.run(x, y).fused[0], side) for engine in engines]
+        pair = (cut_middle(x[0], side), cut_middle(y[0], side))
+        yield pair, [cut_middle(engine.run(x, y).fused[0], side) for engine in engines]
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

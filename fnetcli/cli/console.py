@@ -92,7 +92,7 @@ class Console:
         """Print something that is possibly not what the user wanted."""
         self._stderr(text, f"{_colored('warning', 'yellow')}: ")
 
-    def about(self, method: LoadedMethod) -> None:
+    def tell_method(self, method: LoadedMethod) -> None:
         """Print what a user should know about a network or a baseline."""
         for text in method.notices:
             self.notice(text)

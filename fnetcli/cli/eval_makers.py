@@ -120,7 +120,7 @@ class Makers:
         engine = network.engine
         self.console.notice(f"{name}: weights {network.weights.name}, device {engine.device}")
         self.console.detail(f"{name}: network {engine.path}, {engine.precision}")
-        self.console.about(network)
+        self.console.tell_method(network)
         return engine
 
 

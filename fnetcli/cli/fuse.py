@@ -277,11 +277,9 @@ class _Session:
         """Check the result files, load the network and print what it is. Raise UsageError."""
         from fnetcli.runs.protect import Inputs
 
-        cases = pairing.cases
         if self.files.paths:
-            images = [path for case in cases for path in (case.first, case.second)]
-            self.files.check(Inputs([*images, *self.further_inputs]))
-        count = number_of(len(cases), "pair")
+            self.files.check(Inputs([*pairing.paths, *self.further_inputs]))
+        count = number_of(len(pairing.cases), "pair")
         if self.crew is not None:
             network = self.source.load_for_others()
             where = f"cluster {self.crew.cluster.address}" if self.crew.cluster else "devices "
@@ -293,7 +291,7 @@ class _Session:
         if not self.running.dry_run:  # the network's inner loop may be compiled here
             network.require_memory(self.wanted)
             self.console.detail(network.at_work)
-        self.console.about(network)
+        self.console.tell_method(network)
         return network
 
     def save_transform(self, options: FuseOptions) -> None:

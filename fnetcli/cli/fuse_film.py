@@ -74,7 +74,7 @@ def fuse_film(
     has_other_lengths = _tell_sequences(console, modalities, sequences)
     network = source.load(console.notice)
     job = _job(given, modalities, sequences, out, network, timing)
-    console.about(network)
+    console.tell_method(network)
     network.require_memory(job.options.wanted())
     job = _surveyed(console, job)
     if not given.running.dry_run:

@@ -63,7 +63,7 @@ def inspect_two(
     for notice in subject.info:
         console.notice(notice)
     for network in networks.values():
-        console.about(network)
+        console.tell_method(network)
     misalignment = estimate_misalignment(*subject.luminances)
     words = misalignment.describe(*found.modalities)
     warnings = [not_aligned(words)] if misalignment.is_large else []

@@ -223,7 +223,7 @@ def _inspect(
     )
     for notice in subject.info:
         console.notice(notice)
-    console.about(network)
+    console.tell_method(network)
     console.detail(f"network: {engine.path}")
     steps = count_steps(inspector, task.options) + count_files(inspector)
 

@@ -107,7 +107,7 @@ def plan_run(plan: Recipe, given: GivenTraining, folders: dict[str, Path]) -> Re
     from fnetcli.training.config import DataSet, LabelledRecipe
 
     if folders:
-        network_order([*folders])
+        network_order([*folders])  # two, of which networks are for
         data = DataSet({name: str(path) for name, path in folders.items()})
         plan = dataclasses.replace(plan, data=(data,), validation=())
     if not plan.data:

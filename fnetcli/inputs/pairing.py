@@ -85,6 +85,11 @@ class Pairing:
     notices: tuple[str, ...] = ()
     advice: str = ""
 
+    @property
+    def paths(self) -> list[Path]:
+        """All files and folders of all cases."""
+        return [path for case in self.cases for path in (case.first, case.second)]
+
     def require_cases(self) -> None:
         """Raise FnetError where there is no case; say what would make some."""
         if self.cases:

@@ -45,11 +45,6 @@ class Job(Generic[PathsT, PreparedT, MadeT]):
         """The folder of the manifest and run.json."""
         return self.part.folder(self.out) if self.part else self.out
 
-    @property
-    def input_paths(self) -> list[Path]:
-        """All files and folders of all cases."""
-        return [path for case in self.pairing.cases for path in (case.first, case.second)]
-
     def paths(self, case: Case) -> PathsT:
         """Return the paths of a case's results."""
         return self.pipeline.paths(case, self.out, is_file=self.is_file)
@@ -108,7 +103,7 @@ def require_places(job: Job[PathsT, PreparedT, MadeT]) -> set[Path]:
 
     Of every path only a hash is kept; if two are the same, all paths are compared.
     """
-    inputs = Inputs(job.input_paths)
+    inputs = Inputs(job.pairing.paths)
     hashes, folders = array("q"), dict[str, Path]()
     for case in job.pairing.cases:
         for path in job.paths(case).all().values():

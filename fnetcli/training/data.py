@@ -10,7 +10,7 @@ import json
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import NamedTuple, Protocol
+from typing import NamedTuple, Protocol, TypeVar
 
 import numpy as np
 import torch
@@ -33,11 +33,20 @@ from fnetcli.training.config import AugmentConfig
 from fnetcli.training.team import team
 
 Luminance = NDArray[np.uint8]
+PixelT = TypeVar("PixelT", bound=np.generic)
 CACHE_BYTES = 4 << 30
 WHOLE = ReadOptions()
 MAX_DRAWS = 50  # of a crop that is worth training on; then any will do
 PLAIN = AugmentConfig()
 IsWorthIt = Callable[[Luminance, Luminance], bool]
+
+
+def cut_middle(image: NDArray[PixelT], side: int) -> NDArray[PixelT]:
+    """Cut the middle of an image, (H, W), at most `side` pixels each way; 0: return all of it."""
+    if not side:
+        return image
+    top, left = (max(0, length - side) // 2 for length in image.shape)
+    return image[top : top + side, left : left + side]
 
 
 def _any_crop(_first: Luminance, _second: Luminance) -> bool:

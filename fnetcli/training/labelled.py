@@ -10,7 +10,6 @@ import hashlib
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TypeVar
 
 import numpy as np
 import torch
@@ -24,11 +23,10 @@ from fnetcli.inputs.pairing import Case, images_by_name
 from fnetcli.text import number_of
 from fnetcli.training.augment import augment
 from fnetcli.training.config import AugmentConfig
-from fnetcli.training.data import PLAIN, PairSource, to_tensor
+from fnetcli.training.data import PLAIN, PairSource, cut_middle, to_tensor
 from fnetcli.training.team import team
 
 Label = NDArray[np.uint8]
-PixelT = TypeVar("PixelT", bound=np.generic)
 
 
 @dataclass(frozen=True)
@@ -223,14 +221,6 @@ def whole_batch(pair: LabelledPair, weight: NDArray[np.float16], side: int = 0) 
         torch.from_numpy(label.astype(np.int64))[None],
         torch.from_numpy(cut_middle(weight, side).astype(np.float32))[None, None],
     )
-
-
-def cut_middle(image: NDArray[PixelT], side: int) -> NDArray[PixelT]:
-    """Cut the middle of an image, (H, W), at most `side` pixels each way; 0: return all of it."""
-    if not side:
-        return image
-    top, left = (max(0, length - side) // 2 for length in image.shape)
-    return image[top : top + side, left : left + side]
 
 
 def find_labels(cases: list[Case], folder: Path) -> list[Path | None]:

@@ -29,7 +29,7 @@ from fnetcli.training.cddfuse.losses import (
     reconstruction_stage_loss,
 )
 from fnetcli.training.cddfuse.recipe import CDDFuseRecipe, CDDFuseStageConfig
-from fnetcli.training.data import Luminance, PairSource, to_tensor
+from fnetcli.training.data import Luminance, PairSource, cut_middle, to_tensor
 from fnetcli.training.validation import Validated
 
 RECONSTRUCTING = ("encoder", "decoder")  # the children of `CDDFuse` that stage I trains
@@ -200,7 +200,7 @@ class CDDFuseProcedure:
         @torch.no_grad()
         def of_pairs(numbers: Sequence[int]) -> Iterator[Validated]:
             for number in numbers:
-                first, second = (_middle(image, side) for image in pairs[number])
+                first, second = (cut_middle(image, side) for image in pairs[number])
                 x, y = (to_tensor(image)[None, None].to(self.device) for image in (first, second))
                 with self._autocast():
                     fused, loss = run(x, y)
@@ -224,14 +224,6 @@ class CDDFuseProcedure:
     def _autocast(self) -> torch.autocast:
         is_bf16 = self.recipe.precision == "bf16"
         return torch.autocast(self.device.type, torch.bfloat16, enabled=is_bf16)
-
-
-def _middle(image: Luminance, side: int) -> Luminance:
-    """Cut the middle of an image, (H, W), at most `side` pixels each way; 0: return all of it."""
-    if not side:
-        return image
-    starts = [max(0, length - side) // 2 for length in image.shape]
-    return image[starts[0] : starts[0] + side, starts[1] : starts[1] + side]
 
 
 def _halves(batch: Tensor) -> tuple[Tensor, Tensor]:

@@ -23,7 +23,8 @@ from fnetcli.models.uaafusion.config import UAAFusionConfig
 from fnetcli.models.uaafusion.network import UAAFusion
 from fnetcli.training.base import Losses, Stage, Validate
 from fnetcli.training.config import StageConfig
-from fnetcli.training.labelled import LabelledBatch, LabelledPairs, cut_middle, whole_batch
+from fnetcli.training.data import cut_middle
+from fnetcli.training.labelled import LabelledBatch, LabelledPairs, whole_batch
 from fnetcli.training.team import team
 from fnetcli.training.uaafusion.losses import segmentation_loss
 from fnetcli.training.uaafusion.recipe import JointStageConfig, UAAFusionRecipe
