@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from fnetcli.runs.network import LoadedMethod
 
 P = ParamSpec("P")
-SHOWN_UNPAIRED = 20
+SHOWN_UNPAIRED = 5
 WIDEST = 10_000  # of a table that is not printed to a terminal
 
 

@@ -137,7 +137,7 @@ def evaluate(
         stretch_scope=scope.of_pictures,
         workers=running.workers or min(MAX_WORKERS, usable_cores()),
     )
-    found = [scoring.find(one) for one in _sets(images, camera, methods, pairing)]
+    found = scoring.find(_sets(images, camera, methods, pairing))
     for one in found:
         require_names(one.methods, one.modalities)
     require_same_methods({one.name: one.methods for one in found})

@@ -155,16 +155,31 @@ class Scoring:
     stretch_scope: Scope
     workers: int
 
-    def find(self, given: GivenSet) -> FoundSet:
-        """Find the files of a data set. Raise UsageError."""
+    def find(self, sets: Sequence[GivenSet]) -> list[FoundSet]:
+        """Find the files of all data sets. Raise UsageError."""
+        from fnetcli.inputs.pairing import together
+
+        pairs = [self._pair(one) for one in sets]
+        pairings = together([pairing for _, pairing in pairs])
+        for pairing in pairings:
+            tell_pairing(self.console, pairing)
+            pairing.require_cases()
+        return [
+            self._found(given, modalities, pairing)
+            for given, (modalities, _), pairing in zip(sets, pairs, pairings, strict=True)
+        ]
+
+    def _pair(self, given: GivenSet) -> tuple[tuple[str, str], Pairing]:
+        """Return the modalities of a data set and its pairs."""
+        if self.camera.flir is None:
+            return self.pairing.find(given.images, self.reading)
+        of_camera = self.camera.find(given.images, self.pairing, self.reading)
+        return of_camera.modalities, of_camera.pairing
+
+    def _found(self, given: GivenSet, modalities: tuple[str, str], found: Pairing) -> FoundSet:
         from fnetcli.evaluation.fused_files import fused_methods
         from fnetcli.pictures.prepare import PrepareOptions
 
-        if self.camera.flir is None:
-            modalities, found = self.pairing.find(given.images, self.reading)
-        else:
-            of_camera = self.camera.find(given.images, self.pairing, self.reading)
-            modalities, found = of_camera.modalities, of_camera.pairing
         of_files = self.reading.options(modalities)
         prepare = PrepareOptions(
             modalities,
@@ -173,8 +188,6 @@ class Scoring:
             self.size.resize,
             self.registration.place(self.size.resize, of_camera=self.camera.has_both),
         )
-        tell_pairing(self.console, found)
-        found.require_cases()
         has_frames = any(case.page is not None for case in found.cases)  # results in sub-folders
         is_deep = self.pairing.recursive or bool(self.pairing.match) or has_frames
         fused = fused_methods(found, given.fused, self.of_methods, is_recursive=is_deep)

@@ -75,7 +75,7 @@ def train(
     if chosen.kind == "cuda" and chosen.index is None and team.has_team():
         chosen = choose_device(f"cuda:{team.local_rank()}")
     with naming(source):
-        pairs, validation_pairs = find_pairs(plan, console)
+        pairs, validation_pairs = find_pairs(plan, run, console)
     init = initial_weights(plan, given)
     if init is not None:
         console.notice(f"training starts from {init.name}")

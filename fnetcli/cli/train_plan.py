@@ -5,10 +5,10 @@ from __future__ import annotations
 import dataclasses
 import math
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from fnetcli.cli.console import Console, Progress, tell_pairing
 from fnetcli.cli.options.files import GivenPairing, GivenReading
@@ -19,6 +19,7 @@ from fnetcli.text import number_of
 
 if TYPE_CHECKING:
     from fnetcli.checkpoints.loading import Weights
+    from fnetcli.inputs.pairing import Pairing
     from fnetcli.training.config import DataSet, LabelledRecipe, Recipe
     from fnetcli.training.data import Pairs, PairSource
     from fnetcli.training.loop import PairList
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
 SHOWN_WARNINGS = 5  # of files
 BYTES_A_WEIGHT = 20  # in training: itself, its gradient, average and two moments, 4 bytes each
 BYTES_A_TENSOR = 1000  # besides, at least
+LABELS = ("labels", "validation_labels")  # fields of a recipe
 
 
 def choose_recipe(given: GivenTraining) -> str:
@@ -106,6 +108,10 @@ def plan_run(plan: Recipe, given: GivenTraining, folders: dict[str, Path]) -> Re
     from fnetcli.modalities import TABLE, network_order
     from fnetcli.training.config import DataSet, LabelledRecipe
 
+    if not any(stage.iterations for stage in plan.stages):
+        raise ConfigError(
+            "iterations is 0 in all stages, so nothing would be trained; set it in one of them"
+        )
     if folders:
         network_order([*folders])  # two, of which networks are for
         data = DataSet({name: str(path) for name, path in folders.items()})
@@ -248,20 +254,35 @@ def check_run_folder(run: Path, *, resume: bool) -> None:
         raise UsageError(f"{run}: not empty; use --resume, or choose another folder with -o")
 
 
-def find_pairs(plan: Recipe, console: Console) -> tuple[PairList, PairList | None]:
-    """Find, read and check all training and validation pairs, with labels if they are learnt."""
+class _Paired(NamedTuple):
+    """A set of pairs: what belongs together, and how it is read."""
+
+    data: DataSet
+    modalities: tuple[str, str]
+    reading: GivenReading
+    pairing: Pairing
+
+
+def find_pairs(plan: Recipe, run: Path, console: Console) -> tuple[PairList, PairList | None]:
+    """Find, read and check all training and validation pairs, with labels if they are learnt.
+
+    Raise UsageError if the run folder lies in one of theirs.
+    """
     from fnetcli.training.config import LabelledRecipe
     from fnetcli.training.labelled import LabelledPairs
 
     crop = max((stage.crop for stage in plan.stages if stage.iterations), default=1)
-    sets = [_pairs(plan, one, console, one.crop or crop) for one in plan.data]
-    others = [_pairs(plan, one, console) for one in plan.validation]
+    further = plan.unlabelled if isinstance(plan, LabelledRecipe) else ()
+    paired = _pair_all(plan, (*plan.data, *plan.validation, *further), run, console)
+    first, rest = paired[: len(plan.data)], paired[len(plan.data) :]
+    sets = [_pairs(plan, one, console, one.data.crop or crop) for one in first]
+    others = [_pairs(plan, one, console) for one in rest[: len(plan.validation)]]
     _require_memory(plan)
     pairs, validation = _together(sets, plan.data), _together(others, plan.validation)
     if not isinstance(plan, LabelledRecipe):
         return pairs, validation if others else None
     classes = len(plan.classes.names) + 1
-    unlabelled = [_pairs(plan, one, console, crop) for one in plan.unlabelled]
+    unlabelled = [_pairs(plan, one, console, crop) for one in rest[len(plan.validation) :]]
     labelled = LabelledPairs(
         pairs,
         _labels(sets, plan.data, plan.labels),
@@ -325,14 +346,26 @@ def _labels(sets: list[Pairs], data: tuple[DataSet, ...], labels: str) -> list[P
     return found
 
 
-def _pairs(plan: Recipe, data: DataSet, console: Console, smallest: int = 1) -> Pairs:
-    """Find, read and check all pairs of two folders."""
+def _pair_all(plan: Recipe, sets: Sequence[DataSet], run: Path, console: Console) -> list[_Paired]:
+    """Pair the files of all sets, and say which have no partner in any of them."""
+    from fnetcli.inputs.pairing import together
+    from fnetcli.runs.protect import Inputs, require_outside
+
+    found = [_pair(plan, one) for one in sets]
+    labels = (*(one.labels for one in sets), *(getattr(plan, name, "") for name in LABELS))
+    for one in found:
+        require_outside(run, one.pairing)
+    Inputs([Path(folder) for folder in labels if folder]).require_outside(run, f"-o {run}")
+    for pairing in together([one.pairing for one in found]):
+        tell_pairing(console, pairing)
+    return found
+
+
+def _pair(plan: Recipe, data: DataSet) -> _Paired:
+    """Find all pairs of two folders. Raise TrainingError if there is none."""
     from fnetcli.errors import TrainingError
     from fnetcli.inputs.pairing import pair_paths
     from fnetcli.modalities import network_order
-    from fnetcli.pictures.prepare import PrepareOptions
-    from fnetcli.pictures.survey import survey
-    from fnetcli.training.data import Pairs
 
     folders = data.folders
     modalities = first, second = network_order(list(folders))
@@ -344,13 +377,22 @@ def _pairs(plan: Recipe, data: DataSet, console: Console, smallest: int = 1) -> 
     named = GivenPairing(match=match or None)
     options = named.options(modalities, reading)
     pairing = pair_paths(Path(folders[first]), Path(folders[second]), options)
-    tell_pairing(console, pairing)
     if not pairing.cases:
         advice = f"{pairing.advice}; " if pairing.advice.startswith("--match") else ""
         raise TrainingError(
             f"{folders[first]} and {folders[second]}: no pairs, as no two files have the same "
             f"name; {advice}check the folders, or describe the names with --match"
         )
+    return _Paired(data, modalities, reading, pairing)
+
+
+def _pairs(plan: Recipe, paired: _Paired, console: Console, smallest: int = 1) -> Pairs:
+    """Read and check all pairs of a set."""
+    from fnetcli.pictures.prepare import PrepareOptions
+    from fnetcli.pictures.survey import survey
+    from fnetcli.training.data import Pairs
+
+    _, modalities, reading, pairing = paired
     place = GivenRegistration.of_words(plan.registration).place(None, of_camera=False)
     prepare = PrepareOptions(modalities, reading=reading.options(modalities), place=place)
     with Progress(None, "headers and ranges", console) as progress:

@@ -112,6 +112,22 @@ class Pairing:
         )
 
 
+def together(pairings: Sequence[Pairing]) -> list[Pairing]:
+    """Return the pairings of several sets without the unpaired files that another set pairs.
+
+    A file that no set pairs remains in the first set that has it.
+    """
+    if len(pairings) == 1:
+        return [*pairings]
+    told = {path for one in pairings for path in one.paths}
+    found = []
+    for one in pairings:
+        alone = [path for path in one.unpaired if path not in told]
+        told.update(alone)
+        found.append(replace(one, unpaired=alone))
+    return found
+
+
 @dataclass(frozen=True)
 class PairingOptions:
     """Which files count, and how they are compared: by name, or by time."""

@@ -65,6 +65,11 @@ class StageConfig:
         )
         if self.iterations > MAX_ITERATIONS:
             raise ValueError(f"iterations must be at most {MAX_ITERATIONS}, not {self.iterations}")
+        if weights and self.iterations and not any(getattr(self, name) for name in weights):
+            raise ValueError(
+                f"{', '.join(weights)} are all 0: nothing would be learnt; give one of them a "
+                "positive number"
+            )
 
     def rate(self, iteration: int) -> float:
         """Return the learning rate of iteration 0 ... iterations - 1."""

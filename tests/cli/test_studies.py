@@ -93,6 +93,19 @@ class TestSets:
             ranks = [roads["mean_rank"]] * 2 + [brains["mean_rank"]]
             assert method["mean_rank"] == pytest.approx(np.mean(ranks))
 
+    def test_a_folder_that_serves_two_sets(self, tmp_path: Path) -> None:
+        """Only what no set pairs has no partner."""
+        for name in ("mri/0", "mri/1", "pet/0", "spect/1", "spect/2"):
+            write(tmp_path / f"{name}.png", smooth_noise(40, 48, 3))
+        sets = [f"{one}:mri={tmp_path}/mri,{one}={tmp_path}/{one}" for one in ("pet", "spect")]
+        given = ["--set", sets[0], "--set", sets[1], "--baselines", "--metrics", "MI"]
+        result = fnet("eval", *given, "--strict", "--no-cache")
+        assert result.exit_code == 1
+        (line,) = [one for one in result.stderr.splitlines() if one.startswith("warning: ")]
+        assert line == f"warning: 1 file without a partner: {tmp_path}/spect/2.png"
+        (tmp_path / "spect/2.png").unlink()
+        assert fnet("eval", *given, "--strict", "--no-cache").exit_code == 0
+
     def test_rows_are_grouped_by_set(self, sets: list[Any]) -> None:
         result = fnet("eval", *sets, "--metrics", "MI", "--decimals", 1)
         heads = [line for line in result.stdout.splitlines() if line in ("Roads", "Brains")]

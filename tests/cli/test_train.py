@@ -375,6 +375,19 @@ class TestWrongData:
             assert result.exit_code == 2
             assert "none" in error_line(result.stderr)
 
+    @pytest.mark.parametrize("place", ["data/vis/runs/a", "link/a", "held/ir/a"])
+    def test_a_run_folder_among_the_pairs(self, tmp_path: Path, recipe: Path, place: str) -> None:
+        (tmp_path / "link").symlink_to(tmp_path / "data/vis")
+        write_pairs(tmp_path / "held", 1)
+        run = tmp_path / place
+        result = fnet("train", recipe, "--validation", tmp_path / "held", "-o", run)
+        assert result.exit_code == 2
+        line = error_line(result.stderr)
+        assert f"-o {run}: " in line
+        assert "in the input folder " in line
+        assert line.endswith("choose a folder outside")
+        assert not run.exists()
+
     def test_one_modality(self, tmp_path: Path, recipe: Path) -> None:
         result = fnet("train", recipe, "--vis", tmp_path / "data/vis", "-o", tmp_path / "run")
         assert result.exit_code == 2

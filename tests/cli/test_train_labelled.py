@@ -266,6 +266,12 @@ class TestWrongLabels:
         line = self.refused(recipe, "--labels", tmp_path / "labels")
         assert "hold class 0 alone" in line
 
+    def test_a_run_folder_among_the_labels(self, tmp_path: Path, recipe: Path) -> None:
+        labels = tmp_path / "labels"
+        result = fnet("train", recipe, "--labels", labels, "-o", labels / "run")
+        assert result.exit_code == 2
+        assert f"-o {labels / 'run'}: is in an input folder; choose" in error_line(result.stderr)
+
     def test_missing_label(self, tmp_path: Path, recipe: Path) -> None:
         (tmp_path / "labels/1.png").unlink()
         line = self.refused(recipe, "--labels", tmp_path / "labels")

@@ -81,6 +81,14 @@ WRONG = {
         TOP + DATA + STAGE.replace("iterations = 1", f"iterations = {10**18}"),
         f"[stage_1] iterations must be at most 1000000000, not {10**18}",
     ),
+    "no iterations": (
+        TOP + DATA + STAGE.replace("iterations = 1", "iterations = 0"),
+        "iterations is 0 in all stages, so nothing would be trained; set it in one of them",
+    ),
+    "no loss": (
+        f"{TOP}{DATA}[stage_2]\nintensity_weight = 0\ngradient_weight = 0\nssim_weight = 0\n",
+        "[stage_2] intensity_weight, gradient_weight, ssim_weight, separation_weight are all 0: no",
+    ),
     "a network": (
         TOP.replace("atoms = 4", f"atoms = {10**9}", 1) + DATA + STAGE,
         "[network]: training it needs more than the ",

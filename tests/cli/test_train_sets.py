@@ -11,7 +11,7 @@ from fnetcli.checkpoints.loading import load_weights
 from tests.cli.command import error_line, fnet, log_rows
 from tests.cli.test_train_labelled import write_labels
 from tests.cli.tiny_recipes import CDDFUSE_NETWORK, FNET_NETWORKS, UAAFUSION_NETWORK, change
-from tests.drawn_pictures import write_pairs
+from tests.drawn_pictures import smooth_noise, write, write_pairs
 
 pytestmark = pytest.mark.usefixtures("eager")
 
@@ -98,6 +98,25 @@ def test_validation_of_every_two_modalities(tmp_path: Path) -> None:
     kept = tomllib.loads((run / "recipe.toml").read_text())
     assert [sorted(one) for one in kept["validation"]] == [["ir", "vis"], ["nir", "vis"]]
     assert any("validation" in row for row in log_rows(run))
+
+
+def test_a_folder_that_serves_several_sets(tmp_path: Path) -> None:
+    """Only what no set pairs has no partner; long lists of names are shortened."""
+    recipe = prepare(tmp_path)
+    change(recipe, ("match = ", "# "), ('vis = "b/vis"', 'vis = "a/vis"'))
+    write_pairs(tmp_path / "a", 14)
+    folders = [tmp_path / name for name in ("a/vis", "a/ir", "b/nir")]
+    for folder, kept in zip(folders, (range(14), range(3), range(3, 6)), strict=True):
+        for path in folder.iterdir():
+            if int(path.stem) not in kept:
+                path.unlink()
+    for i in range(3, 6):
+        write(tmp_path / f"b/nir/{i}.png", smooth_noise(24, 32, i))
+    result = fnet("train", recipe, "-o", tmp_path / "run")
+    assert result.exit_code == 0, result.output
+    (line,) = [line for line in result.stderr.splitlines() if "without a partner" in line]
+    names = ", ".join(str(folders[0] / f"{i}.png") for i in (10, 11, 12, 13, 6))
+    assert line == f"warning: 8 files without a partner: {names} and 3 more"
 
 
 def test_the_command_line_replaces_all_sets(tmp_path: Path) -> None:
