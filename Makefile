@@ -38,7 +38,7 @@ browser: $(VENV)/.ready-browser
 	$(BIN)/pytest tests/browser $(PARALLEL) -rs
 
 docs: $(VENV)/.ready-docs
-	$(BIN)/mkdocs build --strict --quiet
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
 	$(BIN)/python docs/check_site.py site
 	@echo "The site: site/index.html"
 
