@@ -29,6 +29,7 @@ from fnetcli.models.fnet.config import FNetConfig
 from fnetcli.models.fnet.network import FNet
 from fnetcli.models.torch_arrays import at_rest
 from fnetcli.pictures.prepare import PrepareOptions, read_case
+from fnetcli.text import number_of
 
 # Linux: VmHWM is the peak of this program alone; ru_maxrss starts with that of the parent process.
 PEAK = """
@@ -73,8 +74,9 @@ def overhead(folder: Path, count: int, side: int) -> None:
     if result.exit_code:
         raise SystemExit(result.output)
     print(
-        f"{count} pairs of {side}x{side}: network alone {alone:.1f} s, fnet fuse {total:.1f} s, "
-        f"ratio {total / alone:.2f}; {1 - alone / total:.1%} of the time is not the network"
+        f"{number_of(count, 'pair')} of {side}x{side}: network alone {alone:.1f} s, "
+        f"fnet fuse {total:.1f} s, ratio {total / alone:.2f}; "
+        f"{1 - alone / total:.1%} of the time is not the network"
     )
 
 
@@ -106,8 +108,8 @@ def memory(folder: Path, few: int, many: int) -> None:
     weights = write_tiny_weights(folder)
     peaks = [peak_megabytes(folder / str(n), vis, ir, weights, n) for n in (few, many)]
     print(
-        f"peak memory: {peaks[0]:.0f} MB for {few} pairs, {peaks[1]:.0f} MB for {many}, "
-        f"{1000 * (peaks[1] - peaks[0]) / (many - few):.1f} KB a pair"
+        f"peak memory: {peaks[0]:.0f} MB for {number_of(few, 'pair')}, "
+        f"{peaks[1]:.0f} MB for {many}, {1000 * (peaks[1] - peaks[0]) / (many - few):.1f} KB a pair"
     )
 
 

@@ -1,14 +1,20 @@
-"""Who imports whom, where import-linter does not look: each model stays below its own name."""
+"""Who imports whom, where import-linter does not look: each model stays below its own name.
+
+And docs/architecture.md tells the layers that import-linter checks.
+"""
 
 from __future__ import annotations
 
 import ast
+import re
+import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 import fnetcli
+from tests.paths import ROOT
 
 PACKAGE = Path(fnetcli.__file__).parent
 # Whoever works with any model learns what it can do from a table, by its name.
@@ -76,3 +82,17 @@ def test_it_would_be_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, line
     if line.startswith("from .."):
         wanted = {"cli/some.py"}  # elsewhere it means something else
     assert offenders(package.rglob("*.py")).keys() == wanted
+
+
+def test_the_page_lists_the_layers_that_are_checked() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+    (contract,) = project["tool"]["importlinter"]["contracts"]
+    layers = [layer.split(" | ") for layer in contract["layers"] if layer != "__main__"]
+    page = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
+    rows = re.findall(
+        r"^\| (\S+) \| (.*?) \|", page.split("## Layers of packages")[1], re.MULTILINE
+    )
+    rows = [row for row in rows if row[0] not in {"layer", "---"}]
+    assert [number for number, _ in rows] == [str(i) for i in reversed(range(len(layers)))]
+    for (_, packages), layer in zip(rows, layers, strict=True):
+        assert {f"`{name}" for name in layer} <= {*re.findall(r"`\w+", packages)}
