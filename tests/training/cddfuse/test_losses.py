@@ -92,9 +92,11 @@ class TestReference:
     @pytest.mark.slow
     @pytest.mark.parametrize(
         ("dtype", "tolerance"),
-        [pytest.param(torch.float64, 1e-9, marks=pytest.mark.long), (torch.float32, 1e-4)],
+        [pytest.param(torch.float64, 1e-9, marks=pytest.mark.long), (torch.float32, 0.02)],
     )
     def test_three_updates_of_each_stage(self, dtype: torch.dtype, tolerance: float) -> None:
+        # Adam's first steps have one length, however small a gradient is: in float32 the rounding
+        # of a processor decides the sign of the smallest, and so some digits of what follows.
         numbers, images = load_numbers("losses"), load_numbers("io")
         ir, vis = (torch.from_numpy(images[f"b_{side}"]).to(dtype) for side in ("ir", "vis"))
         network, optimizers = load_network(dtype), dict[str, torch.optim.Optimizer]()

@@ -38,8 +38,9 @@ def scene(height: int, width: int, count: int = 1) -> Pair:
 
 
 def expected(pair: Pair) -> Any:
-    x, y = (torch.from_numpy(image)[:, None] for image in pair)
-    return small_module()(x, y, FEATURES)
+    """Fuse in float64: sums over a whole image in float32 are as good as the processor's order."""
+    x, y = (torch.from_numpy(image)[:, None].double() for image in pair)
+    return small_module().double()(x, y, FEATURES)
 
 
 def needs(engine: Engine, height: int, width: int) -> list[int]:
@@ -58,20 +59,22 @@ def test_it_has_three_ways() -> None:
     assert [isinstance(one, SceneExecutor) for one in engine._executors] == [False, False, True]
 
 
-@pytest.mark.parametrize("kind", [0, 1])
-def test_whole_images_are_exact_and_nothing_is_said(kind: int) -> None:
-    pair, said = scene(800, 700), list[str]()
-    in_need = needs(Engine(small_network(), CPU), 800, 700)
+def test_whole_images_are_exact_and_nothing_is_said() -> None:
+    pair = scene(640, 560)
+    exact = expected(pair)
+    in_need = needs(Engine(small_network(), CPU), 640, 560)
     assert in_need[1] < in_need[0]
-    engine = engine_with(in_need[kind], said)
-    assert engine._plan(1, 800, 700, FUSED).executor is engine._executors[kind]
-    found, exact = engine.run(*pair, FEATURES), expected(pair)
-    np.testing.assert_allclose(found.fused, exact.fused[:, 0], atol=3e-6)
-    assert list(found.features) == list(NAMES)
-    for name, feature in exact.features.items():
-        assert found.features[name].dtype == np.float16
-        np.testing.assert_allclose(found.features[name], feature, atol=2e-3, rtol=1e-3)
-    assert not said
+    for kind in (0, 1):
+        said = list[str]()
+        engine = engine_with(in_need[kind], said)
+        assert engine._plan(1, 640, 560, FUSED).executor is engine._executors[kind]
+        found = engine.run(*pair, FEATURES)
+        np.testing.assert_allclose(found.fused, exact.fused[:, 0], atol=3e-6)
+        assert list(found.features) == list(NAMES)
+        for name, feature in exact.features.items():
+            assert found.features[name].dtype == np.float16
+            np.testing.assert_allclose(found.features[name], feature, atol=2e-3, rtol=1e-3)
+        assert not said
 
 
 def test_tiles_have_no_seams_and_are_announced() -> None:
