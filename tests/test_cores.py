@@ -9,6 +9,7 @@ import pytest
 
 from fnetcli import cores
 from fnetcli.cores import core_quota, usable_cores
+from fnetcli.engine import device
 from fnetcli.engine.device import count_threads
 from tests.cli.command import fnet
 
@@ -20,6 +21,7 @@ def group(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setattr(cores, "OWN_GROUP", tmp_path / "own")
     monkeypatch.setattr(os, "cpu_count", lambda: 64)
     monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(64)))
+    monkeypatch.setattr(device, "_quota", cores.core_quota)  # which is remembered
     return tmp_path
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import re
 import sys
@@ -113,12 +114,16 @@ def count_threads() -> int:
     """
     torch = sys.modules.get("torch")
     if torch is not None and hasattr(torch, "get_num_threads"):
-        return min(int(torch.get_num_threads()), core_quota() or sys.maxsize)
+        return min(int(torch.get_num_threads()), _quota() or sys.maxsize)
     told = os.environ.get(THREADS, "").split(",")[0].strip()
     if told.isdecimal() and int(told) > 0:
         return int(told)
     usable = usable_cores()
     return min(usable, psutil.cpu_count(logical=False) or usable)
+
+
+# Asked for every image, and a handful of files to read.
+_quota = functools.cache(core_quota)
 
 
 def _allow_tf32(*, allowed: bool) -> None:

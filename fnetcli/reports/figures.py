@@ -36,6 +36,7 @@ from fnetcli.inspection.figures import (
     NormRow,
 )
 from fnetcli.inspection.wording import percent
+from fnetcli.reports.plots import as_png
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -247,7 +248,7 @@ def draw_histograms(row: HistogramRow) -> Figure:
     for axes in panels[::MAX_IN_A_ROW]:
         axes.set_ylabel("share of the values")
     figure.suptitle(f"{row.title} ({row.scale})", fontsize=10)
-    return Figure(_plotted(figure), row.scale)
+    return Figure(as_png(figure), row.scale)
 
 
 def _draw_histogram(axes: Axes, panel: HistogramPanel) -> None:
@@ -305,7 +306,7 @@ def draw_lines(row: LineRow) -> Figure:
         axes.grid(alpha=0.3)
         if axes.lines:
             axes.legend(frameon=False)
-    return Figure(_plotted(figure), row.scale)
+    return Figure(as_png(figure), row.scale)
 
 
 def _plot(count: int) -> tuple[Plot, Sequence[Axes]]:
@@ -318,12 +319,6 @@ def _plot(count: int) -> tuple[Plot, Sequence[Axes]]:
     for unused in panels[count:]:
         unused.set_axis_off()
     return plot, [*panels[:count]]
-
-
-def _plotted(figure: Plot) -> bytes:
-    file = io.BytesIO()
-    figure.savefig(file, format="png", dpi=120, metadata={"Software": None})
-    return file.getvalue()
 
 
 def _limit_of(distribution: Distribution) -> float:

@@ -2,15 +2,34 @@
 
 from __future__ import annotations
 
+import io
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
+import PIL.Image
 
 from fnetcli.files.durable import atomic_write
 from fnetcli.reports.training_log import log_rows
 from fnetcli.training.validation import METRICS
 
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+DPI = 120
 NOT_LOSSES = ("stage", "iteration", "seconds", "validation", *METRICS)
+
+
+def as_png(figure: Figure) -> bytes:
+    """Return a plot as a PNG file's bytes. Drawn once: `savefig` draws all twice."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+
+    figure.set_dpi(DPI)
+    canvas = FigureCanvasAgg(figure)
+    canvas.draw()
+    file = io.BytesIO()
+    PIL.Image.fromarray(np.asarray(canvas.buffer_rgba())).convert("RGB").save(file, "PNG")
+    return file.getvalue()
 
 
 def draw_loss_curves(log: Path, picture: Path) -> None:
@@ -46,7 +65,8 @@ def draw_loss_curves(log: Path, picture: Path) -> None:
                 )
             axes.set(title=f"stage {stage}", xlabel="iteration", ylabel="loss", yscale="log")
             axes.legend()
-        atomic_write(picture, lambda file: figure.savefig(file, format="png", dpi=120))
+        png = as_png(figure)
+    atomic_write(picture, lambda file: file.write(png))
 
 
 def _smooth(values: np.ndarray) -> np.ndarray:

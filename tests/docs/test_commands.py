@@ -20,8 +20,9 @@ import typer.main
 
 from fnetcli.cli.app import app
 from fnetcli.models.fnet import shaped
+from fnetcli.reports import plots
 from fnetcli.training import recipes
-from tests.cli.command import fnet
+from tests.cli.command import dot, fnet, leave_plots_out
 from tests.docs import inputs
 from tests.docs.pages import DOCS, Block, blocks, indented_commands, shown_commands
 from tests.paths import ROOT
@@ -245,14 +246,20 @@ def programs(page: Path) -> list[str]:
     return [] if is_followed else [block.text for block in blocks(page) if block.kind == "python"]
 
 
+@pytest.fixture(autouse=True)
+def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Do without what takes longer than tiny runs: compiling, and drawing plots."""
+    monkeypatch.setattr(shaped, "compile_threshold", lambda: None)
+    monkeypatch.setattr(plots, "draw_loss_curves", lambda _, picture: picture.write_bytes(dot()))
+    leave_plots_out(monkeypatch)
+
+
 @pytest.fixture
 def reader(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Reader:
     """Someone in an empty folder that has the repository's examples."""
     for name in ("examples", "configs"):
         (tmp_path / name).symlink_to(ROOT / name)
     monkeypatch.chdir(tmp_path)
-    # Compiling takes longer than these trainings.
-    monkeypatch.setattr(shaped, "compile_threshold", lambda: None)
     return Reader(tmp_path)
 
 
@@ -317,7 +324,6 @@ def test_commands_run(
     if name in inputs.LISTS:
         (tmp_path / "list.csv").write_text(inputs.LISTS[name])
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(shaped, "compile_threshold", lambda: None)
     reader = Reader(tmp_path)
     for block in blocks(PAGES[name]):
         if block.title:
