@@ -39,6 +39,7 @@ def test_all_rows_have_one_budget() -> None:
     assert (full.stage_1, full.stage_2) == (FNetRecipe().stage_1, FNetRecipe().stage_2)
 
 
+@pytest.mark.long
 def test_rows_are_trained_once_and_scored(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Whole files stay; another budget in the same folder is refused."""
 

@@ -101,18 +101,21 @@ def test_what_is_told_of_a_picture(
 
 
 @pytest.mark.parametrize("name", CASES)
-@pytest.mark.parametrize("modalities", [("mri", "ct"), ("mri", "pet"), ("ct", "mri")])
-def test_volumes(name: str, modalities: tuple[str, str], tmp_path: Path) -> None:
-    usual, odd = modalities
+@pytest.mark.parametrize(
+    ("modalities", "options"),
+    [
+        ("mri ct", ()),
+        ("mri ct", ("--window", "ct=auto")),
+        ("mri pet", ()),  # its body is found as that of MRI is, and registration sees nothing else
+        ("ct mri", ("--register", "rigid")),
+    ],
+)
+def test_volumes(name: str, modalities: str, options: tuple[str, ...], tmp_path: Path) -> None:
+    usual, odd = modalities.split()
     grid = GRIDS["axial"]
     nib.save(to_nifti(phantom((4, 32, 32)), grid), tmp_path / "usual.nii")
     nib.save(to_nifti(CASES[name], grid), tmp_path / "odd.nii")
     pair = (f"--{usual}", tmp_path / "usual.nii", f"--{odd}", tmp_path / "odd.nii")
     weights = tiny_weights(tmp_path)
-    ways: list[tuple[str, ...]] = [(), ("--window", f"{odd}=auto")]
-    if odd != "pet":  # its body is found as that of MRI is, and registration sees nothing else
-        ways.append(("--register", "rigid"))
-    for number, options in enumerate(ways):
-        out = tmp_path / f"out{number}"
-        done = fnet("fuse", *pair, "-o", out, "--weights", weights, *options)
-        assert_ours(done.exit_code, done.stderr)
+    done = fnet("fuse", *pair, "-o", tmp_path / "out", "--weights", weights, *options)
+    assert_ours(done.exit_code, done.stderr)

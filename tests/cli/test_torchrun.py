@@ -35,7 +35,7 @@ checkpoint_every = 10
     + FNET_NETWORKS
     + """
 [stage_1]
-iterations = 20
+iterations = 6
 batch = 3
 crop = 16
 learning_rate = 1e-4
@@ -91,8 +91,8 @@ def require_alike(one: Path, two: Path, tolerance: float) -> None:
 
 @pytest.mark.slow
 def test_two_processes_lose_what_one_loses(tmp_path: Path) -> None:
-    """FNet, 50 iterations, one batch of an odd size; then on with one process, and accumulated."""
-    recipe = recipe_of(tmp_path, FNET.format(optimizer="adam", iterations=30))
+    """FNet, 18 iterations, one batch of an odd size; then on with one process, and accumulated."""
+    recipe = recipe_of(tmp_path, FNET.format(optimizer="adam", iterations=12))
     one, two = tmp_path / "one", tmp_path / "two"
     assert fnet("train", recipe, "-o", one).exit_code == 0
     stdout, stderr = finished(torchrun(2, recipe, "-o", two))
@@ -103,7 +103,7 @@ def test_two_processes_lose_what_one_loses(tmp_path: Path) -> None:
         path.name for path in one.iterdir()
     )
     longer = recipe.with_name("longer.toml")
-    longer.write_text(FNET.format(optimizer="adam", iterations=35))
+    longer.write_text(FNET.format(optimizer="adam", iterations=14))
     for run in (one, two):
         assert fnet("train", longer, "-o", run, "--resume").exit_code == 0
     require_alike(one, two, 1e-5)

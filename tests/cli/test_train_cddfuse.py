@@ -113,9 +113,7 @@ def test_stopped_and_resumed_gives_the_same_numbers(
     assert all(np.array_equal(left[key], right[key]) for key in left)
 
 
-@pytest.mark.parametrize("min_contrast", [0.0, 0.1])
-@pytest.mark.parametrize("level", [0, 128])
-@pytest.mark.usefixtures("curves")
+@pytest.mark.parametrize(("level", "min_contrast"), [(0, 0.0), (0, 0.1), (128, 0.0)])
 def test_flat_pictures_do_not_break_training(
     tmp_path: Path, recipe: Path, level: int, min_contrast: float
 ) -> None:

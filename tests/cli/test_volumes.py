@@ -245,6 +245,17 @@ def gate(tmp_path_factory: pytest.TempPathFactory, weights: Path) -> Path:
     return home
 
 
+@pytest.fixture(scope="module")
+def scans(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Folders mri and pet, with a series for each grid."""
+    home = tmp_path_factory.mktemp("scans")
+    for name, (matrix, shape) in GRIDS.items():
+        scan, uptake = (np.clip(blob(matrix, shape) // k, 0, 999) for k in (20, 999))
+        write_series(home / "mri" / name, scan, matrix, "MR")
+        write_series(home / "pet" / name, uptake, matrix, "PT", Units="GML")
+    return home
+
+
 class TestGate:
     """A blob that only the moving volume has comes out where it was put."""
 
@@ -287,21 +298,17 @@ class TestGate:
 
     @pytest.mark.parametrize("target", ["nifti", "nrrd", "mha", "dicom"])
     def test_every_format_opens_in_itk_at_the_references_place(
-        self, tmp_path: Path, target: str
+        self, scans: Path, tmp_path: Path, target: str
     ) -> None:
         """Fused, in colour and not, on every grid."""
-        for name, (matrix, shape) in GRIDS.items():
-            scan, uptake = (np.clip(blob(matrix, shape) // k, 0, 999) for k in (20, 999))
-            write_series(tmp_path / "mri" / name, scan, matrix, "MR")
-            write_series(tmp_path / "pet" / name, uptake, matrix, "PT", Units="GML")
         succeeds(
-            *("--mri", tmp_path / "mri", "--pet", tmp_path / "pet", "-o", tmp_path / "out"),
+            *("--mri", scans / "mri", "--pet", scans / "pet", "-o", tmp_path / "out"),
             *("--to", target, "--method", "average"),
         )
         for name, folder in itertools.product(GRIDS, ("fused", "fused_color")):
             (path,) = (tmp_path / "out" / folder).glob(f"{name}*")
             found, size = itk_grid(path) if path.is_dir() else itk_place(path)
-            expected, shape = itk_grid(tmp_path / "mri" / name)
+            expected, shape = itk_grid(scans / "mri" / name)
             np.testing.assert_allclose(found, expected, atol=1e-4)
             assert size == shape
 

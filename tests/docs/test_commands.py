@@ -103,6 +103,7 @@ NOT_RUN = {
         "python -m bench.segmentation TRAIN TEST --weights fnet --weights uaafusion --steps 120",
     ],
 }
+TRAININGS = {"weights/README"}  # a page of little else: ten of them
 LEFT = {command for listed in NOT_RUN.values() for command in listed}
 # What a program leaves out, the name of a case, and Ray, which tests/cli/test_cluster.py starts.
 INSTEAD = {
@@ -313,7 +314,14 @@ def _short_recipes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.slow
 @pytest.mark.usefixtures("_short_recipes")
-@pytest.mark.parametrize("name", [name for name, page in PAGES.items() if to_run(page)])
+@pytest.mark.parametrize(
+    "name",
+    [
+        pytest.param(name, marks=pytest.mark.long if name in TRAININGS else ())
+        for name, page in PAGES.items()
+        if to_run(page)
+    ],
+)
 def test_commands_run(
     name: str, drawn: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

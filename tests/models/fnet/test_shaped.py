@@ -16,7 +16,8 @@ from fnetcli.models.fnet.network import FNet, IFNet
 from tests.models.fnet.test_network import MOMENTA, THRESHOLDS, pair
 
 
-@pytest.fixture(params=["eager", "compiled"])
+# tests/cli/test_train.py compiles in every run of the tests.
+@pytest.fixture(params=["eager", pytest.param("compiled", marks=pytest.mark.long)])
 def threshold_mode(request: pytest.FixtureRequest) -> Iterator[str]:
     if request.param == "compiled":
         try:

@@ -141,7 +141,7 @@ def test_the_joint_stage_needs_weights() -> None:
         joint_losses(fresh(), batch_of([scene(1)]))
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_who_sees_it_gets_the_weight() -> None:
     """After training, w_i > 1/2 on what only i shows and < 1/2 on what only v shows."""
     torch.manual_seed(3)
