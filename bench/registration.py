@@ -98,7 +98,7 @@ def landmarks(data: Data, marks: Marks) -> None:
             value = f"{over:.2f} px over the best affine, {error:.2f} px in all"
             mark, is_met = "1.5 px over it", over <= 1.5
         value += f", {before:.1f} before; {evidence}"
-        marks.tell(case, value, f"{mark}, believed", is_met=is_met and found.is_believed)
+        marks.tell(case, value, f"{mark}, trusted", is_met=is_met and found.is_trusted)
         if not is_met:
             ours, theirs = (
                 _evidence(vis, other, matrix) for matrix in (found.matrix, _fitted(moving, points))
@@ -167,7 +167,7 @@ def planted(data: Data, marks: Marks) -> None:
         points = _shared_grid(vis, expected, displaced)
         error = _distance(planar.apply(after.matrix, points), planar.apply(expected, points))
         errors.append(error)
-        told = "believed" if after.is_believed else "refused"
+        told = "trusted" if after.is_trusted else "refused"
         print(
             f"     {case}: {error:.2f} px, {told}, score {after.score:.1f}; "
             f"the pair itself {before.score:.1f}",
@@ -208,14 +208,14 @@ def aligned(data: Data, marks: Marks) -> None:
     moves = []
     for case, vis, other in data.aligned_pairs():
         found = register(vis, other, "affine")
-        if data.pictures is not None and found.is_believed:
+        if data.pictures is not None and found.is_trusted:
             _draw(data.pictures / f"{case}.png", vis, other, found.matrix)
         height, width = other.shape
         across, along = np.linspace(0, width - 1, GRID), np.linspace(0, height - 1, GRID)
         grid = np.stack(np.meshgrid(across, along), -1).reshape(-1, 2).astype(np.float64)
         move = _distance(planar.apply(found.matrix, grid), grid)
-        moves.append(move if found.is_believed else 0.0)
-        if move >= 0.5 or not found.is_believed:
+        moves.append(move if found.is_trusted else 0.0)
+        if move >= 0.5 or not found.is_trusted:
             print(f"     {case}: moves by {move:.2f} px; {found.sentence}", flush=True)
     still = sum(move < 0.5 for move in moves)
     marks.tell("aligned, below 0.5 px", f"{still} of {len(moves)}", "18", is_met=still >= 18)
@@ -238,23 +238,21 @@ def _edges(view: View) -> NDArray[np.uint8]:
 
 
 def wrong(data: Data, marks: Marks) -> None:
-    """Pair pictures of different scenes: nothing is to be believed."""
+    """Pair pictures of different scenes: nothing is to be trusted."""
     views = [(f"{case}", vis, ir) for _, case, vis, ir, _, _ in data.landmark_pairs()]
     views += list(data.aligned_pairs())
     random = np.random.default_rng(SEED)
-    believed, highest = 0, 0.0
+    trusted, highest = 0, 0.0
     for i in range(data.wrong):
         first, second = random.choice(len(views), 2, replace=False)
         found = register(_small(views[first][1]), _small(views[second][2]), "affine")
-        believed += found.is_believed
+        trusted += found.is_trusted
         highest = max(highest, found.score)
-        if found.is_believed or i % 20 == 19:
-            told = f"{views[first][0]}, {views[second][0]}: " if found.is_believed else ""
-            print(
-                f"     {told}{i + 1} tried, {believed} believed, highest {highest:.1f}", flush=True
-            )
-    value = f"{believed} of {data.wrong} believed, highest score {highest:.1f}"
-    marks.tell("wrong pairings", value, "1 of 200", is_met=believed <= data.wrong / 200)
+        if found.is_trusted or i % 20 == 19:
+            told = f"{views[first][0]}, {views[second][0]}: " if found.is_trusted else ""
+            print(f"     {told}{i + 1} tried, {trusted} trusted, highest {highest:.1f}", flush=True)
+    value = f"{trusted} of {data.wrong} trusted, highest score {highest:.1f}"
+    marks.tell("wrong pairings", value, "1 of 200", is_met=trusted <= data.wrong / 200)
 
 
 def _small(view: View) -> View:
@@ -275,8 +273,8 @@ def empty(data: Data, marks: Marks) -> None:
         "two of noise": (View(random.random(ir.shape, np.float32)), noise),
     }.items():
         found: Registration = register(*pair, "affine")
-        value = f"{'believed' if found.is_believed else 'refused'}, score {found.score:.1f}"
-        marks.tell(name, value, "refused", is_met=not found.is_believed)
+        value = f"{'trusted' if found.is_trusted else 'refused'}, score {found.score:.1f}"
+        marks.tell(name, value, "refused", is_met=not found.is_trusted)
 
 
 PARTS: dict[str, Callable[[Data, Marks], None]] = {

@@ -59,7 +59,7 @@ def fuse_film(
     _refuse(given)
     with leaving_at_once():
         from fnetcli.films.run import FilmRun
-        from fnetcli.runs.protect import Inputs
+        from fnetcli.runs.protect import Inputs, require_writable
 
     timing = given.film.timing()
     modalities, sequences = _sequences(console, given)
@@ -68,6 +68,7 @@ def fuse_film(
     inputs = Inputs([file for one in sequences for file in one.files] + source.files)
     inputs.require_free(out, f"-o {out}")
     Inputs([one.path for one in sequences]).require_outside(out, f"-o {out}")
+    require_writable(f"-o {out}", out)
     files.check(inputs, [out])
     if given.results.existing is ExistingChoice.error and os.path.lexists(out):
         raise UsageError(f"{out}: exists; remove it, or use --existing skip or overwrite")

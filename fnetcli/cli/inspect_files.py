@@ -28,6 +28,8 @@ def require_places(
     if out is not None and out.exists() and not out.is_dir():
         raise UsageError(f"-o {out}: is a file; give a folder")
     names = tuple(names)
+    if out is not None:
+        require_writable(f"-o {out}", out / "any")
     for path in [] if out is None else [out / name for name in names]:
         if path.is_dir():
             raise UsageError(
@@ -44,11 +46,9 @@ def require_json(
     """Refuse a JSON file that would replace an input or a result, or cannot be created."""
     if path is None or path == STDOUT:
         return
-    label = f"--json {path}"
     if out is not None and is_below(out, path):
-        raise UsageError(f"{label}: is a folder; name a file")
+        raise UsageError(f"--json {path}: is a folder; name a file")
     ResultFiles({"--json": path}).check(inputs, list(results))
-    require_writable(label, path)
 
 
 @contextmanager

@@ -1,7 +1,7 @@
 """Decide how two pictures are aligned, and put them on one grid.
 
 They do as they are, or a transform says so: that of a camera's file, of a file of the user's, or
-one that registration finds. A transform that registration does not believe in is not used.
+one that registration finds. A transform that registration does not trust is not used.
 """
 
 from __future__ import annotations
@@ -350,7 +350,7 @@ def estimate_over_frames(
 
     Frames, (first, second), are looked at one after the other and not kept; a few dozen are enough.
     What the search starts from must be the same in all. Raise PairError if there is no frame, if
-    they differ in size, or if the transform is not believed.
+    they differ in size, or if the transform is not trusted.
     """
     if options.register is None:
         return options
@@ -377,7 +377,7 @@ def _decide(
 ) -> tuple[Transform | None, Registration | None, tuple[str, ...]]:
     """Return the transform that is used, what speaks for it, and remarks. Raise PairError."""
     found, transform = estimate
-    if found.is_believed:
+    if found.is_trusted:
         return transform, found, ()
     moving, reference = pair.names
     if not (options.falls_back or options.is_optional):

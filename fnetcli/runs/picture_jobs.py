@@ -22,7 +22,7 @@ from fnetcli.pictures.prepare import Prepared, PrepareOptions
 from fnetcli.pictures.survey import Scope, fitting_kind, lost_depth, survey
 from fnetcli.runs.network import LoadedMethod, require_products
 from fnetcli.runs.plan import Existing, Job
-from fnetcli.runs.protect import require_outside
+from fnetcli.runs.protect import require_outside, require_writable
 
 MAX_WORKERS = 4  # by default: reading and writing need no more while the network runs
 
@@ -91,6 +91,7 @@ def picture_job(
         of=method.subject,
     )
     require_outside(out, pairing)
+    require_writable(f"-o {out}", out if file_kind else out / "any")
     pairing.require_cases()
     found = survey(pairing.cases, prepare, scope=options.scope, workers=workers, on_step=on_step)
     notices = list(found.notices)

@@ -17,7 +17,7 @@ from fnetcli.inputs.pairing import Case, Pairing
 from fnetcli.runs.manifest import DONE, Manifest, content, deciding
 from fnetcli.runs.parts import Part
 from fnetcli.runs.process import CaseTask, MadeT, PathsT, Pipeline, PreparedT, is_whole
-from fnetcli.runs.protect import Inputs, require_outside
+from fnetcli.runs.protect import Inputs, require_outside, require_writable
 
 Existing = Literal["skip", "overwrite", "error"]
 
@@ -115,6 +115,8 @@ def require_places(job: Job[PathsT, PreparedT, MadeT]) -> set[Path]:
                 folders[folder] = path.parent
     found = set(folders.values())
     require_outside(job.out, job.pairing, sorted(found))
+    for place in sorted(found):
+        require_writable(f"-o {job.out}", place / "any")
     known = np.frombuffer(hashes, np.int64)
     known.sort()  # in place
     above = {hash(_as_the_disk_sees(str(one))) for path in found for one in (path, *path.parents)}

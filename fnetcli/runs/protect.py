@@ -85,7 +85,7 @@ class ResultFiles:
             )
 
     def check(self, inputs: Inputs, others: Iterable[Path] = ()) -> None:
-        """Raise UsageError if one would replace an input, a folder or another result.
+        """Raise UsageError if one cannot be written, or would replace an input or another result.
 
         `others` are results whose names the command chooses.
         """
@@ -103,6 +103,7 @@ class ResultFiles:
                 raise UsageError(f"{label}: is the name of another result; choose another name")
             taken.add(real)
             _require_kind(option, path)
+            require_writable(label, path)
 
 
 def _require_kind(option: str, path: Path) -> None:
@@ -142,14 +143,24 @@ def _known_suffixes() -> set[str]:
 
 
 def require_writable(label: str, path: Path) -> None:
-    """Raise UsageError if the folder shows that a file cannot be created."""
-    if path.is_symlink() or (path.exists() and not path.is_file()):
+    """Raise UsageError if it shows that a file cannot be created: by its folder, or by its name."""
+    if os.path.islink(path) or (os.path.exists(path) and not os.path.isfile(path)):  # noqa: PTH110, PTH113, PTH114
         return  # /dev/stdout or a pipe: it is written to, not replaced
-    folder = next(parent for parent in path.absolute().parents if parent.exists())
+    whole = path.absolute()
+    folder = next(one for one in whole.parents if os.path.exists(one))  # noqa: PTH110
     if not folder.is_dir():
         raise UsageError(f"{label}: {folder} is a file, not a folder; choose another path")
     if not os.access(folder, os.W_OK | os.X_OK):
         raise UsageError(f"{label}: {folder} cannot be written to; choose another path")
+    for name in whole.relative_to(folder).parts:
+        try:
+            (folder / name).lstat()
+        except FileNotFoundError:
+            continue
+        except OSError as error:
+            raise UsageError(
+                f"{label}: cannot be written ({error.strerror}); shorten the name"
+            ) from None
 
 
 def require_outside(out: Path, pairing: Pairing, folders: Iterable[Path] = ()) -> None:

@@ -16,7 +16,7 @@ from fnetcli.pictures.outputs import MapsKind
 from fnetcli.runs.manifest import DONE, Manifest, paths, relative_path
 from fnetcli.runs.network import LoadedMethod, require_products
 from fnetcli.runs.plan import Existing, Job
-from fnetcli.runs.protect import require_outside
+from fnetcli.runs.protect import require_outside, require_writable
 from fnetcli.volumes.bids import dataset_files, named_after, require_apart
 from fnetcli.volumes.fuse import VolumeFuseOptions, Volumes
 from fnetcli.volumes.mix import VolumeMixOptions
@@ -60,6 +60,7 @@ def volume_job(
     has_gains = bool(options.mix.gains)
     require_products(products, maps=options.maps, has_gains=has_gains, of=method.subject)
     require_outside(out, pairing)
+    require_writable(f"-o {out}", out / "any")
     pairing.require_cases()
     with_maps = None if options.maps is None else options.maps != "none"
     is_bids = pairing.source == "bids"

@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass
 
 SMOOTHING = 0.1  # weight of the newest loss in the running mean
-MEASURED_FROM = 10  # iterations: the running mean of fewer is not believed
+MEASURED_FROM = 10  # iterations: the running mean of fewer is not trusted
 DIVERGED = 10.0  # times the lowest running mean
 LAGGING = 0.5  # share of a stage's initial weights in the averages
 FEWEST_VALIDATIONS = 3  # for the first to be suspicious

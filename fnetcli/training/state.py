@@ -175,7 +175,7 @@ def _learning(optimizer: torch.optim.Optimizer | None) -> list[int]:
 
 
 def _read_progress(content: dict[str, Any]) -> Progress:
-    """Return the progress; of what older versions did not keep, nothing bad is believed."""
+    """Return the progress; of what older versions did not keep, nothing bad is assumed."""
     health = content.get("health", {"initial_share": 0.0})
     return Progress(**content | {"health": Health(**health)})
 

@@ -1,4 +1,4 @@
-"""Register the moving volume to the reference by mutual information, and believe it or not.
+"""Register the moving volume to the reference by mutual information, and trust it or not.
 
 A transform is a 4x4 matrix, in RAS+ millimetres, that maps a point of the reference to the same
 point of the patient in the moving volume; `formats.transforms` reads and writes it as a file.
@@ -7,7 +7,7 @@ The search (`similarity`) starts from the headers, or from the centres if the vo
 overlap, and from turned positions: on coarse voxels, then from the best of them on finer ones. A
 wrong registration is worse than none, so its result must convince. The whole body follows the skin,
 which gives way between two scans: structures well below it must have their optimum in the same
-place. The mutual information must rise. And a common frame of reference is believed more than a
+place. The mutual information must rise. And a common frame of reference is trusted more than a
 search.
 """
 
@@ -31,7 +31,7 @@ MIN_VOXELS = 4  # along every axis
 LARGE_SHIFT, LARGE_TURN = 15.0, 5.0  # mm, degrees: more than careful scanning leaves
 MIN_OVERLAP = 0.05  # of the reference; below that the search starts from aligned centres
 CONVINCING = 0.05  # rise of the mutual information; with less the headers are kept
-BELIEVED = 2.0  # mm; a larger correction contradicts headers of one frame of reference
+TRUSTED = 2.0  # mm; a larger correction contradicts headers of one frame of reference
 APART = 2.5  # mm, or half of the largest step between voxels: within it two measures agree
 ADVICE = "give a transform with --transform"
 LATTICE = 13  # points along each side of the volume where transforms are compared
@@ -42,7 +42,7 @@ class Registered:
     """A registration: its transform, and the mutual information (nats) before and after.
 
     `shift` (mm) is the translation of the reference's centre, `turn` (degrees) the rotation.
-    `refusal` says why the result of the search is not believed; the transform is then that of the
+    `refusal` says why the result of the search is not trusted; the transform is then that of the
     headers. `sentence` is for the user.
     """
 
@@ -105,15 +105,15 @@ def register(
             "the body as a whole and the structures inside of it do not agree on a position: they "
             f"are {apart:.1f} mm apart"
         )
-    elif moves > BELIEVED and not is_convincing:
+    elif moves > TRUSTED and not is_convincing:
         refusal = (
             f"it would move the volume by up to {moves:.1f} mm, but hardly raise the mutual "
             f"information: {before:.3f} before, {after:.3f} after"
         )
-    elif moves > BELIEVED and has_one_space and not distrusts_headers:
+    elif moves > TRUSTED and has_one_space and not distrusts_headers:
         refusal = (
             f"it would move the volume by up to {moves:.1f} mm, but both series have one frame of "
-            "reference, which is believed unless --distrust-headers is given"
+            "reference, which is trusted unless --distrust-headers is given"
         )
     if refusal is not None:
         return _refused(refusal, before, has_overlap=not notices)

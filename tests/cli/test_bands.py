@@ -221,7 +221,7 @@ class TestSaid:
         assert result.exit_code == 1
         assert f"{path}: {said}" in errors(result.stderr)[0]
 
-    def test_transparency_that_is_a_picture_is_not_believed(
+    def test_transparency_that_is_a_picture_is_not_trusted(
         self, tmp_path: Path, common: list[Any]
     ) -> None:
         path, other = write(tmp_path / "a.png", FOUR), write(tmp_path / "b.png", IR)
@@ -232,7 +232,7 @@ class TestSaid:
         assert iio.imread(tmp_path / "o.png").shape == (HEIGHT, WIDTH, 3)
 
     @pytest.mark.parametrize("kind", ["mask", "soft edges", "constant", "few levels"])
-    def test_transparency_is_believed(self, kind: str, tmp_path: Path, common: list[Any]) -> None:
+    def test_transparency_is_trusted(self, kind: str, tmp_path: Path, common: list[Any]) -> None:
         y, x = np.mgrid[:HEIGHT, :WIDTH]
         distance = np.hypot(y - HEIGHT / 2, x - WIDTH / 2)
         alpha = {

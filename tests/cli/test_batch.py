@@ -373,7 +373,7 @@ class TestRefusals:
             result = fnet(*arguments, "--json", "-")
         assert json.loads(result.stdout)["status"] == "planned"
 
-    def test_a_file_in_place_of_a_folder_ends_the_run(self, tmp_path: Path, weights: Path) -> None:
+    def test_a_file_in_place_of_a_folder(self, tmp_path: Path, weights: Path) -> None:
         vis, ir = write_pairs(tmp_path, 5)
         (tmp_path / "out").mkdir()
         (tmp_path / "out" / "fused").write_text("mine")
@@ -381,9 +381,10 @@ class TestRefusals:
             *("fuse", "--vis", vis, "--ir", ir, "-o", tmp_path / "out", "--weights", weights),
             *("--maps", "none"),
         )
-        assert result.exit_code == 1
+        assert result.exit_code == 2
         (line,) = errors(result.stderr)
-        assert "a file is where a folder is needed" in line
+        assert f"{tmp_path / 'out' / 'fused'} is a file, not a folder" in line
+        assert [path.name for path in (tmp_path / "out").iterdir()] == ["fused"]
         assert (tmp_path / "out" / "fused").read_text() == "mine"
 
 
@@ -591,8 +592,8 @@ class TestManners:
         assert json.loads((tmp_path / "deep" / "s.json").read_text())["totals"]["skipped"] == 2
         assert len(result.stdout.splitlines()) == 2
         result = fnet(*arguments, "--json", tmp_path / "tiny.safetensors" / "s.json")
-        assert result.exit_code == 1
-        assert "cannot be written" in errors(result.stderr)[0]
+        assert result.exit_code == 2
+        assert "tiny.safetensors is a file, not a folder" in errors(result.stderr)[0]
         result = fnet(*arguments, "--json", "-", "--dry-run")
         assert json.loads(result.stdout)["totals"]["skipped"] == 2
         assert json.loads(result.stdout)["status"] == "planned"

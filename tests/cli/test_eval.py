@@ -623,24 +623,20 @@ class TestBadInput:
         assert {path: path.read_bytes() for path in tmp_path.rglob("*.png")} == before
         assert not (tmp_path / "x").exists()
 
-    def test_a_result_that_cannot_be_written(self, tmp_path: Path, sources: list[Any]) -> None:
-        (tmp_path / "file").write_text("")
-        result = fnet(
-            "eval", *sources, "--baselines", "--csv", tmp_path / "file" / "x.csv",
-            "--markdown", tmp_path / "x.md",
-        )  # fmt: skip
-        assert result.exit_code == 1
-        (line,) = errors(result.stderr)
-        assert "a file is where a folder is needed" in line
-        assert "choose another path" in line
-        assert (tmp_path / "x.md").is_file()
-
-    def test_a_name_that_is_too_long(self, tmp_path: Path, sources: list[Any]) -> None:
-        files = ["--csv", tmp_path / ("x" * 300), "--markdown", tmp_path / "x.md"]
+    def test_a_result_that_cannot_be_written(
+        self, tmp_path: Path, sources: list[Any], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """The folder vanishes while scoring: the others are written."""
+        csv = tmp_path / "folder" / "x.csv"
+        monkeypatch.setattr(
+            "fnetcli.cli.eval.require_scores", lambda _: (tmp_path / "folder").write_text("")
+        )
+        files = ["--csv", csv, "--markdown", tmp_path / "x.md"]
         result = fnet("eval", *sources, "--baselines", *files)
         assert result.exit_code == 1
         (line,) = errors(result.stderr)
-        assert "cannot be written (File name too long); shorten the name" in line
+        assert f"{csv}: cannot be written (a file is where a folder is needed)" in line
+        assert "choose another path" in line
         assert (tmp_path / "x.md").is_file()
 
     def test_names_that_latex_would_take_for_its_own(

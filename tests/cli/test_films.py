@@ -826,6 +826,7 @@ class TestOptions:
             ("f.flv", "films are written as .mp4"),
             ("f.png", "a film is made; give a name that ends in .mp4"),
             ("vis.mp4", "is an input"),
+            ("vis.mp4/f.mp4", "vis.mp4 is a file, not a folder; choose another path"),
         ],
     )
     def test_refused_names(

@@ -1075,8 +1075,6 @@ class TestBadInput:
         assert "contains an input" in refused(2, *pair_of(home), "-o", home / "in")
         (tmp_path / "link").symlink_to(home / "in")
         assert "contains an input" in refused(2, *pair_of(home), "-o", tmp_path / "link")
-        line = refused(1, *pair_of(home), "-o", tmp_path / "file" / "deeper")
-        assert "a file is where a folder is needed" in line
         assert (tmp_path / "file").read_text() == "mine"
 
     def test_where_numbers_go(self, tmp_path: Path, home: Path) -> None:
@@ -1133,6 +1131,9 @@ class TestBadInput:
             line = refused(2, *subject, "--json", path)
             words = f"{tmp_path / 'file'} is a file, not a folder; choose another path"
             assert line == f"--json {path}: {words}"
+        out = tmp_path / "file" / "o"
+        for subject in (pair_of(home), [home / "tiny.safetensors"]):
+            assert refused(2, *subject, "-o", out) == f"-o {out}: {words}"
         assert names(tmp_path) == ["file"]
 
     def test_numbers_in_a_folder_that_may_not_be_written(

@@ -92,7 +92,7 @@ class TestOnePair:
         assert placed["sizes"] == [[150, 100], [160, 120]]
         assert error(record) < 0.7
         evidence = placed["registration"]
-        assert evidence["is_believed"]
+        assert evidence["is_trusted"]
         assert evidence["score"] > evidence["chance"]
         assert evidence["inliers"] > evidence["inliers_by_chance"]
         assert len(evidence["residuals"]) == evidence["blocks"]
@@ -189,7 +189,7 @@ class TestBelief:
     def test_or_go_on_with_a_warning(self, folder: Path, tmp_path: Path) -> None:
         given = (*self.unrelated(tmp_path), "--register", "affine", "--register-fallback", "none")
         (record,) = fuse(folder, tmp_path / "out", *given)
-        assert any("not believed" in one for one in record["notices"])
+        assert any("not trusted" in one for one in record["notices"])
         assert "alignment" not in record
 
     def test_fallback_still_needs_one_shape(self, folder: Path, tmp_path: Path) -> None:
@@ -225,7 +225,7 @@ class TestOneRig:
             {"modality": "vis", "size": [160, 120]},
         )
         assert np.allclose(saved["matrix"], matrices[0])
-        assert saved["registration"]["is_believed"]
+        assert saved["registration"]["is_trusted"]
         applied = fuse(folder, tmp_path / "again", *both(folder), "--transform", rig)
         assert [record["alignment"]["source"] for record in applied] == ["file"] * 3
         for i in range(3):
@@ -607,7 +607,7 @@ def test_inspect_shows_it(folder: Path, tmp_path: Path) -> None:
     assert "similarity registration: scaled by 0.9" in result.stderr
     found = json.loads((tmp_path / "found.json").read_text())
     assert error(found) < 0.7
-    assert found["alignment"]["registration"]["is_believed"]
+    assert found["alignment"]["registration"]["is_trusted"]
     rig = json.loads((tmp_path / "rig.json").read_text())
     assert np.allclose(rig["matrix"], found["alignment"]["matrix"])
     page = (out / "report.html").read_text()

@@ -72,6 +72,23 @@ def test_names_and_files_of_another_kind_are_refused(command: tuple[str, ...]) -
 
 
 @every_option
+@pytest.mark.parametrize(
+    ("name", "reason"),
+    [
+        ("file/sub/scores", "{} is a file, not a folder; choose another path"),
+        ("new/" + "x" * 300, "cannot be written (File name too long); shorten the name"),
+    ],
+)
+def test_what_cannot_be_written_is_told_before_anything_is_computed(
+    command: tuple[str, ...], name: str, reason: str
+) -> None:
+    Path("file").touch()
+    path = Path(name + FITTING.get(command[-1], ".json"))
+    words = reason.format(Path("file").absolute())
+    assert refused(command, path) == f"error: {command[-1]} {path}: {words}"
+
+
+@every_option
 def test_results_of_the_kind_are_replaced(command: tuple[str, ...]) -> None:
     path = Path(f"scores{FITTING.get(command[-1], '.json')}")
     path.touch()

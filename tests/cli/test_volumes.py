@@ -1094,14 +1094,14 @@ class TestRegistration:
         study.fused("--transform", path, *further, ct=ct, mri=mri)
         np.testing.assert_array_equal(values(study.out / "fused" / "mr.nii.gz")[0], registered)
 
-    def test_headers_of_one_frame_of_reference_are_believed(
+    def test_headers_of_one_frame_of_reference_are_trusted(
         self, study: Study, tmp_path: Path, bodies: tuple[Volume, Volume, Matrix, Matrix]
     ) -> None:
         mri = write_series(tmp_path / "mr", bodies[0], bodies[2], "MR")
         ct = write_series(tmp_path / "ct", bodies[1], bodies[3], "CT")
         how = ("--register", "rigid", "--maps", "none", "--name", "A", "--window", "ct=auto")
         kept = study.fused(*how, ct=ct, mri=mri)
-        words = "both series have one frame of reference, which is believed unless"
+        words = "both series have one frame of reference, which is trusted unless"
         assert kept.stderr.count("warning: A: registration failed") == 1
         assert words in kept.stderr
         assert "rigid registration" not in kept.stderr

@@ -31,7 +31,7 @@ class TestWritePng:
     @pytest.mark.parametrize("channels", [0, 1, 2, 3, 4])
     def test_reads_back(self, channels: int, tmp_path: Path) -> None:
         pixels = scene(4)[..., :channels].copy() if channels else GREY
-        if channels in {2, 4}:  # as transparency is; what looks like a picture is not believed
+        if channels in {2, 4}:  # as transparency is; what looks like a picture is not trusted
             pixels[..., -1] = np.where(pixels[..., -1] > 128, 255, 0)
         write_png(tmp_path / "a.png", pixels)
         image = read_image(tmp_path / "a.png")

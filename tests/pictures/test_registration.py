@@ -34,7 +34,7 @@ TRUE: dict[Kind, Matrix] = {
 def test_each_kind_finds_its_transform(kind: Kind) -> None:
     reference, moving, true = two_views(TRUE[kind])
     found = register(reference, moving, kind)
-    assert found.is_believed, found.sentence
+    assert found.is_trusted, found.sentence
     assert error(found.matrix, true) < (1.0 if kind == "homography" else 0.5)
     require_kind(found.matrix, kind)
     assert found.matrix[2, 2] == 1
@@ -58,7 +58,7 @@ def test_sizes_and_aspect_ratios_may_differ() -> None:
     true = np.array([[1.4, 0.05, 8.0], [-0.05, 1.4, -6.0], [0, 0, 1]])
     reference, moving, _ = two_views(true, other=other)
     found = register(reference, moving, "similarity")
-    assert found.is_believed, found.sentence
+    assert found.is_trusted, found.sentence
     assert error(found.matrix, true, other) < 0.7
 
 
@@ -80,7 +80,7 @@ def test_a_start_is_refined() -> None:
 def test_pictures_that_lie_on_each_other_stay() -> None:
     reference, moving, true = two_views(np.eye(3))
     found = register(reference, moving, "affine")
-    assert found.is_believed, found.sentence
+    assert found.is_trusted, found.sentence
     assert (found.matrix == true).all()
     assert "they are already aligned" in found.sentence
     assert found.record()["kept"]
@@ -99,7 +99,7 @@ def test_a_small_displacement_is_one() -> None:
 def test_pixels_that_are_far_from_square() -> None:
     reference, moving, true = two_views(around(SIZE, [[1.0, 0.0], [0.0, 1.12]], (9.0, 5.5)))
     found = register(reference, moving, "affine")
-    assert found.is_believed, found.sentence
+    assert found.is_trusted, found.sentence
     assert error(found.matrix, true) < 0.5
 
 
@@ -109,7 +109,7 @@ def test_holes_are_no_edges() -> None:
     valid[:40, :90] = False
     luminance = np.where(valid, moving.luminance, 1).astype(np.float32)
     found = register(reference, View(luminance, valid), "similarity")
-    assert found.is_believed, found.sentence
+    assert found.is_trusted, found.sentence
     assert error(found.matrix, true) < 0.7
 
 
@@ -118,8 +118,8 @@ def test_other_scenes_are_refused(seed: int) -> None:
     reference, _, _ = two_views(np.eye(3), seed=seed)
     _, moving, _ = two_views(np.eye(3), seed=seed + 100)
     found = register(reference, moving, "affine")
-    assert not found.is_believed, found.sentence
-    assert "not believed" in found.sentence
+    assert not found.is_trusted, found.sentence
+    assert "not trusted" in found.sentence
 
 
 @pytest.mark.parametrize("kind", ["translation", "affine"])
@@ -133,7 +133,7 @@ def test_nothing_to_see_is_refused(kind: Kind, content: str) -> None:
         (View(values), reference),
         (View(values), View(values * 0)),
     ):
-        assert not register(*pair, kind).is_believed
+        assert not register(*pair, kind).is_trusted
 
 
 @pytest.mark.parametrize("shape", [(1, 1), (31, 400), (5, 9)])
@@ -181,7 +181,7 @@ def test_one_transform_for_many_frames() -> None:
     frames = [two_views(true, seed=seed)[:2] for seed in range(3)]
     stranger = two_views(np.eye(3), seed=50)[0], two_views(np.eye(3), seed=60)[1]
     found = register_frames([*frames, stranger], "similarity")
-    assert found.is_believed, found.sentence
+    assert found.is_trusted, found.sentence
     assert error(found.matrix, true) < 0.3
     assert (found.frames, found.frames_agreeing) == (4, 3)
     assert "3 of 4 pairs" in found.sentence

@@ -17,7 +17,7 @@ def seen(*losses: float, decay: float = 0.5) -> Health:
 def test_falling_and_noisy_losses_are_well() -> None:
     assert not seen(*(10 / (i + 1) for i in range(100))).has_diverged
     assert not seen(*(5, 1, 9) * 30).has_diverged
-    assert not seen(*[1.0] * 9, 1e6).has_diverged  # too few to be believed
+    assert not seen(*[1.0] * 9, 1e6).has_diverged  # too few to be trusted
 
 
 def test_a_loss_that_rises_by_orders_of_magnitude_has_diverged() -> None:

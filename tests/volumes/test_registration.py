@@ -128,7 +128,7 @@ class TestRegister:
         moving.pixels[:, :5] = np.nan
         assert worst(register(fixed, moving, BOTH).transform, true) < 1
 
-    def test_one_frame_of_reference_is_believed(self) -> None:
+    def test_one_frame_of_reference_is_trusted(self) -> None:
         """The headers may be wrong nevertheless: whoever knows says so."""
         true = about_home((4, -6, 5), (6, -4, 5))
         fixed, moving = (
@@ -137,13 +137,13 @@ class TestRegister:
         )
         found = register(fixed, moving, BOTH)
         np.testing.assert_array_equal(found.transform, np.eye(4))
-        assert "which is believed unless --distrust-headers is given" in (found.refusal or "")
+        assert "which is trusted unless --distrust-headers is given" in (found.refusal or "")
         distrusted = register(fixed, moving, BOTH, distrusts_headers=True)
         assert distrusted.refusal is None
         assert worst(distrusted.transform, true) < 0.8
 
     def test_skin_that_gives_way_is_not_followed(self) -> None:
-        """The skin says one thing, what is inside another: neither is believed."""
+        """The skin says one thing, what is inside another: neither is trusted."""
         skin = about_home((6, 0, -4), (8, -6, 5))
         inside = phantom(MOVING, 1, np.eye(4))
         assert MOVING.affine is not None

@@ -39,7 +39,7 @@ class RegisterScopeChoice(StrEnum):
 
 
 class FallbackChoice(StrEnum):
-    """What happens to a pair whose registration is not believed."""
+    """What happens to a pair whose registration is not trusted."""
 
     fail = "fail"
     none = "none"

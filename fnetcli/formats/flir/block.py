@@ -33,7 +33,7 @@ class Record:
 
 @dataclass(frozen=True)
 class Block:
-    """A directory whose entries are not believed before they are used."""
+    """A directory whose entries are not trusted before they are used."""
 
     file: BinaryIO
     start: int  # of the block in its file

@@ -1,4 +1,4 @@
-"""Register two pictures of different modality, and tell whether the result is to be believed.
+"""Register two pictures of different modality, and tell whether the result is to be trusted.
 
 numpy and scipy alone, so that a run that fuses without torch need not import it.
 """
@@ -53,7 +53,7 @@ class Registration:
     (blocks, 4) holds a block's centre and the displacement that is left there, x, y, dx, dy, in
     pixels of the reference; `agrees` tells which blocks count as inliers, of which `expected`
     would be by chance. `frames_agreeing` of the `frames` have the peak of all their blocks there
-    too. `reason` says why the transform is not to be believed, else it is None. `gain` is set if
+    too. `reason` says why the transform is not to be trusted, else it is None. `gain` is set if
     the pictures stay as they are: by so little another transform would fit better.
     """
 
@@ -74,7 +74,7 @@ class Registration:
     gain: float | None = None
 
     @property
-    def is_believed(self) -> bool:
+    def is_trusted(self) -> bool:
         """Whether the transform is to be used."""
         return self.reason is None
 
@@ -110,7 +110,7 @@ class Registration:
     def sentence(self) -> str:
         """A sentence about it, for the user."""
         if self.reason is not None:
-            return f"{self.kind} registration not believed: {self.reason}; {self.evidence}"
+            return f"{self.kind} registration not trusted: {self.reason}; {self.evidence}"
         words = describe(self.matrix, self.moving_shape)
         if self.gain is not None:
             words = (
@@ -143,7 +143,7 @@ class Registration:
             "matrix": self.matrix.tolist(),
             "reference_size": list(self.reference_shape[::-1]),
             "moving_size": list(self.moving_shape[::-1]),
-            "is_believed": self.is_believed,
+            "is_trusted": self.is_trusted,
             "reason": self.reason,
             "score": self.score,
             "chance": self.chance,
@@ -238,7 +238,7 @@ def register_frames(
             break
         matrix = refine(frames, matrix, kind, level, start)
     found = _judged(kind, matrix, frames, is_nearby=start is not None)
-    if start is None and keeps_aligned and found.is_believed:
+    if start is None and keeps_aligned and found.is_trusted:
         return _kept(found, frames, levels[-1]) or found
     return found
 
@@ -252,7 +252,7 @@ def _kept(found: Registration, frames: Frames, level: Level) -> Registration | N
     if better - still >= MIN_GAIN:
         return None
     kept = _judged(found.kind, matrix, frames, is_nearby=False)
-    return replace(kept, gain=better - still) if kept.is_believed else None
+    return replace(kept, gain=better - still) if kept.is_trusted else None
 
 
 def _best_of_several(frames: Frames, kind: Kind, levels: Sequence[Level]) -> Candidate:
@@ -341,7 +341,7 @@ def _judged(
     *,
     is_nearby: bool,
 ) -> Registration:
-    """Look at all frames under a transform, and decide whether it is to be believed.
+    """Look at all frames under a transform, and decide whether it is to be trusted.
 
     `is_nearby`: only transforms around a known one were tried.
     """
