@@ -36,7 +36,6 @@ from fnetcli.inspection.figures import (
     NormRow,
 )
 from fnetcli.inspection.wording import percent
-from fnetcli.reports.plots import as_png
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -52,6 +51,7 @@ MAX_IN_A_ROW = 3  # maps, plots
 INSET_ROOM = 0.9  # above a histogram with an inset, in heights of it
 NARROWEST = 96  # pixels, so that a label fits
 MAX_TICKS = 12  # of a line plot
+DPI = 120  # of plots
 BINS = 201  # of a histogram; odd, so that one is centred on 0
 KERNEL_ZOOM = 5  # pixels of a picture for each of a kernel
 MARGIN, GAP, LABEL, TITLE = 16, 10, 20, 44  # pixels
@@ -319,6 +319,18 @@ def _plot(count: int) -> tuple[Plot, Sequence[Axes]]:
     for unused in panels[count:]:
         unused.set_axis_off()
     return plot, [*panels[:count]]
+
+
+def as_png(figure: Plot) -> bytes:
+    """Return a plot as a PNG file's bytes. Drawn once: `savefig` draws all twice."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg  # noqa: PLC0415  slow to import
+
+    figure.set_dpi(DPI)
+    canvas: Any = FigureCanvasAgg(figure)
+    canvas.draw()
+    file = io.BytesIO()
+    PIL.Image.fromarray(np.asarray(canvas.buffer_rgba())).convert("RGB").save(file, "PNG")
+    return file.getvalue()
 
 
 def _limit_of(distribution: Distribution) -> float:

@@ -2,34 +2,16 @@
 
 from __future__ import annotations
 
-import io
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import PIL.Image
 
 from fnetcli.files.durable import atomic_write
+from fnetcli.reports.figures import as_png
 from fnetcli.reports.training_log import log_rows
 from fnetcli.training.validation import METRICS
 
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
-
-DPI = 120
 NOT_LOSSES = ("stage", "iteration", "seconds", "validation", *METRICS)
-
-
-def as_png(figure: Figure) -> bytes:
-    """Return a plot as a PNG file's bytes. Drawn once: `savefig` draws all twice."""
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-
-    figure.set_dpi(DPI)
-    canvas: Any = FigureCanvasAgg(figure)
-    canvas.draw()
-    file = io.BytesIO()
-    PIL.Image.fromarray(np.asarray(canvas.buffer_rgba())).convert("RGB").save(file, "PNG")
-    return file.getvalue()
 
 
 def draw_loss_curves(log: Path, picture: Path) -> None:
