@@ -22,6 +22,7 @@ Every option of every command, as `fnet COMMAND --help-all` shows them. `docs/ma
 this page: change the commands, not the page.
 """
 GENERAL = "Options"
+OPTION = re.compile(r"(?<![\w`-])--[a-z](?:[a-z0-9-]*[a-z0-9])?")  # as words of a sentence
 PLACEHOLDERS = {Path: "PATH", str: "TEXT", int: "N", float: "NUMBER"}
 
 
@@ -101,9 +102,9 @@ def _block(text: str) -> str:
 
 
 def _escaped(text: str | None) -> str:
-    """Return one line in which Markdown sees no marks of its own."""
+    """Return one line in which Markdown sees no marks of its own, and options are code."""
     plain = " ".join((text or "").replace("\\[", "[").split())
-    marked = re.sub(r"([|*_\[\]])", r"\\\1", plain)
+    marked = OPTION.sub(r"`\g<0>`", re.sub(r"([|*_\[\]])", r"\\\1", plain))
     return marked.replace("<", "&lt;").replace(">", "&gt;")  # the site would show "\<" as it is
 
 

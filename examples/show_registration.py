@@ -20,12 +20,13 @@ from typing import Any
 import numpy as np
 import PIL.Image
 import PIL.ImageDraw
+import PIL.ImageFont
 from scipy import ndimage
 
 from fnetcli.imaging.planar import resizing
 from fnetcli.reports.registered import checkerboard
 
-GAP, LINE = 6, 16  # pixels between panels, and of a caption
+GAP, LINE, FONT = 6, 22, 16  # pixels between panels, of a caption, of its letters
 SIZE = (260, 208)  # of the second camera
 LINEAR = np.array([[0.80, 0.045], [-0.045, 0.80]])  # pixels of the visible picture per pixel
 SHIFT = (58.0, 44.0)
@@ -115,10 +116,10 @@ def sheet_of(panels: Mapping[str, PIL.Image.Image], size: tuple[int, int]) -> PI
     """Return pictures in rows of two, with captions."""
     across, down = size[0] + GAP, size[1] + LINE + GAP
     sheet = PIL.Image.new("RGB", (2 * across - GAP, (len(panels) + 1) // 2 * down - GAP), "white")
-    pen = PIL.ImageDraw.Draw(sheet)
+    pen, font = PIL.ImageDraw.Draw(sheet), PIL.ImageFont.load_default(FONT)
     for i, (words, panel) in enumerate(panels.items()):
         left, top = i % 2 * across, i // 2 * down
-        pen.text((left, top), words, fill="black")
+        pen.text((left, top), words, fill="black", font=font)
         sheet.paste(panel, (left, top + LINE))
     return sheet
 

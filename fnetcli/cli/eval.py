@@ -95,13 +95,17 @@ def evaluate(
         ),
     ] = None,
 ) -> int:
-    """Score fused images against their sources, for one or several methods.
+    r"""Score fused images against their sources, for one or several methods.
 
-    One method: fnet eval --vis VIS --ir IR --fused FUSED. Several: --fused CDDFuse=THEIRS --fused
-    ours=OURS --baselines. To fuse in memory and score: --weights FILE. Several data sets: --set, or
-    fnet eval study.toml. The table goes to stdout, with the best in bold and the second best
-    underlined (* and + in files and pipes), unless a result below is written there (-).
-    docs/metrics.md explains the scores. Scores are cached, so a second run computes only new ones.
+    \b
+    fnet eval --vis VIS --ir IR --fused FUSED              one method
+    fnet eval --vis VIS --ir IR --fused FUSED --baselines  beside simple methods
+    fnet eval --vis VIS --ir IR --weights fnet             fuse in memory, and score
+
+    Several methods: repeat --fused NAME=DIR and --weights. Several data sets: --set, or a STUDY.
+    The table goes to stdout, with the best in bold and the second best underlined (* and + in files
+    and pipes), unless a result below is written there (-). docs/metrics.md explains the scores.
+    Scores are cached, so a second run computes only new ones.
     """
     with leaving_at_once():
         from fnetcli.evaluation.fused_files import require_names, split_suffixes

@@ -71,11 +71,14 @@ def inspect(
         typer.Option("--list", help="List the weights that ship with fnet."),
     ] = False,
 ) -> int:
-    """Inspect how the network fuses a pair, a weights file, or an image as fnet reads it.
+    r"""Inspect how the network fuses a pair, a weights file, or an image as fnet reads it.
 
-    A pair: fnet inspect --vis a.png --ir b.png -o OUT writes codes, parts, residuals, pictures and
-    report.html, a page to explore them. Weights: fnet inspect FNet.pth. An image: fnet inspect
-    thermal.tif shows what the file contains and how it would be scaled.
+    \b
+    fnet inspect --vis photo.jpg --ir thermal.png -o OUT  every step
+    fnet inspect FNet.pth -o OUT                          weights
+    fnet inspect thermal.tif                              what an image contains
+
+    Of a pair, OUT has codes, parts, residuals, pictures and report.html, a page to explore them.
     """
     console = Console(
         is_quiet=quiet.quiet,

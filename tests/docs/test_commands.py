@@ -238,7 +238,13 @@ def to_run(page: Path) -> list[str]:
     """Return the commands of a page that are run, but for those that a tutorial's test runs."""
     is_tutorial = page.parent.name == "tutorials"
     found = indented_commands(page) if is_tutorial else shown_commands(page)
-    return [command for command in found if command not in LEFT]
+    return [command for command in found if command not in LEFT | elsewhere(page)]
+
+
+def elsewhere(page: Path) -> set[str]:
+    """Return the commands of the help that other pages have, too, where they are run."""
+    others = [one for one in PAGES.values() if page.name == "cli.md" and one != page]
+    return {command for other in others for command in shown_commands(other)}
 
 
 def programs(page: Path) -> list[str]:
