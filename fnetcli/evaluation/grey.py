@@ -16,7 +16,7 @@ from fnetcli.metrics import to_grey8
 
 Levels = NDArray[np.uint8]
 FUSED_SCALING = ScalingOptions(stretch=None)  # a fused image is never stretched
-MAX_DARK = 4095  # of 65535, in 16-bit files: such numbers have 12 bits or fewer
+LOST_BITS = 4  # of 16 or 32, in files that are nearly black
 FLOAT_LIMITS = (-1.0, 2.0)  # a fused float image beyond them is not one in [0, 1]
 
 
@@ -47,15 +47,16 @@ def read_fused(path: Path, options: ReadOptions) -> FusedFile:
     image = read_image(path, options)
     if image.stored_type.kind == "i":
         raise ReadError(
-            f"{path}: holds {image.stored_type} numbers, but a fused image must be unsigned; store "
-            "it as 8 or 16 bits, or as floats in [0, 1]"
+            f"{path}: holds signed whole numbers, whose white is unknown; store it as unsigned "
+            "numbers of 8 or 16 bits, or as floats in [0, 1]"
         )
     if image.stored_type.kind == "f":
         _check_floats(path, image)
     scaling = FUSED_SCALING.choose(image.stored_type, "vis", image.bits)
     scaled = scale(replace(image, alpha=None), scaling)
     dark = _dark_notices(image)
-    notices = (*depth_notices("fused", scaled), *dark, *image.notices, *scaled.notices)
+    others = (f"fused: {text}" for text in (*image.notices, *scaled.notices))
+    notices = (*depth_notices("fused", scaled), *dark, *others)
     return FusedFile(scaled, notices)
 
 
@@ -68,11 +69,16 @@ def depth_notices(label: str, scaled: Scaled) -> tuple[str, ...]:
 
 
 def _dark_notices(image: Image) -> tuple[str, ...]:
-    """Say that numbers of few bits, stored as 16, are scored as what they are: nearly black."""
-    if image.stored_type != np.uint16 or image.pixels.max(initial=0) > MAX_DARK:
+    """Say that numbers of few bits, stored as more, are scored as what they are: nearly black."""
+    if image.stored_type not in {np.dtype(np.uint16), np.dtype(np.uint32)}:
         return ()
-    text = f"fused: 16-bit images with no number above {MAX_DARK} are nearly black; store them so "
-    return (text + "that white is 65535, or as 8 bits",)
+    white = np.iinfo(image.stored_type).max
+    dark = white >> LOST_BITS
+    if image.pixels.max(initial=0) > dark:
+        return ()
+    bits = 8 * image.stored_type.itemsize
+    text = f"fused: {bits}-bit images with no number above {dark} are nearly black; store them so "
+    return (text + f"that white is {white}, or as 8 bits",)
 
 
 def _picture(scaled: Scaled, band: slice) -> Levels:

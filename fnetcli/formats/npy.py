@@ -104,10 +104,10 @@ def _narrowed(planes: NDArray[Any]) -> NDArray[Any]:
     if planes.dtype.itemsize < 8 or planes.dtype.kind == "f":
         return planes
     low, high = int(planes.min()), int(planes.max())
-    for dtype in (np.int32, np.uint32):
+    for dtype in (np.int32, np.uint32) if planes.dtype.kind == "i" else (np.uint32,):
         if np.iinfo(dtype).min <= low and high <= np.iinfo(dtype).max:
             return planes.astype(dtype)
-    raise ContentError("its numbers need more than 32 bits", "save them as 32-bit or floats")
+    raise ContentError("its whole numbers need more than 32 bits", "save them as floats")
 
 
 NPY = Format("NPY", (".npy",), starts_with(SIGNATURE), read, probe)

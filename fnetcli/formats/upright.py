@@ -18,6 +18,7 @@ SWAPS_SIDES = frozenset({5, 6, 7, 8})
 TURNED_GEOREFERENCE = (
     "it was turned upright as its orientation tag says, so its georeference is dropped"
 )
+INVISIBLE = "it is fully transparent (alpha is 0 everywhere); its colours are used all the same"
 
 
 def new_image(
@@ -31,13 +32,15 @@ def new_image(
 
     `details` are further fields of Image. A georeference belongs to the stored picture: if that is
     turned, the georeference is dropped, and a notice says so. Transparency that looks
-    like a picture is left out, with a notice.
+    like a picture is left out, with a notice; another one tells of an image that nobody can see.
     """
     if alpha is not None:
         band, place = planes.shape[2] + 1, details.get("georeference")
         doubt = doubt_alpha(alpha, band, is_georeferenced=place is not None)
         if doubt is not None:
             alpha, details["notices"] = None, (*details.get("notices", ()), doubt)
+        elif not alpha.any():
+            details["notices"] = (*details.get("notices", ()), INVISIBLE)
     pixels = np.ascontiguousarray(turn(planes, orientation))[None]
     image = Image(
         pixels=pixels,

@@ -231,6 +231,16 @@ class TestSaid:
         assert "--band MODALITY=4" in result.stderr
         assert iio.imread(tmp_path / "o.png").shape == (HEIGHT, WIDTH, 3)
 
+    def test_what_nobody_can_see_is_told(self, tmp_path: Path, common: list[Any]) -> None:
+        path = write(tmp_path / "a.png", np.dstack([VIS, np.zeros_like(VIS[..., 0])]))
+        other, words = write(tmp_path / "b.png", IR), "it is fully transparent (alpha is 0 every"
+        given = ("--vis", path, "--ir", other)
+        assert f"a: vis: {words}" in fnet("fuse", *given, "-o", tmp_path / "o", *common).stderr
+        fused = tmp_path / "o" / "fused" / "a.png"
+        scored = fnet("eval", *given, "--fused", fused, "--metrics", "MI", "--no-cache")
+        assert f"vis: {words}" in scored.stderr
+        assert f"fused: {words}" in scored.stderr
+
     @pytest.mark.parametrize("kind", ["mask", "soft edges", "constant", "few levels"])
     def test_transparency_is_trusted(self, kind: str, tmp_path: Path, common: list[Any]) -> None:
         y, x = np.mgrid[:HEIGHT, :WIDTH]

@@ -540,7 +540,7 @@ class TestDepths:
         [
             (np.full((48, 56), 300, np.float32), "values range from 0 to 300"),
             (np.full((48, 56), np.nan, np.float32), "2688 values are NaN or infinite"),
-            (np.full((48, 56), 200, np.int16), "holds int16 numbers, but a fused image must be"),
+            (np.full((48, 56), 200, np.int16), "holds signed whole numbers, whose white is"),
         ],
     )
     def test_what_is_no_fused_image(
@@ -673,6 +673,14 @@ def test_16_bits_that_hold_fewer_are_told(tmp_path: Path, sources: list[Any]) ->
         iio.imwrite(path, iio.imread(path) * np.uint16(257))
     result = fnet("eval", *sources, "--fused", folder, "--metrics", "MI")
     assert "nearly black" not in result.stderr
+    pair = [f"--{name}={tmp_path / name / 'a.png'}" for name in ("vis", "ir")]
+    for kind, words in (
+        (np.uint64, "32-bit images with no number above 268435455 are nearly black; store them so"),
+        (np.int64, "a.npy: holds signed whole numbers"),
+    ):
+        np.save(tmp_path / "a.npy", smooth_noise(48, 56, 0).astype(kind))
+        result = fnet("eval", *pair, "--fused", tmp_path / "a.npy", "--metrics", "MI")
+        assert words in result.stderr
 
 
 class TestCache:

@@ -168,7 +168,7 @@ class TestThermal:
             ("a.npy", npy(np.zeros((4, 4), complex)), "not the numbers of an image"),
             ("a.npy", npy(np.zeros(9)), "not a picture"),
             ("a.npy", npy(np.zeros((4, 5, 7))), "has 7 bands, neither grey nor RGB"),
-            ("a.npy", npy(np.full((4, 4), 2**40)), "need more than 32 bits"),
+            ("a.npy", npy(np.full((4, 4), 2**40)), "need more than 32 bits; save them as floats"),
             ("a.npy", npy(np.zeros((9, 9)))[:-1], "not a complete NumPy file"),
             ("a.npy", b"\x93NUMPY\x03\0" + bytes(99), "of an unknown version"),
             ("a.pgm", b"P5\n9 9\n255\n" + bytes(80), "not a complete PNM"),
