@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import difflib
-import tomllib
 from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import Any
@@ -11,7 +10,8 @@ from typing import Any
 from fnetcli.cli.help import HELP_ALL, LiteralCommand
 from fnetcli.cli.usage import parsed
 from fnetcli.errors import ConfigError, UsageError
-from fnetcli.files.guarded import FileKind, read_text
+from fnetcli.files.guarded import FileKind
+from fnetcli.files.toml import read_toml
 
 STUDY = FileKind(
     name="a study",
@@ -46,10 +46,7 @@ class StudyCommand(LiteralCommand):
 
 def _arguments(path: Path, names: dict[str, Any], given: Collection[str | None]) -> Iterator[str]:
     """Yield the options of a study that the command line does not give. Raise FnetError."""
-    try:
-        table = tomllib.loads(read_text(path, STUDY))
-    except tomllib.TOMLDecodeError as error:
-        raise ConfigError(f"{path}: not valid TOML ({error}); correct that line") from None
+    table = read_toml(path, STUDY)
     images = {one for one in names if getattr(names[one], "name", "") == one[2:]}
     for key, value in table.items():
         option = "--set" if key == SETS else f"--{key}"

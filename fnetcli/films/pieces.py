@@ -146,7 +146,7 @@ def _read(path: Path) -> Any:
     """Return the content of a file of ours; None if it is missing or damaged."""
     try:
         return json.loads(read_text(path, STATE))
-    except (UsageError, ValueError):
+    except (UsageError, ValueError, RecursionError):
         return None
 
 

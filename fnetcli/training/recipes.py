@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import tomllib
 from collections.abc import Callable, Collection
 from importlib import resources
 from pathlib import Path
@@ -14,6 +13,7 @@ from fnetcli.checkpoints.loading import Weights, load_weights
 from fnetcli.checkpoints.shipped import DEFAULT, default_name, find_weights, is_shipped
 from fnetcli.errors import ConfigError
 from fnetcli.files.guarded import FileKind, read_text
+from fnetcli.files.toml import read_toml
 from fnetcli.modalities import MODALITIES
 from fnetcli.training.config import DEFAULT_MODEL, DataSet, Recipe, build
 from fnetcli.training.table import RECIPES
@@ -58,7 +58,7 @@ def read_recipe(
     """
     shipped = shipped_recipes().get(str(name))
     path = shipped or Path(name)
-    table = _table(path)
+    table = read_toml(path, _kind())
     own = table.get("init", "")
     if own and isinstance(own, str):
         table["init"] = locate_weights(own, path.parent)
@@ -103,7 +103,11 @@ def _with_paths(recipe: Recipe, change: Callable[[str], str]) -> Recipe:
 
 def recipe_text(path: Path) -> str:
     """Return the text of a recipe. Raise ConfigError."""
-    kind = FileKind(
+    return read_text(path, _kind(), "utf-8-sig")
+
+
+def _kind() -> FileKind:
+    return FileKind(
         name="a recipe",
         limit=1 << 20,
         todo="give a TOML file",
@@ -112,18 +116,6 @@ def recipe_text(path: Path) -> str:
         missing_todo=f"give a TOML file, or a recipe by name ({listed_recipes()})",
         names=tuple(shipped_recipes()),
     )
-    return read_text(path, kind, "utf-8-sig")
-
-
-def _table(path: Path) -> dict[str, Any]:
-    try:
-        return tomllib.loads(recipe_text(path))
-    except tomllib.TOMLDecodeError as error:
-        raise ConfigError(f"{path}: not valid TOML ({error}); correct that line") from None
-    except (ValueError, RecursionError):
-        raise ConfigError(
-            f"{path}: not a recipe (a number too long, or lists too deep); give a TOML file"
-        ) from None
 
 
 def _model(path: Path, table: dict[str, Any]) -> str:

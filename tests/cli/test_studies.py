@@ -216,6 +216,7 @@ class TestStudy:
             ("metrik = 'MI'", "study.toml: unknown key 'metrik'; did you mean 'metrics'?"),
             ("set = 'x'", "unknown key 'set'"),
             ("decimals = [", "not valid TOML"),
+            ("a." * 9999 + "b = 1", "study.toml: not a study (a number too long, or keys"),
             ("wide = 'yes'", "wide = 'yes'; must be true or false"),
             ("decimals = true", "decimals = True; must be a text, a number or a list"),
         ],

@@ -136,6 +136,10 @@ def test_round_trip(tmp_path: Path) -> None:
         ("ema = 1.0", "ema must lie in"),
         ("[data]\nvis = 3", "must map modalities to texts"),
         ("seed = ", "not valid TOML"),
+        ("seed = " + "[" * 9999, "not a recipe (a number too long, or keys or lists too deep)"),
+        (".".join(["a"] * 99_999) + " = 1", "not a recipe (a number too long, or keys"),
+        ("[" + " .\t'='".join(["a"] * 99_999) + "]", "not a recipe (a number too long, or keys"),
+        (f"init = '{'.' * 99}' # it's\nseed = ", "not valid TOML"),
     ],
 )
 def test_mistakes_are_named(tmp_path: Path, text: str, message: str) -> None:
