@@ -91,6 +91,7 @@ class LayerNorm(nn.Module):
 # --- attention between channels -------------------------------------------------------------------
 
 EVERYTHING = slice(None)
+PIECE = 1 << 14  # pixels that are summed at a time
 
 
 class Statistics(NamedTuple):
@@ -140,10 +141,12 @@ class ChannelAttention(nn.Module):
         return self.qkv(x, slice(2 * self.channels, None))
 
     def statistics(self, qk: Tensor) -> Statistics:
-        """Sum over pixels, in float32."""
+        """Sum over pixels, in float32, and in pieces: long sums lose digits on some processors."""
         with _without_autocast(qk):
             q, k = _full(qk).permute(0, 2, 3, 1).flatten(1, 2).chunk(2, dim=2)
-            return Statistics(q.mT @ k, q.square().sum(dim=1), k.square().sum(dim=1))
+            pieces = zip(q.split(PIECE, dim=1), k.split(PIECE, dim=1), strict=True)
+            products = torch.stack([some.mT @ other for some, other in pieces]).sum(dim=0)
+            return Statistics(products, q.square().sum(dim=1), k.square().sum(dim=1))
 
     def matrix(self, statistics: Statistics) -> Tensor:
         """Return P * concat_h(A_h ...) as one matrix for each image, (N, C, C)."""
