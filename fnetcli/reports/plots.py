@@ -46,7 +46,8 @@ def draw_loss_curves(log: Path, picture: Path) -> None:
                     label="validation (total)",
                 )
             axes.set(title=f"stage {stage}", xlabel="iteration", ylabel="loss", yscale="log")
-            axes.legend()
+            # Below the axes, where it covers no curve.
+            axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.13), ncols=4, frameon=False)
         png = as_png(figure)
     atomic_write(picture, lambda file: file.write(png))
 
