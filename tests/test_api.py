@@ -445,6 +445,8 @@ class TestFolders:
         images = {"vis": tmp_path / "vis", "ir": tmp_path / "ir"}
         with pytest.raises(UsageError, match="is in the input folder"):
             fuse_folder(network, tmp_path / "vis" / "out", images)
+        with pytest.raises(UsageError, match="-o a\0b: holds a NUL character"):
+            fuse_folder(network, "a\0b", images)
         with pytest.raises(UsageError, match="nir: not one of the two images"):
             fuse_folder(network, tmp_path / "out", images, suffixes={"nir": "_N"})
         with pytest.raises(UsageError, match="--depth float: a png file"):

@@ -12,12 +12,15 @@ from fnetcli.files.guarded import FileKind, read_text
 # tomllib needs time and memory in proportion to the square of a key's parts. Texts are left out:
 # a quotation that is not closed ends with its line.
 TEXT = re.compile(r""""(?:[^"\\\n]|\\.)*+"?|'[^'\n]*+'?""")
+NUL = re.compile(r"\\(?:u0000|U00000000)")
 DEEP_KEY = re.compile(r"(?:\.[\w-]++){32}")
 
 
 def read_toml(path: Path, kind: FileKind) -> dict[str, Any]:
     """Return the table of a TOML file of a kind; raise the kind's errors, in one line."""
     text = read_text(path, kind, "utf-8-sig")
+    if NUL.search(text):
+        raise kind.error(f"{path}: holds a NUL character (\\u0000); remove it")
     try:
         _require_flat(text)
         return tomllib.loads(text)

@@ -72,13 +72,14 @@ __all__ = [
 ]
 
 
-def read_image(path: Path, options: ReadOptions = DEFAULT_OPTIONS) -> Image:
+def read_image(path: str | Path, options: ReadOptions = DEFAULT_OPTIONS) -> Image:
     """Read one image; its format is recognised by content, whatever its suffix.
 
     Pixels are the stored numbers in the file's own type (grey of 1, 2 and 4 bits and palettes:
     0..255), upright (EXIF orientation applied), alpha in [0, 1]. Raise ReadError, with one line
     for the user, for whatever cannot be read.
     """
+    path = Path(path)
     return read_with(_kinds(path, options), path, options)
 
 

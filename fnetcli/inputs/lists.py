@@ -208,6 +208,8 @@ def _listed(row: Mapping[str, str], modalities: tuple[str, str], folder: Path, w
 def _inside(folder: Path, value: str, where: str) -> str:
     """Return a path with slashes, which may not leave the folder. Raise UsageError."""
     plain = value
+    if "\0" in value:
+        raise UsageError(f"{where}: {value} holds a NUL character; remove it")
     if "\\" in value and not (os.name != "nt" and os.path.lexists(folder / value)):
         plain = value.replace("\\", "/")  # as Windows writes it
     if DRIVE.match(value) or not _is_below(folder, plain):
@@ -220,8 +222,6 @@ def _inside(folder: Path, value: str, where: str) -> str:
 
 def _is_below(folder: Path, value: str) -> bool:
     """Whether a path, taken from the folder, stays in it as written."""
-    if "\0" in value:
-        return False
     base = os.path.abspath(folder)  # noqa: PTH100  no links resolved: what is written counts
     return PurePath(os.path.normpath(Path(base) / value)).is_relative_to(base)
 

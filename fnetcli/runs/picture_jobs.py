@@ -90,8 +90,8 @@ def picture_job(
         features=options.with_features,
         of=method.subject,
     )
-    require_outside(out, pairing)
     require_writable(f"-o {out}", out if file_kind else out / "any")
+    require_outside(out, pairing)
     pairing.require_cases()
     found = survey(pairing.cases, prepare, scope=options.scope, workers=workers, on_step=on_step)
     notices = list(found.notices)

@@ -144,6 +144,8 @@ def _known_suffixes() -> set[str]:
 
 def require_writable(label: str, path: Path) -> None:
     """Raise UsageError if it shows that a file cannot be created: by its folder, or by its name."""
+    if "\0" in str(path):
+        raise UsageError(f"{label}: holds a NUL character; remove it")
     if os.path.islink(path) or (os.path.exists(path) and not os.path.isfile(path)):  # noqa: PTH110, PTH113, PTH114
         return  # /dev/stdout or a pipe: it is written to, not replaced
     whole = path.absolute()

@@ -59,8 +59,8 @@ def volume_job(
     products = method.products
     has_gains = bool(options.mix.gains)
     require_products(products, maps=options.maps, has_gains=has_gains, of=method.subject)
-    require_outside(out, pairing)
     require_writable(f"-o {out}", out / "any")
+    require_outside(out, pairing)
     pairing.require_cases()
     with_maps = None if options.maps is None else options.maps != "none"
     is_bids = pairing.source == "bids"

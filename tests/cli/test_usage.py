@@ -217,6 +217,14 @@ def test_an_empty_path_is_not_the_working_folder(command: str, option: str) -> N
     )
 
 
+@pytest.mark.parametrize(("command", "option"), [*PATHS, *TEXTS])
+def test_a_nul_character_is_none_of_a_path(command: str, option: str) -> None:
+    """The shell gives none, but a study or a recipe may."""
+    result = fnet(command, *([option] if option else []), "a\0b")
+    assert result.exit_code == 2
+    assert " a\\x00b: holds a NUL character; remove it" in error_line(result.stderr)
+
+
 @pytest.mark.parametrize(("command", "option"), TEXTS)
 def test_an_empty_value_is_none(command: str, option: str) -> None:
     result = fnet(command, option, "")

@@ -350,7 +350,8 @@ class TestList:
             assert text.startswith(f", line 3: {value} lies outside the list's folder; ")
 
     def test_a_zero_byte_is_refused(self, tmp_path: Path) -> None:
-        assert ", line 2: " in self.refused(tmp_path, "vis,ir\na\0.png,b.png\n")
+        text = self.refused(tmp_path, "vis,ir\na\0.png,b.png\n")
+        assert text == ", line 2: a\0.png holds a NUL character; remove it"
         assert ", line 2: " in self.refused(tmp_path, "vis,ir,case\na.png,b.png,c\0\n")
 
     @pytest.mark.parametrize("name", ["a/b", "a\\b", "..", ".", "../x", "/x", "a..b", "x/", "\\"])

@@ -136,6 +136,7 @@ def test_round_trip(tmp_path: Path) -> None:
         ("ema = 1.0", "ema must lie in"),
         ("[data]\nvis = 3", "must map modalities to texts"),
         ("seed = ", "not valid TOML"),
+        ("[data]\nvis = 'a'\nir = \"a\\u0000\"", "holds a NUL character (\\u0000); remove it"),
         ("seed = " + "[" * 9999, "not a recipe (a number too long, or keys or lists too deep)"),
         (".".join(["a"] * 99_999) + " = 1", "not a recipe (a number too long, or keys"),
         ("[" + " .\t'='".join(["a"] * 99_999) + "]", "not a recipe (a number too long, or keys"),

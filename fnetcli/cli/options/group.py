@@ -72,8 +72,8 @@ class StrictCommand(TyperCommand):
     """A command that refuses words which its parser would take for something else.
 
     These are a repeated option of which only the last one would count, an option in place of a
-    value, an empty value (an empty path would be the working folder), -out, which would be -o with
-    the value ut, and --quiet together with --verbose.
+    value, an empty value (an empty path would be the working folder), one with a NUL character,
+    -out, which would be -o with the value ut, and --quiet together with --verbose.
     """
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
@@ -102,8 +102,10 @@ class StrictCommand(TyperCommand):
             value = values.get(one.name)
             for text in value if isinstance(value, list) else [value]:
                 kind = asked(self, one)[0]
+                shown = name if name.startswith("-") else str(one.metavar).strip("[]")
+                if isinstance(text, str) and "\0" in text:
+                    raise UsageError(f"{shown} {text}: holds a NUL character; remove it")
                 if text == "" and (kind is str or issubclass(kind, Path)):
-                    shown = name if name.startswith("-") else str(one.metavar).strip("[]")
                     what = "value" if kind is str else "path"
                     raise UsageError(
                         f"{shown}: an empty {what}, as of a variable that is not set; give a {what}"
