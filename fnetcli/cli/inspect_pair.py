@@ -16,6 +16,7 @@ from fnetcli.cli.options.cameras import GivenCamera
 from fnetcli.cli.options.files import GivenPairing, GivenReading
 from fnetcli.cli.options.inspection import GivenInspection
 from fnetcli.cli.options.registration import GivenRegistration, GivenView
+from fnetcli.cli.options.results import GivenResults
 from fnetcli.cli.options.scaling import GivenScaling, GivenSize
 from fnetcli.cli.options.volumes import (
     AxisChoice,
@@ -62,14 +63,16 @@ class GivenPair:
         return self.results.out or DEFAULT_OUT
 
     def command(self) -> str:
-        """Return the command that fuses this pair into the same pixels."""
-        axis = self.volume.axis
+        """Return the command that fuses this pair into the same pixels, and where it puts them."""
+        axis, spacing = self.volume.axis, self.volume.spacing
+        most, usual = self.reading.max_pixels, GivenReading.max_pixels
         given: dict[str, list[str] | str | None] = {
             **{f"--{name}": str(path) for name, path in self.images.items()},
             "--flir": str(self.camera.flir) if self.camera.flir else None,
             "--raw-size": self.camera.raw_size,
             "--page": self.reading.page,
             "--band": self.reading.band,
+            "--max-pixels": None if most == usual else f"{most:g}",
             "--bits": self.scaling.bits,
             "--range": self.scaling.value_range,
             "--stretch": self.scaling.stretch,
@@ -78,11 +81,14 @@ class GivenPair:
             "--resize": self.size.resize,
             "--series": self.volume.series,
             "--volume": self.volume.volume,
+            "--spacing": None if spacing is None else spacing.value,
             "--window": self.volume.window,
+            "--denoise": self.volume.denoise,
             **self.registration.words(),
             "--view": None if self.view.view is None else self.view.view.value,
             "--axis": None if axis is AxisChoice.auto else axis.value,
             "--weights": self.results.network,
+            "-o": str(GivenResults.out),
         }
         words = ["fnet", "fuse", *(["--ir-rendered"] if self.camera.ir_rendered else [])]
         for option, value in given.items():

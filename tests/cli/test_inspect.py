@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
+import html
 import json
 import os
+import re
+import shlex
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -112,6 +116,19 @@ def inspected(out: Path, *arguments: object) -> Inspected:
     result = fnet("inspect", *arguments, "-o", out, "--json", path)
     assert result.exit_code == 0, result.output
     return Inspected(result, out, json.loads(path.read_text()))
+
+
+def as_the_page_says(found: Inspected, *more: str) -> Path:
+    """Run the command of the mixing desk in another folder; return its results."""
+    page = (found.out / "report.html").read_text(encoding="utf-8")
+    (code,) = re.findall(r'<code id="command">(.*?)</code>', page)
+    program, *words = shlex.split(html.unescape(code))
+    folder = found.out.parent / "elsewhere"
+    folder.mkdir()
+    with contextlib.chdir(folder):
+        done = fnet(*words, *more)
+    assert (program, done.exit_code) == ("fnet", 0), done.output
+    return folder / "fnet-out"
 
 
 def names(folder: Path) -> list[str]:
@@ -447,6 +464,11 @@ class TestWhatIsFused:
         assert "warning: ir: 120 pixels (9.4 %) are NaN" in stderr
         page = (found.out / "report.html").read_text(encoding="utf-8")
         assert "--stretch ir=1,99 --invert ir --resize vis" in page
+        out = as_the_page_says(found, "--gain", "common=0.5")
+        (name,) = names(out / "fused")
+        assert (out / "fused" / name).read_bytes() != (
+            tmp_path / "fused" / "fused" / name
+        ).read_bytes()
         assert any("NaN" in text for text in found.record["notices"])
 
     def test_colour_of_thermal_pictures_is_warned_of(self, tmp_path: Path, home: Path) -> None:
@@ -542,11 +564,16 @@ class TestVolumes:
 
     def test_the_middle_slice_along_another_axis(self, tmp_path: Path, study: Path) -> None:
         options = ["--axis", "coronal", "--window", "ct=bone", "--range", "mri=0,400"]
+        options += ["--denoise", "ct=median", "--spacing", "uneven=refuse", "--max-pixels", "9"]
         found = inspected(tmp_path / "o", *self.volumes(study), *options)
         assert found.record["pair"] == "P1, slice 8 of 14"
         assert found.record["size"] == [5, 12]
         page = (found.out / "report.html").read_text(encoding="utf-8")
-        assert "--range mri=0,400 --window ct=bone --axis coronal" in page
+        assert "--max-pixels 9 --range mri=0,400 --spacing uneven=refuse --window ct=bone" in page
+        assert "--denoise ct=median --axis coronal" in page
+        whole = load_nifti(as_the_page_says(found) / "common" / "P1.nii.gz").get_fdata()
+        coronal = whole.transpose(2, 1, 0)[::-1, 7]  # head first
+        np.testing.assert_allclose(found.arrays["common"], coronal, atol=1e-5)
 
     def test_where_one_has_no_data(self, tmp_path: Path, study: Path) -> None:
         short = write_series(tmp_path / "short", body(0)[:2], PLACE, "CT")
