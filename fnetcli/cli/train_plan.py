@@ -364,6 +364,7 @@ def _pair_all(plan: Recipe, sets: Sequence[DataSet], run: Path, console: Console
 def _pair(plan: Recipe, data: DataSet) -> _Paired:
     """Find all pairs of two folders. Raise TrainingError if there is none."""
     from fnetcli.errors import TrainingError
+    from fnetcli.inputs.advice import VOLUMES
     from fnetcli.inputs.pairing import pair_paths
     from fnetcli.modalities import network_order
 
@@ -378,6 +379,8 @@ def _pair(plan: Recipe, data: DataSet) -> _Paired:
     options = named.options(modalities, reading)
     pairing = pair_paths(Path(folders[first]), Path(folders[second]), options)
     if not pairing.cases:
+        if pairing.advice.startswith(VOLUMES):
+            raise TrainingError(f"{pairing.advice}; save their slices as pictures")
         advice = f"{pairing.advice}; " if pairing.advice.startswith("--match") else ""
         raise TrainingError(
             f"{folders[first]} and {folders[second]}: no pairs, as no two files have the same "

@@ -257,12 +257,16 @@ def open_image(path: Path) -> BinaryIO:
     raise ContentError("the file is empty", COPY_AGAIN)
 
 
+NIFTI = (b"n+1", b"ni1")  # in the header, from byte 344 on
+SLICES = "save its slices as pictures (fnet fuse and fnet inspect read volumes)"
 # Kinds that people have, but that are not read: how they start, and what to do.
 KNOWN_OTHERS: tuple[tuple[Callable[[bytes], bool], str, str], ...] = (
     (starts_with(b"\x76\x2f\x31\x01"), "an OpenEXR file", "convert it to float TIFF"),
     (starts_with(b"8BPS"), "a Photoshop file", "export it as TIFF"),
     (starts_with(b"SIMPLE  ="), "a FITS file", "convert it to TIFF"),
     (starts_with(b"PK\3\4"), "a zip archive", "unpack it"),
+    (starts_with(b"\x1f\x8b"), "a gzip file", f"unpack it; of a volume, {SLICES}"),
+    (lambda head: head[128:132] == b"DICM" or head[344:347] in NIFTI, "a volume", SLICES),
 )
 
 

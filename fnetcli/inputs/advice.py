@@ -10,13 +10,14 @@ from dataclasses import dataclass
 from pathlib import Path, PurePath
 
 from fnetcli.inputs.names import NameRule, nfc
-from fnetcli.inputs.scan import scan
+from fnetcli.inputs.scan import scan, visible
 from fnetcli.inputs.times import SECOND, nearest, time_in_name
 
 MAX_FILES = 20_000  # of a side that are looked at
 MAX_GAP = 10 * SECOND
 SAMPLES, NEIGHBOURS, CANDIDATES = 4, 60, 60
 TOKENS = re.compile(r"[0-9]+|[A-Z]+(?![a-z])|[A-Z]?[a-z]+|.", re.DOTALL)
+VOLUMES = "volumes, not pictures, lie in"
 # How folders of a modality are often called.
 WORDS = {
     "vis": ("vis", "rgb", "col", "optical", "tv"),
@@ -55,7 +56,13 @@ def advise(
         best = max(found, key=lambda one: one.pairs)
         return f"{best.options} would pair {best.pairs}"
     empty = [folder for folder, places in zip(folders, flat, strict=True) if not places]
-    return f"no image lies in {' and '.join(map(str, dict.fromkeys(empty)))}" if empty else ""
+    if not empty:
+        return ""
+    from fnetcli.formats.volumes import is_volume_file  # noqa: PLC0415 - slow, and seldom needed
+
+    are_volumes = any(is_volume_file(path) for folder in empty for path in visible(folder))
+    where = " and ".join(map(str, dict.fromkeys(empty)))
+    return f"{VOLUMES} {where}" if are_volumes else f"no image lies in {where}"
 
 
 def _places(folder: Path, *, is_recursive: bool) -> list[PurePath]:

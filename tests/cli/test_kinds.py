@@ -175,6 +175,11 @@ class TestThermal:
             ("a.pgm", b"P5\n9 9\n99999\n" + bytes(999), "its header is damaged"),
             ("a.pgm", b"P2\n2 2\n9\n1 2 3 x\n", "text instead of numbers"),
             ("a.exr", b"\x76\x2f\x31\x01" + bytes(99), "an OpenEXR file, which is not read"),
+            (
+                "a.gz",
+                b"\x1f\x8b" + bytes(99),
+                "a gzip file, which is not read; unpack it; of a vol",
+            ),
             ("a.heic", b"\0\0\0\x18ftypheic" + bytes(99), "its boxes are damaged"),
             ("a.heic", heic(VIS)[:-99], "not a"),
             (

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import unicodedata
 from pathlib import Path
 from typing import Any
@@ -304,6 +305,17 @@ class TestAdvice:
         assert said in line
         assert "--match" in line
         assert "--pairs" in line
+
+    def test_of_volumes(self, tmp_path: Path) -> None:
+        for name in ("ct", "mri"):
+            (tmp_path / name).mkdir()
+            (tmp_path / name / "1.nii.gz").write_bytes(gzip.compress(b"0"))
+        options = [f"--{name}={tmp_path / name}" for name in ("ct", "mri")]
+        said = f"volumes, not pictures, lie in {tmp_path / 'mri'} and {tmp_path / 'ct'}; "
+        for command in (["eval", "--weights", "fnet"], ["train", "fnet", "-o", tmp_path / "run"]):
+            assert said in fnet(*command, *options).stderr
+        one = fnet("eval", *(f"{option}/1.nii.gz" for option in options), "--weights", "fnet")
+        assert "1.nii.gz: a gzip file, which is not read; unpack it; of a volume, " in one.stderr
 
     def test_of_one_folder(self, tmp_path: Path) -> None:
         draw(tmp_path, *(f"in/V{i}/{side}/1.png" for i in (1, 2) for side in ("rgb", "thermal")))
