@@ -10,6 +10,9 @@ PARALLEL := -n logical --dist worksteal
 # Bytecode is made as modules are imported: most of what torch brings never is.
 INSTALL := $(BIN)/python -m pip install --quiet --no-compile --constraint constraints.txt --editable
 
+# Machines without a C++ compiler get one as a package: without any, the network takes ten times as long.
+COMPILER := $(if $(shell command -v "$${CXX:-c++}" || command -v g++ || command -v clang++),,[compiler])
+
 .PHONY: demo test test-slow test-gpu lint check browser docs wheels release-check fuzz chaos format bench clean
 
 demo: $(VENV)/.ready
@@ -76,7 +79,7 @@ $(VENV)/bin/python:
 	$(PYTHON) -m venv $(VENV)
 
 $(VENV)/.ready: $(VENV)/bin/python pyproject.toml constraints.txt
-	$(INSTALL) .
+	$(INSTALL) '.$(COMPILER)'
 	@touch $@
 
 $(VENV)/.ready-test: $(VENV)/.ready
