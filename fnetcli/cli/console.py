@@ -13,6 +13,7 @@ import signal
 import sys
 import time
 import traceback
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, ParamSpec, Self
@@ -22,7 +23,7 @@ import typer
 from fnetcli.errors import ConfigError, FnetError, OutputError, UsageError
 from fnetcli.quiet import native_silence
 from fnetcli.runs.batch import EXIT_FAILED, EXIT_INTERRUPTED, EXIT_USAGE
-from fnetcli.text import escaped, number_of
+from fnetcli.text import escaped, number_of, without_numbers
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
     from fnetcli.runs.network import LoadedMethod
 
 P = ParamSpec("P")
+SHOWN_ALIKE = 3  # warnings that differ only in the case
 SHOWN_UNPAIRED = 5
 WIDEST = 10_000  # of a table that is not printed to a terminal
 
@@ -154,6 +156,13 @@ def tell_pairing(console: Console, pairing: Pairing) -> None:
         console.warning(
             f"{number_of(len(files), 'file')} without a partner: {listed(files, SHOWN_UNPAIRED)}"
         )
+
+
+def is_news(text: str, told: Counter[str]) -> bool:
+    """Count a text; return whether fewer than SHOWN_ALIKE like it, numbers aside, were shown."""
+    alike = without_numbers(text)
+    told[alike] += 1
+    return told[alike] <= SHOWN_ALIKE
 
 
 def listed(paths: Sequence[Path], most: int) -> str:

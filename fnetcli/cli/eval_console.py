@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import shlex
 import sys
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from fnetcli.cli.console import Console, Progress, to_stdout
+from fnetcli.cli.console import Console, Progress, is_news, to_stdout
 from fnetcli.cli.eval_makers import Errors, kept
 from fnetcli.cli.options.scores import Inset
 from fnetcli.errors import EvaluationError, FnetError, UsageError
@@ -52,12 +53,14 @@ def score_all(console: Console, run: EvaluationRun, name: str = "") -> Evaluatio
         run.on_step = step
         evaluation = run.work()
     missing = [problem for problem in evaluation.problems if problem not in run.failed]
-    for problem in missing[:SHOWN_PROBLEMS]:
+    told = Counter[str]()
+    shown = [problem for problem in missing if is_news(problem.text, told)][:SHOWN_PROBLEMS]
+    for problem in shown:
         console.warning(f"{problem.case}, {problem.method}: {problem.text}")
-    if len(missing) > SHOWN_PROBLEMS:
+    if len(missing) > len(shown):
         console.warning(
-            f"{number_of(len(missing) - SHOWN_PROBLEMS, 'more such problem')}; --json and --html "
-            "list them all"
+            f"{number_of(len(missing) - len(shown), 'more such problem')}; --json and --html list "
+            "them all"
         )
     return evaluation
 

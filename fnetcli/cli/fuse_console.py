@@ -10,12 +10,20 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from fnetcli.cli.console import Console, Progress, listed, on_stdout, to_stdout
+from fnetcli.cli.console import (
+    SHOWN_ALIKE,
+    Console,
+    Progress,
+    is_news,
+    listed,
+    on_stdout,
+    to_stdout,
+)
 from fnetcli.cli.markup import literal
 from fnetcli.errors import FnetError
 from fnetcli.runs.batch import EXIT_DONE, EXIT_FAILED
 from fnetcli.runs.protect import STDOUT
-from fnetcli.text import number_of, verb_of, without_numbers
+from fnetcli.text import number_of, verb_of
 
 if TYPE_CHECKING:
     from fnetcli.inputs.pairing import Case, Pairing
@@ -24,7 +32,6 @@ if TYPE_CHECKING:
     from fnetcli.runs.process import MadeT, PathsT, PreparedT, ResultPaths
     from fnetcli.runs.run import FusionRun
 
-SHOWN_ALIKE = 3  # warnings that differ only in the case
 SHOWN_IGNORED = 5  # files of one reason
 
 
@@ -50,10 +57,10 @@ class Watcher:
         self.console.result(str(paths.fused))
         self.console.detail(_details(record))
         for sentence in record.get("said", []):
-            if _is_news(sentence, self.told):
+            if is_news(sentence, self.told):
                 self.console.notice(_named(case, sentence))
         for notice in record["notices"]:
-            if _is_news(notice, self.warned):
+            if is_news(notice, self.warned):
                 self.console.warning(_named(case, notice))
 
     def failed(self, case: Case, text: str) -> None:
@@ -85,13 +92,6 @@ def _named(case: Case, text: str) -> str:
     """Return what is said about a case, after its name, once if its modality has the same name."""
     start = f"{case.name}: "
     return text if text.startswith(start) else start + text
-
-
-def _is_news(text: str, told: Counter[str]) -> bool:
-    """Count a text; return whether fewer than SHOWN_ALIKE like it, numbers aside, were shown."""
-    alike = without_numbers(text)
-    told[alike] += 1
-    return told[alike] <= SHOWN_ALIKE
 
 
 def _details(record: Record) -> str:

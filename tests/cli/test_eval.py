@@ -107,6 +107,9 @@ class TestOneMethod:
         assert (method["mean"]["MS-SSIM"], method["n"]["MS-SSIM"]) == (None, 0)
         texts = [problem["text"] for problem in record["problems"]]
         assert texts == ["MS-SSIM needs at least 161x161 pixels, but the images are 56x48"] * 4
+        told = fnet("eval", *sources, "--fused", folder, "--metrics", "all").stderr
+        assert told.count("MS-SSIM needs") == 3
+        assert "warning: 1 more such problem; --json and --html list them all" in told
 
     def test_the_table_says_what_it_holds(self, tmp_path: Path, sources: list[Any]) -> None:
         folder = plant(tmp_path, "fused", 3, NAMES)
