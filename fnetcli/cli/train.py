@@ -40,7 +40,12 @@ def train(
     device: GivenDevice,
     talking: GivenQuiet,
 ) -> int:
-    """Train a network on aligned pairs, stage by stage.
+    r"""Train a network on aligned pairs, stage by stage.
+
+    \b
+    fnet train --init fnet --vis VIS --ir IR --validation HELD -o RUN  fine-tune
+    fnet train --write-recipe fnet -o mine.toml                        a recipe
+    fnet train --resume -o runs/mine                                   after Ctrl-C
 
     The recipe names the model and sets all numbers (default: FNet's published recipe, or with
     --resume the run's own). Image options name folders and replace those of the recipe, for
