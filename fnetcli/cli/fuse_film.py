@@ -142,7 +142,14 @@ def _sequences(
             raise UsageError("--frame-rate: pairs of pictures have one rate; give one number")
         pair = sequences_of_pairs(found.pairing, (paths[0], paths[1]), reading, rate)
         return modalities, pair
-    modalities = network_order(list(images))
+    modalities = first_name, second_name = network_order(list(images))
+    if all(path.exists() for path in images.values()) and images[first_name].samefile(
+        images[second_name]
+    ):
+        raise UsageError(
+            f"{images[second_name]}: both sides are the same file, which would be fused with "
+            "itself; give two"
+        )
     for option, value in pairing.of_names().items():
         if value:
             raise UsageError(

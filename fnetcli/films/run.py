@@ -166,6 +166,8 @@ class FilmRun:
                 writing.end()
             finally:
                 writing.abandon()
+                if not pieces.finished:
+                    pieces.remove()
             if not pieces.finished:
                 first, second = self.job.sequences
                 raise FnetError(

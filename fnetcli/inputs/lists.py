@@ -100,7 +100,8 @@ def _lines(
             if any(stripped):
                 yield reader.line_num + skipped, stripped  # type: ignore[attr-defined]
     except csv.Error as error:
-        raise UsageError(f"{path}: not a CSV file ({error}); correct it") from None
+        number = reader.line_num + skipped  # type: ignore[attr-defined]
+        raise UsageError(f"{path}, line {number}: not CSV ({error}); correct it") from None
 
 
 def _rows(

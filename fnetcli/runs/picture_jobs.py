@@ -120,7 +120,8 @@ def kind_of_file(out: Path, pairing: Pairing) -> str | None:
             raise UsageError(f"-o {out}: is a file; give a folder, or a name that ends in .png")
         return None
     if pairing.source != "files":
-        raise UsageError(f"-o {out}: names a file, but {pairing.source} are fused; give a folder")
+        what = {"list": "the pairs of a list"}.get(pairing.source, "folders")
+        raise UsageError(f"-o {out}: names a file, but {what} are fused; give a folder")
     kind = kind_of_suffix(out)
     if kind is not None:
         return kind

@@ -835,6 +835,10 @@ class TestOptions:
         line = refused("--vis", vis, "--ir", ir, "-o", tmp_path / out, "--weights", weights)
         assert words in line
 
+    def test_a_film_with_itself(self, tmp_path: Path, weights: Path, vis: Path) -> None:
+        line = refused("--vis", vis, "--ir", vis, "-o", tmp_path / "f.mp4", "--weights", weights)
+        assert "both sides are the same file, which would be fused with itself; give two" in line
+
     def test_one_picture_is_no_sequence(self, tmp_path: Path, weights: Path, vis: Path) -> None:
         iio.imwrite(tmp_path / "a.png", flat([9])[0])
         (tmp_path / "none").mkdir()
@@ -845,9 +849,11 @@ class TestOptions:
 
     def test_other_sizes(self, tmp_path: Path, weights: Path, vis: Path) -> None:
         small = [thermal()[::2, ::2]] * 12
+        parts = tmp_path / "f.mp4.parts"
         ir = write_film(tmp_path / "i.mkv", small, coded=COUNTS)
         command = ("--vis", vis, "--ir", ir, "-o", tmp_path / "f.mp4", "--weights", weights)
         assert "at 0.000 s: sizes differ: ir is 16x12, vis is 32x24" in refused(*command)
+        assert not parts.exists()
         fuse(*command, "--resize", "vis")
 
     def test_options_of_films_for_pictures(self, tmp_path: Path, weights: Path) -> None:

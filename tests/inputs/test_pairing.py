@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import os
+import re
 from pathlib import Path
 
 import pytest
@@ -440,7 +441,7 @@ class TestList:
         "content", ['vis,ir\n"a.png,b.png\n', 'vis,ir\n"a"x.png,b.png\n', f"vis,{'x' * 200_000}\n"]
     )
     def test_what_is_no_csv_is_said(self, content: str, tmp_path: Path) -> None:
-        assert self.refused(tmp_path, content).startswith(": not a CSV file (")
+        assert re.match(r", line \d: not CSV \(.*\); correct it$", self.refused(tmp_path, content))
 
     def test_what_is_no_file_is_said(self, tmp_path: Path) -> None:
         with pytest.raises(UsageError, match=r"none\.csv: no such file; check the path"):
