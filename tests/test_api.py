@@ -282,6 +282,8 @@ class TestFolders:
         assert fused[0].read_bytes() == fused[1].read_bytes()
         with pytest.raises(UsageError, match="pair 2: is called '0'"):
             fuse_folder(network, tmp_path / "c", pairs=[rows[0] | {"case": "0"}] * 2)
+        with pytest.raises(UsageError, match=r"pair 1: .*0.png would be fused with itself"):
+            fuse_folder(network, tmp_path / "c", pairs=[rows[0] | {"ir": rows[0]["vis"]}])
         with pytest.raises(UsageError, match="no pairs given"):
             fuse_folder(network, tmp_path / "c", pairs=[])
 

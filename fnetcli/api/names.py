@@ -67,7 +67,7 @@ def paired_pictures(
             raise UsageError("pairs: names the files; leave out images, and what names them")
         if isinstance(pairs, str | Path):
             return pair_list(Path(pairs), takes_same_file=tells_apart)
-        return pair_rows(pairs)
+        return pair_rows(pairs, takes_same_file=tells_apart)
     modalities = first, second = two_modalities(images)
     for given in (named.prefixes, named.suffixes, named.match):
         require_known(given, modalities)

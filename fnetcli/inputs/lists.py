@@ -31,7 +31,8 @@ def pair_list(
     The first line names two modalities and, if wanted, `case`, whatever the letter case; further
     columns are kept. It also tells which separator is used. Paths are relative to the file's folder
     and may not leave it; backslashes stand for slashes. Without `case` a pair is named after its
-    second image. One file in both columns is refused unless `takes_same_file` of the modalities.
+    second image. One file in both columns is refused unless `takes_same_file` of the modalities; a
+    folder may hold both.
     Raise UsageError, with the number of the line.
     """
     table = _table(path)
@@ -44,7 +45,7 @@ def pair_list(
     for number, row in table.rows:
         where = f"{path}, line {number}"
         case = _listed(row, modalities, folder, where)
-        if not may_be_same and case.first == case.second:
+        if not may_be_same and case.first == case.second and not case.first.is_dir():
             first, second = modalities
             raise UsageError(
                 f"{where}: {case.first} would be fused with itself; say which of its bands belong "
@@ -136,11 +137,15 @@ def _column(name: str) -> str:
 # --- rows -----------------------------------------------------------------------------------------
 
 
-def pair_rows(rows: Iterable[Mapping[str, str | Path]]) -> tuple[tuple[str, str], Pairing]:
+def pair_rows(
+    rows: Iterable[Mapping[str, str | Path]],
+    *,
+    takes_same_file: Callable[[tuple[str, str]], bool] = lambda _: False,
+) -> tuple[tuple[str, str], Pairing]:
     """Return what `pair_list` does for rows as a list has them: {"vis": PATH, "ir": PATH}.
 
-    All name the same two modalities, and if wanted "case". Paths are taken as they are. Raise
-    UsageError, with the number of the row.
+    All name the same two modalities, and if wanted "case"; `takes_same_file` as there. Paths are
+    taken as they are. Raise UsageError, with the number of the row.
     """
     modalities: tuple[str, str] | None = None
     cases = dict[str, Case]()
@@ -151,6 +156,8 @@ def pair_rows(rows: Iterable[Mapping[str, str | Path]]) -> tuple[tuple[str, str]
             raise UsageError(f"{where}: is of {' and '.join(found)}, others are not; fuse it alone")
         modalities = found
         first, second = (Path(row[name]) for name in found)
+        if first == second and not takes_same_file(found) and not first.is_dir():
+            raise UsageError(f"{where}: {first} would be fused with itself; name two files")
         name = str(row.get(CASE_COLUMN) or second.stem)
         if not _is_plain(name):
             raise UsageError(f"{where}: {name!r} is not a case name; use one without / \\ and ..")

@@ -179,7 +179,6 @@ def read_volumes(
 
     Volumes of a sequence have one window.
     """
-    _require_two(case, options)
     images, windows = list[Image](), list[Window | None]()
     for i, path in enumerate((case.first, case.second)):
         number, modality = case.volumes[i], options.modalities[i]
@@ -193,6 +192,7 @@ def read_volumes(
             window_of_all(path, reading, image, modality, options.windows[i]) if is_shared else None
         )
     first, second = images
+    _require_two(case, options.modalities, first, second)
     try:
         return prepare_volumes(first, second, options, on_reference, (windows[0], windows[1]))
     except ReadError:
@@ -201,14 +201,15 @@ def read_volumes(
         raise PairError(f"{case.first} and {case.second}: {error}") from None
 
 
-def _require_two(case: Case, options: VolumePrepareOptions) -> None:
+def _require_two(case: Case, modalities: tuple[str, str], first: Image, second: Image) -> None:
     """Raise PairError if both volumes of a case are one and the same."""
-    one, other = options.readings
-    if one == other and case.volumes[0] == case.volumes[1] and case.first.samefile(case.second):
-        first, second = options.modalities
+    one, other = first.pixels, second.pixels
+    if case.first.samefile(case.second) and np.array_equal(
+        one, other, equal_nan=one.dtype.kind == "f"
+    ):
         raise PairError(
-            f"{case.first}: the same for {first} and {second}, which would be fused with itself; "
-            "give two volumes, or choose among several with --series or --volume"
+            f"{case.first}: the same for {modalities[0]} and {modalities[1]}, which would be fused "
+            "with itself; give two volumes, or choose among several with --series or --volume"
         )
 
 

@@ -99,8 +99,14 @@ def test_volumes(tmp_path: Path) -> None:
     result = fnet(*study, *chosen[:4], "--name", "B", "--maps", "none")
     again = load_nifti(tmp_path / "chosen/fused/B.nii.gz").get_fdata()
     np.testing.assert_array_equal(fused, again)
+    list_file = home.parent / "list.csv"
+    list_file.write_text(f"mri,mri2,case\n{home.name},{home.name},C\n")
+    result = fnet("fuse", "--pairs", list_file, *study[5:], *chosen[:4], "--maps", "none")
+    assert result.exit_code == 0, result.output
     line = error_line(fnet(*study, "--series", "mri=1", "--series", "mri2=1").stderr)
     assert "the same for mri and mri2, which would be fused with itself; give two" in line
+    other = ("fuse", "--ct", "T1.nii.gz", "--mri", "T1.nii.gz", "-o", "same", *weights)
+    assert "T1.nii.gz: the same for mri and ct, which would be" in error_line(fnet(*other).stderr)
     line = error_line(fnet(*study).stderr)
     assert "holds 2 series; choose one with --series" in line or "fused with itself" in line
 
