@@ -547,7 +547,7 @@ class TestCluster:
             text=True,
             env={**os.environ, "RAY_worker_niceness": "0"},
         )
-        assert found.stdout == "0 2\n0 2\n"
+        assert found.stdout == "2 0\n2 0\n"  # as listed
 
     def test_what_is_wrong(self, tmp_path: Path, images: dict[str, Path]) -> None:
         weights = tiny_weights(tmp_path)

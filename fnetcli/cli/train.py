@@ -177,5 +177,7 @@ def _draw_curves(console: Console, run: Path) -> None:
         if (run / LOG_FILE).is_file():
             draw_loss_curves(run / LOG_FILE, run / "loss.png")
             write_log_table(run / LOG_FILE, run / "log.csv")
-    except Exception as error:  # noqa: BLE001  a picture must not hide how training ended
-        console.warning(f"{run}: loss.png or log.csv is not written ({error})")
+    except (Exception, KeyboardInterrupt) as error:  # noqa: BLE001  it must not hide how training ended
+        console.warning(
+            f"{run}: loss.png or log.csv is not written ({str(error) or 'interrupted'})"
+        )

@@ -23,6 +23,7 @@ from tests.drawn_pictures import write_pairs
 
 pytestmark = pytest.mark.usefixtures("eager")
 
+STAGE_1 = 6  # iterations
 FNET = (
     """
 seed = 5
@@ -35,7 +36,7 @@ checkpoint_every = 10
     + FNET_NETWORKS
     + """
 [stage_1]
-iterations = 6
+iterations = STAGE_1
 batch = 3
 crop = 16
 learning_rate = 1e-4
@@ -45,7 +46,7 @@ batch = 4
 crop = 16
 learning_rate = 1e-4
 """
-)
+).replace("STAGE_1", str(STAGE_1))
 ENVIRONMENT = {
     **os.environ,
     "TORCHDYNAMO_DISABLE": "1",  # compiling takes longer than these runs
@@ -204,7 +205,7 @@ def test_whatever_ends_it_the_state_is_saved(tmp_path: Path, way: str) -> None:
     assert ("the state is saved, continue" if way == "interrupted" else "--resume") in stderr
     done = len(log_rows(run))
     state = torch.load(run / "state.pt", weights_only=True)["progress"]
-    assert 20 + state["iteration"] == done
+    assert STAGE_1 + state["iteration"] == done
     short = recipe.with_name("short.toml")
     short.write_text(FNET.format(optimizer="muon", iterations=done))
     assert fnet("train", short, "-o", run, "--resume").exit_code == 0

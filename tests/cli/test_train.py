@@ -23,6 +23,7 @@ from fnetcli.imaging.intensity import ScalingOptions
 from fnetcli.metrics import to_grey8
 from fnetcli.models.fnet.config import IFNetConfig
 from fnetcli.models.table import INVERSES
+from fnetcli.reports import plots
 from fnetcli.training.data import Pairs, read_luminance
 from tests.cli.command import error_line, fnet, log_rows
 from tests.cli.tiny_recipes import FNET_NETWORKS, PAIRS, change
@@ -299,6 +300,24 @@ def test_a_damaged_log_does_not_hide_the_error(tmp_path: Path, recipe: Path) -> 
     change(recipe, ("seed = 5", "seed = 6"))
     result = fnet("train", recipe, "-o", run, "--resume")
     assert "another seed" in error_line(result.stderr)
+
+
+def test_an_interrupt_of_the_curves_does_not_hide_the_error(
+    tmp_path: Path, recipe: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As torchrun sends it to the other processes when one has died."""
+    run = tmp_path / "run"
+    assert fnet("train", recipe, "-o", run).exit_code == 0
+
+    def interrupted(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(plots, "draw_loss_curves", interrupted)
+    change(recipe, ("seed = 5", "seed = 6"))
+    result = fnet("train", recipe, "-o", run, "--resume")
+    assert result.exit_code == 1
+    assert "another seed" in error_line(result.stderr)
+    assert f"{run}: loss.png or log.csv is not written (interrupted)" in result.stderr
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="no /dev/full here")
