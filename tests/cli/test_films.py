@@ -793,6 +793,7 @@ class TestOptions:
             (["--offset-ms", "nan"], "--offset-ms nan: give a number"),
             (["--offset-ms", "9000"], "no two frames are at the same time"),
             (["--every", "2", "--out-rate", "5"], "--every and --out-rate"),
+            (["--every", "9" * 14], "--every 99999999999999: give a whole number from 1 to 10000"),
             (["--out-rate", "0"], "--out-rate 0: give frames per second"),
             (["--out-rate", "1/0"], "--out-rate 1/0: give frames per second"),
             (["--frame-rate", "pet=9"], "--frame-rate pet=9: give"),

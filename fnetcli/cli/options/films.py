@@ -85,6 +85,7 @@ class GivenFilm(OptionGroup):
             "--every",
             metavar="N",
             min=1,
+            max=1_000_000,
             help="Fuse only every N-th frame of the visible film.",
             show_default=False,
             rich_help_panel=PANEL,
