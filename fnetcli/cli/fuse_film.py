@@ -142,13 +142,11 @@ def _sequences(
             raise UsageError("--frame-rate: pairs of pictures have one rate; give one number")
         pair = sequences_of_pairs(found.pairing, (paths[0], paths[1]), reading, rate)
         return modalities, pair
-    modalities = first_name, second_name = network_order(list(images))
-    if all(path.exists() for path in images.values()) and images[first_name].samefile(
-        images[second_name]
-    ):
+    modalities = network_order(list(images))
+    left, right = (images[name] for name in modalities)
+    if left.exists() and right.exists() and left.samefile(right):
         raise UsageError(
-            f"{images[second_name]}: both sides are the same file, which would be fused with "
-            "itself; give two"
+            f"{right}: both sides are the same file, which would be fused with itself; give two"
         )
     for option, value in pairing.of_names().items():
         if value:
