@@ -11,7 +11,7 @@ from fnetcli.evaluation.entrants import FilesEntrant
 from fnetcli.evaluation.results import Method
 from fnetcli.inputs.lists import listed_paths
 from fnetcli.inputs.names import nfc
-from fnetcli.inputs.pairing import Case, Pairing, images_by_name
+from fnetcli.inputs.pairing import Case, Pairing, images_by_name, is_data
 from fnetcli.modalities import MODALITIES
 
 RUN_FILE = "run.json"  # in an output folder of `fnet fuse`
@@ -44,11 +44,10 @@ def find_fused(
         return Found(entrant, [])
     inner = path / FUSED_FOLDER
     is_output = is_recursive and (path / RUN_FILE).is_file()
-    if inner.is_dir() and (
-        is_output or not images_by_name(path, suffix, is_recursive=is_recursive)
-    ):
-        path = inner
     files = images_by_name(path, suffix, is_recursive=is_recursive)
+    if inner.is_dir() and (is_output or all(map(is_data, files.values()))):
+        path = inner
+        files = images_by_name(path, suffix, is_recursive=is_recursive)
     free = {nfc(key): file for key, file in files.items()}
     matched = {
         case.name: free.pop(nfc(case.name)) for case in pairing.cases if nfc(case.name) in free
@@ -64,7 +63,8 @@ def find_fused(
             f"{path}: no fused image there belongs to a case; give them the names of the cases, "
             f"such as {example!r}, or state their ending with --suffix {name}=TEXT"
         )
-    return Found(FilesEntrant(Method(name, "files", str(path)), matched), [*free.values()])
+    strays = [file for file in free.values() if not is_data(file)]
+    return Found(FilesEntrant(Method(name, "files", str(path)), matched), strays)
 
 
 def _source_stems(case: Case, pairing: Pairing) -> Iterator[str]:

@@ -23,6 +23,7 @@ from numpy.typing import NDArray
 from fnetcli.files.durable import atomic_write
 from fnetcli.formats import png
 from fnetcli.formats.base import ReadOptions, read_with
+from fnetcli.formats.npy import NPY
 from fnetcli.formats.raster import BMP
 from fnetcli.formats.tiff import TIFF
 from fnetcli.imaging.image import Image
@@ -36,9 +37,9 @@ NAMED = (  # colours of the first classes; 0, unlabelled, is black
 def read_labels(path: Path) -> Image:
     """Read a label image, (1, H, W, 1) of numbers as stored; three channels are colours.
 
-    PNG, TIFF and BMP; lossy kinds would change numbers. Raise ReadError.
+    PNG, TIFF, BMP and NumPy; lossy kinds would change numbers. Raise ReadError.
     """
-    return read_with((replace(png.PNG, read=_read), TIFF, BMP), path, ReadOptions())
+    return read_with((replace(png.PNG, read=_read), TIFF, BMP, NPY), path, ReadOptions())
 
 
 def write_labels(path: Path, labels: NDArray[np.uint8]) -> None:

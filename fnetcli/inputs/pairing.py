@@ -306,8 +306,8 @@ def _beside(ignored: Sequence[Ignored]) -> tuple[str, ...]:
     return (f"{files} {BESIDE} {verb_of(len(beside))} not read (the first: {beside[0]})",)
 
 
-def _is_data(path: Path) -> bool:
-    """Whether a file may lie beside a picture, by its suffix."""
+def is_data(path: Path) -> bool:
+    """Whether a file may be other data beside pictures, by its suffix."""
     return path.suffix.lower() in DATA_SUFFIXES
 
 
@@ -332,10 +332,9 @@ def images_by_name(
 ) -> dict[str, Path]:
     """Return the images of a folder by case name: their stem without the suffix.
 
-    Raise UsageError for two of one name.
+    A picture comes before data of its name. Raise UsageError for two of one name.
     """
-    side = _side(folder, NameRule(suffix=suffix), None, PICTURES, is_recursive=is_recursive)
-    return {name: path for name, path in side.files.items() if not _is_data(path)}
+    return _side(folder, NameRule(suffix=suffix), None, PICTURES, is_recursive=is_recursive).files
 
 
 def _side(
@@ -358,10 +357,10 @@ def _side(
             side.ignored.append(Ignored(path, rule.words))
             continue
         known = side.files.get(name.key)
-        if known is not None and _is_data(path):
+        if known is not None and is_data(path):
             side.ignored.append(Ignored(path, BESIDE))
             continue
-        if known is not None and _is_data(known):
+        if known is not None and is_data(known):
             side.ignored.append(Ignored(known, BESIDE))
         elif known is not None:
             what = "have the same stem" if rule.pattern is None else f"are both {name.shown!r}"

@@ -466,6 +466,24 @@ class TestWhichFiles:
         assert "m: 1 image belongs to no case" in result.stderr
         assert "stranger.png" in result.stderr
 
+    def test_arrays_and_tables_are_images_too(self, tmp_path: Path, sources: list[Any]) -> None:
+        """As in the folders of sources: a picture comes first, and other data is not missed."""
+        folder = plant(tmp_path, "mine", 3, NAMES)
+        expected = evaluated(*sources, "--fused", folder)["methods"][0]["scores"]
+        for name in NAMES[:2]:
+            np.save(folder / f"{name}.npy", grey(folder, name))
+            (folder / f"{name}.png").unlink()
+        np.savetxt(folder / "c.csv", grey(folder, "c"), "%d", ";")  # beside its picture
+        (folder / "scores.csv").write_text("case;MI\na;1\n")
+        record = evaluated(*sources, "--fused", folder)
+        assert record["methods"][0]["scores"] == expected
+        assert not record["problems"]
+        output = tmp_path / "output"
+        output.mkdir()
+        folder.rename(output / "fused")
+        (output / "scores.csv").write_text("case;MI\na;1\n")
+        assert evaluated(*sources, "--fused", output)["methods"][0]["scores"] == expected
+
     def test_a_file_serves_one_case(self, tmp_path: Path, sources: list[Any]) -> None:
         """It is named as its case, else as a source; a source may be that of two cases."""
         assert sources

@@ -117,3 +117,13 @@ def test_names_in_another_encoding() -> None:
     """As in a locale without UTF-8: bytes are shown, not question marks."""
     result = fnet("fuse", "--vis", "b.png", "--ir", "n\udcc3\udcb6.png")
     assert error_line(result.stderr).startswith(r"error: n\xc3\xb6.png: no such file")
+
+
+def test_names_of_one_letter(here: Path) -> None:
+    """They are no options that lack a dash."""
+    for name, short in (("vis", "o"), ("ir", "v")):
+        (here / "data" / name).rename(here / short)
+    tiny_weights(here).rename(here / "q")
+    result = fnet("fuse", "--vis", "o", "--ir", "v", "-o", "h", "--weights", "q")
+    assert result.exit_code == 0, result.output
+    assert sorted(path.name for path in (here / "h/fused").iterdir()) == ["0.png", "1.png"]

@@ -7,6 +7,7 @@ import os
 import signal
 from pathlib import Path
 
+import imageio.v3 as iio
 import numpy as np
 import pytest
 import torch
@@ -145,6 +146,16 @@ def test_validation_folder_with_and_without_labels(tmp_path: Path, recipe: Path)
         assert result.exit_code == 0, result.output
         found[name] = [row["validation"] for row in log_rows(run) if "validation" in row]
     assert found["with"][0] > found["without"][0] + 0.05  # 0.1 of the cross entropy
+
+
+def test_labels_as_arrays(tmp_path: Path, recipe: Path) -> None:
+    folder = tmp_path / "labels"
+    assert fnet("train", recipe, "--labels", folder, "-o", tmp_path / "pictures").exit_code == 0
+    for path in [*folder.iterdir()]:
+        np.save(path.with_suffix(".npy"), iio.imread(path))
+        path.unlink()
+    assert fnet("train", recipe, "--labels", folder, "-o", tmp_path / "arrays").exit_code == 0
+    assert log_rows(tmp_path / "arrays") == log_rows(tmp_path / "pictures")
 
 
 def test_other_labels_are_refused_on_resume(tmp_path: Path, recipe: Path) -> None:

@@ -77,10 +77,12 @@ def as_grey(content: bytes) -> bytes:
     return b"".join(found)
 
 
-def test_bmp_and_tiff(tmp_path: Path) -> None:
+def test_bmp_tiff_and_numpy(tmp_path: Path) -> None:
     for name in ("a.bmp", "a.tif"):
         PIL.Image.fromarray(LABELS).save(tmp_path / name)
         assert numbers(tmp_path / name) == LABELS.tolist()
+    np.save(tmp_path / "a.npy", LABELS)
+    assert numbers(tmp_path / "a.npy") == LABELS.tolist()
 
 
 def test_colours_stay_colours(tmp_path: Path) -> None:

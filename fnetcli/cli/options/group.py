@@ -89,7 +89,7 @@ class StrictCommand(TyperCommand):
         options = {option for one in self.get_params(ctx) for option in one.opts}
         for word in takewhile(lambda word: word != "--", args):
             long = f"-{word.partition('=')[0]}"
-            if long in options:
+            if word.startswith("-") and long in options:
                 raise UsageError(f"{long[1:]}: unknown option; did you mean {long}?")
         values, _, order = self.make_parser(ctx).parse_args(args=list(args))
         given = set[str]()
