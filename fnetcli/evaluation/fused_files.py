@@ -44,10 +44,12 @@ def find_fused(
         return Found(entrant, [])
     inner = path / FUSED_FOLDER
     is_output = is_recursive and (path / RUN_FILE).is_file()
-    files = images_by_name(path, suffix, is_recursive=is_recursive)
-    if inner.is_dir() and (is_output or all(map(is_data, files.values()))):
+    if inner.is_dir() and (
+        is_output
+        or all(map(is_data, images_by_name(path, suffix, is_recursive=is_recursive).values()))
+    ):
         path = inner
-        files = images_by_name(path, suffix, is_recursive=is_recursive)
+    files = images_by_name(path, suffix, is_recursive=is_recursive)
     free = {nfc(key): file for key, file in files.items()}
     matched = {
         case.name: free.pop(nfc(case.name)) for case in pairing.cases if nfc(case.name) in free
